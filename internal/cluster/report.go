@@ -1,0 +1,40 @@
+package cluster
+
+import "time"
+
+// BootState is a node's own word on its boot.
+type BootState string
+
+// The states of a boot. A failed boot goes on trying, and may yet be ready.
+const (
+	BootBooting BootState = "booting"
+	BootReady   BootState = "ready"
+	BootFailed  BootState = "failed"
+)
+
+// BootReport is the content of a node's report object (DESIGN.md §4.4). The
+// node writes it at each change; `terraform apply` waits on it.
+type BootReport struct {
+	Schema     int             `json:"schema"` // BootReportSchema
+	Cluster    string          `json:"cluster"`
+	Node       string          `json:"node"`
+	Role       Role            `json:"role"`
+	InstanceID string          `json:"instance_id"`
+	ImageID    string          `json:"image_id"`
+	BootID     string          `json:"boot_id"` // the kernel's, new at each boot
+	State      BootState       `json:"state"`
+	StartedAt  time.Time       `json:"started_at"`
+	ReadyAt    *time.Time      `json:"ready_at,omitempty"`
+	Services   []ServiceReport `json:"services"`
+	Error      string          `json:"error,omitempty"` // why State is failed
+}
+
+// BootReportSchema is the version of [BootReport] that this code writes.
+const BootReportSchema = 1
+
+// ServiceReport is the state of one of the node's services.
+type ServiceReport struct {
+	Name   string `json:"name"`
+	State  string `json:"state"` // systemd's ActiveState
+	Detail string `json:"detail,omitempty"`
+}

@@ -1,0 +1,31 @@
+package cluster
+
+// Topology is the content of topology.json: who is in the cluster right now.
+type Topology struct {
+	Schema  int            `json:"schema"` // TopologySchema
+	Cluster string         `json:"cluster"`
+	VPNCIDR string         `json:"vpn_cidr"`
+	Nodes   []TopologyNode `json:"nodes"` // by name
+}
+
+// TopologySchema is the version of [Topology] that this code writes.
+const TopologySchema = 1
+
+// TopologyNode is a node of a topology.
+type TopologyNode struct {
+	Name    string `json:"name"`
+	Role    Role   `json:"role"`
+	Address string `json:"address"` // private IPv4
+}
+
+// VPNPeer is the content of a peer's object: who may connect to the gateway,
+// and under which address. It never holds a private key.
+type VPNPeer struct {
+	Schema    int    `json:"schema"` // VPNPeerSchema
+	Name      string `json:"name"`
+	PublicKey string `json:"public_key"` // base64, 32 bytes
+	Address   string `json:"address"`    // IPv4 within the VPN range
+}
+
+// VPNPeerSchema is the version of [VPNPeer] that this code writes.
+const VPNPeerSchema = 1

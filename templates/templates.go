@@ -1,0 +1,18 @@
+// Package templates embeds what goes onto machines, so that every binary of
+// the project carries the same copy and none has to be told where it lies.
+package templates
+
+import "embed"
+
+// ServicePorts is service-ports.json: the one table of services, their units,
+// ports, who may connect to them, and their health checks (DESIGN.md §4.1).
+// Read it through internal/cluster.Services.
+//
+//go:embed service-ports.json
+var ServicePorts []byte
+
+// UserData holds the cloud-init template that the provider renders once per
+// launch (DESIGN.md §4.3).
+//
+//go:embed user-data
+var UserData embed.FS
