@@ -4,8 +4,15 @@ package cluster
 type Topology struct {
 	Schema  int            `json:"schema"` // TopologySchema
 	Cluster string         `json:"cluster"`
-	VPNCIDR string         `json:"vpn_cidr"`
+	VPN     VPN            `json:"vpn"`
 	Nodes   []TopologyNode `json:"nodes"` // by name
+}
+
+// VPN is what a peer has to know of the cluster's gateway.
+type VPN struct {
+	CIDR      string `json:"cidr"`               // addresses of peers
+	Endpoint  string `json:"endpoint,omitempty"` // host:port; empty without a gateway that has an EIP
+	PublicKey string `json:"public_key,omitempty"`
 }
 
 // TopologySchema is the version of [Topology] that this code writes.
