@@ -1,0 +1,148 @@
+package functions
+
+import (
+	"context"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/terraform-plugin-framework/attr"
+	"github.com/hashicorp/terraform-plugin-framework/function"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+)
+
+func TestAddressPlanIsTheReferenceCluster(t *testing.T) {
+	plan := planAddresses(netip.MustParsePrefix("10.0.0.0/16"), defaultApps, defaultDBs)
+	wantSubnets := map[string]string{"public": "10.0.1.0/24", "private": "10.0.2.0/24"}
+	if !maps.Equal(plan.Subnets, wantSubnets) {
+		t.Errorf("subnets %v, want %v", plan.Subnets, wantSubnets)
+	}
+	wantNodes := map[string]plannedNode{
+		"edge":       {"openresty-lb", "public", "10.0.1.10"},
+		"gateway":    {"wireguard", "public", "10.0.1.11"},
+		"app1":       {"app", "private", "10.0.2.10"},
+		"app2":       {"app", "private", "10.0.2.11"},
+		"management": {"management", "private", "10.0.2.20"},
+		"db1":        {"db", "private", "10.0.2.30"},
+		"db2":        {"db", "private", "10.0.2.31"},
+	}
+	if !maps.Equal(plan.Nodes, wantNodes) {
+		t.Errorf("nodes %v, want %v", plan.Nodes, wantNodes)
+	}
+}
+
+func TestAddressPlanMovesNoNodeWhenOthersAreAdded(t *testing.T) {
+	vpc := netip.MustParsePrefix("10.250.252.0/22")
+	most := planAddresses(vpc, maxApps, maxDBs)
+	for name, node := range planAddresses(vpc, 1, 1).Nodes {
+		if most.Nodes[name] != node {
+			t.Errorf("node %s is %v alone and %v among many", name, node, most.Nodes[name])
+		}
+	}
+	taken := map[string]string{}
+	for name, node := range most.Nodes {
+		if other, ok := taken[node.Address]; ok {
+			t.Errorf("%s and %s share %s", name, other, node.Address)
+		}
+		taken[node.Address] = name
+		if !netip.MustParsePrefix(most.Subnets[node.Subnet]).Contains(netip.MustParseAddr(node.Address)) {
+			t.Errorf("node %s: %s is outside its subnet", name, node.Address)
+		}
+	}
+	for _, cidr := range most.Subnets {
+		if !vpc.Overlaps(netip.MustParsePrefix(cidr)) {
+			t.Errorf("subnet %s is outside the VPC %s", cidr, vpc)
+		}
+	}
+}
+
+func TestAddressPlanNamesTheArgumentAtFault(t *testing.T) {
+	for _, tc := range []struct {
+		cidr     string
+		counts   []int32
+		argument int64
+		says     string
+	}{
+		{"ten", nil, 0, "not an IPv4 range"},
+		{"fd00::/16", nil, 0, "not an IPv4 range"},
+		{"10.0.3.0/16", nil, 0, "write 10.0.0.0/16"},
+		{"10.0.0.0/24", nil, 0, "from /16 to /22"},
+		{"10.0.0.0/8", nil, 0, "from /16 to /22"},
+		{"10.0.0.0/16", []int32{0}, 1, "0 app nodes; the plan has room for 1 to 110"},
+		{"10.0.0.0/16", []int32{2, 11}, 2, "11 db nodes; the plan has room for 1 to 10"},
+		{"10.0.0.0/16", []int32{2, 2, 2}, 3, "at most two counts"},
+	} {
+		_, err := runAddressPlan(t, tc.cidr, tc.counts)
+		switch {
+		case err == nil:
+			t.Errorf("%s %v: no error, want one that says %q", tc.cidr, tc.counts, tc.says)
+		case err.FunctionArgument == nil || *err.FunctionArgument != tc.argument || !strings.Contains(err.Text, tc.says):
+			t.Errorf("%s %v: error %v, want argument %d and %q", tc.cidr, tc.counts, err, tc.argument, tc.says)
+		}
+	}
+}
+
+func TestAddressPlanReturnsWhatItDeclares(t *testing.T) {
+	result, err := runAddressPlan(t, "172.16.0.0/20", []int32{3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	nodes := result.(types.Object).Attributes()["nodes"].(types.Map).Elements()
+	want := []string{"app1", "app2", "app3", "db1", "db2", "edge", "gateway", "management"}
+	if got := slices.Sorted(maps.Keys(nodes)); !slices.Equal(got, want) {
+		t.Errorf("nodes %v, want %v", got, want)
+	}
+}
+
+func runAddressPlan(t *testing.T, cidr string, counts []int32) (attr.Value, *function.FuncError) {
+	t.Helper()
+	var elements []attr.Value
+	var kinds []attr.Type
+	for _, n := range counts {
+		elements, kinds = append(elements, types.Int32Value(n)), append(kinds, types.Int32Type)
+	}
+	return run(t, NewAddressPlan(), types.StringValue(cidr), types.TupleValueMust(kinds, elements))
+}
+
+func run(t *testing.T, f function.Function, args ...attr.Value) (attr.Value, *function.FuncError) {
+	t.Helper()
+	ctx := context.Background()
+	var def function.DefinitionResponse
+	f.Definition(ctx, function.DefinitionRequest{}, &def)
+	empty, err := def.Definition.Return.NewResultData(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp := function.RunResponse{Result: empty}
+	f.Run(ctx, function.RunRequest{Arguments: function.NewArgumentsData(args)}, &resp)
+	return resp.Result.Value(), resp.Error
+}
+
+func TestEnvFileAndParseEnvFileAreInverse(t *testing.T) {
+	vars := map[string]attr.Value{"EMPTY": types.StringValue(""), "PASSWORD": types.StringValue("a \"b\" $c `d` \\ é\nf")}
+	text, err := run(t, NewEnvFile(), types.MapValueMust(types.StringType, vars))
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := run(t, NewParseEnvFile(), text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := types.MapValueMust(types.StringType, vars); !back.Equal(want) {
+		t.Errorf("read back %v, want %v", back, want)
+	}
+}
+
+func TestEnvFunctionsReportTheArgument(t *testing.T) {
+	badName := types.MapValueMust(types.StringType, map[string]attr.Value{"1X": types.StringValue("")})
+	_, err := run(t, NewEnvFile(), badName)
+	if err == nil || err.FunctionArgument == nil || !strings.Contains(err.Text, `variable "1X"`) {
+		t.Errorf("env_file: error %v, want one on the argument that names the variable", err)
+	}
+	_, err = run(t, NewParseEnvFile(), types.StringValue("A=1\nsecret words\n"))
+	if err == nil || err.FunctionArgument == nil || !strings.Contains(err.Text, "line 2") || strings.Contains(err.Text, "secret") {
+		t.Errorf("parse_env_file: error %v, want one on the argument that names the line and not its content", err)
+	}
+}
