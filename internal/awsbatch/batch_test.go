@@ -1,0 +1,71 @@
+package awsbatch
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+func TestLookUpsAtTheSameTimeAreOneCall(t *testing.T) {
+	var calls atomic.Int32
+	b := New(func(_ context.Context, keys []string) (map[string]string, error) {
+		calls.Add(1)
+		found := map[string]string{}
+		for _, k := range keys {
+			if k != "3" {
+				found[k] = "value " + k
+			}
+		}
+		return found, nil
+	})
+	var all sync.WaitGroup
+	for i := range 10 {
+		all.Go(func() {
+			key := strconv.Itoa(i)
+			v, ok, err := b.Get(t.Context(), key)
+			if err != nil || ok != (key != "3") || (ok && v != "value "+key) {
+				t.Errorf("Get(%s) = %q, %v, %v", key, v, ok, err)
+			}
+		})
+	}
+	all.Wait()
+	if n := calls.Load(); n != 1 {
+		t.Errorf("%d calls for ten look-ups, want 1", n)
+	}
+}
+
+func TestAFullBatchStartsAnother(t *testing.T) {
+	var calls, largest atomic.Int32
+	b := New(func(_ context.Context, keys []string) (map[string]int, error) {
+		calls.Add(1)
+		largest.Store(max(largest.Load(), int32(len(keys))))
+		return nil, nil
+	})
+	var all sync.WaitGroup
+	for i := range maxKeys + 1 {
+		all.Go(func() { _, _, _ = b.Get(t.Context(), strconv.Itoa(i)) })
+	}
+	all.Wait()
+	if calls.Load() < 2 || largest.Load() > maxKeys {
+		t.Errorf("%d calls with up to %d keys, want at least 2 with up to %d", calls.Load(), largest.Load(), maxKeys)
+	}
+}
+
+func TestOneCancelledLookUpDoesNotFailTheOthers(t *testing.T) {
+	b := New(func(ctx context.Context, keys []string) (map[string]int, error) {
+		return map[string]int{"a": 1, "b": 2}, ctx.Err()
+	})
+	gone, cancel := context.WithCancel(t.Context())
+	first := b.join(gone, "a")
+	cancel()
+	if v, ok, err := b.Get(t.Context(), "b"); v != 2 || !ok || err != nil {
+		t.Errorf("Get(b) = %d, %v, %v", v, ok, err)
+	}
+	<-first.done
+	if _, _, err := b.Get(gone, "a"); !errors.Is(err, context.Canceled) {
+		t.Errorf("the cancelled look-up returned %v", err)
+	}
+}

@@ -1,0 +1,165 @@
+// Package awsclient makes the AWS clients that the provider and the Packer
+// plugin use: credentials and wire logging come from aws-sdk-go-base, retries
+// are adaptive, and nothing is asked of AWS until somebody needs the answer.
+//
+// aws-sdk-go-base stays at v2.0.0-beta.73: beta.74 pools the buffers of its
+// request log and reuses them while the request is still being sent, so that
+// concurrent calls reach AWS with each other's bytes.
+package awsclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/middleware"
+	awsbase "github.com/hashicorp/aws-sdk-go-base/v2"
+	"github.com/hashicorp/aws-sdk-go-base/v2/logging"
+)
+
+// DefaultMaxRetries is how often a call is tried when max_retries is not set:
+// with the SDK's backoff of up to 20 s, throttling is sat out for two minutes.
+const DefaultMaxRetries = 10
+
+// Settings says which account and region to talk to, and how.
+type Settings struct {
+	Region            string
+	Profile           string
+	AssumeRole        []awsbase.AssumeRole
+	Endpoints         Endpoints
+	S3UsePathStyle    bool
+	AllowedAccountIDs []string // any account, where empty
+	MaxRetries        int      // DefaultMaxRetries, where 0
+	Product           string   // name and version for the User-Agent
+	Version           string
+}
+
+// Endpoints are URLs used in place of AWS's own; empty means AWS's own.
+type Endpoints struct {
+	EC2, IAM, S3, STS string
+}
+
+// Client holds a client per service, for one account and region. It is safe
+// for concurrent use.
+type Client struct {
+	EC2    *ec2.Client
+	IAM    *iam.Client
+	S3     *s3.Client
+	STS    *sts.Client
+	Region string
+
+	identity func() (identity, error)
+}
+
+type identity struct {
+	account, partition string
+}
+
+// New resolves credentials and makes the clients. It fails where there are no
+// credentials or no region, or where the credentials belong to an account that
+// is not allowed; the account is looked up in the background otherwise.
+func New(ctx context.Context, s Settings) (*Client, error) {
+	maxRetries := s.MaxRetries
+	if maxRetries == 0 {
+		maxRetries = DefaultMaxRetries
+	}
+	_, cfg, diags := awsbase.GetAwsConfig(ctx, &awsbase.Config{
+		Region:              s.Region,
+		Profile:             s.Profile,
+		AssumeRole:          s.AssumeRole,
+		MaxRetries:          maxRetries,
+		RetryMode:           aws.RetryModeAdaptive,
+		StsEndpoint:         s.Endpoints.STS,
+		IamEndpoint:         s.Endpoints.IAM,
+		Logger:              logging.TfLogger(""),
+		SkipCredsValidation: true, // AccountID validates them, without making everybody wait
+		CallerName:          "XeroOps",
+		APNInfo:             &awsbase.APNInfo{PartnerName: "XeroOps", Products: []awsbase.UserAgentProduct{{Name: s.Product, Version: s.Version}}},
+	})
+	for _, d := range diags {
+		if diags.HasError() {
+			return nil, fmt.Errorf("configure AWS: %s: %s", d.Summary(), d.Detail())
+		}
+	}
+	if cfg.Region == "" {
+		return nil, errors.New("configure AWS: no region; set region in the provider block, or AWS_REGION")
+	}
+	cfg.APIOptions = append(cfg.APIOptions, logToTerraform)
+
+	c := &Client{
+		EC2:    ec2.NewFromConfig(cfg, func(o *ec2.Options) { o.BaseEndpoint = endpoint(s.Endpoints.EC2, o.BaseEndpoint) }),
+		IAM:    iam.NewFromConfig(cfg, func(o *iam.Options) { o.BaseEndpoint = endpoint(s.Endpoints.IAM, o.BaseEndpoint) }),
+		STS:    sts.NewFromConfig(cfg, func(o *sts.Options) { o.BaseEndpoint = endpoint(s.Endpoints.STS, o.BaseEndpoint) }),
+		Region: cfg.Region,
+	}
+	c.S3 = s3.NewFromConfig(cfg, func(o *s3.Options) {
+		o.BaseEndpoint = endpoint(s.Endpoints.S3, o.BaseEndpoint)
+		o.UsePathStyle = s.S3UsePathStyle
+	})
+	c.identity = sync.OnceValues(func() (identity, error) { return callerIdentity(context.WithoutCancel(ctx), c.STS) })
+	if len(s.AllowedAccountIDs) > 0 {
+		return c, c.checkAccount(ctx, s.AllowedAccountIDs)
+	}
+	go func() { _, _ = c.identity() }() // whoever needs it asks again and sees the error
+	return c, nil
+}
+
+func endpoint(given string, resolved *string) *string {
+	if given != "" {
+		return &given
+	}
+	return resolved
+}
+
+// logToTerraform gives every call the logger that aws-sdk-go-base writes the
+// wire log to; without it in the context nothing is logged.
+func logToTerraform(stack *middleware.Stack) error {
+	return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("XeroOpsLogger",
+		func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+			ctx, logger := logging.NewTfLogger(ctx)
+			return next.HandleInitialize(logging.RegisterLogger(ctx, logger), in)
+		}), middleware.Before)
+}
+
+func (c *Client) checkAccount(ctx context.Context, allowed []string) error {
+	account, err := c.AccountID(ctx)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(allowed, account) {
+		return fmt.Errorf("configure AWS: the credentials belong to account %s, and allowed_account_ids allows %v; use other credentials or allow the account", account, allowed)
+	}
+	return nil
+}
+
+// AccountID returns the account that the credentials belong to.
+func (c *Client) AccountID(_ context.Context) (string, error) {
+	who, err := c.identity()
+	return who.account, err
+}
+
+// Partition returns the partition of that account: aws, aws-cn or aws-us-gov.
+func (c *Client) Partition(_ context.Context) (string, error) {
+	who, err := c.identity()
+	return who.partition, err
+}
+
+func callerIdentity(ctx context.Context, client *sts.Client) (identity, error) {
+	out, err := client.GetCallerIdentity(ctx, nil)
+	if err != nil {
+		return identity{}, fmt.Errorf("find the account of the AWS credentials: %w", err)
+	}
+	parsed, err := arn.Parse(aws.ToString(out.Arn))
+	if err != nil {
+		return identity{}, fmt.Errorf("find the account of the AWS credentials: %w", err)
+	}
+	return identity{account: aws.ToString(out.Account), partition: parsed.Partition}, nil
+}

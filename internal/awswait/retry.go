@@ -1,0 +1,112 @@
+// Package awswait holds what has to be known of AWS's consistency: which
+// errors pass by themselves, for how long each is worth retrying, and one way
+// to retry and one to wait. Every figure names its source.
+package awswait
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// How long an error is worth retrying.
+const (
+	// ProfilePropagation: a new instance profile is not known to EC2 at once.
+	// Two minutes is what the IAM user guide's "changes that I make are not
+	// always immediately visible" comes to in practice, and what hashicorp/aws
+	// waits (its propagationTimeout).
+	ProfilePropagation = 2 * time.Minute
+
+	// CreatedVisible: what was just created may be answered with NotFound. The
+	// EC2 API reference, "Eventual consistency", says to retry for up to five
+	// minutes.
+	CreatedVisible = 5 * time.Minute
+
+	// DependencyRelease: a thing cannot be deleted while another uses it, and
+	// network interfaces outlive what owned them. Twenty minutes is the delete
+	// timeout of hashicorp/aws for networks.
+	DependencyRelease = 20 * time.Minute
+
+	// StateChange: an attachment that is still changing answers IncorrectState.
+	// The EBS user guide calls a volume stuck that stays in a state for longer
+	// than a few minutes.
+	StateChange = 5 * time.Minute
+
+	// BucketConflict: S3 answers OperationAborted while another operation on
+	// the bucket is under way; its error reference says to try again. A bucket
+	// of that name being deleted can take a minute or two to be gone.
+	BucketConflict = 2 * time.Minute
+)
+
+// Pauses between tries: from short, so that a quick change costs little, to
+// long, so that a slow one does not use up the account's request rate.
+const (
+	firstPause = 250 * time.Millisecond
+	maxPause   = 5 * time.Second
+)
+
+// Retry calls f until it succeeds, fails with an error that passing does not
+// accept, or the time is up, and returns f's last result. The error after a
+// time-out wraps f's last one and says how long it was retried.
+func Retry[T any](ctx context.Context, timeout time.Duration, passing func(error) bool, f func(context.Context) (T, error)) (T, error) {
+	var result T
+	err := Until(ctx, timeout, func(ctx context.Context) (bool, string, error) {
+		var err error
+		result, err = f(ctx)
+		if err != nil && passing(err) {
+			return false, "", &stillFailing{err}
+		}
+		return true, "", err
+	})
+	return result, err
+}
+
+// stillFailing marks an error that Until may keep until the time is up.
+type stillFailing struct{ error }
+
+func (e *stillFailing) Unwrap() error { return e.error }
+
+// TimeoutError says that a wait took too long, and what was last seen.
+type TimeoutError struct {
+	Waited time.Duration
+	Seen   string // the last state or error
+	last   error
+}
+
+func (e *TimeoutError) Error() string {
+	return fmt.Sprintf("still %s after %s", e.Seen, e.Waited.Round(time.Second))
+}
+
+func (e *TimeoutError) Unwrap() error { return e.last }
+
+// Until calls check until it reports that it is done, or returns an error, or
+// the time is up: then the error is a *TimeoutError with the last state seen.
+// A cancelled context ends the wait at once.
+func Until(ctx context.Context, timeout time.Duration, check func(context.Context) (done bool, state string, err error)) error {
+	begun := time.Now()
+	pause := firstPause
+	for {
+		done, state, err := check(ctx)
+		var passing *stillFailing
+		if errors.As(err, &passing) {
+			err, state = nil, fmt.Sprintf("failing (%v)", passing.error)
+		}
+		if err != nil || done {
+			return err
+		}
+		if time.Since(begun)+pause > timeout {
+			timedOut := &TimeoutError{Waited: time.Since(begun), Seen: state}
+			if passing != nil {
+				timedOut.last = passing.error
+			}
+			return timedOut
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w while still %s", context.Cause(ctx), state)
+		case <-time.After(pause):
+		}
+		pause = min(pause*3/2, maxPause)
+	}
+}

@@ -1,0 +1,130 @@
+package base
+
+import (
+	"context"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/xeroops/xeroops/internal/awsbatch"
+	"github.com/xeroops/xeroops/internal/awsclient"
+)
+
+// Describer answers what several resources ask at the same time with one
+// Describe per kind of thing. What does not exist is not in the answer, where
+// a Describe by id would fail for all.
+type Describer struct {
+	Subnets     *awsbatch.Batch[types.Subnet]     // by id
+	RouteTables *awsbatch.Batch[types.RouteTable] // by id
+	Addresses   *awsbatch.Batch[types.Address]    // by allocation id
+	Volumes     *awsbatch.Batch[types.Volume]     // by id
+}
+
+// NewDescriber returns a Describer over client.
+func NewDescriber(client *ec2.Client) *Describer {
+	return &Describer{
+		Subnets: awsbatch.New(func(ctx context.Context, ids []string) (map[string]types.Subnet, error) {
+			found := map[string]types.Subnet{}
+			pages := ec2.NewDescribeSubnetsPaginator(client, &ec2.DescribeSubnetsInput{Filters: []types.Filter{Filter("subnet-id", ids...)}})
+			for pages.HasMorePages() {
+				page, err := pages.NextPage(ctx)
+				if err != nil {
+					return nil, err
+				}
+				index(found, page.Subnets, func(s types.Subnet) *string { return s.SubnetId })
+			}
+			return found, nil
+		}),
+		RouteTables: awsbatch.New(func(ctx context.Context, ids []string) (map[string]types.RouteTable, error) {
+			found := map[string]types.RouteTable{}
+			pages := ec2.NewDescribeRouteTablesPaginator(client, &ec2.DescribeRouteTablesInput{Filters: []types.Filter{Filter("route-table-id", ids...)}})
+			for pages.HasMorePages() {
+				page, err := pages.NextPage(ctx)
+				if err != nil {
+					return nil, err
+				}
+				index(found, page.RouteTables, func(t types.RouteTable) *string { return t.RouteTableId })
+			}
+			return found, nil
+		}),
+		Addresses: awsbatch.New(func(ctx context.Context, ids []string) (map[string]types.Address, error) {
+			found := map[string]types.Address{} // DescribeAddresses has no pages
+			out, err := client.DescribeAddresses(ctx, &ec2.DescribeAddressesInput{Filters: []types.Filter{Filter("allocation-id", ids...)}})
+			if err != nil {
+				return nil, err
+			}
+			index(found, out.Addresses, func(a types.Address) *string { return a.AllocationId })
+			return found, nil
+		}),
+		Volumes: awsbatch.New(func(ctx context.Context, ids []string) (map[string]types.Volume, error) {
+			found := map[string]types.Volume{}
+			pages := ec2.NewDescribeVolumesPaginator(client, &ec2.DescribeVolumesInput{Filters: []types.Filter{Filter("volume-id", ids...)}})
+			for pages.HasMorePages() {
+				page, err := pages.NextPage(ctx)
+				if err != nil {
+					return nil, err
+				}
+				index(found, page.Volumes, func(v types.Volume) *string { return v.VolumeId })
+			}
+			return found, nil
+		}),
+	}
+}
+
+func index[T any](into map[string]T, things []T, key func(T) *string) {
+	for _, t := range things {
+		into[aws.ToString(key(t))] = t
+	}
+}
+
+// Filter is a filter of a Describe.
+func Filter(name string, values ...string) types.Filter {
+	return types.Filter{Name: aws.String(name), Values: values}
+}
+
+// NamedFilters find what the provider made under a name.
+func NamedFilters(name string) []types.Filter {
+	return []types.Filter{Filter("tag:"+TagName, name), Filter("tag:"+TagManagedBy, managedBy)}
+}
+
+// TagOnCreate gives a thing its tags in the very call that creates it, so that
+// there is no moment at which it could not be found again.
+func TagOnCreate(kind types.ResourceType, tags []types.Tag) []types.TagSpecification {
+	return []types.TagSpecification{{ResourceType: kind, Tags: tags}}
+}
+
+// SetEC2Tags makes a resource's tags (actual) what is wanted.
+func SetEC2Tags(ctx context.Context, client *ec2.Client, id string, actual []types.Tag, wanted []types.Tag) error {
+	set, remove := TagChanges(FlattenEC2Tags(actual), FlattenEC2Tags(wanted))
+	if len(set) > 0 {
+		var tags []types.Tag
+		for k, v := range set {
+			tags = append(tags, types.Tag{Key: aws.String(k), Value: aws.String(v)})
+		}
+		if _, err := client.CreateTags(ctx, &ec2.CreateTagsInput{Resources: []string{id}, Tags: tags}); err != nil {
+			return err
+		}
+	}
+	if len(remove) == 0 {
+		return nil
+	}
+	var tags []types.Tag
+	for _, k := range remove {
+		tags = append(tags, types.Tag{Key: aws.String(k)})
+	}
+	_, err := client.DeleteTags(ctx, &ec2.DeleteTagsInput{Resources: []string{id}, Tags: tags})
+	return err
+}
+
+// EC2ARN is the ARN of a resource of EC2, such as vpc/vpc-123, in the account
+// and region of client.
+func EC2ARN(ctx context.Context, client *awsclient.Client, resource string) (string, error) {
+	account, err := client.AccountID(ctx)
+	if err != nil {
+		return "", err
+	}
+	partition, err := client.Partition(ctx)
+	return arn.ARN{Partition: partition, Service: "ec2", Region: client.Region, AccountID: account, Resource: resource}.String(), err
+}

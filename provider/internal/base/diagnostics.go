@@ -1,0 +1,64 @@
+package base
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/aws/smithy-go"
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/path"
+
+	"github.com/xeroops/xeroops/internal/awswait"
+)
+
+// AddError adds err to diags: the summary says what was being done to what, the
+// detail what happened, with AWS's code, message and request id.
+func AddError(diags *diag.Diagnostics, operation, kind, id string, err error) {
+	if err == nil {
+		return
+	}
+	summary, detail := summarize(operation, kind, id), detailOf(err)
+	var at *AttributeError
+	if errors.As(err, &at) {
+		diags.AddAttributeError(at.Path, summary, detail)
+		return
+	}
+	diags.AddError(summary, detail)
+}
+
+func summarize(operation, kind, id string) string {
+	return strings.TrimSpace(fmt.Sprintf("%s %s %s", operation, kind, id))
+}
+
+func detailOf(err error) string {
+	detail := err.Error()
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		detail += fmt.Sprintf("\n\nAWS code: %s\nAWS message: %s", api.ErrorCode(), api.ErrorMessage())
+	}
+	if id := awswait.RequestID(err); id != "" {
+		detail += "\nAWS request id: " + id
+	}
+	return detail
+}
+
+// AttributeError is an error that an attribute of the configuration is at
+// fault for.
+type AttributeError struct {
+	Path path.Path
+	Err  error
+}
+
+func (e *AttributeError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the error itself.
+func (e *AttributeError) Unwrap() error { return e.Err }
+
+// AtAttribute puts err on an attribute; nil stays nil.
+func AtAttribute(p path.Path, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &AttributeError{Path: p, Err: err}
+}

@@ -1,0 +1,58 @@
+package base
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/hashicorp/terraform-plugin-framework/path"
+	"github.com/hashicorp/terraform-plugin-framework/resource"
+	tftypes "github.com/hashicorp/terraform-plugin-framework/types"
+)
+
+// Found is something at AWS that carries the name of a resource which
+// Terraform is about to create (docs/decisions/0005).
+type Found struct {
+	ID string
+	// InUse says what already uses it, or is "". A create that was interrupted
+	// leaves things that nothing uses yet, since everything else learns of them
+	// from the state; what is in use belongs to somebody.
+	InUse string
+}
+
+// Adoptable returns the id of what may be taken over, "" if there is nothing,
+// or an error if the name is taken.
+func (f *Found) Adoptable(kind, name string) (string, error) {
+	if f == nil {
+		return "", nil
+	}
+	if f.InUse != "" {
+		return "", AtAttribute(path.Root("name"), fmt.Errorf(
+			"%s %q exists already: %s, and %s. Choose another name, or bring it under this configuration with: terraform import <address> %s",
+			kind, name, f.ID, f.InUse, f.ID))
+	}
+	return f.ID, nil
+}
+
+// PlanAdoption looks, when a resource is about to be created, whether an
+// interrupted apply left one of its name; a name that is taken fails the plan.
+func PlanAdoption(ctx context.Context, kind string, find func(ctx context.Context, name string) (*Found, error), req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
+	if !req.State.Raw.IsNull() || req.Plan.Raw.IsNull() {
+		return
+	}
+	var name tftypes.String
+	resp.Diagnostics.Append(req.Plan.GetAttribute(ctx, path.Root("name"), &name)...)
+	if resp.Diagnostics.HasError() || name.IsUnknown() || name.IsNull() {
+		return
+	}
+	found, err := find(ctx, name.ValueString())
+	if err != nil {
+		AddError(&resp.Diagnostics, "plan", kind, name.ValueString(), err)
+		return
+	}
+	id, err := found.Adoptable(kind, name.ValueString())
+	AddError(&resp.Diagnostics, "plan", kind, name.ValueString(), err)
+	if id != "" {
+		resp.Diagnostics.AddAttributeWarning(path.Root("name"), "An earlier apply was interrupted",
+			fmt.Sprintf("%s %q exists (%s), nothing uses it, and this state does not know it. The apply takes it over instead of creating another. If it is not yours, choose another name.", kind, name.ValueString(), id))
+	}
+}

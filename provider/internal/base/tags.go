@@ -1,0 +1,215 @@
+package base
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/hashicorp/terraform-plugin-framework-validators/mapvalidator"
+	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
+	"github.com/hashicorp/terraform-plugin-framework/path"
+	"github.com/hashicorp/terraform-plugin-framework/resource"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
+	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
+	tftypes "github.com/hashicorp/terraform-plugin-framework/types"
+)
+
+// Tags that the provider itself sets. Customers' tags may not begin with
+// reservedPrefix, and do not show these.
+const (
+	reservedPrefix = "xeroops:"
+
+	TagName      = "xeroops:name"       // the resource's name: by it an interrupted apply finds its own again
+	TagManagedBy = "xeroops:managed-by" // managedBy
+	TagCluster   = "xeroops:cluster"    // name of the cluster
+	TagNode      = "xeroops:node"       // name of the node
+	TagRole      = "xeroops:role"       // role of a node or an image
+
+	managedBy = "terraform"
+)
+
+// Limits of AWS on the tags of a resource (EC2 user guide, "Tag restrictions"),
+// less those that the provider sets.
+const (
+	maxTags        = 50 - 8
+	maxTagKey      = 128
+	maxTagValue    = 256
+	displayNameTag = "Name" // what the AWS console shows
+)
+
+// TagsAttribute is the attribute tags.
+func TagsAttribute() schema.MapAttribute {
+	return schema.MapAttribute{
+		ElementType:         tftypes.StringType,
+		Optional:            true,
+		MarkdownDescription: "Tags of the resource, in addition to the provider's `default_tags`; of two with the same key, this one holds.",
+		Validators:          TagValidators(),
+	}
+}
+
+// TagsAllAttribute is the attribute tags_all.
+func TagsAllAttribute() schema.MapAttribute {
+	return schema.MapAttribute{
+		ElementType:         tftypes.StringType,
+		Computed:            true,
+		MarkdownDescription: "All tags of the resource: `default_tags` and `tags`.",
+	}
+}
+
+// TagValidators check a map of tags against AWS's limits.
+func TagValidators() []validator.Map {
+	return []validator.Map{
+		mapvalidator.SizeAtMost(maxTags),
+		mapvalidator.KeysAre(stringvalidator.LengthBetween(1, maxTagKey), noReservedPrefix{}),
+		mapvalidator.ValueStringsAre(stringvalidator.LengthAtMost(maxTagValue)),
+	}
+}
+
+type noReservedPrefix struct{}
+
+func (noReservedPrefix) Description(context.Context) string {
+	return "a tag's key must not begin with aws: or " + reservedPrefix
+}
+
+func (v noReservedPrefix) MarkdownDescription(ctx context.Context) string { return v.Description(ctx) }
+
+func (v noReservedPrefix) ValidateString(ctx context.Context, req validator.StringRequest, resp *validator.StringResponse) {
+	key := strings.ToLower(req.ConfigValue.ValueString())
+	if strings.HasPrefix(key, "aws:") || strings.HasPrefix(key, reservedPrefix) {
+		resp.Diagnostics.AddAttributeError(req.Path, "Reserved tag", v.Description(ctx)+"; choose another key than "+req.ConfigValue.ValueString()+".")
+	}
+}
+
+// PlanTags plans tags_all from default_tags and the configuration's tags, so
+// that a change of either, or a tag changed behind Terraform's back, is an
+// update.
+func PlanTags(ctx context.Context, defaults map[string]string, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
+	if req.Plan.Raw.IsNull() {
+		return
+	}
+	var tags tftypes.Map
+	resp.Diagnostics.Append(req.Plan.GetAttribute(ctx, path.Root("tags"), &tags)...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	all := tftypes.MapUnknown(tftypes.StringType)
+	if own, known := TagMap(tags); known {
+		all = mapValue(merge(defaults, own), false)
+	}
+	resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("tags_all"), all)...)
+}
+
+// TagMap returns a map attribute's content; known is false if any of it is not
+// known yet.
+func TagMap(m tftypes.Map) (tags map[string]string, known bool) {
+	tags = map[string]string{}
+	if m.IsUnknown() {
+		return nil, false
+	}
+	for k, v := range m.Elements() {
+		s, ok := v.(tftypes.String)
+		if !ok || s.IsUnknown() {
+			return nil, false
+		}
+		tags[k] = s.ValueString()
+	}
+	return tags, true
+}
+
+func merge(ms ...map[string]string) map[string]string {
+	all := map[string]string{}
+	for _, m := range ms {
+		maps.Copy(all, m)
+	}
+	return all
+}
+
+func mapValue(m map[string]string, nullIfEmpty bool) tftypes.Map {
+	if len(m) == 0 && nullIfEmpty {
+		return tftypes.MapNull(tftypes.StringType)
+	}
+	value, diags := tftypes.MapValueFrom(context.Background(), tftypes.StringType, m)
+	if diags.HasError() {
+		panic("a map of strings is no map of strings") // cannot be
+	}
+	return value
+}
+
+// EC2Tags returns the tags that a resource named name carries: the customer's
+// (tagsAll), the provider's own, and those in extra.
+func EC2Tags(name string, tagsAll tftypes.Map, extra map[string]string) []types.Tag {
+	var tags []types.Tag
+	for k, v := range AllTags(name, tagsAll, extra) {
+		tags = append(tags, types.Tag{Key: aws.String(k), Value: aws.String(v)})
+	}
+	slices.SortFunc(tags, func(a, b types.Tag) int { return strings.Compare(*a.Key, *b.Key) })
+	return tags
+}
+
+// AllTags is EC2Tags as a map, for services with a tag type of their own.
+func AllTags(name string, tagsAll tftypes.Map, extra map[string]string) map[string]string {
+	own, _ := TagMap(tagsAll)
+	return merge(map[string]string{displayNameTag: name}, own, extra, map[string]string{TagName: name, TagManagedBy: managedBy})
+}
+
+// FlattenEC2Tags returns EC2's tags as a map.
+func FlattenEC2Tags(tags []types.Tag) map[string]string {
+	m := map[string]string{}
+	for _, t := range tags {
+		m[aws.ToString(t.Key)] = aws.ToString(t.Value)
+	}
+	return m
+}
+
+// TagsFromAWS returns tags and tags_all as they are at AWS: the provider's own
+// tags and AWS's are left out, and tags leaves out what default_tags explains,
+// unless the state had it in tags.
+func TagsFromAWS(actual, defaults map[string]string, stateTags tftypes.Map) (tags, tagsAll tftypes.Map) {
+	inState, _ := TagMap(stateTags)
+	own, all := map[string]string{}, map[string]string{}
+	for k, v := range actual {
+		if isProvidersTag(k, actual, inState, defaults) {
+			continue
+		}
+		all[k] = v
+		_, listed := inState[k]
+		if byDefault, ok := defaults[k]; listed || !ok || byDefault != v {
+			own[k] = v
+		}
+	}
+	emptyIsNull := stateTags.IsNull() || len(own) > 0
+	return mapValue(own, emptyIsNull), mapValue(all, false)
+}
+
+// isProvidersTag says whether a tag is AWS's or the provider's. Name is the
+// provider's as long as it is the resource's name and nobody asked for it.
+func isProvidersTag(key string, actual, inState, defaults map[string]string) bool {
+	if strings.HasPrefix(key, "aws:") || strings.HasPrefix(key, reservedPrefix) {
+		return true
+	}
+	_, listed := inState[key]
+	_, byDefault := defaults[key]
+	return key == displayNameTag && !listed && !byDefault && actual[key] == actual[TagName]
+}
+
+// TagChanges returns which tags to set and which keys to remove, so that what
+// is there (actual, with the provider's own) becomes what is wanted. AWS's own
+// tags stay.
+func TagChanges(actual, wanted map[string]string) (set map[string]string, remove []string) {
+	set = map[string]string{}
+	for k, v := range wanted {
+		if have, ok := actual[k]; !ok || have != v {
+			set[k] = v
+		}
+	}
+	for k := range actual {
+		if _, ok := wanted[k]; !ok && !strings.HasPrefix(k, "aws:") {
+			remove = append(remove, k)
+		}
+	}
+	slices.Sort(remove)
+	return set, remove
+}

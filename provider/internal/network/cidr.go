@@ -1,0 +1,49 @@
+package network
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
+)
+
+// Sizes of a VPC and a subnet, as prefix lengths (VPC user guide, "VPC sizing").
+const (
+	vpcLargest  = 16
+	vpcSmallest = 28
+)
+
+type cidrBetween struct{ largest, smallest int }
+
+// CIDRBetween accepts IPv4 ranges without host bits whose prefix is largest to
+// smallest bits long.
+func CIDRBetween(largest, smallest int) validator.String { return cidrBetween{largest, smallest} }
+
+func (v cidrBetween) Description(context.Context) string {
+	return fmt.Sprintf("an IPv4 range such as 10.0.0.0/%d, a /%d to a /%d", v.largest, v.largest, v.smallest)
+}
+
+func (v cidrBetween) MarkdownDescription(ctx context.Context) string { return v.Description(ctx) }
+
+func (v cidrBetween) ValidateString(ctx context.Context, req validator.StringRequest, resp *validator.StringResponse) {
+	if req.ConfigValue.IsNull() || req.ConfigValue.IsUnknown() {
+		return
+	}
+	if err := v.check(req.ConfigValue.ValueString()); err != nil {
+		resp.Diagnostics.AddAttributeError(req.Path, "Invalid range of addresses", err.Error()+"; use "+v.Description(ctx)+".")
+	}
+}
+
+func (v cidrBetween) check(text string) error {
+	prefix, err := netip.ParsePrefix(text)
+	switch {
+	case err != nil || !prefix.Addr().Is4():
+		return fmt.Errorf("%q is no IPv4 range", text)
+	case prefix.Masked() != prefix:
+		return fmt.Errorf("%s has host bits; the range is %s", text, prefix.Masked())
+	case prefix.Bits() < v.largest || prefix.Bits() > v.smallest:
+		return fmt.Errorf("%s is a /%d", text, prefix.Bits())
+	}
+	return nil
+}

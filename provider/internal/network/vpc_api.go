@@ -1,0 +1,210 @@
+package network
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+
+	"github.com/xeroops/xeroops/internal/awswait"
+	"github.com/xeroops/xeroops/provider/internal/base"
+)
+
+// tagVPC marks an internet gateway with the VPC that it is for, so that one
+// which was made but not attached is found again.
+const tagVPC = "xeroops:vpc"
+
+// findByName returns the VPC that the provider made under name, or nil.
+func (r *vpcResource) findByName(ctx context.Context, name string) (*base.Found, error) {
+	out, err := r.Client.EC2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{Filters: base.NamedFilters(name)})
+	if err != nil || len(out.Vpcs) == 0 {
+		return nil, err
+	}
+	id := aws.ToString(out.Vpcs[0].VpcId)
+	if len(out.Vpcs) > 1 {
+		return &base.Found{ID: id, InUse: fmt.Sprintf("%d VPCs have that name", len(out.Vpcs))}, nil
+	}
+	subnets, err := r.Client.EC2.DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{Filters: []ec2types.Filter{base.Filter("vpc-id", id)}})
+	if err != nil {
+		return nil, err
+	}
+	found := &base.Found{ID: id}
+	if len(subnets.Subnets) > 0 {
+		found.InUse = fmt.Sprintf("has %d subnets", len(subnets.Subnets))
+	}
+	return found, nil
+}
+
+func (r *vpcResource) adoptOrCreate(ctx context.Context, m vpcModel) (string, error) {
+	found, err := r.findByName(ctx, m.Name.ValueString())
+	if err != nil {
+		return "", err
+	}
+	if id, err := found.Adoptable(kindVPC, m.Name.ValueString()); err != nil || id != "" {
+		return id, err
+	}
+	out, err := r.Client.EC2.CreateVpc(ctx, &ec2.CreateVpcInput{
+		CidrBlock:         m.CIDR.ValueStringPointer(),
+		TagSpecifications: base.TagOnCreate(ec2types.ResourceTypeVpc, r.tags(m)),
+	})
+	if err != nil {
+		return "", err
+	}
+	return aws.ToString(out.Vpc.VpcId), nil
+}
+
+func (r *vpcResource) tags(m vpcModel) []ec2types.Tag {
+	return base.EC2Tags(m.Name.ValueString(), m.TagsAll, nil)
+}
+
+// converge makes a VPC and its parts what the model says, whatever of it is
+// there already: Create, Update and the repair of drift are the same work.
+func (r *vpcResource) converge(ctx context.Context, m *vpcModel) error {
+	id := m.ID.ValueString()
+	found, err := awswait.Retry(ctx, awswait.CreatedVisible, func(err error) bool { return errors.Is(err, errNotYetVisible) },
+		func(ctx context.Context) (*vpcParts, error) {
+			found, err := r.findParts(ctx, id)
+			if err == nil && found == nil {
+				err = errNotYetVisible
+			}
+			return found, err
+		})
+	if err != nil {
+		return err
+	}
+	err = base.ParallelAll(ctx,
+		func(ctx context.Context) error {
+			return base.SetEC2Tags(ctx, r.Client.EC2, id, found.vpc.Tags, r.tags(*m))
+		},
+		func(ctx context.Context) error { return r.enableDNS(ctx, found) },
+		func(ctx context.Context) error { return r.emptyDefaultGroup(ctx, found.defaultGroup) },
+		func(ctx context.Context) error { return r.ensureGateway(ctx, id, found, *m) },
+		func(ctx context.Context) error { return r.ensureEndpoint(ctx, id, found, *m) },
+	)
+	m.ARN = types.StringValue(found.arn)
+	m.setParts(found)
+	return err
+}
+
+var errNotYetVisible = errors.New("the VPC is not visible yet")
+
+// findParts describes a VPC and its parts, side by side; nil if there is no
+// such VPC.
+func (r *vpcResource) findParts(ctx context.Context, id string) (*vpcParts, error) {
+	p := &vpcParts{}
+	exists := false
+	ofVPC := []ec2types.Filter{base.Filter("vpc-id", id)}
+	err := base.Parallel(ctx,
+		func(ctx context.Context) error {
+			out, err := r.Client.EC2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{Filters: ofVPC})
+			if err == nil && len(out.Vpcs) == 1 {
+				exists, p.vpc = true, out.Vpcs[0]
+			}
+			return err
+		},
+		func(ctx context.Context) (err error) {
+			p.dnsSupport, err = r.vpcAttribute(ctx, id, ec2types.VpcAttributeNameEnableDnsSupport)
+			return err
+		},
+		func(ctx context.Context) (err error) {
+			p.dnsHostnames, err = r.vpcAttribute(ctx, id, ec2types.VpcAttributeNameEnableDnsHostnames)
+			return err
+		},
+		func(ctx context.Context) error {
+			out, err := r.Client.EC2.DescribeInternetGateways(ctx, &ec2.DescribeInternetGatewaysInput{
+				Filters: []ec2types.Filter{base.Filter("attachment.vpc-id", id)}})
+			if err == nil && len(out.InternetGateways) > 0 {
+				p.gateway = &out.InternetGateways[0]
+			}
+			return err
+		},
+		func(ctx context.Context) (err error) {
+			p.endpoint, err = r.findEndpoint(ctx, id)
+			return err
+		},
+		func(ctx context.Context) error {
+			out, err := r.Client.EC2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{
+				Filters: append([]ec2types.Filter{base.Filter("group-name", "default")}, ofVPC...)})
+			if err == nil && len(out.SecurityGroups) > 0 {
+				p.defaultGroup = &out.SecurityGroups[0]
+			}
+			return err
+		},
+		func(ctx context.Context) (err error) {
+			p.wantedPolicy, err = r.endpointPolicy(ctx)
+			return err
+		},
+	)
+	if err != nil || !exists {
+		return nil, err
+	}
+	p.arn, err = base.EC2ARN(ctx, r.Client, "vpc/"+id)
+	return p, err
+}
+
+func (r *vpcResource) vpcAttribute(ctx context.Context, id string, name ec2types.VpcAttributeName) (bool, error) {
+	out, err := r.Client.EC2.DescribeVpcAttribute(ctx, &ec2.DescribeVpcAttributeInput{VpcId: &id, Attribute: name})
+	if err != nil {
+		return false, awswait.Ignore(err, awswait.IsNotFound)
+	}
+	for _, value := range []*ec2types.AttributeBooleanValue{out.EnableDnsSupport, out.EnableDnsHostnames} {
+		if value != nil {
+			return aws.ToBool(value.Value), nil
+		}
+	}
+	return false, nil
+}
+
+func (r *vpcResource) enableDNS(ctx context.Context, p *vpcParts) error {
+	on := &ec2types.AttributeBooleanValue{Value: aws.Bool(true)}
+	if !p.dnsSupport { // host names need it, so it goes first
+		if _, err := r.Client.EC2.ModifyVpcAttribute(ctx, &ec2.ModifyVpcAttributeInput{VpcId: p.vpc.VpcId, EnableDnsSupport: on}); err != nil {
+			return fmt.Errorf("turn on DNS support: %w", err)
+		}
+	}
+	if !p.dnsHostnames {
+		if _, err := r.Client.EC2.ModifyVpcAttribute(ctx, &ec2.ModifyVpcAttributeInput{VpcId: p.vpc.VpcId, EnableDnsHostnames: on}); err != nil {
+			return fmt.Errorf("turn on DNS host names: %w", err)
+		}
+	}
+	return nil
+}
+
+// emptyDefaultGroup removes the rules of the default security group, which is
+// what an instance gets that names no group.
+func (r *vpcResource) emptyDefaultGroup(ctx context.Context, group *ec2types.SecurityGroup) error {
+	if group == nil {
+		return nil
+	}
+	return base.ParallelAll(ctx,
+		func(ctx context.Context) error {
+			if len(group.IpPermissions) == 0 {
+				return nil
+			}
+			_, err := r.Client.EC2.RevokeSecurityGroupIngress(ctx, &ec2.RevokeSecurityGroupIngressInput{GroupId: group.GroupId, IpPermissions: group.IpPermissions})
+			return err
+		},
+		func(ctx context.Context) error {
+			if len(group.IpPermissionsEgress) == 0 {
+				return nil
+			}
+			_, err := r.Client.EC2.RevokeSecurityGroupEgress(ctx, &ec2.RevokeSecurityGroupEgressInput{GroupId: group.GroupId, IpPermissions: group.IpPermissionsEgress})
+			return err
+		},
+	)
+}
+
+// samePolicy says whether two policy documents say the same.
+func samePolicy(a, b string) bool {
+	var left, right any
+	if json.Unmarshal([]byte(a), &left) != nil || json.Unmarshal([]byte(b), &right) != nil {
+		return a == b
+	}
+	return reflect.DeepEqual(left, right)
+}

@@ -1,0 +1,140 @@
+// Package network has the resources a cluster's network is made of: the VPC,
+// its subnets, and Elastic IP addresses.
+package network
+
+import (
+	"context"
+
+	"github.com/hashicorp/terraform-plugin-framework-timeouts/resource/timeouts"
+	"github.com/hashicorp/terraform-plugin-framework/resource"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema/planmodifier"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema/stringplanmodifier"
+	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
+
+	"github.com/xeroops/xeroops/internal/awswait"
+	"github.com/xeroops/xeroops/provider/internal/base"
+)
+
+const kindVPC = "xeroops_vpc"
+
+type vpcResource struct{ base.Resource }
+
+// NewVPCResource returns the resource xeroops_vpc.
+func NewVPCResource() resource.Resource { return &vpcResource{} }
+
+func (r *vpcResource) Metadata(_ context.Context, _ resource.MetadataRequest, resp *resource.MetadataResponse) {
+	resp.TypeName = kindVPC
+}
+
+func (r *vpcResource) Schema(ctx context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
+	resp.Schema = schema.Schema{
+		MarkdownDescription: "A VPC with an internet gateway, a gateway endpoint for S3 whose policy allows only buckets of the same account, " +
+			"a default security group that allows nothing, and DNS turned on.",
+		Attributes: map[string]schema.Attribute{
+			"id":  base.IDAttribute("Id of the VPC."),
+			"arn": base.ComputedOnce("ARN of the VPC."),
+			"name": schema.StringAttribute{
+				Required:            true,
+				MarkdownDescription: "Name of the VPC, unique among the VPCs of the account and region.",
+				Validators:          base.NameValidators(),
+			},
+			"cidr": schema.StringAttribute{
+				Required:            true,
+				MarkdownDescription: "Range of IPv4 addresses, such as `10.0.0.0/16`: a /16 to a /28. Another range makes another VPC.",
+				Validators:          []validator.String{CIDRBetween(vpcLargest, vpcSmallest)},
+				PlanModifiers:       []planmodifier.String{stringplanmodifier.RequiresReplace()},
+			},
+			"internet_gateway_id":       base.ComputedOnce("Id of the internet gateway."),
+			"s3_endpoint_id":            base.ComputedOnce("Id of the gateway endpoint for S3."),
+			"default_security_group_id": base.ComputedOnce("Id of the default security group."),
+			"drift":                     base.DriftAttribute(),
+			"tags":                      base.TagsAttribute(),
+			"tags_all":                  base.TagsAllAttribute(),
+			"timeouts":                  timeouts.AttributesAll(ctx),
+		},
+	}
+}
+
+func (r *vpcResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
+	if r.ProviderData == nil {
+		return
+	}
+	base.PlanTags(ctx, r.DefaultTags, req, resp)
+	base.PlanAdoption(ctx, kindVPC, r.findByName, req, resp)
+}
+
+func (r *vpcResource) Create(ctx context.Context, req resource.CreateRequest, resp *resource.CreateResponse) {
+	var vpc vpcModel
+	resp.Diagnostics.Append(req.Plan.Get(ctx, &vpc)...)
+	ctx, cancel := base.Deadline(ctx, vpc.Timeouts.Create, awswait.CreatedVisible, &resp.Diagnostics)
+	defer cancel()
+	if resp.Diagnostics.HasError() {
+		return
+	}
+
+	id, err := r.adoptOrCreate(ctx, vpc)
+	if err != nil {
+		base.AddError(&resp.Diagnostics, "create", kindVPC, vpc.Name.ValueString(), err)
+		return
+	}
+	vpc.setID(id)
+	resp.Diagnostics.Append(resp.State.Set(ctx, &vpc)...)
+	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: vpc.ID})...)
+
+	err = r.converge(ctx, &vpc)
+	base.AddError(&resp.Diagnostics, "create", kindVPC, vpc.Name.ValueString()+" ("+id+")", err)
+	resp.Diagnostics.Append(resp.State.Set(ctx, &vpc)...)
+}
+
+func (r *vpcResource) Read(ctx context.Context, req resource.ReadRequest, resp *resource.ReadResponse) {
+	var vpc vpcModel
+	resp.Diagnostics.Append(req.State.Get(ctx, &vpc)...)
+	ctx, cancel := base.Deadline(ctx, vpc.Timeouts.Read, awswait.CreatedVisible, &resp.Diagnostics)
+	defer cancel()
+	if resp.Diagnostics.HasError() {
+		return
+	}
+
+	found, err := r.findParts(ctx, vpc.ID.ValueString())
+	if err != nil {
+		base.AddError(&resp.Diagnostics, "read", kindVPC, vpc.ID.ValueString(), err)
+		return
+	}
+	if found == nil {
+		resp.State.RemoveResource(ctx)
+		return
+	}
+	vpc.fromAWS(found, r.DefaultTags)
+	resp.Diagnostics.Append(resp.State.Set(ctx, &vpc)...)
+	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: vpc.ID})...)
+}
+
+func (r *vpcResource) Update(ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse) {
+	var vpc vpcModel
+	resp.Diagnostics.Append(req.Plan.Get(ctx, &vpc)...)
+	ctx, cancel := base.Deadline(ctx, vpc.Timeouts.Update, awswait.CreatedVisible, &resp.Diagnostics)
+	defer cancel()
+	if resp.Diagnostics.HasError() {
+		return
+	}
+
+	if err := r.converge(ctx, &vpc); err != nil {
+		base.AddError(&resp.Diagnostics, "update", kindVPC, vpc.ID.ValueString(), err)
+		return
+	}
+	resp.Diagnostics.Append(resp.State.Set(ctx, &vpc)...)
+}
+
+func (r *vpcResource) Delete(ctx context.Context, req resource.DeleteRequest, resp *resource.DeleteResponse) {
+	var vpc vpcModel
+	resp.Diagnostics.Append(req.State.Get(ctx, &vpc)...)
+	ctx, cancel := base.Deadline(ctx, vpc.Timeouts.Delete, awswait.DependencyRelease, &resp.Diagnostics)
+	defer cancel()
+	if resp.Diagnostics.HasError() {
+		return
+	}
+
+	err := r.delete(ctx, vpc.ID.ValueString())
+	base.AddError(&resp.Diagnostics, "delete", kindVPC, vpc.ID.ValueString(), err)
+}

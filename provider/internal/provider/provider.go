@@ -1,0 +1,76 @@
+// Package provider is the provider block: which account and region, and the
+// list of what the provider offers.
+package provider
+
+import (
+	"context"
+
+	"github.com/hashicorp/terraform-plugin-framework/datasource"
+	"github.com/hashicorp/terraform-plugin-framework/ephemeral"
+	"github.com/hashicorp/terraform-plugin-framework/function"
+	"github.com/hashicorp/terraform-plugin-framework/provider"
+	"github.com/hashicorp/terraform-plugin-framework/resource"
+
+	"github.com/xeroops/xeroops/internal/awsclient"
+	"github.com/xeroops/xeroops/provider/internal/base"
+	"github.com/xeroops/xeroops/provider/internal/network"
+)
+
+type xeroops struct {
+	version string
+}
+
+var (
+	_ provider.ProviderWithFunctions          = (*xeroops)(nil)
+	_ provider.ProviderWithEphemeralResources = (*xeroops)(nil)
+)
+
+// New returns a function that makes the provider; version goes into the
+// User-Agent of its calls.
+func New(version string) func() provider.Provider {
+	return func() provider.Provider { return &xeroops{version: version} }
+}
+
+func (p *xeroops) Metadata(_ context.Context, _ provider.MetadataRequest, resp *provider.MetadataResponse) {
+	resp.TypeName = "xeroops"
+	resp.Version = p.version
+}
+
+func (p *xeroops) Configure(ctx context.Context, req provider.ConfigureRequest, resp *provider.ConfigureResponse) {
+	var config providerModel
+	resp.Diagnostics.Append(req.Config.Get(ctx, &config)...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	if unknown := config.unknownSetting(); unknown != "" {
+		resp.Diagnostics.AddError("Provider setting not known yet",
+			unknown+" depends on something that this run has yet to create. Give it a value that is known at plan, or create what it depends on first with -target.")
+		return
+	}
+	client, err := awsclient.New(ctx, config.settings(p.version))
+	if err != nil {
+		resp.Diagnostics.AddError("Configure the xeroops provider", err.Error())
+		return
+	}
+	tags, _ := base.TagMap(config.DefaultTags)
+	data := &base.ProviderData{Client: client, Describe: base.NewDescriber(client.EC2), DefaultTags: tags}
+	resp.ResourceData, resp.DataSourceData, resp.EphemeralResourceData = data, data, data
+}
+
+func (p *xeroops) Resources(context.Context) []func() resource.Resource {
+	return []func() resource.Resource{
+		network.NewVPCResource,
+	}
+}
+
+func (p *xeroops) DataSources(context.Context) []func() datasource.DataSource {
+	return []func() datasource.DataSource{}
+}
+
+func (p *xeroops) EphemeralResources(context.Context) []func() ephemeral.EphemeralResource {
+	return []func() ephemeral.EphemeralResource{}
+}
+
+func (p *xeroops) Functions(context.Context) []func() function.Function {
+	return []func() function.Function{}
+}

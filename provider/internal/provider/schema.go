@@ -1,0 +1,139 @@
+package provider
+
+import (
+	"context"
+	"time"
+
+	awsbase "github.com/hashicorp/aws-sdk-go-base/v2"
+	"github.com/hashicorp/terraform-plugin-framework-validators/int64validator"
+	"github.com/hashicorp/terraform-plugin-framework-validators/listvalidator"
+	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
+	"github.com/hashicorp/terraform-plugin-framework/provider"
+	"github.com/hashicorp/terraform-plugin-framework/provider/schema"
+	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+
+	"regexp"
+
+	"github.com/xeroops/xeroops/internal/awsclient"
+	"github.com/xeroops/xeroops/provider/internal/base"
+)
+
+type providerModel struct {
+	Region            types.String     `tfsdk:"region"`
+	Profile           types.String     `tfsdk:"profile"`
+	AssumeRole        *assumeRoleModel `tfsdk:"assume_role"`
+	Endpoints         *endpointsModel  `tfsdk:"endpoints"`
+	S3UsePathStyle    types.Bool       `tfsdk:"s3_use_path_style"`
+	DefaultTags       types.Map        `tfsdk:"default_tags"`
+	AllowedAccountIDs []types.String   `tfsdk:"allowed_account_ids"`
+	MaxRetries        types.Int64      `tfsdk:"max_retries"`
+}
+
+type assumeRoleModel struct {
+	RoleARN     types.String `tfsdk:"role_arn"`
+	SessionName types.String `tfsdk:"session_name"`
+	ExternalID  types.String `tfsdk:"external_id"`
+	Duration    types.String `tfsdk:"duration"`
+}
+
+type endpointsModel struct {
+	EC2 types.String `tfsdk:"ec2"`
+	IAM types.String `tfsdk:"iam"`
+	S3  types.String `tfsdk:"s3"`
+	STS types.String `tfsdk:"sts"`
+}
+
+func (p *xeroops) Schema(_ context.Context, _ provider.SchemaRequest, resp *provider.SchemaResponse) {
+	resp.Schema = schema.Schema{
+		MarkdownDescription: "Stands up a complete application platform in your own AWS account. " +
+			"Credentials and region are found as the AWS CLI finds them, where the provider block does not name them.",
+		Attributes: map[string]schema.Attribute{
+			"region":      optionalString("Region, such as `eu-west-1`. Default: `AWS_REGION`, then the profile's."),
+			"profile":     optionalString("Profile of the shared configuration files. Default: `AWS_PROFILE`."),
+			"assume_role": assumeRoleAttribute(),
+			"endpoints":   endpointsAttribute(),
+			"s3_use_path_style": schema.BoolAttribute{Optional: true,
+				MarkdownDescription: "Address a bucket as a path instead of as a host name, for a custom S3 endpoint. Default: `false`."},
+			"default_tags": schema.MapAttribute{Optional: true, ElementType: types.StringType, Validators: base.TagValidators(),
+				MarkdownDescription: "Tags of every resource."},
+			"allowed_account_ids": schema.ListAttribute{Optional: true, ElementType: types.StringType,
+				Validators: []validator.List{listvalidator.SizeAtLeast(1), listvalidator.ValueStringsAre(
+					stringvalidator.RegexMatches(regexp.MustCompile(`^\d{12}$`), "an account id is twelve digits"))},
+				MarkdownDescription: "Accounts that may be changed: with the credentials of any other, the provider refuses to do anything."},
+			"max_retries": schema.Int64Attribute{Optional: true, Validators: []validator.Int64{int64validator.Between(1, 100)},
+				MarkdownDescription: "How often a call is tried that AWS throttles or fails. Default: 10."},
+		},
+	}
+}
+
+func optionalString(description string) schema.StringAttribute {
+	return schema.StringAttribute{Optional: true, MarkdownDescription: description, Validators: []validator.String{stringvalidator.LengthAtLeast(1)}}
+}
+
+func assumeRoleAttribute() schema.Attribute {
+	return schema.SingleNestedAttribute{
+		Optional:            true,
+		MarkdownDescription: "A role to act as.",
+		Attributes: map[string]schema.Attribute{
+			"role_arn":     schema.StringAttribute{Required: true, MarkdownDescription: "ARN of the role.", Validators: []validator.String{stringvalidator.RegexMatches(regexp.MustCompile(`^arn:[\w-]+:iam::\d{12}:role/.+`), "not the ARN of a role")}},
+			"session_name": optionalString("Name of the session, as CloudTrail shows it."),
+			"external_id":  optionalString("External id that the role asks for."),
+			"duration": schema.StringAttribute{Optional: true, MarkdownDescription: "How long the credentials last, such as `1h`: 15 minutes to 12 hours.",
+				Validators: []validator.String{base.DurationBetween(15*time.Minute, 12*time.Hour)}},
+		},
+	}
+}
+
+func endpointsAttribute() schema.Attribute {
+	url := func(service string) schema.StringAttribute {
+		return schema.StringAttribute{Optional: true, MarkdownDescription: "URL of the " + service + " API.",
+			Validators: []validator.String{stringvalidator.RegexMatches(regexp.MustCompile(`^https?://[^/]+`), "not a URL such as https://ec2.example.com")}}
+	}
+	return schema.SingleNestedAttribute{
+		Optional:            true,
+		MarkdownDescription: "Endpoints used in place of AWS's own. `AWS_ENDPOINT_URL` and its kin serve too.",
+		Attributes:          map[string]schema.Attribute{"ec2": url("EC2"), "iam": url("IAM"), "s3": url("S3"), "sts": url("STS")},
+	}
+}
+
+// unknownSetting names a setting that is not known yet, or is "".
+func (m providerModel) unknownSetting() string {
+	settings := map[string]interface{ IsUnknown() bool }{"region": m.Region, "profile": m.Profile, "s3_use_path_style": m.S3UsePathStyle,
+		"max_retries": m.MaxRetries}
+	if a := m.AssumeRole; a != nil {
+		settings["assume_role.role_arn"] = a.RoleARN
+	}
+	for name, value := range settings {
+		if value.IsUnknown() {
+			return name
+		}
+	}
+	if _, known := base.TagMap(m.DefaultTags); !known {
+		return "default_tags"
+	}
+	return ""
+}
+
+func (m providerModel) settings(version string) awsclient.Settings {
+	s := awsclient.Settings{
+		Region:         m.Region.ValueString(),
+		Profile:        m.Profile.ValueString(),
+		S3UsePathStyle: m.S3UsePathStyle.ValueBool(),
+		MaxRetries:     int(m.MaxRetries.ValueInt64()),
+		Product:        "terraform-provider-xeroops",
+		Version:        version,
+	}
+	if e := m.Endpoints; e != nil {
+		s.Endpoints = awsclient.Endpoints{EC2: e.EC2.ValueString(), IAM: e.IAM.ValueString(), S3: e.S3.ValueString(), STS: e.STS.ValueString()}
+	}
+	if a := m.AssumeRole; a != nil {
+		duration, _ := time.ParseDuration(a.Duration.ValueString()) // validated; 0 is AWS's default
+		s.AssumeRole = []awsbase.AssumeRole{{RoleARN: a.RoleARN.ValueString(), SessionName: a.SessionName.ValueString(),
+			ExternalID: a.ExternalID.ValueString(), Duration: duration}}
+	}
+	for _, id := range m.AllowedAccountIDs {
+		s.AllowedAccountIDs = append(s.AllowedAccountIDs, id.ValueString())
+	}
+	return s
+}
