@@ -40,6 +40,9 @@ func (l Layout) VPNPeer(peer string) string { return l.VPNPeers() + peer + ".jso
 // VPNPeers is the prefix of all VPN peers.
 func (l Layout) VPNPeers() string { return l.Prefix() + "vpn/peers/" }
 
+// VPNAddresses is the key of the table of VPN addresses, a [VPNAddresses].
+func (l Layout) VPNAddresses() string { return l.Prefix() + "vpn/addresses.json" }
+
 // WAFRules is the prefix of the customer's own WAF rules.
 func (l Layout) WAFRules() string { return l.Prefix() + "waf/" }
 

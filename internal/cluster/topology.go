@@ -13,6 +13,8 @@ type VPN struct {
 	CIDR      string `json:"cidr"`               // addresses of peers
 	Endpoint  string `json:"endpoint,omitempty"` // host:port; empty without a gateway that has an EIP
 	PublicKey string `json:"public_key,omitempty"`
+	// Routes are the ranges that a peer reaches through the gateway: the VPC's.
+	Routes []string `json:"routes,omitempty"`
 }
 
 // TopologySchema is the version of [Topology] that this code writes.
@@ -33,6 +35,18 @@ type VPNPeer struct {
 	PublicKey string `json:"public_key"` // base64, 32 bytes
 	Address   string `json:"address"`    // IPv4 within the VPN range
 }
+
+// VPNAddresses is which peer holds which address of the VPN range. It is only
+// ever changed by a conditional put against the version that was read, so two
+// who allocate at the same time never give out one address twice; the gateway
+// does not read it.
+type VPNAddresses struct {
+	Schema int               `json:"schema"` // VPNAddressesSchema
+	Peers  map[string]string `json:"peers"`  // IPv4 address by name of the peer
+}
+
+// VPNAddressesSchema is the version of [VPNAddresses] that this code writes.
+const VPNAddressesSchema = 1
 
 // VPNPeerSchema is the version of [VPNPeer] that this code writes.
 const VPNPeerSchema = 1

@@ -1,0 +1,179 @@
+// Package vpn has the resources of the cluster's VPN: its peers, and an
+// ephemeral WireGuard key. A peer is an object in the cluster's uploads bucket,
+// which the gateway reads; a peer's private key is nowhere in it.
+package vpn
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/hashicorp/terraform-plugin-framework-timeouts/resource/timeouts"
+	"github.com/hashicorp/terraform-plugin-framework/resource"
+	"github.com/hashicorp/terraform-plugin-framework/resource/identityschema"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema/planmodifier"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema/stringplanmodifier"
+	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
+
+	"github.com/xeroops/xeroops/provider/internal/base"
+)
+
+const kindPeer = "xeroops_vpn_peer"
+
+// operationTimeout is the default of every timeout: a few S3 calls, and the
+// retries that the SDK makes of them.
+const operationTimeout = 2 * time.Minute
+
+type peerResource struct{ *base.ProviderData }
+
+// NewPeerResource returns the resource xeroops_vpn_peer.
+func NewPeerResource() resource.Resource { return &peerResource{} }
+
+func (r *peerResource) Metadata(_ context.Context, _ resource.MetadataRequest, resp *resource.MetadataResponse) {
+	resp.TypeName = kindPeer
+}
+
+func (r *peerResource) Configure(_ context.Context, req resource.ConfigureRequest, resp *resource.ConfigureResponse) {
+	r.ProviderData = base.FromProvider(req.ProviderData, &resp.Diagnostics)
+}
+
+func (r *peerResource) Schema(ctx context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
+	replace := []planmodifier.String{stringplanmodifier.RequiresReplace()}
+	resp.Schema = schema.Schema{
+		MarkdownDescription: "Somebody who may connect to a cluster's VPN gateway, by public key. The private key stays with the peer: " +
+			"it is neither an argument nor in `client_config`.",
+		Attributes: map[string]schema.Attribute{
+			"cluster": schema.StringAttribute{
+				Required:            true,
+				MarkdownDescription: "Name of the cluster: `xeroops_cluster.<name>.name`, so that the cluster is there first.",
+				Validators:          base.NameValidators(),
+				PlanModifiers:       replace,
+			},
+			"uploads_bucket": schema.StringAttribute{
+				Required:            true,
+				MarkdownDescription: "The cluster's uploads bucket.",
+				PlanModifiers:       replace,
+			},
+			"name": schema.StringAttribute{
+				Required:            true,
+				MarkdownDescription: "Name of the peer, unique in the cluster.",
+				Validators:          base.NameValidators(),
+				PlanModifiers:       replace,
+			},
+			"public_key": schema.StringAttribute{
+				Required:            true,
+				MarkdownDescription: "The peer's WireGuard public key in base64, as `wg pubkey` prints it. It is changed in place.",
+				Validators:          []validator.String{publicKeyValidator()},
+			},
+			"address": schema.StringAttribute{
+				Optional: true,
+				Computed: true,
+				MarkdownDescription: "The peer's IPv4 address within the cluster's VPN range, whose first address is the gateway's. " +
+					"The lowest free one if left out. It is changed in place.",
+				Validators:    []validator.String{addressValidator()},
+				PlanModifiers: []planmodifier.String{stringplanmodifier.UseStateForUnknown()},
+			},
+			"client_config": schema.StringAttribute{
+				Computed: true,
+				MarkdownDescription: "The peer's configuration for `wg-quick` and WireGuard's apps. `" + PrivateKeyPlaceholder + "` stands where the peer puts its private key, " +
+					"so that `replace()` and `sed` find it.",
+			},
+			"timeouts": timeouts.AttributesAll(ctx),
+		},
+	}
+}
+
+func (r *peerResource) IdentitySchema(_ context.Context, _ resource.IdentitySchemaRequest, resp *resource.IdentitySchemaResponse) {
+	part := func(description string) identityschema.Attribute {
+		return identityschema.StringAttribute{RequiredForImport: true, Description: description}
+	}
+	resp.IdentitySchema = identityschema.Schema{Attributes: map[string]identityschema.Attribute{
+		"cluster":        part("name of the cluster"),
+		"uploads_bucket": part("the cluster's uploads bucket"),
+		"name":           part("name of the peer"),
+	}}
+}
+
+func (r *peerResource) ImportState(ctx context.Context, req resource.ImportStateRequest, resp *resource.ImportStateResponse) {
+	var id peerIdentity
+	if req.ID == "" {
+		resp.Diagnostics.Append(req.Identity.Get(ctx, &id)...)
+	} else {
+		var err error
+		if id, err = parseImportID(req.ID); err != nil {
+			base.AddError(&resp.Diagnostics, "import", kindPeer, req.ID, err)
+		}
+	}
+	if !resp.Diagnostics.HasError() {
+		id.setState(ctx, resp)
+	}
+}
+
+func (r *peerResource) Create(ctx context.Context, req resource.CreateRequest, resp *resource.CreateResponse) {
+	var peer peerModel
+	resp.Diagnostics.Append(req.Plan.Get(ctx, &peer)...)
+	ctx, cancel := base.Deadline(ctx, peer.Timeouts.Create, operationTimeout, &resp.Diagnostics)
+	defer cancel()
+	if resp.Diagnostics.HasError() {
+		return
+	}
+
+	if err := r.save(ctx, &peer, store.create); err != nil {
+		base.AddError(&resp.Diagnostics, "create", kindPeer, peer.Name.ValueString(), err)
+		return
+	}
+	resp.Diagnostics.Append(resp.State.Set(ctx, &peer)...)
+	resp.Diagnostics.Append(resp.Identity.Set(ctx, peer.identity())...)
+}
+
+func (r *peerResource) Read(ctx context.Context, req resource.ReadRequest, resp *resource.ReadResponse) {
+	var peer peerModel
+	resp.Diagnostics.Append(req.State.Get(ctx, &peer)...)
+	ctx, cancel := base.Deadline(ctx, peer.Timeouts.Read, operationTimeout, &resp.Diagnostics)
+	defer cancel()
+	if resp.Diagnostics.HasError() {
+		return
+	}
+
+	err := r.refresh(ctx, &peer)
+	if errors.Is(err, errNoObject) {
+		resp.State.RemoveResource(ctx)
+		return
+	}
+	if err != nil {
+		base.AddError(&resp.Diagnostics, "read", kindPeer, peer.Name.ValueString(), err)
+		return
+	}
+	resp.Diagnostics.Append(resp.State.Set(ctx, &peer)...)
+	resp.Diagnostics.Append(resp.Identity.Set(ctx, peer.identity())...)
+}
+
+func (r *peerResource) Update(ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse) {
+	var peer peerModel
+	resp.Diagnostics.Append(req.Plan.Get(ctx, &peer)...)
+	ctx, cancel := base.Deadline(ctx, peer.Timeouts.Update, operationTimeout, &resp.Diagnostics)
+	defer cancel()
+	if resp.Diagnostics.HasError() {
+		return
+	}
+
+	if err := r.save(ctx, &peer, store.update); err != nil {
+		base.AddError(&resp.Diagnostics, "update", kindPeer, peer.Name.ValueString(), err)
+		return
+	}
+	resp.Diagnostics.Append(resp.State.Set(ctx, &peer)...)
+}
+
+func (r *peerResource) Delete(ctx context.Context, req resource.DeleteRequest, resp *resource.DeleteResponse) {
+	var peer peerModel
+	resp.Diagnostics.Append(req.State.Get(ctx, &peer)...)
+	ctx, cancel := base.Deadline(ctx, peer.Timeouts.Delete, operationTimeout, &resp.Diagnostics)
+	defer cancel()
+	if resp.Diagnostics.HasError() {
+		return
+	}
+
+	err := r.store(peer).delete(ctx, peer.Name.ValueString())
+	base.AddError(&resp.Diagnostics, "delete", kindPeer, peer.Name.ValueString(), err)
+}

@@ -1,0 +1,206 @@
+package vpn
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/xeroops/xeroops/internal/awswait"
+	"github.com/xeroops/xeroops/internal/cluster"
+)
+
+// store reads and writes one cluster's VPN objects in its uploads bucket.
+type store struct {
+	s3     *s3.Client
+	bucket string
+	layout cluster.Layout
+}
+
+var errNoObject = errors.New("no such object")
+
+// get reads a JSON object and returns its ETag; errNoObject if there is none.
+func (s store) get(ctx context.Context, key string, into any) (etag string, err error) {
+	out, err := s.s3.GetObject(ctx, &s3.GetObjectInput{Bucket: &s.bucket, Key: &key})
+	if err != nil {
+		if awswait.IsNotFound(err) {
+			err = errNoObject
+		}
+		return "", fmt.Errorf("read s3://%s/%s: %w", s.bucket, key, err)
+	}
+	defer func() { _ = out.Body.Close() }()
+	if err := json.NewDecoder(out.Body).Decode(into); err != nil {
+		return "", fmt.Errorf("read s3://%s/%s: %w", s.bucket, key, err)
+	}
+	return aws.ToString(out.ETag), nil
+}
+
+// always, ifAbsent and ifUnchanged are the conditions of a put.
+type condition func(*s3.PutObjectInput)
+
+func always(*s3.PutObjectInput)      {}
+func ifAbsent(in *s3.PutObjectInput) { in.IfNoneMatch = aws.String("*") }
+func ifUnchanged(etag string) condition {
+	return func(in *s3.PutObjectInput) { in.IfMatch = &etag }
+}
+
+// isConflict says whether a conditional put came too late. S3 answers 412 where
+// the condition does not hold, 409 where another put is under way, and 404 where
+// the object of an If-Match is gone.
+func isConflict(err error) bool {
+	return awswait.HasCode(err, "PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey")
+}
+
+func (s store) put(ctx context.Context, key string, content any, when condition) error {
+	body, err := json.Marshal(content)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", key, err)
+	}
+	in := &s3.PutObjectInput{Bucket: &s.bucket, Key: &key, Body: bytes.NewReader(body), ContentType: aws.String("application/json")}
+	when(in)
+	if _, err := s.s3.PutObject(ctx, in); err != nil {
+		return fmt.Errorf("write s3://%s/%s: %w", s.bucket, key, err)
+	}
+	return nil
+}
+
+func (s store) topology(ctx context.Context) (*cluster.Topology, error) {
+	var t cluster.Topology
+	_, err := s.get(ctx, s.layout.Topology(), &t)
+	if errors.Is(err, errNoObject) {
+		return nil, fmt.Errorf("%w: no cluster %q keeps its files in that bucket; create it first (cluster = xeroops_cluster.<name>.name says so to Terraform)", err, s.layout.Cluster)
+	}
+	return &t, err
+}
+
+func (s store) peer(ctx context.Context, name string) (*cluster.VPNPeer, error) {
+	var p cluster.VPNPeer
+	_, err := s.get(ctx, s.layout.VPNPeer(name), &p)
+	return &p, err
+}
+
+// create writes a new peer's object. Where one of that name is there already,
+// with the same public key, an earlier create was interrupted after its put, and
+// the object is taken over; with another key it is somebody else's.
+func (s store) create(ctx context.Context, p cluster.VPNPeer) error {
+	err := s.put(ctx, s.layout.VPNPeer(p.Name), p, ifAbsent)
+	if !isConflict(err) {
+		return err
+	}
+	there, err := s.peer(ctx, p.Name)
+	if err != nil {
+		return err
+	}
+	if there.PublicKey != p.PublicKey {
+		return fmt.Errorf("it exists already with another public key; choose another name, or bring it under this configuration with: terraform import <address> %s",
+			importID(s.layout.Cluster, s.bucket, p.Name))
+	}
+	return s.update(ctx, p)
+}
+
+func (s store) update(ctx context.Context, p cluster.VPNPeer) error {
+	return s.put(ctx, s.layout.VPNPeer(p.Name), p, always)
+}
+
+// delete removes a peer and then frees its address, so that the address is
+// never given to another while the gateway still knows this one.
+func (s store) delete(ctx context.Context, name string) error {
+	key := s.layout.VPNPeer(name)
+	_, err := s.s3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.bucket, Key: &key})
+	if err := awswait.Ignore(err, awswait.IsNotFound); err != nil {
+		return fmt.Errorf("delete s3://%s/%s: %w", s.bucket, key, err)
+	}
+	err = s.changeAddresses(ctx, func(held map[string]string) (bool, error) {
+		_, ok := held[name]
+		delete(held, name)
+		return ok, nil
+	})
+	return awswait.Ignore(err, awswait.IsNotFound) // the bucket may be gone
+}
+
+// reserve returns the address that the peer may use from now on: wanted, or one
+// of the range if that is not valid. It is the peer's until delete, even where
+// the create that asked for it dies right after.
+func (s store) reserve(ctx context.Context, vpn netip.Prefix, name string, wanted netip.Addr) (netip.Addr, error) {
+	var address netip.Addr
+	err := s.changeAddresses(ctx, func(held map[string]string) (changed bool, err error) {
+		address, changed, err = assign(held, vpn, name, wanted)
+		return changed, err
+	})
+	return address, err
+}
+
+// maxConflictPause spreads those who change the table at the same time; it is
+// a few times what one change takes.
+const maxConflictPause = 200 * time.Millisecond
+
+// changeAddresses changes the table of addresses as one step: where another
+// changed it in between, change is called again with what is there then. Its
+// bool says whether there is anything to write.
+func (s store) changeAddresses(ctx context.Context, change func(held map[string]string) (bool, error)) error {
+	for {
+		table, when, err := s.addresses(ctx)
+		if err != nil {
+			return err
+		}
+		if changed, err := change(table.Peers); err != nil || !changed {
+			return err
+		}
+		if err = s.put(ctx, s.layout.VPNAddresses(), table, when); !isConflict(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w while others were changing it: %w", context.Cause(ctx), err)
+		case <-time.After(rand.N(maxConflictPause)):
+		}
+	}
+}
+
+// addresses returns the table, and the condition under which it may be written
+// back. Where there is none (before the first peer, or if somebody removed it)
+// it is made of the peers that are there.
+func (s store) addresses(ctx context.Context) (cluster.VPNAddresses, condition, error) {
+	var table cluster.VPNAddresses
+	etag, err := s.get(ctx, s.layout.VPNAddresses(), &table)
+	if errors.Is(err, errNoObject) {
+		held, err := s.peerAddresses(ctx)
+		return cluster.VPNAddresses{Schema: cluster.VPNAddressesSchema, Peers: held}, ifAbsent, err
+	}
+	if table.Peers == nil {
+		table.Peers = map[string]string{}
+	}
+	return table, ifUnchanged(etag), err
+}
+
+func (s store) peerAddresses(ctx context.Context) (map[string]string, error) {
+	held := map[string]string{}
+	prefix := s.layout.VPNPeers()
+	pages := s3.NewListObjectsV2Paginator(s.s3, &s3.ListObjectsV2Input{Bucket: &s.bucket, Prefix: &prefix})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("list s3://%s/%s: %w", s.bucket, prefix, err)
+		}
+		for _, object := range page.Contents {
+			name := strings.TrimSuffix(path.Base(aws.ToString(object.Key)), ".json")
+			p, err := s.peer(ctx, name)
+			if err != nil && !errors.Is(err, errNoObject) {
+				return nil, err
+			}
+			if p.Address != "" {
+				held[name] = p.Address
+			}
+		}
+	}
+	return held, nil
+}

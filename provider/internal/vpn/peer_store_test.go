@@ -1,0 +1,140 @@
+package vpn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/motoserver"
+)
+
+var vpnRange = netip.MustParsePrefix("10.100.0.0/16")
+
+// newStore returns a store on a real moto_server of this test's own.
+func newStore(t *testing.T) (context.Context, store) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	t.Cleanup(cancel)
+	server, err := motoserver.Start(ctx, motoserver.Options{})
+	if errors.Is(err, motoserver.ErrMissing) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Stop)
+	client := s3.New(s3.Options{
+		BaseEndpoint: &server.URL, UsePathStyle: true, Region: "us-east-1",
+		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
+	})
+	if _, err := client.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String("uploads")}); err != nil {
+		t.Fatal(err)
+	}
+	return ctx, store{s3: client, bucket: "uploads", layout: cluster.Layout{Cluster: "test"}}
+}
+
+func TestReserveNeverGivesOneAddressTwice(t *testing.T) {
+	ctx, s := newStore(t)
+	const peers = 20
+	var got [peers]netip.Addr
+	var wg sync.WaitGroup
+	for n := range peers {
+		wg.Go(func() {
+			var err error
+			if got[n], err = s.reserve(ctx, vpnRange, fmt.Sprintf("peer%d", n), netip.Addr{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	seen := map[netip.Addr]int{}
+	for n, address := range got {
+		if other, ok := seen[address]; ok {
+			t.Errorf("peers %d and %d both got %s", n, other, address)
+		}
+		seen[address] = n
+	}
+}
+
+func TestReserveReturnsTheAddressOfAnInterruptedCreate(t *testing.T) {
+	ctx, s := newStore(t)
+	first, err := s.reserve(ctx, vpnRange, "laptop", netip.Addr{}) // and here the process dies
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.reserve(ctx, vpnRange, "phone", netip.Addr{}); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := s.reserve(ctx, vpnRange, "laptop", netip.Addr{}); err != nil || again != first {
+		t.Errorf("the next create got %s (%v), want %s", again, err, first)
+	}
+}
+
+func TestReserveKnowsPeersWhenTheTableWasLost(t *testing.T) {
+	ctx, s := newStore(t)
+	if err := s.create(ctx, cluster.VPNPeer{Name: "old", PublicKey: "A", Address: "10.100.0.2"}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.reserve(ctx, vpnRange, "new", netip.Addr{})
+	if err != nil || got.String() != "10.100.0.3" {
+		t.Errorf("got %s (%v), want 10.100.0.3", got, err)
+	}
+}
+
+func TestCreateAdoptsItsOwnPeerAndNoOther(t *testing.T) {
+	ctx, s := newStore(t)
+	mine := cluster.VPNPeer{Schema: cluster.VPNPeerSchema, Name: "laptop", PublicKey: "mine", Address: "10.100.0.2"}
+	for range 2 { // the second is the apply after a crash
+		if err := s.create(ctx, mine); err != nil {
+			t.Fatal(err)
+		}
+	}
+	theirs := mine
+	theirs.PublicKey = "theirs"
+	err := s.create(ctx, theirs)
+	if err == nil || !strings.Contains(err.Error(), "terraform import <address> test/uploads/laptop") {
+		t.Errorf("another's peer: error %v, want one that says how to import it", err)
+	}
+	if there, err := s.peer(ctx, "laptop"); err != nil || *there != mine {
+		t.Errorf("the object is %v (%v), want %v", there, err, mine)
+	}
+}
+
+func TestDeleteFreesTheAddressAndIsDoneTwice(t *testing.T) {
+	ctx, s := newStore(t)
+	if _, err := s.reserve(ctx, vpnRange, "laptop", netip.Addr{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.create(ctx, cluster.VPNPeer{Name: "laptop", PublicKey: "A", Address: "10.100.0.2"}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := s.delete(ctx, "laptop"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.peer(ctx, "laptop"); !errors.Is(err, errNoObject) {
+		t.Errorf("the object is still there (%v)", err)
+	}
+	if got, err := s.reserve(ctx, vpnRange, "phone", netip.Addr{}); err != nil || got.String() != "10.100.0.2" {
+		t.Errorf("the next peer got %s (%v), want 10.100.0.2", got, err)
+	}
+}
+
+func TestDeleteWithoutABucketIsDone(t *testing.T) {
+	ctx, s := newStore(t)
+	s.bucket = "gone"
+	if err := s.delete(ctx, "laptop"); err != nil {
+		t.Error(err)
+	}
+}
