@@ -20,11 +20,14 @@ type Describer struct {
 	RouteTables *awsbatch.Batch[types.RouteTable] // by id
 	Addresses   *awsbatch.Batch[types.Address]    // by allocation id
 	Volumes     *awsbatch.Batch[types.Volume]     // by id
+
+	images *awsbatch.Batch[types.Image] // by ImageQuery; see NewestImage
 }
 
 // NewDescriber returns a Describer over client.
 func NewDescriber(client *ec2.Client) *Describer {
 	return &Describer{
+		images: newImageBatch(client),
 		Subnets: awsbatch.New(func(ctx context.Context, ids []string) (map[string]types.Subnet, error) {
 			found := map[string]types.Subnet{}
 			pages := ec2.NewDescribeSubnetsPaginator(client, &ec2.DescribeSubnetsInput{Filters: []types.Filter{Filter("subnet-id", ids...)}})

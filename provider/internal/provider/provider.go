@@ -13,7 +13,10 @@ import (
 
 	"github.com/xeroops/xeroops/internal/awsclient"
 	"github.com/xeroops/xeroops/provider/internal/base"
+	"github.com/xeroops/xeroops/provider/internal/functions"
+	"github.com/xeroops/xeroops/provider/internal/image"
 	"github.com/xeroops/xeroops/provider/internal/network"
+	"github.com/xeroops/xeroops/provider/internal/vpn"
 )
 
 type xeroops struct {
@@ -60,17 +63,26 @@ func (p *xeroops) Configure(ctx context.Context, req provider.ConfigureRequest, 
 func (p *xeroops) Resources(context.Context) []func() resource.Resource {
 	return []func() resource.Resource{
 		network.NewVPCResource,
+		vpn.NewPeerResource,
 	}
 }
 
 func (p *xeroops) DataSources(context.Context) []func() datasource.DataSource {
-	return []func() datasource.DataSource{}
+	return []func() datasource.DataSource{
+		image.NewDataSource,
+	}
 }
 
 func (p *xeroops) EphemeralResources(context.Context) []func() ephemeral.EphemeralResource {
-	return []func() ephemeral.EphemeralResource{}
+	return []func() ephemeral.EphemeralResource{
+		vpn.NewKeyEphemeral,
+	}
 }
 
 func (p *xeroops) Functions(context.Context) []func() function.Function {
-	return []func() function.Function{}
+	return []func() function.Function{
+		functions.NewEnvFile,
+		functions.NewParseEnvFile,
+		functions.NewAddressPlan,
+	}
 }

@@ -1,0 +1,103 @@
+package base
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/xeroops/xeroops/internal/awsbatch"
+	"github.com/xeroops/xeroops/internal/cluster"
+)
+
+// TagVersion is the version of an image.
+const TagVersion = "xeroops:version"
+
+// ImageQuery is what an image is looked for by.
+type ImageQuery struct {
+	Role         cluster.Role
+	Architecture string
+	Owners       []string // account ids, "self" or aliases
+}
+
+// imageSep stands between the parts of a query's key; no role, architecture or
+// owner has one.
+const imageSep = "/"
+
+// maxImagesPage is the most that EC2 allows DescribeImages in one answer.
+const maxImagesPage = 1000
+
+func (q ImageQuery) source() string {
+	owners := slices.Sorted(slices.Values(q.Owners))
+	return strings.Join(append([]string{q.Architecture}, owners...), imageSep)
+}
+
+func (q ImageQuery) key() string { return string(q.Role) + imageSep + q.source() }
+
+// NewestImage returns the newest available image that fits the query, and
+// whether there is one. What is asked at the same time for several roles is one
+// call.
+func (d *Describer) NewestImage(ctx context.Context, q ImageQuery) (types.Image, bool, error) {
+	return d.images.Get(ctx, q.key())
+}
+
+func newImageBatch(client *ec2.Client) *awsbatch.Batch[types.Image] {
+	return awsbatch.New(func(ctx context.Context, keys []string) (map[string]types.Image, error) {
+		roles := map[string][]string{} // by source
+		for _, key := range keys {
+			role, source, _ := strings.Cut(key, imageSep)
+			if !slices.Contains(roles[source], role) {
+				roles[source] = append(roles[source], role)
+			}
+		}
+		newest := map[string]types.Image{}
+		for source, roles := range roles {
+			if err := addNewestImages(ctx, client, newest, source, roles); err != nil {
+				return nil, fmt.Errorf("describe the images of %s: %w", strings.Join(roles, ", "), err)
+			}
+		}
+		return newest, nil
+	})
+}
+
+// addNewestImages adds the newest image of each role from one source, keyed as
+// a query for it is.
+func addNewestImages(ctx context.Context, client *ec2.Client, newest map[string]types.Image, source string, roles []string) error {
+	architecture, owners, _ := strings.Cut(source, imageSep)
+	pages := ec2.NewDescribeImagesPaginator(client, &ec2.DescribeImagesInput{
+		Owners:     strings.Split(owners, imageSep),
+		MaxResults: aws.Int32(maxImagesPage), // without it, EC2 answers with everything at once or not at all
+		Filters: []types.Filter{
+			Filter("tag:"+TagRole, roles...),
+			Filter("architecture", architecture),
+			Filter("state", string(types.ImageStateAvailable)),
+		},
+	})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return err
+		}
+		for _, image := range page.Images {
+			key := FlattenEC2Tags(image.Tags)[TagRole] + imageSep + source
+			if have, ok := newest[key]; !ok || newer(image, have) {
+				newest[key] = image
+			}
+		}
+	}
+	return nil
+}
+
+// newer compares by creation date, which AWS writes in a form that sorts as
+// text; of two made in the same instant the id decides, so that a plan does not
+// flap between them.
+func newer(a, b types.Image) bool {
+	if x, y := aws.ToString(a.CreationDate), aws.ToString(b.CreationDate); x != y {
+		return x > y
+	}
+	return aws.ToString(a.ImageId) > aws.ToString(b.ImageId)
+}
