@@ -1,0 +1,48 @@
+# The reference cluster in one region: seven nodes, their network, storage and
+# images. Needs images: build them with packer build first.
+
+terraform {
+  required_version = ">= 1.11" # write-only attributes
+
+  required_providers {
+    xeroops = {
+      source = "xeroops/xeroops"
+    }
+  }
+}
+
+provider "xeroops" {
+  region       = var.region
+  default_tags = { project = var.name }
+}
+
+# The newest image of each role. Pin image ids instead where a new image should
+# reach the cluster only by a change that somebody reviewed.
+data "xeroops_image" "this" {
+  for_each = toset(["openresty-lb", "wireguard", "app", "management", "db"])
+
+  role = each.key
+}
+
+module "cluster" {
+  source = "../modules/cluster"
+
+  name              = var.name
+  availability_zone = coalesce(var.availability_zone, "${var.region}a")
+  image_ids         = { for role, image in data.xeroops_image.this : role => image.id }
+
+  app_count        = var.app_count
+  instance_types   = { db = "t3.medium" }
+  settings         = { LOG_LEVEL = "info" }
+  keep_data        = var.keep_data
+  on_ready_timeout = var.on_ready_timeout
+}
+
+resource "xeroops_vpn_peer" "this" {
+  for_each = var.vpn_peers
+
+  cluster        = module.cluster.name
+  uploads_bucket = module.cluster.buckets.uploads
+  name           = each.key
+  public_key     = each.value
+}

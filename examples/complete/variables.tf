@@ -1,0 +1,41 @@
+variable "region" {
+  description = "Region of the cluster."
+  type        = string
+  default     = "eu-west-1"
+}
+
+variable "availability_zone" {
+  description = "Zone of the cluster. The region's zone a if null."
+  type        = string
+  default     = null
+}
+
+variable "name" {
+  description = "Name of the cluster."
+  type        = string
+  default     = "production"
+}
+
+variable "app_count" {
+  description = "How many app nodes."
+  type        = number
+  default     = 2
+}
+
+variable "vpn_peers" {
+  description = "Who may connect to the VPN: WireGuard public keys by name."
+  type        = map(string)
+  default     = {}
+}
+
+variable "keep_data" {
+  description = "Whether destroy takes final snapshots and refuses to delete buckets that are not empty. Apply once with false before you destroy a cluster for good."
+  type        = bool
+  default     = true
+}
+
+variable "on_ready_timeout" {
+  description = "What happens when a node is not ready in time: error, warn, or skip (do not wait at all)."
+  type        = string
+  default     = "error"
+}

@@ -1,0 +1,39 @@
+output "name" {
+  description = "Name of the cluster, once it is there."
+  value       = xeroops_cluster.this.name
+}
+
+output "status" {
+  description = "ready, or incomplete."
+  value       = xeroops_cluster.this.status
+}
+
+output "vpc_id" {
+  description = "Id of the VPC."
+  value       = xeroops_vpc.this.id
+}
+
+output "subnet_ids" {
+  description = "Ids of the subnets: public and private."
+  value       = { for kind, subnet in xeroops_subnet.this : kind => subnet.id }
+}
+
+output "buckets" {
+  description = "Names of the buckets: uploads, pgdump, walg and logs."
+  value       = { for kind, bucket in xeroops_bucket.this : kind => bucket.id }
+}
+
+output "edge_address" {
+  description = "Public address of the edge: where DNS records point."
+  value       = xeroops_eip.this["edge"].public_ip
+}
+
+output "instances" {
+  description = "Instances by node name."
+  value       = xeroops_cluster.this.instances
+}
+
+output "vpn" {
+  description = "The gateway's endpoint and public key."
+  value       = xeroops_cluster.this.vpn
+}
