@@ -12,6 +12,10 @@ const tailLines = 400 // a few tracebacks
 
 var running = regexp.MustCompile(`Running on (http://127\.0\.0\.1:\d+)`)
 
+// answered matches the access log's line of a call that did not break moto; a
+// front's log says more of those.
+var answered = regexp.MustCompile(`HTTP/1\.\d" [234]\d\d -\s*$`)
+
 // tail keeps the last lines of moto's stderr and sends the URL that moto
 // announces there: asking it for port 0 and reading its answer leaves no
 // moment in which another process could take the port.
@@ -53,6 +57,9 @@ func (t *tail) add(line string) {
 		case t.announced <- m[1]:
 		default:
 		}
+	}
+	if answered.MatchString(line) {
+		return
 	}
 	t.lines = append(t.lines, line)
 	if n := len(t.lines); n > tailLines {

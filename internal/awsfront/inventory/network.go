@@ -145,6 +145,9 @@ func endpoints(ctx context.Context, c *ec2.Client) (items []Item, err error) {
 			return nil, err
 		}
 		for _, e := range page.VpcEndpoints {
+			if strings.EqualFold(string(e.State), string(types.StateDeleted)) {
+				continue // shown for a while, as terminated instances are
+			}
 			items = append(items, Item{Kind: "endpoint", ID: *e.VpcEndpointId, Name: nameOf(e.Tags), Facts: facts(
 				fact("vpc", aws.ToString(e.VpcId)), fact("service", aws.ToString(e.ServiceName)),
 				listed("route-tables", e.RouteTableIds), tagFact(e.Tags))})
