@@ -1,0 +1,234 @@
+package s3front
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"errors"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/xeroops/xeroops/internal/awsfront"
+	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/lab/internal/imds"
+)
+
+const (
+	region = "eu-west-1"
+	bucket = "uploads-1"
+)
+
+// lab is S3 as a machine sees it: by its real name, over TLS, with a role's
+// credentials, before a real moto.
+type lab struct {
+	t      *testing.T
+	admin  *s3.Client
+	iam    *iam.Client
+	issuer *imds.Issuer
+	clock  time.Time
+	http   *http.Client
+}
+
+func start(t *testing.T) *lab {
+	t.Helper()
+	moto, err := motoserver.Start(t.Context(), motoserver.Options{})
+	if errors.Is(err, motoserver.ErrMissing) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(moto.Stop)
+	upstream, err := awsfront.Start(awsfront.Options{Upstream: moto.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { upstream.Close() })
+	cfg := aws.Config{Region: region, BaseEndpoint: &upstream.URL, Credentials: credentials.NewStaticCredentialsProvider("lab", "lab", "")}
+	l := &lab{t: t, clock: time.Now(), iam: iam.NewFromConfig(cfg), admin: s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true })}
+	l.issuer = imds.NewIssuer(func() time.Time { return l.clock })
+	front := &Front{
+		Upstream: upstream, Issuer: l.issuer, Now: func() time.Time { return l.clock }, Log: hclog.NewNullLogger(),
+		Policies: &AccountPolicies{IAM: l.iam, S3: l.admin, EndpointPolicy: func(string) string { return "" }},
+	}
+	ca, err := LoadCA(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(front)
+	server.TLS = ca.TLSConfig(Names)
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	l.http = trusting(ca, server.Listener.Addr().String())
+	return l
+}
+
+// trusting returns a client that finds every name at address and trusts the CA.
+func trusting(ca *CA, address string) *http.Client {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, address)
+	}
+	transport.TLSClientConfig.RootCAs = x509.NewCertPool()
+	transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(ca.PEM)
+	return &http.Client{Transport: transport}
+}
+
+// role makes a role with one inline policy and returns S3 as its instance sees it.
+func (l *lab) role(name, policy string, options ...func(*s3.Options)) *s3.Client {
+	l.t.Helper()
+	trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
+	role, err := l.iam.CreateRole(l.t.Context(), &iam.CreateRoleInput{RoleName: &name, AssumeRolePolicyDocument: &trust})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if _, err := l.iam.PutRolePolicy(l.t.Context(), &iam.PutRolePolicyInput{RoleName: &name, PolicyName: aws.String("p"), PolicyDocument: &policy}); err != nil {
+		l.t.Fatal(err)
+	}
+	c := l.issuer.Issue("i-0123456789abcdef0", *role.Role.Arn, time.Hour)
+	cfg := aws.Config{Region: region, HTTPClient: l.http, RetryMaxAttempts: 1,
+		Credentials: credentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretAccessKey, c.SessionToken)}
+	return s3.NewFromConfig(cfg, options...)
+}
+
+func (l *lab) put(key string) {
+	l.t.Helper()
+	if _, err := l.admin.PutObject(l.t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key, Body: strings.NewReader("content of " + key)}); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+func (l *lab) createBucket() {
+	l.t.Helper()
+	_, err := l.admin.CreateBucket(l.t.Context(), &s3.CreateBucketInput{Bucket: aws.String(bucket),
+		CreateBucketConfiguration: &types.CreateBucketConfiguration{LocationConstraint: region}})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+func get(ctx context.Context, client *s3.Client, key string) (string, string) {
+	out, err := client.GetObject(ctx, &s3.GetObjectInput{Bucket: aws.String(bucket), Key: &key})
+	if err != nil {
+		return "", code(err)
+	}
+	defer out.Body.Close()
+	content, err := io.ReadAll(out.Body)
+	return string(content), fmt.Sprint(err)
+}
+
+func code(err error) string {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		return api.ErrorCode()
+	}
+	return fmt.Sprint(err)
+}
+
+func TestARoleReadsWhatItsPolicyNamesAndNothingElse(t *testing.T) {
+	l := start(t)
+	l.createBucket()
+	l.put("clusters/c/credentials/db/prod-credentials.env")
+	l.put("clusters/c/credentials/app/prod-credentials.env")
+	policy := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:GetObject","s3:PutObject"],"Resource":"arn:aws:s3:::uploads-1/clusters/c/credentials/db/*"}]}`
+	for style, option := range map[string]func(*s3.Options){
+		"virtual-hosted": func(*s3.Options) {},
+		"path":           func(o *s3.Options) { o.UsePathStyle = true },
+	} {
+		t.Run(style, func(t *testing.T) {
+			client := l.role("db-"+style, policy, option)
+			if content, _ := get(t.Context(), client, "clusters/c/credentials/db/prod-credentials.env"); content != "content of clusters/c/credentials/db/prod-credentials.env" {
+				t.Errorf("own credentials: %q", content)
+			}
+			if _, code := get(t.Context(), client, "clusters/c/credentials/app/prod-credentials.env"); code != "AccessDenied" {
+				t.Errorf("another role's credentials: %s, want AccessDenied", code)
+			}
+			key := "clusters/c/credentials/db/a b+c/ü"
+			if _, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key, Body: strings.NewReader("x")}); err != nil {
+				t.Errorf("write: %v", err)
+			}
+			if content, code := get(t.Context(), client, key); content != "x" {
+				t.Errorf("read what was written: %q %s", content, code)
+			}
+			_, err := client.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: aws.String(bucket)})
+			if code(err) != "AccessDenied" {
+				t.Errorf("list: %v, want AccessDenied", err)
+			}
+		})
+	}
+}
+
+func TestAnAbsentKeyIsForbiddenToWhoMayNotList(t *testing.T) {
+	l := start(t)
+	l.createBucket()
+	read := `{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::uploads-1/*"}`
+	list := `,{"Effect":"Allow","Action":"s3:ListBucket","Resource":"arn:aws:s3:::uploads-1"}`
+	blind := l.role("blind", `{"Version":"2012-10-17","Statement":[`+read+`]}`)
+	if _, code := get(t.Context(), blind, "absent"); code != "AccessDenied" {
+		t.Errorf("without ListBucket: %s, want AccessDenied", code)
+	}
+	seeing := l.role("seeing", `{"Version":"2012-10-17","Statement":[`+read+list+`]}`)
+	if _, code := get(t.Context(), seeing, "absent"); code != "NoSuchKey" {
+		t.Errorf("with ListBucket: %s, want NoSuchKey", code)
+	}
+}
+
+func TestBucketPolicyDenies(t *testing.T) {
+	l := start(t)
+	l.createBucket()
+	l.put("k")
+	client := l.role("r", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}`)
+	deny := `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::uploads-1/*","Condition":{"StringEquals":{"aws:PrincipalAccount":"123456789012"}}}]}`
+	if _, err := l.admin.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{Bucket: aws.String(bucket), Policy: &deny}); err != nil {
+		t.Fatal(err)
+	}
+	if _, code := get(t.Context(), client, "k"); code != "AccessDenied" {
+		t.Errorf("read that the bucket denies: %s, want AccessDenied", code)
+	}
+}
+
+func TestCredentialsThatAreNotGood(t *testing.T) {
+	l := start(t)
+	l.createBucket()
+	l.put("k")
+	client := l.role("r", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}`)
+	with := func(provider aws.CredentialsProvider) func(*s3.Options) {
+		return func(o *s3.Options) { o.Credentials = provider }
+	}
+	get := func(provider aws.CredentialsProvider) string {
+		_, err := client.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String("k")}, with(provider))
+		return code(err)
+	}
+	good := l.issuer.Issue("i-0123456789abcdef0", "arn:aws:iam::123456789012:role/r", time.Hour)
+	if got := get(credentials.NewStaticCredentialsProvider("AKIAUNKNOWN", "s", "")); got != "InvalidAccessKeyId" {
+		t.Errorf("unknown key: %s", got)
+	}
+	if got := get(credentials.NewStaticCredentialsProvider(good.AccessKeyID, "s", "other")); got != "InvalidToken" {
+		t.Errorf("wrong session token: %s", got)
+	}
+	answer, err := l.http.Get("https://" + bucket + ".s3.eu-west-1.amazonaws.com/k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if answer.StatusCode != http.StatusForbidden {
+		t.Errorf("anonymous: %s", answer.Status)
+	}
+	l.clock = l.clock.Add(2 * time.Hour)
+	if got := get(credentials.NewStaticCredentialsProvider(good.AccessKeyID, good.SecretAccessKey, good.SessionToken)); got != "ExpiredToken" {
+		t.Errorf("expired: %s", got)
+	}
+}

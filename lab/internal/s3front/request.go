@@ -1,0 +1,220 @@
+package s3front
+
+import (
+	"bytes"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"github.com/xeroops/xeroops/lab/internal/iampolicy"
+)
+
+const arnPrefix = "arn:aws:s3:::"
+
+// hostPattern is S3's own name, with a bucket before it in virtual-hosted style
+// and a region after it except in the global endpoint.
+var hostPattern = regexp.MustCompile(`^(?:(.+)\.)?s3(?:[.-]([a-z]{2}(?:-[a-z]+)+-\d))?\.amazonaws\.com$`)
+
+// Names returns the DNS names that a certificate for an S3 host covers.
+func Names(host string) ([]string, bool) {
+	match := hostPattern.FindStringSubmatch(strings.ToLower(host))
+	if match == nil {
+		return nil, false
+	}
+	own := strings.TrimPrefix(strings.ToLower(host), match[1]+".")
+	return []string{own, "*." + own}, true
+}
+
+// locate returns the bucket and key of a request in either addressing style.
+func locate(r *http.Request) (bucket, key string) {
+	host, _, _ := strings.Cut(r.Host, ":")
+	path := strings.TrimPrefix(r.URL.Path, "/")
+	if match := hostPattern.FindStringSubmatch(strings.ToLower(host)); match != nil && match[1] != "" {
+		return match[1], path
+	}
+	bucket, key, _ = strings.Cut(path, "/")
+	return bucket, key
+}
+
+// accessKeyID reads who signed the request, in its header or in its URL.
+func accessKeyID(r *http.Request) string {
+	credential := r.URL.Query().Get("X-Amz-Credential")
+	if _, after, ok := strings.Cut(r.Header.Get("Authorization"), "Credential="); ok {
+		credential = after
+	}
+	id, _, _ := strings.Cut(credential, "/")
+	return id
+}
+
+func sessionToken(r *http.Request) string {
+	if token := r.Header.Get("X-Amz-Security-Token"); token != "" {
+		return token
+	}
+	return r.URL.Query().Get("X-Amz-Security-Token")
+}
+
+// needs lists what IAM has to allow for an S3 request.
+func needs(r *http.Request, bucket, key string) ([]iampolicy.Request, error) {
+	query := r.URL.Query()
+	switch {
+	case bucket == "":
+		return []iampolicy.Request{{Action: "s3:ListAllMyBuckets", Resource: "*"}}, nil
+	case key == "" && r.Method == http.MethodPost && query.Has("delete"):
+		return deletions(r, bucket)
+	case key == "":
+		return []iampolicy.Request{bucketNeeds(r.Method, query, bucket)}, nil
+	}
+	object := iampolicy.Request{Action: objectAction(r, query), Resource: arnPrefix + bucket + "/" + key, Context: map[string][]string{}}
+	if version := query.Get("versionId"); version != "" {
+		object.Context["s3:versionid"] = []string{version}
+	}
+	for header, conditionKey := range headerConditions {
+		if value := r.Header.Get(header); value != "" {
+			object.Context[conditionKey] = []string{value}
+		}
+	}
+	all := []iampolicy.Request{object}
+	if source := r.Header.Get("X-Amz-Copy-Source"); source != "" {
+		read, err := copySource(source)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, read)
+	}
+	return all, nil
+}
+
+// headerConditions are the condition keys that S3 reads from headers.
+var headerConditions = map[string]string{
+	"X-Amz-Server-Side-Encryption":                "s3:x-amz-server-side-encryption",
+	"X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id": "s3:x-amz-server-side-encryption-aws-kms-key-id",
+	"X-Amz-Acl":           "s3:x-amz-acl",
+	"X-Amz-Storage-Class": "s3:x-amz-storage-class",
+	"If-None-Match":       "s3:if-none-match",
+	"If-Match":            "s3:if-match",
+}
+
+func copySource(source string) (iampolicy.Request, error) {
+	path, _, _ := strings.Cut(strings.TrimPrefix(source, "/"), "?")
+	decoded, err := url.PathUnescape(path)
+	if err != nil {
+		return iampolicy.Request{}, fmt.Errorf("copy source %q: %w", source, err)
+	}
+	return iampolicy.Request{Action: "s3:GetObject", Resource: arnPrefix + decoded}, nil
+}
+
+// objectSubresources are the query keys by which a request is about a part of
+// an object, with IAM's word for the part.
+var objectSubresources = map[string]string{
+	"tagging": "Tagging", "acl": "Acl", "retention": "Retention", "legal-hold": "LegalHold", "attributes": "Attributes",
+}
+
+func objectAction(r *http.Request, query url.Values) string {
+	version := ""
+	if query.Has("versionId") {
+		version = "Version"
+	}
+	part := ""
+	for key, word := range objectSubresources {
+		if query.Has(key) {
+			part = word
+		}
+	}
+	switch {
+	case query.Has("uploadId") && r.Method == http.MethodDelete:
+		return "s3:AbortMultipartUpload"
+	case query.Has("uploadId") && r.Method == http.MethodGet:
+		return "s3:ListMultipartUploadParts"
+	case query.Has("restore"):
+		return "s3:RestoreObject"
+	case r.Method == http.MethodGet || r.Method == http.MethodHead:
+		return "s3:GetObject" + version + part
+	case r.Method == http.MethodDelete:
+		return "s3:DeleteObject" + version + part
+	}
+	return "s3:PutObject" + version + part
+}
+
+// bucketSubresources are the query keys by which a request is about a part of
+// a bucket, with IAM's word for reading and writing it after Get and Put.
+var bucketSubresources = map[string]string{
+	"versioning": "BucketVersioning", "policy": "BucketPolicy", "acl": "BucketAcl", "location": "BucketLocation",
+	"lifecycle": "LifecycleConfiguration", "encryption": "EncryptionConfiguration", "tagging": "BucketTagging",
+	"publicAccessBlock": "BucketPublicAccessBlock", "ownershipControls": "BucketOwnershipControls",
+	"logging": "BucketLogging", "notification": "BucketNotification", "cors": "BucketCORS", "website": "BucketWebsite",
+	"replication": "ReplicationConfiguration", "object-lock": "BucketObjectLockConfiguration", "policyStatus": "BucketPolicyStatus",
+}
+
+func bucketNeeds(method string, query url.Values, bucket string) iampolicy.Request {
+	need := iampolicy.Request{Resource: arnPrefix + bucket, Context: map[string][]string{}}
+	for key, word := range bucketSubresources {
+		if !query.Has(key) {
+			continue
+		}
+		need.Action = "s3:Put" + word
+		if method == http.MethodGet {
+			need.Action = "s3:Get" + word
+		}
+		if method == http.MethodDelete && key == "policy" {
+			need.Action = "s3:DeleteBucketPolicy"
+		}
+		return need
+	}
+	switch {
+	case method == http.MethodPut:
+		need.Action = "s3:CreateBucket"
+	case method == http.MethodDelete:
+		need.Action = "s3:DeleteBucket"
+	case method == http.MethodPost: // a form upload
+		need.Action, need.Resource = "s3:PutObject", need.Resource+"/*"
+	case query.Has("uploads"):
+		need.Action = "s3:ListBucketMultipartUploads"
+	case query.Has("versions"):
+		need.Action = "s3:ListBucketVersions"
+	default:
+		need.Action = "s3:ListBucket"
+	}
+	// S3 sets the keys only when the parameter is given.
+	for parameter, conditionKey := range map[string]string{"prefix": "s3:prefix", "delimiter": "s3:delimiter", "max-keys": "s3:max-keys"} {
+		if query.Has(parameter) {
+			need.Context[conditionKey] = []string{query.Get(parameter)}
+		}
+	}
+	return need
+}
+
+// maxDeleteBody bounds the list of a DeleteObjects request: 1,000 keys of 1,024
+// bytes, and their XML.
+const maxDeleteBody = 4 << 20
+
+// deletions lists what a DeleteObjects request needs. The lab refuses the whole
+// request where S3 would refuse single keys in an answer of 200.
+func deletions(r *http.Request, bucket string) ([]iampolicy.Request, error) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxDeleteBody))
+	if err != nil {
+		return nil, fmt.Errorf("read the keys to delete: %w", err)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	var list struct {
+		Objects []struct {
+			Key       string
+			VersionID string `xml:"VersionId"`
+		} `xml:"Object"`
+	}
+	if err := xml.Unmarshal(body, &list); err != nil {
+		return nil, fmt.Errorf("read the keys to delete: %w", err)
+	}
+	var all []iampolicy.Request
+	for _, o := range list.Objects {
+		action := "s3:DeleteObject"
+		if o.VersionID != "" {
+			action = "s3:DeleteObjectVersion"
+		}
+		all = append(all, iampolicy.Request{Action: action, Resource: arnPrefix + bucket + "/" + o.Key})
+	}
+	return all, nil
+}
