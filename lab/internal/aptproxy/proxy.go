@@ -1,0 +1,185 @@
+// Package aptproxy is the Debian mirror of the lab's machines: a caching proxy
+// in front of the mirror that the host itself uses. Files whose content never
+// changes under their name (packages, and indexes by hash) are fetched once;
+// others are asked after each time, and served as they were known last while
+// the mirror can't be reached.
+package aptproxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/singleflight"
+)
+
+// stallTimeout ends a download whose mirror doesn't begin to answer. Apt itself
+// waits 30 s.
+const stallTimeout = 25 * time.Second
+
+// Proxy serves one mirror's host from a cache.
+type Proxy struct {
+	mirror *url.URL
+	dir    string
+	client *http.Client
+	log    hclog.Logger
+	flight singleflight.Group
+}
+
+// New returns a proxy for the host of a mirror's URL that caches below dir. It
+// reaches the mirror the way the host's apt does, through apt's proxy if one is
+// configured.
+func New(ctx context.Context, mirror, dir string, log hclog.Logger) (*Proxy, error) {
+	parsed, err := url.Parse(mirror)
+	if err != nil || parsed.Host == "" || !strings.HasPrefix(parsed.Scheme, "http") {
+		return nil, fmt.Errorf("serve the Debian mirror: %q is not an http or https URL; name one with --mirror", mirror)
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.ResponseHeaderTimeout = stallTimeout
+	if proxy := hostProxy(ctx, parsed.Scheme); proxy != nil {
+		transport.Proxy = http.ProxyURL(proxy)
+	}
+	return &Proxy{mirror: parsed, dir: dir, client: &http.Client{Transport: transport}, log: log}, nil
+}
+
+// Host is the name by which machines know the mirror.
+func (p *Proxy) Host() string { return p.mirror.Hostname() }
+
+// hostProxy reads the proxy of the host's apt configuration, if it has one.
+func hostProxy(ctx context.Context, scheme string) *url.URL {
+	out, err := exec.CommandContext(ctx, "apt-config", "shell", "proxy", "Acquire::"+scheme+"::Proxy").Output()
+	if err != nil {
+		return nil // no apt, no configuration of it
+	}
+	_, value, _ := strings.Cut(strings.TrimSpace(string(out)), "=")
+	proxy, err := url.Parse(strings.Trim(value, "'"))
+	if err != nil || proxy.Host == "" {
+		return nil // none, or DIRECT
+	}
+	return proxy
+}
+
+// ServeHTTP answers a machine's request for a file of the mirror.
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		http.Error(w, "a mirror is only read", http.StatusMethodNotAllowed)
+		return
+	}
+	name := r.URL.Path
+	if path.Clean(name) != name {
+		http.Error(w, "the lab's mirror has files only, no listings", http.StatusNotFound)
+		return
+	}
+	file := filepath.Join(p.dir, p.mirror.Hostname(), filepath.FromSlash(name))
+	if _, err := os.Stat(file); err != nil || !immutable(name) {
+		// Whoever else wants the file waits for the same download, which outlives
+		// the machine that asked first.
+		_, err, _ := p.flight.Do(name, func() (any, error) {
+			return nil, p.fetch(context.WithoutCancel(r.Context()), name, file)
+		})
+		if err != nil {
+			p.refuse(w, name, err)
+			return
+		}
+	}
+	// ServeFile would redirect index.html; the cache has no such names to keep.
+	http.ServeFile(w, r, file)
+}
+
+// statusError is the mirror's own refusal.
+type statusError struct{ status int }
+
+func (e statusError) Error() string { return fmt.Sprintf("the mirror answered %d", e.status) }
+
+func (p *Proxy) refuse(w http.ResponseWriter, name string, err error) {
+	var refused statusError
+	if errors.As(err, &refused) && refused.status < http.StatusInternalServerError {
+		http.Error(w, err.Error(), refused.status)
+		return
+	}
+	p.log.Error("Debian mirror can't be reached", "url", p.url(name), "error", err)
+	http.Error(w, err.Error(), http.StatusBadGateway)
+}
+
+// immutable tells names whose content never changes: packages carry their
+// version, and indexes by hash are their own check sum.
+func immutable(name string) bool {
+	return strings.Contains(name, "/pool/") || strings.Contains(name, "/by-hash/")
+}
+
+func (p *Proxy) url(name string) string {
+	return (&url.URL{Scheme: p.mirror.Scheme, Host: p.mirror.Host, Path: name}).String()
+}
+
+// fetch makes file what the mirror has under name now. A file that is in the
+// cache serves while the mirror doesn't answer.
+func (p *Proxy) fetch(ctx context.Context, name, file string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url(name), nil)
+	if err != nil {
+		return err
+	}
+	cached, statErr := os.Stat(file)
+	if statErr == nil {
+		request.Header.Set("If-Modified-Since", cached.ModTime().UTC().Format(http.TimeFormat))
+	}
+	answer, err := p.client.Do(request)
+	if err != nil {
+		if statErr == nil {
+			p.log.Warn("Debian mirror can't be reached, serving what is cached", "url", p.url(name), "error", err)
+			return nil
+		}
+		return err
+	}
+	defer answer.Body.Close()
+	switch answer.StatusCode {
+	case http.StatusNotModified:
+		return nil
+	case http.StatusOK:
+		return store(answer, file)
+	case http.StatusNotFound, http.StatusGone:
+		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("drop %s from the cache: %w", file, err)
+		}
+	}
+	return statusError{answer.StatusCode}
+}
+
+// store writes an answer to a file whole or not at all, dated as the mirror
+// dates it.
+func store(answer *http.Response, file string) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return fmt.Errorf("cache %s: %w", answer.Request.URL, err)
+	}
+	part, err := os.CreateTemp(filepath.Dir(file), ".part-*")
+	if err != nil {
+		return fmt.Errorf("cache %s: %w", answer.Request.URL, err)
+	}
+	defer os.Remove(part.Name()) // has no effect once it has its name
+	_, err = io.Copy(part, answer.Body)
+	if closed := part.Close(); err == nil {
+		err = closed
+	}
+	if err == nil {
+		if modified, unparsable := http.ParseTime(answer.Header.Get("Last-Modified")); unparsable == nil {
+			err = os.Chtimes(part.Name(), modified, modified)
+		}
+	}
+	if err == nil {
+		err = os.Rename(part.Name(), file)
+	}
+	if err != nil {
+		return fmt.Errorf("cache %s: %w", answer.Request.URL, err)
+	}
+	return nil
+}
