@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package vpcnet is the lab's network: what VPCs, subnets, route tables, security
 // groups and elastic addresses do, done with namespaces, routes and nftables.
 //

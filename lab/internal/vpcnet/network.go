@@ -1,9 +1,20 @@
+//go:build linux
+
 package vpcnet
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
+	"net/netip"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"sync"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // Side is a namespace of the lab that the supervisor itself can act in.
@@ -18,38 +29,204 @@ const (
 )
 
 // Network is the lab's network under one run directory.
-type Network struct{}
+type Network struct {
+	dir    string
+	router *netlink.Handle
+	uplink int // index of the router's interface to the internet side
 
-// Open makes the router's and the internet's namespace, or takes over those that
-// a dead supervisor left in dir.
-func Open(dir string) (*Network, error) { return nil, nil }
+	mu       sync.Mutex
+	machines map[string]Machine // those that have a namespace and an interface
+	nat      map[netip.Addr]netip.Addr
+}
 
-// Apply makes the network equal to the model. Machines that stay the same keep
-// their connections. Rules change atomically.
-func (n *Network) Apply(ctx context.Context, m Model) error { return nil }
+// routerUplink is the router's address on the internet side, which is the default
+// gateway there.
+var routerUplink = netip.MustParseAddr("198.18.255.1")
+
+const uplinkName = "inet0"
+
+// Open makes the router's and the internet's namespace. What a dead supervisor
+// left in dir is removed first: its machines must be off.
+func Open(dir string) (*Network, error) {
+	if _, err := exec.LookPath("nft"); err != nil {
+		return nil, fmt.Errorf("open network: nft is not on PATH; install Debian's package nftables: %w", err)
+	}
+	if err := Remove(dir); err != nil {
+		return nil, err
+	}
+	n := &Network{dir: dir, machines: map[string]Machine{}, nat: map[netip.Addr]netip.Addr{}}
+	if err := n.make(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open network in %s: %w", dir, err), Remove(dir))
+	}
+	return n, nil
+}
+
+func (n *Network) make() error {
+	for _, side := range []Side{Router, Internet} {
+		if err := makeNamespace(n.path(side)); err != nil {
+			return err
+		}
+	}
+	if err := inNamespace(n.path(Router), setRouterSysctls); err != nil {
+		return err
+	}
+	var err error
+	if n.router, err = handleAt(n.path(Router)); err != nil {
+		return err
+	}
+	if err := n.loadRules(Model{}); err != nil { // before anything can pass
+		return err
+	}
+	lo, err := n.router.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	for _, a := range []netip.Addr{MetadataAddress, DNSAddress, S3Address, MirrorAddress} {
+		if err := n.router.AddrAdd(lo, hostAddr(a)); err != nil {
+			return fmt.Errorf("add address %s: %w", a, err)
+		}
+	}
+	if err := n.router.LinkSetUp(lo); err != nil {
+		return err
+	}
+	if err := n.joinInternet(); err != nil {
+		return err
+	}
+	conf := fmt.Sprintf("nameserver %s\n", DNSAddress)
+	return os.WriteFile(n.resolvConf(), []byte(conf), 0o644)
+}
+
+// joinInternet lays the link between the router and the internet side.
+func (n *Network) joinInternet() error {
+	err := n.lay(uplinkName, Internet, nil, netip.PrefixFrom(InternetAddress, InternetPrefix.Bits()), routerUplink)
+	if err != nil {
+		return fmt.Errorf("join internet side: %w", err)
+	}
+	l, err := n.router.LinkByName(uplinkName)
+	if err != nil {
+		return fmt.Errorf("join internet side: %w", err)
+	}
+	n.uplink = l.Attrs().Index
+	addr := &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(routerUplink, InternetPrefix.Bits()))}
+	if err := n.router.AddrAdd(l, addr); err != nil {
+		return fmt.Errorf("join internet side: %w", err)
+	}
+	return nil
+}
+
+// setRouterSysctls runs in the router's namespace. Reverse path filtering is off
+// there, since it can't see per-subnet route tables: the rules check sources.
+func setRouterSysctls() error {
+	for _, kv := range [][2]string{
+		{"ipv4/ip_forward", "1"},
+		{"ipv4/conf/all/rp_filter", "0"}, {"ipv4/conf/default/rp_filter", "0"},
+		{"ipv4/conf/all/send_redirects", "0"}, {"ipv4/conf/default/send_redirects", "0"},
+		{"ipv6/conf/all/disable_ipv6", "1"}, {"ipv6/conf/default/disable_ipv6", "1"},
+	} {
+		err := os.WriteFile("/proc/sys/net/"+kv[0], []byte(kv[1]), 0o644)
+		if err != nil && !errors.Is(err, os.ErrNotExist) { // no IPv6 in this kernel is fine
+			return fmt.Errorf("set sysctl: %w", err)
+		}
+	}
+	return nil
+}
 
 // NamespacePath is where the namespace of a machine of the model is bound.
-func (n *Network) NamespacePath(machineID string) string { return "" }
+func (n *Network) NamespacePath(machineID string) string {
+	return filepath.Join(n.dir, "netns", "m-"+machineID)
+}
+
+func (n *Network) path(s Side) string    { return filepath.Join(n.dir, "netns", string(s)) }
+func (n *Network) resolvConf() string    { return filepath.Join(n.dir, "resolv.conf") }
+func sidePath(dir string, s Side) string { return filepath.Join(dir, "netns", string(s)) }
 
 // Listen listens inside a namespace. The caller serves from the host's; the
 // remote address of a connection tells which machine it is from.
-func (n *Network) Listen(ctx context.Context, side Side, network, address string) (net.Listener, error) {
-	return nil, nil
+func (n *Network) Listen(ctx context.Context, side Side, network, address string) (l net.Listener, err error) {
+	var lc net.ListenConfig
+	err = inNamespace(n.path(side), func() error {
+		l, err = lc.Listen(ctx, network, address)
+		return err
+	})
+	return l, err
 }
 
 // ListenPacket is [Network.Listen] for datagrams.
-func (n *Network) ListenPacket(ctx context.Context, side Side, network, address string) (net.PacketConn, error) {
-	return nil, nil
+func (n *Network) ListenPacket(ctx context.Context, side Side, network, address string) (c net.PacketConn, err error) {
+	var lc net.ListenConfig
+	err = inNamespace(n.path(side), func() error {
+		c, err = lc.ListenPacket(ctx, network, address)
+		return err
+	})
+	return c, err
 }
 
-// Dial connects from inside a namespace. Address must not need a name server.
-func (n *Network) Dial(ctx context.Context, side Side, network, address string) (net.Conn, error) {
-	return nil, nil
+// Dial connects from inside a namespace to an IPv4 address and port: a name would
+// be looked up from the host's namespace, and is refused.
+func (n *Network) Dial(ctx context.Context, side Side, network, address string) (c net.Conn, err error) {
+	if _, err := netip.ParseAddrPort(address); err != nil {
+		return nil, fmt.Errorf("dial from the %s side: %w", side, err)
+	}
+	// With one address there is no fallback race, so that Dial opens its socket on
+	// the calling thread.
+	d := net.Dialer{FallbackDelay: -1}
+	err = inNamespace(n.path(side), func() error {
+		c, err = d.DialContext(ctx, network, address)
+		return err
+	})
+	return c, err
 }
 
-// Command prepares a command that has the namespace as its network.
-func (n *Network) Command(ctx context.Context, side Side, args ...string) *exec.Cmd { return nil }
+// Command prepares a command that has the namespace as its network and the lab's
+// name server in /etc/resolv.conf.
+func (n *Network) Command(ctx context.Context, side Side, args ...string) *exec.Cmd {
+	return Command(ctx, n.dir, side, args...)
+}
+
+// Command is [Network.Command] for another process than the one that opened the
+// network in dir.
+func Command(ctx context.Context, dir string, side Side, args ...string) *exec.Cmd {
+	const script = `mount --bind "$0" /etc/resolv.conf && exec "$@"`
+	resolv := filepath.Join(dir, "resolv.conf")
+	head := []string{"--net=" + sidePath(dir, side), "unshare", "--mount", "sh", "-c", script, resolv}
+	return exec.CommandContext(ctx, "nsenter", append(head, args...)...)
+}
+
+// Close removes the network.
+func (n *Network) Close() error {
+	n.router.Close()
+	return Remove(n.dir)
+}
 
 // Remove removes every namespace that this package made in dir, also those of a
 // dead supervisor. Machines must be off.
-func Remove(dir string) error { return nil }
+func Remove(dir string) error {
+	entries, err := os.ReadDir(filepath.Join(dir, "netns"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove network in %s: %w", dir, err)
+	}
+	// The router goes first: its interfaces take their other ends along, even if a
+	// process still holds a machine's namespace.
+	names := []string{string(Router)}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	var errs []error
+	for _, name := range names {
+		errs = append(errs, removeNamespace(filepath.Join(dir, "netns", name)))
+	}
+	for _, p := range []string{filepath.Join(dir, "netns"), filepath.Join(dir, "resolv.conf")} {
+		if err := os.Remove(p); err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, fmt.Errorf("remove network: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func hostAddr(a netip.Addr) *netlink.Addr {
+	return &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(a, 32)), Scope: unix.RT_SCOPE_HOST}
+}
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}

@@ -1,0 +1,268 @@
+//go:build linux
+
+package vpcnet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Apply makes the network equal to the model. Machines that stay the same keep
+// their connections. The rules change in one step, after what they let through is
+// there and what they no longer name is gone.
+func (n *Network) Apply(ctx context.Context, m Model) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err := m.validate(); err != nil {
+		return fmt.Errorf("apply network: %w", err)
+	}
+	for _, step := range []func(Model) error{
+		n.removeMachines, n.setGateways, n.addMachines, n.setRoutes, n.loadRules, n.cutChangedNAT,
+	} {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("apply network: %w", err)
+		}
+		if err := step(m); err != nil {
+			return fmt.Errorf("apply network: %w", err)
+		}
+	}
+	return nil
+}
+
+// sameInterface says whether a machine's interface can stay for what is wanted.
+func sameInterface(a, b Machine) bool {
+	return a.ID == b.ID && a.Address == b.Address && a.Subnet == b.Subnet
+}
+
+func (n *Network) removeMachines(m Model) error {
+	want := map[string]Machine{}
+	for _, w := range m.Machines {
+		want[w.ID] = w
+	}
+	for id, have := range n.machines {
+		if w, ok := want[id]; ok && sameInterface(have, w) {
+			continue
+		}
+		if err := n.removeMachine(have); err != nil {
+			return err
+		}
+		delete(n.machines, id)
+	}
+	return nil
+}
+
+func (n *Network) addMachines(m Model) error {
+	subnets := m.subnets()
+	for _, w := range m.Machines {
+		have, ok := n.machines[w.ID]
+		if !ok {
+			if err := n.addMachine(w, subnets[w.Subnet]); err != nil {
+				return err
+			}
+		}
+		if have.LinkBitsPerSecond != w.LinkBitsPerSecond {
+			if err := n.slow(w); err != nil {
+				return err
+			}
+		}
+		n.machines[w.ID] = w
+	}
+	return nil
+}
+
+// gateway is a subnet's router: its first address, as on AWS.
+func gateway(cidr netip.Prefix) netip.Addr { return cidr.Masked().Addr().Next() }
+
+// setGateways gives the router the subnets' gateway addresses.
+func (n *Network) setGateways(m Model) error {
+	want := map[netip.Addr]bool{MetadataAddress: true, DNSAddress: true, S3Address: true, MirrorAddress: true}
+	for _, s := range m.Subnets {
+		want[gateway(s.CIDR)] = true
+	}
+	lo, err := n.router.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	have, err := n.router.AddrList(lo, netlink.FAMILY_V4)
+	if err != nil {
+		return err
+	}
+	for _, h := range have {
+		a, _ := netip.AddrFromSlice(h.IP.To4())
+		if !want[a] && !a.IsLoopback() {
+			if err := n.router.AddrDel(lo, &h); err != nil {
+				return fmt.Errorf("remove gateway %s: %w", a, err)
+			}
+		}
+		delete(want, a)
+	}
+	for a := range want {
+		if err := n.router.AddrAdd(lo, hostAddr(a)); err != nil {
+			return fmt.Errorf("add gateway %s: %w", a, err)
+		}
+	}
+	return nil
+}
+
+// firstTable is the first of the numbers of the subnets' route tables, and
+// firstPriority that of the rules that choose one: after the main table, where the
+// local routes are, which nothing overrides on AWS either.
+const (
+	firstTable    = 1000
+	rulePriority  = 40000
+	mainTable     = unix.RT_TABLE_MAIN
+	routeProtocol = 88 // marks routes as ours, apart from the kernel's
+)
+
+// setRoutes makes each subnet's route table and has each machine's packets routed
+// by that of its subnet.
+func (n *Network) setRoutes(m Model) error {
+	routes, rules, err := n.wantedRoutes(m)
+	if err != nil {
+		return err
+	}
+	have, err := n.router.RouteListFiltered(netlink.FAMILY_V4,
+		&netlink.Route{Protocol: routeProtocol, Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
+	if err != nil {
+		return fmt.Errorf("list routes: %w", err)
+	}
+	for _, r := range have {
+		if _, ok := routes[routeKey(r)]; ok {
+			delete(routes, routeKey(r))
+		} else if err := n.router.RouteDel(&r); err != nil {
+			return fmt.Errorf("remove route %s: %w", r, err)
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(routes)) {
+		r := routes[k]
+		if err := n.router.RouteAdd(&r); err != nil {
+			return fmt.Errorf("add route %s: %w", r, err)
+		}
+	}
+	return n.setRules(rules)
+}
+
+// wantedRoutes returns the routes by routeKey, and the table of each interface.
+func (n *Network) wantedRoutes(m Model) (map[string]netlink.Route, map[string]int, error) {
+	routes, rules := map[string]netlink.Route{}, map[string]int{}
+	add := func(r netlink.Route) {
+		r.Protocol, r.Family = routeProtocol, netlink.FAMILY_V4
+		routes[routeKey(r)] = r
+	}
+	links := map[string]netlink.Link{}
+	addresses := map[string]netip.Addr{}
+	for _, w := range m.Machines {
+		l, err := n.router.LinkByName(linkName(w.Address))
+		if err != nil {
+			return nil, nil, fmt.Errorf("find interface of machine %s: %w", w.ID, err)
+		}
+		links[w.ID], addresses[w.ID] = l, w.Address
+	}
+	for i, s := range m.Subnets {
+		table := firstTable + i
+		for _, w := range m.Machines {
+			if w.Subnet == s.ID {
+				rules[linkName(w.Address)] = table
+			}
+		}
+		// An address of the subnet without a machine must not take the default route.
+		add(netlink.Route{Table: mainTable, Dst: ipNet(s.CIDR.Masked()), Type: unix.RTN_UNREACHABLE})
+		if s.Internet {
+			add(netlink.Route{Table: table, Dst: ipNet(netip.MustParsePrefix("0.0.0.0/0")),
+				LinkIndex: n.uplink, Gw: InternetAddress.AsSlice()})
+		}
+		for _, r := range s.Routes {
+			if l, ok := links[r.Machine]; ok {
+				add(netlink.Route{Table: table, Dst: ipNet(r.CIDR.Masked()), LinkIndex: l.Attrs().Index,
+					Gw: addresses[r.Machine].AsSlice(), Flags: int(netlink.FLAG_ONLINK)})
+			} else {
+				add(netlink.Route{Table: table, Dst: ipNet(r.CIDR.Masked()), Type: unix.RTN_BLACKHOLE})
+			}
+		}
+	}
+	return routes, rules, nil
+}
+
+func routeKey(r netlink.Route) string {
+	dst := "0.0.0.0/0"
+	if r.Dst != nil {
+		dst = r.Dst.String()
+	}
+	link := r.LinkIndex
+	kind := r.Type
+	if kind == 0 {
+		kind = unix.RTN_UNICAST
+	}
+	if kind != unix.RTN_UNICAST {
+		link = 0 // the kernel reports lo
+	}
+	return fmt.Sprintf("table %d %s type %d via %s dev %d", r.Table, dst, kind, r.Gw, link)
+}
+
+// setRules chooses the table of what comes in through each interface.
+func (n *Network) setRules(want map[string]int) error {
+	have, err := n.router.RuleList(netlink.FAMILY_V4)
+	if err != nil {
+		return fmt.Errorf("list routing rules: %w", err)
+	}
+	for _, r := range have {
+		if r.Priority != rulePriority {
+			continue
+		}
+		if want[r.IifName] == r.Table {
+			delete(want, r.IifName)
+		} else if err := n.router.RuleDel(&r); err != nil {
+			return fmt.Errorf("remove routing rule: %w", err)
+		}
+	}
+	for iif, table := range want {
+		r := netlink.NewRule()
+		r.Family, r.Priority, r.IifName, r.Table = netlink.FAMILY_V4, rulePriority, iif, table
+		if err := n.router.RuleAdd(r); err != nil {
+			return fmt.Errorf("add routing rule for %s: %w", iif, err)
+		}
+	}
+	return nil
+}
+
+// cutChangedNAT ends connections through public addresses that were moved or
+// taken away: their translation would otherwise go on as long as they last.
+func (n *Network) cutChangedNAT(m Model) error {
+	want := map[netip.Addr]netip.Addr{}
+	for _, w := range m.Machines {
+		if w.PublicAddress.IsValid() {
+			want[w.PublicAddress] = w.Address
+		}
+	}
+	var filters []netlink.CustomConntrackFilter
+	for public, private := range n.nat {
+		if want[public] == private {
+			continue
+		}
+		for _, kind := range []netlink.ConntrackFilterType{netlink.ConntrackOrigDstIP, netlink.ConntrackReplyDstIP} {
+			f := &netlink.ConntrackFilter{}
+			if err := f.AddIP(kind, public.AsSlice()); err != nil {
+				return err
+			}
+			filters = append(filters, f)
+		}
+	}
+	n.nat = want
+	if len(filters) == 0 {
+		return nil
+	}
+	return inNamespace(n.path(Router), func() error {
+		_, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, filters...)
+		if err != nil && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("cut connections of moved public addresses: %w", err)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,112 @@
+//go:build linux
+
+package vpcnet
+
+import (
+	"fmt"
+	"net/netip"
+	"regexp"
+)
+
+// Identifiers become names of files and of nftables' sets and chains.
+var identifier = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,62}$`)
+
+var protocol = regexp.MustCompile(`^(|tcp|udp|icmp|[0-9]{1,3})$`)
+
+func (m Model) subnets() map[string]Subnet {
+	out := map[string]Subnet{}
+	for _, s := range m.Subnets {
+		out[s.ID] = s
+	}
+	return out
+}
+
+// validate refuses what the network can't be, before anything is touched.
+func (m Model) validate() error {
+	subnets := m.subnets()
+	for _, s := range m.Subnets {
+		if !identifier.MatchString(s.ID) || !s.CIDR.IsValid() || !s.CIDR.Addr().Is4() {
+			return fmt.Errorf("subnet %q: bad id or IPv4 range %s", s.ID, s.CIDR)
+		}
+		for _, other := range m.Subnets {
+			if other.ID != s.ID && other.CIDR.Overlaps(s.CIDR) {
+				return fmt.Errorf("subnet %s: range %s overlaps that of %s; the lab has one address space for all VPCs", s.ID, s.CIDR, other.ID)
+			}
+		}
+		for _, r := range s.Routes {
+			if !r.CIDR.IsValid() || !r.CIDR.Addr().Is4() {
+				return fmt.Errorf("subnet %s: bad route %s", s.ID, r.CIDR)
+			}
+		}
+	}
+	groups := map[string]bool{}
+	for _, g := range m.Groups {
+		if err := g.validate(); err != nil {
+			return fmt.Errorf("group %q: %w", g.ID, err)
+		}
+		groups[g.ID] = true
+	}
+	taken := map[netip.Addr]string{}
+	ids := map[string]bool{}
+	for _, w := range m.Machines {
+		if err := w.validate(subnets, groups); err != nil {
+			return fmt.Errorf("machine %q: %w", w.ID, err)
+		}
+		if ids[w.ID] {
+			return fmt.Errorf("machine %s: named twice", w.ID)
+		}
+		ids[w.ID] = true
+		for _, a := range []netip.Addr{w.Address, w.PublicAddress} {
+			if other, ok := taken[a]; ok && a.IsValid() {
+				return fmt.Errorf("machine %s: address %s is taken by %s", w.ID, a, other)
+			}
+			taken[a] = w.ID
+		}
+	}
+	for _, p := range m.Partitions {
+		if !ids[p.A] || p.B != "" && !ids[p.B] {
+			return fmt.Errorf("partition of %q and %q: no such machine", p.A, p.B)
+		}
+	}
+	return nil
+}
+
+func (w Machine) validate(subnets map[string]Subnet, groups map[string]bool) error {
+	s, ok := subnets[w.Subnet]
+	switch {
+	case !identifier.MatchString(w.ID):
+		return fmt.Errorf("bad id")
+	case !ok:
+		return fmt.Errorf("no subnet %q", w.Subnet)
+	case !s.CIDR.Contains(w.Address) || w.Address == gateway(s.CIDR) || w.Address == s.CIDR.Masked().Addr():
+		return fmt.Errorf("address %s is not one for machines of %s", w.Address, s.CIDR)
+	case w.PublicAddress.IsValid() && !w.PublicAddress.Is4():
+		return fmt.Errorf("public address %s is not IPv4", w.PublicAddress)
+	}
+	for _, g := range w.Groups {
+		if !groups[g] {
+			return fmt.Errorf("no group %q", g)
+		}
+	}
+	return nil
+}
+
+func (g Group) validate() error {
+	if !identifier.MatchString(g.ID) {
+		return fmt.Errorf("bad id")
+	}
+	for _, r := range append(append([]Rule{}, g.Ingress...), g.Egress...) {
+		if !protocol.MatchString(r.Protocol) {
+			return fmt.Errorf("bad protocol %q; use tcp, udp, icmp, a number or nothing", r.Protocol)
+		}
+		if r.FromPort > r.ToPort {
+			return fmt.Errorf("ports %d to %d are no range", r.FromPort, r.ToPort)
+		}
+		for _, c := range r.CIDRs {
+			if !c.IsValid() || !c.Addr().Is4() {
+				return fmt.Errorf("range %s is not IPv4", c)
+			}
+		}
+	}
+	return nil
+}
