@@ -2,11 +2,16 @@ package awsfront
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 )
 
 // Services that the front tells apart, named as in a SigV4 credential scope.
@@ -34,6 +39,8 @@ type Call struct {
 	Resource string
 	// Request is what goes to moto.
 	Request *http.Request
+
+	upstream string // moto's URL
 }
 
 // Mutating reports whether the call changes something.
@@ -55,8 +62,32 @@ func (c *Call) Is(service string, actions ...string) bool {
 // SetParams replaces the form that is sent to moto.
 func (c *Call) SetParams(params url.Values) {
 	c.Params = params
-	c.setBody([]byte(params.Encode()))
+	c.SetBody([]byte(params.Encode()))
 }
+
+// With returns a second call to the same service with another form, for a
+// middleware that asks moto several things to answer one.
+func (c *Call) With(params url.Values) *Call {
+	second := *c
+	second.Request = c.Request.Clone(context.WithoutCancel(c.Request.Context()))
+	second.Action = params.Get("Action")
+	second.SetParams(params)
+	return &second
+}
+
+// Moto returns the configuration of clients that go straight to moto, in the
+// call's region: for what a middleware has to know or do before it answers.
+func (c *Call) Moto() aws.Config {
+	return aws.Config{
+		BaseEndpoint: &c.upstream, Region: c.Region,
+		Credentials: credentials.NewStaticCredentialsProvider("front", "front", ""),
+		// See Front.transport: an idle connection may be dead.
+		HTTPClient: awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.DisableKeepAlives = true }),
+	}
+}
+
+// Context is the call's own, which does not end when the client goes away.
+func (c *Call) Context() context.Context { return context.WithoutCancel(c.Request.Context()) }
 
 // ReadBody returns the whole body and leaves it to be read again.
 func (c *Call) ReadBody() ([]byte, error) {
@@ -67,11 +98,12 @@ func (c *Call) ReadBody() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read body of %s %s: %w", c.Service, c.Action, err)
 	}
-	c.setBody(body)
+	c.SetBody(body)
 	return body, nil
 }
 
-func (c *Call) setBody(body []byte) {
+// SetBody replaces the body that is sent to moto.
+func (c *Call) SetBody(body []byte) {
 	c.Request.Body = io.NopCloser(bytes.NewReader(body))
 	c.Request.ContentLength = int64(len(body))
 	c.Request.TransferEncoding = nil

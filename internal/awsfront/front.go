@@ -188,6 +188,7 @@ func (f *Front) answer(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.upstream = f.upstream.String()
 	record := f.log.begin(c, mutates(c))
 	f.mu.RLock()
 	latency, chain := f.latency, f.chain
@@ -222,7 +223,7 @@ func wait(ctx context.Context, d time.Duration) error {
 // send passes the call to moto. The client's going away does not stop it: a
 // request that reached AWS takes effect, whoever waits for the answer.
 func (f *Front) send(c *Call) (*http.Response, error) {
-	return f.transport.RoundTrip(c.Request.WithContext(context.WithoutCancel(c.Request.Context())))
+	return f.transport.RoundTrip(c.Request.WithContext(c.Context()))
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)

@@ -230,7 +230,7 @@ func (s *account) start() error {
 		if s.moto, s.err = motoserver.Start(context.Background(), motoserver.Options{}); s.err != nil {
 			return
 		}
-		s.front, s.err = awsfront.Start(awsfront.Options{Upstream: s.moto.URL, Mends: mend.All()})
+		s.front, s.err = awsfront.Start(awsfront.Options{Upstream: s.moto.URL, Mends: mend.All(mend.Options{})})
 	})
 	return s.err
 }
