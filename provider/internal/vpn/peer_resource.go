@@ -136,6 +136,9 @@ func (r *peerResource) Read(ctx context.Context, req resource.ReadRequest, resp 
 		return
 	}
 
+	// First, since a resource that is gone has an identity too, and Terraform
+	// before 1.12 does not hand it in.
+	resp.Diagnostics.Append(resp.Identity.Set(ctx, peer.identity())...)
 	err := r.refresh(ctx, &peer)
 	if errors.Is(err, errNoObject) {
 		resp.State.RemoveResource(ctx)
@@ -146,7 +149,6 @@ func (r *peerResource) Read(ctx context.Context, req resource.ReadRequest, resp 
 		return
 	}
 	resp.Diagnostics.Append(resp.State.Set(ctx, &peer)...)
-	resp.Diagnostics.Append(resp.Identity.Set(ctx, peer.identity())...)
 }
 
 func (r *peerResource) Update(ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse) {
@@ -163,6 +165,7 @@ func (r *peerResource) Update(ctx context.Context, req resource.UpdateRequest, r
 		return
 	}
 	resp.Diagnostics.Append(resp.State.Set(ctx, &peer)...)
+	resp.Diagnostics.Append(resp.Identity.Set(ctx, peer.identity())...)
 }
 
 func (r *peerResource) Delete(ctx context.Context, req resource.DeleteRequest, resp *resource.DeleteResponse) {

@@ -1,0 +1,40 @@
+package functions_test
+
+import (
+	"regexp"
+	"testing"
+
+	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
+	"github.com/hashicorp/terraform-plugin-testing/knownvalue"
+	"github.com/hashicorp/terraform-plugin-testing/statecheck"
+
+	"github.com/xeroops/xeroops/provider/internal/acctest"
+)
+
+func TestMain(m *testing.M) { acctest.Main(m) }
+
+func TestFunctionsInAConfiguration(t *testing.T) {
+	a := acctest.Setup(t)
+	a.Test(resource.TestCase{Steps: []resource.TestStep{
+		{
+			Config: `
+locals { plan = provider::xeroops::address_plan("10.0.0.0/16", 3) }
+output "addresses" { value = { for name, node in local.plan.nodes : name => node.address if node.role == "app" } }
+output "subnets"   { value = local.plan.subnets }
+output "env"       { value = provider::xeroops::env_file({ NAME = "a \"b\"" }) }
+output "parsed"    { value = provider::xeroops::parse_env_file("# comment\nA='1 2'\n") }`,
+			ConfigStateChecks: []statecheck.StateCheck{
+				statecheck.ExpectKnownOutputValue("addresses", knownvalue.MapExact(map[string]knownvalue.Check{
+					"app1": knownvalue.StringExact("10.0.2.10"), "app2": knownvalue.StringExact("10.0.2.11"), "app3": knownvalue.StringExact("10.0.2.12")})),
+				statecheck.ExpectKnownOutputValue("subnets", knownvalue.MapExact(map[string]knownvalue.Check{
+					"public": knownvalue.StringExact("10.0.1.0/24"), "private": knownvalue.StringExact("10.0.2.0/24")})),
+				statecheck.ExpectKnownOutputValue("env", knownvalue.StringExact("NAME=\"a \\\"b\\\"\"\n")),
+				statecheck.ExpectKnownOutputValue("parsed", knownvalue.MapExact(map[string]knownvalue.Check{"A": knownvalue.StringExact("1 2")})),
+			},
+		},
+		{
+			Config:      `output "plan" { value = provider::xeroops::address_plan("10.0.0.0/28") }`,
+			ExpectError: regexp.MustCompile(`VPC[\s│]+range[\s│]+from[\s│]+/16[\s│]+to[\s│]+/22`),
+		},
+	}})
+}

@@ -1,0 +1,72 @@
+package image_test
+
+import (
+	"regexp"
+	"testing"
+
+	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
+	"github.com/hashicorp/terraform-plugin-testing/knownvalue"
+	"github.com/hashicorp/terraform-plugin-testing/statecheck"
+	"github.com/hashicorp/terraform-plugin-testing/tfjsonpath"
+
+	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/provider/internal/acctest"
+)
+
+func TestMain(m *testing.M) { acctest.Main(m) }
+
+func TestImageOfARoleIsFound(t *testing.T) {
+	a := acctest.Setup(t)
+	has := func(attribute string, value string) statecheck.StateCheck {
+		return statecheck.ExpectKnownValue("data.xeroops_image.app", tfjsonpath.New(attribute), knownvalue.StringExact(value))
+	}
+	a.Test(resource.TestCase{Steps: []resource.TestStep{{
+		Config: `data "xeroops_image" "app" { role = "app" }`,
+		ConfigStateChecks: []statecheck.StateCheck{
+			has("id", motoserver.RoleImageID(cluster.RoleApp, "1.0.0")),
+			has("name", "xeroops-app-1.0.0"),
+			has("version", "1.0.0"),
+			has("architecture", "x86_64"),
+		},
+	}}})
+}
+
+func TestImagesOfAllRolesAreOneCall(t *testing.T) {
+	a := acctest.Setup(t)
+	config := `data "xeroops_image" "all" {
+  count = 5
+  role  = ["openresty-lb", "wireguard", "app", "management", "db"][count.index]
+}`
+	a.Test(resource.TestCase{Steps: []resource.TestStep{
+		{Config: config},
+		{Config: config, PlanOnly: true, PreConfig: a.Front.Reset},
+	}})
+	describes, runs := 0, 2 // the plan, and the refresh of the destroy
+	for _, call := range a.Front.Calls() {
+		if call.Action == "DescribeImages" {
+			describes++
+		}
+	}
+	if describes == 0 || describes > runs {
+		t.Errorf("%d DescribeImages in %d runs of Terraform, want one each", describes, runs)
+	}
+}
+
+func TestImageErrorsNameWhatWasSought(t *testing.T) {
+	a := acctest.Setup(t)
+	for config, says := range map[string]string{
+		`data "xeroops_image" "app" {
+			role         = "app"
+			architecture = "arm64"
+			owners       = ["123456789012"]
+		}`: `xeroops:role[\s│]+=[\s│]+app[\s│]+and[\s│]+architecture[\s│]+arm64[\s│]+among[\s│]+those[\s│]+owned[\s│]+by[\s│]+123456789012[\s│]+in[\s│]+eu-west-1`,
+		`data "xeroops_image" "app" { role = "mainframe" }`: `value must be one of`,
+		`data "xeroops_image" "app" {
+			role   = "app"
+			owners = ["anybody"]
+		}`: `an owner is self or an account id`,
+	} {
+		a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: config, ExpectError: regexp.MustCompile(says)}}})
+	}
+}

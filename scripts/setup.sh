@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# Gets what the tests need and this machine lacks, into .tools/, and writes
+# .tools/env.sh, which says where everything is. Run again, it only looks.
+# What it cannot get it names; the tests that need it then skip, and say so.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+readonly opentofu_version=v1.12.6
+readonly moto_version=5.2.1
+readonly tools=$PWD/.tools
+missing=()
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+# Debian packages, by the command that each is for.
+debian_packages() {
+  local wanted=() command package
+  while read -r command package; do
+    command -v "$command" >/dev/null || [ -x "/usr/sbin/$command" ] || wanted+=("$package")
+  done <<'LIST'
+shellcheck shellcheck
+wg wireguard-tools
+nft nftables
+ip iproute2
+LIST
+  # Debian's python3 has no venv before this package is there.
+  if ! command -v moto_server >/dev/null && ! python3 -c 'import ensurepip' 2>/dev/null; then
+    wanted+=(python3-venv)
+  fi
+  [ ${#wanted[@]} -gt 0 ] || return 0
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    missing+=("Debian packages ${wanted[*]}: install them as root with apt-get")
+    return 0
+  fi
+  say "installing ${wanted[*]}"
+  apt-get install -y --no-install-recommends "${wanted[@]}" >"$tools/apt.log" 2>&1 ||
+    { apt-get update >"$tools/apt.log" 2>&1 &&
+      apt-get install -y --no-install-recommends "${wanted[@]}" >>"$tools/apt.log" 2>&1; } ||
+    missing+=("Debian packages ${wanted[*]}: apt-get failed, see .tools/apt.log")
+}
+
+# Prints the Terraform or OpenTofu to test with.
+terraform_binary() {
+  local name
+  if [ -n "${TF_ACC_TERRAFORM_PATH:-}" ]; then
+    echo "$TF_ACC_TERRAFORM_PATH"
+    return
+  fi
+  for name in terraform tofu; do
+    if command -v "$name"; then return; fi
+  done
+  if [ ! -x "$tools/bin/tofu" ]; then build_opentofu || return 1; fi
+  echo "$tools/bin/tofu"
+}
+
+# OpenTofu is built from its Go module: no prebuilt binary comes through a
+# package registry. The module folder is read-only, and replace lines in its
+# go.mod want it to be the main module, so it is built in a copy.
+build_opentofu() {
+  say "building OpenTofu $opentofu_version; this takes about five minutes"
+  local module source=$tools/opentofu
+  module=$(cd "$tools" && GOFLAGS=-mod=mod go mod download -json "github.com/opentofu/opentofu@$opentofu_version" |
+    sed -n 's/^[[:space:]]*"Dir": "\(.*\)",*$/\1/p') && [ -n "$module" ] || return 1
+  rm -rf "$source"
+  cp -r "$module" "$source" && chmod -R u+w "$source" || return 1
+  (cd "$source" && CGO_ENABLED=0 go build -trimpath -p "$(nproc)" -ldflags '-s -w' -o "$tools/bin/tofu" ./cmd/tofu) >&2 || return 1
+  rm -rf "$source"
+}
+
+# Prints the moto_server to test against.
+moto_binary() {
+  if [ -n "${XEROOPS_MOTO_SERVER:-}" ]; then
+    echo "$XEROOPS_MOTO_SERVER"
+    return
+  fi
+  if command -v moto_server; then return; fi
+  local venv=$tools/moto-$moto_version
+  if [ ! -x "$venv/bin/moto_server" ]; then
+    say "installing moto $moto_version into .tools/"
+    { rm -rf "$venv" && python3 -m venv "$venv" &&
+      "$venv/bin/pip" install --disable-pip-version-check "moto[server,ec2,s3,iam,sts]==$moto_version"; } >"$tools/moto.log" 2>&1 ||
+      { rm -rf "$venv"; return 1; }
+  fi
+  echo "$venv/bin/moto_server"
+}
+
+main() {
+  mkdir -p "$tools/bin"
+  command -v go >/dev/null || { say "Go is missing; install the version that go.mod names"; exit 1; }
+  debian_packages
+  local terraform moto
+  terraform=$(terraform_binary) || missing+=("Terraform or OpenTofu: none on PATH, and building OpenTofu $opentofu_version failed")
+  moto=$(moto_binary) || missing+=("moto_server: not on PATH, and pip could not install moto $moto_version, see .tools/moto.log")
+  {
+    echo "export PATH=\"$tools/bin:\$PATH\""
+    echo "export AWS_EC2_METADATA_DISABLED=true"
+    echo "export CHECKPOINT_DISABLE=1"
+    [ -z "${terraform:-}" ] || echo "export TF_ACC_TERRAFORM_PATH=\"$terraform\""
+    [ -z "${moto:-}" ] || echo "export XEROOPS_MOTO_SERVER=\"$moto\""
+  } >"$tools/env.sh"
+  say "terraform: ${terraform:-none}; moto_server: ${moto:-none}"
+  [ ${#missing[@]} -eq 0 ] || printf 'setup: CANNOT GET: %s\n' "${missing[@]}" >&2
+}
+
+main "$@"
