@@ -33,3 +33,13 @@ func ParallelAll(ctx context.Context, steps ...Step) error {
 	}
 	return group.Wait()
 }
+
+// ParallelUnbounded runs steps side by side without a bound, for steps that are
+// themselves gathered into one call (awsbatch).
+func ParallelUnbounded(ctx context.Context, steps ...Step) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, step := range steps {
+		group.Go(func() error { return step(ctx) })
+	}
+	return group.Wait()
+}

@@ -1,0 +1,189 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/hashicorp/terraform-plugin-framework/datasource"
+	"github.com/hashicorp/terraform-plugin-framework/datasource/schema"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+
+	"github.com/xeroops/xeroops/internal/awswait"
+	model "github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/provider/internal/base"
+)
+
+type clusterDataSource struct {
+	*base.ProviderData
+}
+
+// NewDataSource returns the data source xeroops_cluster: how a cluster is right
+// now, by its nodes' own word. With require_ready it is the gate that makes a
+// run fail whose cluster is not ready, which the resource itself must not do
+// (docs/decisions/0006).
+func NewDataSource() datasource.DataSource { return &clusterDataSource{} }
+
+type clusterDataModel struct {
+	Name          types.String             `tfsdk:"name"`
+	UploadsBucket types.String             `tfsdk:"uploads_bucket"`
+	RequireReady  types.Bool               `tfsdk:"require_ready"`
+	Ready         types.Bool               `tfsdk:"ready"`
+	Nodes         map[string]nodeDataModel `tfsdk:"nodes"`
+	Endpoints     endpointsDataModel       `tfsdk:"endpoints"`
+}
+
+type nodeDataModel struct {
+	Role       types.String `tfsdk:"role"`
+	Address    types.String `tfsdk:"address"`
+	InstanceID types.String `tfsdk:"instance_id"`
+	PublicIP   types.String `tfsdk:"public_ip"`
+	State      types.String `tfsdk:"state"`
+	BootState  types.String `tfsdk:"boot_state"`
+	Error      types.String `tfsdk:"error"`
+}
+
+type endpointsDataModel struct {
+	Edge []types.String `tfsdk:"edge"`
+	VPN  types.String   `tfsdk:"vpn"`
+}
+
+func (d *clusterDataSource) Metadata(_ context.Context, _ datasource.MetadataRequest, resp *datasource.MetadataResponse) {
+	resp.TypeName = kindCluster
+}
+
+func (d *clusterDataSource) Configure(_ context.Context, req datasource.ConfigureRequest, resp *datasource.ConfigureResponse) {
+	d.ProviderData = base.FromProvider(req.ProviderData, &resp.Diagnostics)
+}
+
+func (d *clusterDataSource) Schema(_ context.Context, _ datasource.SchemaRequest, resp *datasource.SchemaResponse) {
+	computed := func(description string) schema.StringAttribute {
+		return schema.StringAttribute{Computed: true, MarkdownDescription: description}
+	}
+	resp.Schema = schema.Schema{
+		MarkdownDescription: "A cluster as it is right now: its nodes, their own word on how their boot went, and its endpoints.",
+		Attributes: map[string]schema.Attribute{
+			"name":           schema.StringAttribute{Required: true, MarkdownDescription: "Name of the cluster."},
+			"uploads_bucket": schema.StringAttribute{Required: true, MarkdownDescription: "Bucket with the boot reports."},
+			"require_ready": schema.BoolAttribute{Optional: true,
+				MarkdownDescription: "Fail unless every node has reported ready. Default: `false`."},
+			"ready": schema.BoolAttribute{Computed: true, MarkdownDescription: "Whether every node runs and has reported ready."},
+			"nodes": schema.MapNestedAttribute{Computed: true, MarkdownDescription: "Nodes by name.",
+				NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
+					"role":        computed("Role."),
+					"address":     computed("Private address."),
+					"instance_id": computed("Id of the EC2 instance."),
+					"public_ip":   computed("Elastic IP address, if it has one."),
+					"state":       computed("State of the EC2 instance, such as `running`."),
+					"boot_state":  computed("`booting`, `ready`, `failed`, or null without a report."),
+					"error":       computed("What the node says went wrong."),
+				}}},
+			"endpoints": schema.SingleNestedAttribute{Computed: true, MarkdownDescription: "Where the cluster is reached.",
+				Attributes: map[string]schema.Attribute{
+					"edge": schema.ListAttribute{Computed: true, ElementType: types.StringType, MarkdownDescription: "Public addresses of the edge (TCP 443 and 80)."},
+					"vpn":  computed("Public address and port of the VPN gateway."),
+				}},
+		},
+	}
+}
+
+func (d *clusterDataSource) Read(ctx context.Context, req datasource.ReadRequest, resp *datasource.ReadResponse) {
+	var data clusterDataModel
+	resp.Diagnostics.Append(req.Config.Get(ctx, &data)...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	name := data.Name.ValueString()
+	w := &work{ProviderData: d.ProviderData, seen: &observed{live: map[string]instance{}}, objects: newObjectMemory(),
+		spec: spec{Name: name, Nodes: map[string]nodeSpec{}, Buckets: buckets{Uploads: data.UploadsBucket.ValueString()}}}
+	reports, err := w.survey(ctx)
+	if err != nil {
+		base.AddError(&resp.Diagnostics, "read", kindCluster, name, err)
+		return
+	}
+	data.fromSurvey(w, reports)
+	resp.Diagnostics.Append(resp.State.Set(ctx, &data)...)
+	if data.RequireReady.ValueBool() && !data.Ready.ValueBool() {
+		resp.Diagnostics.AddError(fmt.Sprintf("Cluster %s is not ready", name),
+			whyNotReady(reports, w)+"\n\nThe next apply repairs what is missing and waits again.")
+	}
+}
+
+// survey observes the nodes and reads their reports.
+func (w *work) survey(ctx context.Context) ([]nodeReport, error) {
+	if err := base.Parallel(ctx, w.observeInstances, w.observeAddresses, w.observeWanted); err != nil {
+		return nil, err
+	}
+	for _, i := range w.seen.live { // what runs without being in the topology counts, too
+		if _, wanted := w.spec.Nodes[i.node]; !wanted {
+			w.spec.Nodes[i.node] = nodeSpec{Name: i.node, Role: i.role, Address: aws.ToString(i.PrivateIpAddress)}
+		}
+	}
+	return w.readReports(ctx, w.spec.nodes())
+}
+
+// observeWanted reads which nodes the cluster should have, from its topology.
+func (w *work) observeWanted(ctx context.Context) error {
+	topology, err := readJSON[model.Topology](ctx, w.Client.S3, w.spec.Buckets.Uploads, w.spec.layout().Topology())
+	if err != nil || topology == nil {
+		return awswait.Ignore(err, awswait.IsNotFound)
+	}
+	for _, n := range topology.Nodes {
+		w.spec.Nodes[n.Name] = nodeSpec{Name: n.Name, Role: n.Role, Address: n.Address}
+	}
+	w.vpnTopologyEndpoint = topology.VPN.Endpoint
+	return nil
+}
+
+func (m *clusterDataModel) fromSurvey(w *work, reports []nodeReport) {
+	m.Nodes, m.Ready = map[string]nodeDataModel{}, types.BoolValue(len(reports) > 0)
+	for _, r := range reports {
+		n := w.spec.Nodes[r.Node]
+		node := nodeDataModel{Role: types.StringValue(string(n.Role)), Address: types.StringValue(n.Address), State: types.StringValue("gone")}
+		if i, lives := w.seen.live[r.Node]; lives {
+			node.InstanceID, node.PublicIP = types.StringValue(i.id()), types.StringPointerValue(w.seen.publicIP(i))
+			node.State = types.StringValue(string(i.state()))
+		}
+		if !r.none {
+			node.BootState = types.StringValue(string(r.State))
+		}
+		if r.Error != "" {
+			node.Error = types.StringValue(r.Error)
+		}
+		if r.none || r.State != model.BootReady || node.State.ValueString() != "running" {
+			m.Ready = types.BoolValue(false)
+		}
+		m.Nodes[r.Node] = node
+	}
+	m.Endpoints = endpointsDataModel{Edge: []types.String{}}
+	for _, name := range slices.Sorted(maps.Keys(m.Nodes)) {
+		if n := m.Nodes[name]; n.Role.ValueString() == string(model.RoleLoadBalancer) && !n.PublicIP.IsNull() {
+			m.Endpoints.Edge = append(m.Endpoints.Edge, n.PublicIP)
+		}
+	}
+	if w.vpnTopologyEndpoint != "" {
+		m.Endpoints.VPN = types.StringValue(w.vpnTopologyEndpoint)
+	}
+}
+
+func whyNotReady(reports []nodeReport, w *work) string {
+	if len(reports) == 0 {
+		return "It has no nodes: there is no cluster of that name, or no topology in the bucket."
+	}
+	var lines []string
+	for _, r := range reports {
+		i, lives := w.seen.live[r.Node]
+		switch {
+		case !lives:
+			lines = append(lines, fmt.Sprintf("node %s: it has no instance", r.Node))
+		case i.state() != "running":
+			lines = append(lines, fmt.Sprintf("node %s: its instance %s is %s", r.Node, i.id(), i.state()))
+		case r.none || r.State != model.BootReady:
+			lines = append(lines, fmt.Sprintf("node %s: %s", r.Node, r.describe()))
+		}
+	}
+	return strings.Join(lines, "\n")
+}

@@ -1,0 +1,202 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/hashicorp/terraform-plugin-framework/attr"
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/path"
+	"github.com/hashicorp/terraform-plugin-framework/resource"
+	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+
+	model "github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/provider/internal/base"
+)
+
+// single are the roles of which a cluster has at most one node: there is one
+// registry, and the VPN range is routed to one gateway.
+var single = []model.Role{model.RoleManagement, model.RoleWireGuard}
+
+// ValidateConfig checks what can be checked without AWS.
+func (r *clusterResource) ValidateConfig(ctx context.Context, req resource.ValidateConfigRequest, resp *resource.ValidateConfigResponse) {
+	var nodes types.Map
+	resp.Diagnostics.Append(req.Config.GetAttribute(ctx, path.Root("nodes"), &nodes)...)
+	if resp.Diagnostics.HasError() || nodes.IsUnknown() || nodes.IsNull() {
+		return
+	}
+	known := map[string]nodeModel{}
+	for name, value := range nodes.Elements() {
+		object, ok := value.(types.Object)
+		if !ok || object.IsUnknown() || object.IsNull() {
+			continue
+		}
+		known[name] = nodeModel{Role: stringOf(object, "role"), Address: stringOf(object, "address"),
+			EIPID: stringOf(object, "eip_id"), VolumeID: stringOf(object, "volume_id")}
+	}
+	validateUnique(known, "address", func(n nodeModel) types.String { return n.Address }, &resp.Diagnostics)
+	validateUnique(known, "eip_id", func(n nodeModel) types.String { return n.EIPID }, &resp.Diagnostics)
+	validateUnique(known, "volume_id", func(n nodeModel) types.String { return n.VolumeID }, &resp.Diagnostics)
+	validateSingle(known, &resp.Diagnostics)
+	validateCredentials(ctx, req, &resp.Diagnostics)
+	var vpn types.String
+	resp.Diagnostics.Append(req.Config.GetAttribute(ctx, path.Root("vpn_cidr"), &vpn)...)
+	validateOutsideVPN(known, vpn, &resp.Diagnostics)
+}
+
+func stringOf(object types.Object, name string) types.String {
+	s, _ := object.Attributes()[name].(types.String)
+	return s
+}
+
+func validateUnique(nodes map[string]nodeModel, attribute string, of func(nodeModel) types.String, diags *diag.Diagnostics) {
+	taken := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(nodes)) {
+		value := of(nodes[name]).ValueString()
+		if value == "" {
+			continue
+		}
+		if other, twice := taken[value]; twice {
+			diags.AddAttributeError(path.Root("nodes").AtMapKey(name).AtName(attribute), "Taken twice",
+				fmt.Sprintf("Nodes %s and %s both have %s %s; give each its own.", other, name, attribute, value))
+		}
+		taken[value] = name
+	}
+}
+
+func validateSingle(nodes map[string]nodeModel, diags *diag.Diagnostics) {
+	for _, role := range single {
+		first := ""
+		for _, name := range slices.Sorted(maps.Keys(nodes)) {
+			if nodes[name].Role.ValueString() != string(role) {
+				continue
+			}
+			if first != "" {
+				diags.AddAttributeError(path.Root("nodes").AtMapKey(name).AtName("role"), "Too many nodes of a role",
+					fmt.Sprintf("A cluster has one %s node, and %s is one already.", role, first))
+			}
+			first = name
+		}
+	}
+}
+
+func validateOutsideVPN(nodes map[string]nodeModel, vpn types.String, diags *diag.Diagnostics) {
+	cidr, err := netip.ParsePrefix(vpn.ValueString())
+	if err != nil {
+		return // unknown, or the attribute's own validator tells
+	}
+	for name, n := range nodes {
+		if address, err := netip.ParseAddr(n.Address.ValueString()); err == nil && cidr.Contains(address) {
+			diags.AddAttributeError(path.Root("nodes").AtMapKey(name).AtName("address"), "Address within the VPN range",
+				fmt.Sprintf("%s is in vpn_cidr (%s), which is for VPN clients; choose ranges that do not overlap.", address, cidr))
+		}
+	}
+}
+
+func validateCredentials(ctx context.Context, req resource.ValidateConfigRequest, diags *diag.Diagnostics) {
+	var credentials types.Map
+	diags.Append(req.Config.GetAttribute(ctx, path.Root("credentials_wo"), &credentials)...)
+	for role := range credentials.Elements() {
+		if _, err := model.ParseRole(role); err != nil {
+			diags.AddAttributeError(path.Root("credentials_wo"), "Unknown role", err.Error()+".")
+		}
+	}
+}
+
+// ModifyPlan plans what follows from the rest: tags_all, which instances stay,
+// and whether an earlier run left something to repair.
+func (r *clusterResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
+	if r.ProviderData == nil || req.Plan.Raw.IsNull() {
+		return
+	}
+	base.PlanTags(ctx, r.DefaultTags, req, resp)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	var nodes types.Map
+	resp.Diagnostics.Append(req.Plan.GetAttribute(ctx, path.Root("nodes"), &nodes)...)
+	if resp.Diagnostics.HasError() || nodes.IsUnknown() || req.State.Raw.IsNull() {
+		return
+	}
+	var plan, state clusterModel
+	resp.Diagnostics.Append(resp.Plan.Get(ctx, &plan)...)
+	resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	plan.planComputed(state)
+	resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("status"), plan.Status)...)
+	resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("instances"), plan.Instances)...)
+	resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("vpn"), plan.VPN)...)
+	r.checkPlan(ctx, plan, state, &resp.Diagnostics)
+}
+
+// planComputed plans status, instances and vpn. They stay as they are for
+// whatever the change does not touch, so that the plan shows what it does.
+func (m *clusterModel) planComputed(state clusterModel) {
+	instances, same := map[string]attr.Value{}, len(m.Nodes) == len(state.Nodes)
+	had := state.Instances.Elements()
+	for name, n := range m.Nodes {
+		before, existed := state.Nodes[name]
+		instance, runs := had[name]
+		switch {
+		case existed && runs && n.sameInstance(before) && n.EIPID.Equal(before.EIPID):
+			instances[name] = instance
+		default:
+			instances[name] = types.ObjectUnknown(instanceAttrTypes)
+			same = false
+		}
+	}
+	m.Instances = types.MapValueMust(instanceType, instances)
+	m.Status, m.VPN = state.Status, state.VPN
+	if !same || state.Status.ValueString() == statusIncomplete {
+		m.Status = types.StringUnknown()
+	}
+	if !same || publicKeyOf(state.VPN) == "" || !m.InternalVersion.Equal(state.InternalVersion) || !m.CredentialsVersion.Equal(state.CredentialsVersion) {
+		m.VPN = types.ObjectUnknown(vpnAttrTypes)
+	}
+}
+
+// checkPlan checks the nodes that would be launched against what they are
+// launched into, as far as that is known.
+func (r *clusterResource) checkPlan(ctx context.Context, plan, state clusterModel, diags *diag.Diagnostics) {
+	var fresh []string
+	for name, n := range plan.Nodes {
+		if before, existed := state.Nodes[name]; n.known() && (!existed || !n.sameInstance(before)) {
+			fresh = append(fresh, name)
+		}
+	}
+	if len(fresh) == 0 || plan.VPCID.IsUnknown() {
+		return
+	}
+	w := r.newWork(plan, nil)
+	if err := w.observe(ctx); err != nil {
+		base.AddError(diags, "plan", kindCluster, plan.Name.ValueString(), err)
+		return
+	}
+	var nodes []nodeSpec
+	slices.Sort(fresh)
+	for _, name := range fresh {
+		nodes = append(nodes, w.spec.Nodes[name])
+	}
+	base.AddError(diags, "plan", kindCluster, plan.Name.ValueString(), w.checkNodes(ctx, nodes))
+}
+
+type ipv4 struct{}
+
+func (ipv4) Description(context.Context) string { return "an IPv4 address such as 10.0.2.10" }
+
+func (v ipv4) MarkdownDescription(ctx context.Context) string { return v.Description(ctx) }
+
+func (v ipv4) ValidateString(ctx context.Context, req validator.StringRequest, resp *validator.StringResponse) {
+	if req.ConfigValue.IsNull() || req.ConfigValue.IsUnknown() {
+		return
+	}
+	if a, err := netip.ParseAddr(req.ConfigValue.ValueString()); err != nil || !a.Is4() {
+		resp.Diagnostics.AddAttributeError(req.Path, "Invalid address", fmt.Sprintf("%q is not %s.", req.ConfigValue.ValueString(), v.Description(ctx)))
+	}
+}

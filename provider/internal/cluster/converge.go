@@ -1,0 +1,152 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-log/tflog"
+
+	model "github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/provider/internal/base"
+)
+
+// work is one run of an operation on a cluster: what is wanted, what is there,
+// and what came of it.
+type work struct {
+	*base.ProviderData
+	spec               spec
+	given              map[model.Role]map[string]string // credentials_wo
+	rewriteCredentials bool                             // write given credentials again
+	rotateInternal     bool                             // make new internal credentials
+
+	seen         *observed
+	objects      *objectMemory
+	vpnPublicKey string
+	// vpnTopologyEndpoint is the gateway's endpoint as the topology has it.
+	vpnTopologyEndpoint string
+	around              surroundings
+	priorStatus         string       // before this run; "" if it is the first
+	launched            bool         // some node is new
+	unready             []nodeReport // nodes that did not report ready in time
+	verified            bool         // readiness was waited for
+}
+
+func (r *clusterResource) newWork(m clusterModel, given map[model.Role]map[string]string) *work {
+	return &work{ProviderData: r.ProviderData, spec: m.spec(), given: given, objects: newObjectMemory(), seen: &observed{},
+		vpnPublicKey: publicKeyOf(m.VPN)}
+}
+
+// converge makes the cluster what is wanted, from whatever is there. It checks
+// before it changes anything, and an error leaves everything it had made where
+// the next converge finds it.
+func (w *work) converge(ctx context.Context) error {
+	if err := w.observe(ctx); err != nil {
+		return err
+	}
+	if err := w.check(ctx); err != nil {
+		return err
+	}
+	if err := w.foundation(ctx); err != nil {
+		return err
+	}
+	if err := w.removeNodes(ctx); err != nil {
+		return err
+	}
+	if err := w.launchMissing(ctx); err != nil {
+		return err
+	}
+	if err := w.replaceChanged(ctx); err != nil {
+		return err
+	}
+	return w.removeUnusedRoles(ctx)
+}
+
+// foundation makes what nodes boot on: groups, roles, objects. They do not
+// depend on each other.
+func (w *work) foundation(ctx context.Context) error {
+	return base.ParallelAll(ctx, w.ensureGroups, w.ensureRoles, w.ensureObjects)
+}
+
+// launchMissing launches all nodes that are wanted and not there, side by side:
+// a first create, an added node, a lost one.
+func (w *work) launchMissing(ctx context.Context) error {
+	var missing []nodeSpec
+	for _, n := range w.spec.nodes() {
+		if _, lives := w.seen.live[n.Name]; !lives {
+			missing = append(missing, n)
+		}
+	}
+	if err := w.launch(ctx, missing); err != nil {
+		return err
+	}
+	if err := w.wire(ctx); err != nil {
+		return err
+	}
+	return w.waitReady(ctx, w.unproven(missing))
+}
+
+// unproven are the nodes whose readiness has to be waited for: the new ones,
+// and after an incomplete run all that stay.
+func (w *work) unproven(missing []nodeSpec) []nodeSpec {
+	if w.priorStatus != statusIncomplete {
+		return missing
+	}
+	var nodes []nodeSpec
+	for _, n := range w.spec.nodes() {
+		if !w.toBeReplaced(n) {
+			nodes = append(nodes, n)
+		}
+	}
+	return nodes
+}
+
+// replaceChanged replaces, one at a time, the nodes whose instance cannot
+// become what is wanted. The next is not touched before the last one reported
+// ready, so a bad image costs one node.
+func (w *work) replaceChanged(ctx context.Context) error {
+	changed, err := w.rolloutOrder(ctx)
+	if err != nil {
+		return err
+	}
+	for n, node := range changed {
+		tflog.Info(ctx, "replacing node", map[string]any{"node": node.Name, "number": n + 1, "of": len(changed)})
+		if err := w.replace(ctx, node); err != nil {
+			return fmt.Errorf("replace node %s (%d of %d; the others are as they were): %w", node.Name, n+1, len(changed), err)
+		}
+	}
+	return nil
+}
+
+func (w *work) replace(ctx context.Context, node nodeSpec) error {
+	if err := w.terminate(ctx, []instance{w.seen.live[node.Name]}); err != nil {
+		return err
+	}
+	if err := w.launch(ctx, []nodeSpec{node}); err != nil {
+		return err
+	}
+	if err := w.wire(ctx); err != nil {
+		return err
+	}
+	return w.waitReady(ctx, []nodeSpec{node})
+}
+
+// status is the attribute status, after converge returned err.
+func (w *work) status(err error) string {
+	switch {
+	case err != nil:
+		return statusIncomplete
+	case !w.launched && w.priorStatus != "" && w.priorStatus != statusIncomplete:
+		return w.priorStatus
+	case !w.verified || len(w.unready) > 0:
+		return statusUnverified
+	}
+	return statusReady
+}
+
+// reportReadiness warns of nodes that are not ready, where that is no error.
+func (w *work) reportReadiness(diags *diag.Diagnostics) {
+	for _, n := range w.unready {
+		diags.AddWarning(fmt.Sprintf("%s %s: node %s is not ready", kindCluster, w.spec.Name, n.Node), n.describe())
+	}
+}

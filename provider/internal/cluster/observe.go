@@ -1,0 +1,305 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/hashicorp/terraform-plugin-framework/attr"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+
+	"github.com/xeroops/xeroops/internal/awswait"
+	model "github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/provider/internal/base"
+)
+
+// dataDevice is the name under which a node's data volume is attached; the node
+// itself finds it by the volume's id.
+const dataDevice = "/dev/sdf"
+
+// observed is the cluster as it is at AWS, found by tag and name.
+type observed struct {
+	vpcID     string
+	live      map[string]instance // by node; pending to stopped
+	surplus   []instance          // further live instances of a node
+	ended     []instance          // terminated ones, while AWS shows them
+	groups    map[model.Role]ec2types.SecurityGroup
+	roles     map[model.Role]iamRole
+	profiles  map[model.Role]iamProfile
+	addresses []ec2types.Address
+	tables    []ec2types.RouteTable
+	objects   map[string]string // ETag by key
+}
+
+type instance struct {
+	ec2types.Instance
+	node string
+	role model.Role
+}
+
+func (i instance) id() string { return aws.ToString(i.InstanceId) }
+
+func (i instance) state() ec2types.InstanceStateName { return i.State.Name }
+
+// volumeAt returns the id of the volume attached as device, or "".
+func (i instance) volumeAt(device string) string {
+	for _, m := range i.BlockDeviceMappings {
+		if aws.ToString(m.DeviceName) == device && m.Ebs != nil {
+			return aws.ToString(m.Ebs.VolumeId)
+		}
+	}
+	return ""
+}
+
+func (i instance) interfaceID() string {
+	if len(i.NetworkInterfaces) == 0 {
+		return ""
+	}
+	return aws.ToString(i.NetworkInterfaces[0].NetworkInterfaceId)
+}
+
+type iamRole struct{ policy string }
+
+type iamProfile struct {
+	arn     string
+	hasRole bool
+}
+
+// nothing says whether AWS has nothing left of the cluster.
+func (o *observed) nothing() bool {
+	return len(o.live) == 0 && len(o.surplus) == 0 && len(o.groups) == 0 && len(o.roles) == 0 && len(o.profiles) == 0
+}
+
+// observe describes all of the cluster, side by side.
+func (w *work) observe(ctx context.Context) error {
+	w.seen = &observed{vpcID: w.spec.VPCID, live: map[string]instance{}, groups: map[model.Role]ec2types.SecurityGroup{},
+		roles: map[model.Role]iamRole{}, profiles: map[model.Role]iamProfile{}, objects: map[string]string{}}
+	return base.Parallel(ctx, w.observeInstances, w.observeGroups, w.observeRoles, w.observeProfiles, w.observeAddresses, w.observeTables, w.observeObjects)
+}
+
+func (w *work) observeInstances(ctx context.Context) error {
+	pages := ec2.NewDescribeInstancesPaginator(w.Client.EC2, &ec2.DescribeInstancesInput{
+		Filters: []ec2types.Filter{base.Filter("tag:"+base.TagCluster, w.spec.Name)}})
+	w.seen.live, w.seen.surplus, w.seen.ended = map[string]instance{}, nil, nil
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return err
+		}
+		for _, reservation := range page.Reservations {
+			for _, i := range reservation.Instances {
+				if err := w.sort(i); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// sort files an instance under its node, by whether it lives.
+func (w *work) sort(i ec2types.Instance) error {
+	tags := base.FlattenEC2Tags(i.Tags)
+	found := instance{Instance: i, node: tags[base.TagNode], role: model.Role(tags[base.TagRole])}
+	if s := i.State.Name; s == ec2types.InstanceStateNameTerminated || s == ec2types.InstanceStateNameShuttingDown {
+		w.seen.ended = append(w.seen.ended, found)
+		return nil
+	}
+	if w.seen.vpcID == "" { // after an import
+		w.seen.vpcID = aws.ToString(i.VpcId)
+	}
+	if aws.ToString(i.VpcId) != w.seen.vpcID {
+		return fmt.Errorf("cluster name %q is taken: instance %s of a cluster of that name runs in %s; choose another name",
+			w.spec.Name, found.id(), aws.ToString(i.VpcId))
+	}
+	other, twice := w.seen.live[found.node]
+	switch {
+	case !twice:
+		w.seen.live[found.node] = found
+	case aws.ToTime(other.LaunchTime).Before(aws.ToTime(i.LaunchTime)):
+		w.seen.surplus = append(w.seen.surplus, found)
+	default:
+		w.seen.surplus = append(w.seen.surplus, other)
+		w.seen.live[found.node] = found
+	}
+	return nil
+}
+
+func (w *work) observeGroups(ctx context.Context) error {
+	pages := ec2.NewDescribeSecurityGroupsPaginator(w.Client.EC2, &ec2.DescribeSecurityGroupsInput{
+		Filters: []ec2types.Filter{base.Filter("tag:"+base.TagCluster, w.spec.Name)}})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return err
+		}
+		for _, g := range page.SecurityGroups {
+			w.seen.groups[model.Role(base.FlattenEC2Tags(g.Tags)[base.TagRole])] = g
+		}
+	}
+	return nil
+}
+
+func (w *work) observeRoles(ctx context.Context) error {
+	pages := iam.NewListRolesPaginator(w.Client.IAM, &iam.ListRolesInput{PathPrefix: aws.String(w.iamPath())})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return err
+		}
+		for _, r := range page.Roles {
+			if role, ours := strings.CutPrefix(aws.ToString(r.RoleName), w.iamPrefix()); ours {
+				w.seen.roles[model.Role(role)] = iamRole{}
+			}
+		}
+	}
+	return w.observePolicies(ctx)
+}
+
+func (w *work) observePolicies(ctx context.Context) error {
+	roles := slices.Sorted(maps.Keys(w.seen.roles))
+	policies := make([]string, len(roles))
+	var steps []base.Step
+	for n, role := range roles {
+		steps = append(steps, func(ctx context.Context) error {
+			out, err := w.Client.IAM.GetRolePolicy(ctx, &iam.GetRolePolicyInput{RoleName: aws.String(w.iamName(role)), PolicyName: aws.String(policyName)})
+			if err == nil {
+				policies[n], err = decodePolicy(aws.ToString(out.PolicyDocument))
+			}
+			return awswait.Ignore(err, awswait.IsNotFound)
+		})
+	}
+	err := base.Parallel(ctx, steps...)
+	for n, role := range roles {
+		w.seen.roles[role] = iamRole{policy: policies[n]}
+	}
+	return err
+}
+
+func (w *work) observeProfiles(ctx context.Context) error {
+	pages := iam.NewListInstanceProfilesPaginator(w.Client.IAM, &iam.ListInstanceProfilesInput{PathPrefix: aws.String(w.iamPath())})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return err
+		}
+		for _, p := range page.InstanceProfiles {
+			role, ours := strings.CutPrefix(aws.ToString(p.InstanceProfileName), w.iamPrefix())
+			if !ours {
+				continue
+			}
+			has := slices.ContainsFunc(p.Roles, func(r iamtypes.Role) bool { return aws.ToString(r.RoleName) == w.iamName(model.Role(role)) })
+			w.seen.profiles[model.Role(role)] = iamProfile{arn: aws.ToString(p.Arn), hasRole: has}
+		}
+	}
+	return nil
+}
+
+// observeAddresses describes all Elastic IPs of the account and region: there
+// are few (the quota is five), and which of them point to the cluster's
+// instances is not known before those are.
+func (w *work) observeAddresses(ctx context.Context) error {
+	out, err := w.Client.EC2.DescribeAddresses(ctx, &ec2.DescribeAddressesInput{})
+	if err != nil {
+		return err
+	}
+	w.seen.addresses = out.Addresses
+	return nil
+}
+
+func (w *work) observeTables(ctx context.Context) error {
+	if w.spec.VPCID == "" {
+		return nil
+	}
+	pages := ec2.NewDescribeRouteTablesPaginator(w.Client.EC2, &ec2.DescribeRouteTablesInput{
+		Filters: []ec2types.Filter{base.Filter("vpc-id", w.spec.VPCID)}})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return err
+		}
+		w.seen.tables = append(w.seen.tables, page.RouteTables...)
+	}
+	return nil
+}
+
+func (w *work) observeObjects(ctx context.Context) error {
+	if w.spec.Buckets.Uploads == "" {
+		return nil
+	}
+	pages := s3.NewListObjectsV2Paginator(w.Client.S3, &s3.ListObjectsV2Input{
+		Bucket: &w.spec.Buckets.Uploads, Prefix: aws.String(w.spec.layout().Prefix())})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if awswait.IsNotFound(err) {
+			return nil // the bucket is gone, and all in it; writing to it will say so
+		}
+		if err != nil {
+			return err
+		}
+		for _, object := range page.Contents {
+			w.seen.objects[aws.ToString(object.Key)] = aws.ToString(object.ETag)
+		}
+	}
+	return nil
+}
+
+// instancesValue is the attribute instances.
+func (o *observed) instancesValue() types.Map {
+	values := map[string]attr.Value{}
+	for node, i := range o.live {
+		zone := types.StringNull()
+		if i.Placement != nil {
+			zone = types.StringPointerValue(i.Placement.AvailabilityZone)
+		}
+		values[node] = types.ObjectValueMust(instanceAttrTypes, map[string]attr.Value{
+			"instance_id":       types.StringValue(i.id()),
+			"availability_zone": zone,
+			"public_ip":         types.StringPointerValue(o.publicIP(i)),
+		})
+	}
+	return types.MapValueMust(instanceType, values)
+}
+
+func (o *observed) publicIP(i instance) *string {
+	for _, a := range o.addresses {
+		if aws.ToString(a.InstanceId) == i.id() {
+			return a.PublicIp
+		}
+	}
+	return nil
+}
+
+// commonTags returns the tags of the security groups and instances that all of
+// them have: a tag that one lacks is drift.
+func (o *observed) commonTags() map[string]string {
+	var common map[string]string
+	keep := func(tags []ec2types.Tag) {
+		have := base.FlattenEC2Tags(tags)
+		if have["Name"] == have[base.TagName] {
+			delete(have, "Name") // the provider's own
+		}
+		for _, perThing := range []string{base.TagName, base.TagNode, base.TagRole} {
+			delete(have, perThing)
+		}
+		if common == nil {
+			common = have
+		}
+		maps.DeleteFunc(common, func(k, v string) bool { return have[k] != v })
+	}
+	for _, g := range o.groups {
+		keep(g.Tags)
+	}
+	for _, i := range o.live {
+		keep(i.Tags)
+	}
+	return common
+}

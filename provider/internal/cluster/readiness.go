@@ -1,0 +1,154 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/hashicorp/terraform-plugin-log/tflog"
+
+	"github.com/xeroops/xeroops/internal/awswait"
+	model "github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/provider/internal/base"
+)
+
+// nodeReport is a node's boot report, or the lack of one.
+type nodeReport struct {
+	model.BootReport
+	none bool // it has not reported since its instance was launched
+}
+
+// state is the report's state, in a word.
+func (r nodeReport) state() string {
+	if r.none {
+		return "no report"
+	}
+	return string(r.State)
+}
+
+// describe says how a node is, with its own error.
+func (r nodeReport) describe() string {
+	if r.none {
+		return "It has written no boot report. Its console output tells how far it came, and whether its image is one of this product's."
+	}
+	text := fmt.Sprintf("Its boot report says %s", r.State)
+	if r.Error != "" {
+		text += ": " + r.Error
+	}
+	for _, s := range r.Services {
+		if s.State != "active" {
+			text += fmt.Sprintf("\n  %s is %s %s", s.Name, s.State, s.Detail)
+		}
+	}
+	return text
+}
+
+var errNotReady = errors.New("not every node is ready")
+
+// waitReady waits for the boot reports of nodes that were just launched. It
+// ends early when all have reported and one says failed.
+func (w *work) waitReady(ctx context.Context, nodes []nodeSpec) error {
+	w.launched = w.launched || len(nodes) > 0
+	if w.spec.OnReadyTimeout == onTimeoutSkip || len(nodes) == 0 {
+		return nil
+	}
+	w.verified = true
+	progress := bootProgress{began: time.Now(), states: map[string]string{}}
+	var last []nodeReport
+	err := awswait.Until(ctx, w.spec.ReadyTimeout, func(ctx context.Context) (bool, string, error) {
+		reports, err := w.readReports(ctx, nodes)
+		if err != nil {
+			return false, "", err
+		}
+		last = reports
+		progress.log(ctx, reports)
+		return settled(reports), "booting", nil
+	})
+	var timedOut *awswait.TimeoutError
+	if err != nil && !errors.As(err, &timedOut) {
+		return err
+	}
+	return w.judge(last)
+}
+
+// settled says whether no node can be expected to change its mind soon.
+func settled(reports []nodeReport) bool {
+	for _, r := range reports {
+		if r.none || r.State == model.BootBooting {
+			return false
+		}
+	}
+	return true
+}
+
+// judge turns nodes that are not ready into an error, or notes them.
+func (w *work) judge(reports []nodeReport) error {
+	var unready []nodeReport
+	for _, r := range reports {
+		if r.none || r.State != model.BootReady {
+			unready = append(unready, r)
+		}
+	}
+	w.unready = append(w.unready, unready...)
+	if len(unready) == 0 || w.spec.OnReadyTimeout == onTimeoutWarn {
+		return nil
+	}
+	var lines []string
+	for _, r := range unready {
+		lines = append(lines, fmt.Sprintf("node %s: %s", r.Node, r.describe()))
+	}
+	return fmt.Errorf("%w after %s:\n%s", errNotReady, w.spec.ReadyTimeout, strings.Join(lines, "\n"))
+}
+
+// bootProgress logs which node is at what, when it changes.
+type bootProgress struct {
+	began  time.Time
+	states map[string]string
+}
+
+func (p *bootProgress) log(ctx context.Context, reports []nodeReport) {
+	for _, r := range reports {
+		if p.states[r.Node] == r.state() {
+			continue
+		}
+		p.states[r.Node] = r.state()
+		tflog.Info(ctx, "node boots", map[string]any{"node": r.Node, "state": r.state(), "error": r.Error,
+			"elapsed": time.Since(p.began).Round(time.Second).String()})
+	}
+}
+
+// readReports reads the nodes' reports. One of an earlier instance does not
+// count.
+func (w *work) readReports(ctx context.Context, nodes []nodeSpec) ([]nodeReport, error) {
+	reports := make([]nodeReport, len(nodes))
+	err := base.Parallel(ctx, stepsFor(nodes, func(ctx context.Context, n int, node nodeSpec) error {
+		report, err := readJSON[model.BootReport](ctx, w.Client.S3, w.spec.Buckets.Uploads, w.spec.layout().Report(node.Name))
+		if err != nil {
+			return err
+		}
+		reports[n] = nodeReport{BootReport: model.BootReport{Node: node.Name, Role: node.Role}, none: true}
+		if report != nil && report.InstanceID == w.seen.live[node.Name].id() {
+			reports[n] = nodeReport{BootReport: *report}
+		}
+		return nil
+	})...)
+	return reports, err
+}
+
+// readJSON reads an object of the cluster; nil if there is none.
+func readJSON[T any](ctx context.Context, client *s3.Client, bucket, key string) (content *T, err error) {
+	out, err := client.GetObject(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: &key})
+	if err != nil {
+		return nil, awswait.Ignore(err, awswait.IsNotFound)
+	}
+	defer func() { err = errors.Join(err, out.Body.Close()) }()
+	content = new(T)
+	if err := json.NewDecoder(out.Body).Decode(content); err != nil {
+		return nil, fmt.Errorf("read s3://%s/%s: %w", bucket, key, err)
+	}
+	return content, nil
+}
