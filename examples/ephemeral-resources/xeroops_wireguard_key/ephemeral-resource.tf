@@ -1,0 +1,20 @@
+# A key pair of this run alone. To keep it, give it to a write-only attribute, or to
+# a module that does: here the gateway's key, which is otherwise generated.
+ephemeral "xeroops_wireguard_key" "gateway" {}
+
+module "cluster" {
+  source = "../../modules/cluster" # examples/modules/cluster in XeroOps' repository
+
+  name              = "production"
+  availability_zone = "eu-west-1a"
+  image_ids         = { for role, image in data.xeroops_image.all : role => image.id }
+
+  credentials         = { wireguard = { WIREGUARD_PRIVATE_KEY = ephemeral.xeroops_wireguard_key.gateway.private_key } }
+  credentials_version = 1 # raise it to give the gateway another key
+}
+
+data "xeroops_image" "all" {
+  for_each = toset(["openresty-lb", "wireguard", "app", "management", "db"])
+
+  role = each.key
+}

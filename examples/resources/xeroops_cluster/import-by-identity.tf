@@ -1,0 +1,6 @@
+import {
+  to = xeroops_cluster.main
+  identity = {
+    name = "production"
+  }
+}

@@ -1,0 +1,4 @@
+import {
+  to = xeroops_cluster.main
+  id = "production"
+}

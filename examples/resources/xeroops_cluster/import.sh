@@ -1,0 +1,2 @@
+# The name of the cluster.
+terraform import xeroops_cluster.main production

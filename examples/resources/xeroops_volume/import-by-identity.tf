@@ -1,0 +1,6 @@
+import {
+  to = xeroops_volume.db1
+  identity = {
+    id = "vol-0a1b2c3d4e5f60718"
+  }
+}

@@ -1,0 +1,16 @@
+# gp3, encrypted. Size, IOPS and throughput are changed in place.
+resource "xeroops_volume" "db1" {
+  name              = "production-db1-data"
+  availability_zone = "eu-west-1a"
+  size_gib          = 100
+  iops              = 4000
+  throughput_mibps  = 250
+}
+
+# No snapshot is left when this one is destroyed.
+resource "xeroops_volume" "scratch" {
+  name              = "production-scratch"
+  availability_zone = "eu-west-1a"
+  size_gib          = 20
+  final_snapshot    = false
+}

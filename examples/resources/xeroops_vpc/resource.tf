@@ -1,0 +1,4 @@
+resource "xeroops_vpc" "main" {
+  name = "production"
+  cidr = "10.0.0.0/16"
+}

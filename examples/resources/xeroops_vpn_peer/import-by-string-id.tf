@@ -1,0 +1,4 @@
+import {
+  to = xeroops_vpn_peer.laptop
+  id = "production/uploads-123456789012/laptop"
+}
