@@ -27,20 +27,19 @@ import (
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
 	"github.com/hashicorp/terraform-plugin-testing/terraform"
 
-	"github.com/xeroops/xeroops/internal/awsfront"
 	"github.com/xeroops/xeroops/internal/awsfront/inventory"
-	"github.com/xeroops/xeroops/internal/awsfront/mend"
 	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/provider/internal/acctest/account"
+	"github.com/xeroops/xeroops/provider/internal/acctest/tfcli"
 	"github.com/xeroops/xeroops/provider/internal/provider"
 )
 
 // Region is where all tests work.
-const Region = "eu-west-1"
+const Region = account.Region
 
 // AWS is the account that a test works in.
 type AWS struct {
-	Front *awsfront.Front
-	Moto  *motoserver.Server
+	*account.Account
 	// The clients go straight to moto: what a test does with them is neither
 	// in the front's log nor hit by its faults.
 	EC2 *ec2.Client
@@ -56,7 +55,9 @@ type AWS struct {
 // Main runs a package's tests and stops what they started.
 func Main(m *testing.M) {
 	code := m.Run()
-	shared.stop()
+	if shared.Account != nil {
+		shared.Close()
+	}
 	os.Exit(code)
 }
 
@@ -64,24 +65,28 @@ func Main(m *testing.M) {
 // provider finds it. It skips the test where moto or Terraform is missing.
 func Setup(t *testing.T) *AWS {
 	t.Helper()
-	cli, err := findCLI()
+	cli, err := tfcli.Find()
 	if err != nil {
 		t.Skip(err)
 	}
-	if err := shared.start(); errors.Is(err, motoserver.ErrMissing) {
+	shared, err := startShared()
+	if errors.Is(err, motoserver.ErrMissing) {
 		t.Skip(err)
 	} else if err != nil {
 		t.Fatal(err)
 	}
-	a := shared.account(t, cli)
-	if err := a.Moto.Reset(t.Context()); err != nil {
+	if err := shared.Reset(t.Context()); err != nil {
 		t.Fatalf("empty the account: %v", err)
 	}
-	a.Front.Reset()
-	a.Front.SetLatency(0)
-	cli.setEnvironment(t)
-	for name, value := range Environment(a.Front.URL) {
+	setCLI(t, cli)
+	for name, value := range shared.Environment() {
 		t.Setenv(name, value)
+	}
+	direct := shared.Direct()
+	a := &AWS{
+		Account: shared, t: t, OpenTofu: cli.OpenTofu,
+		EC2: ec2.NewFromConfig(direct), IAM: iam.NewFromConfig(direct),
+		S3: s3.NewFromConfig(direct, func(o *s3.Options) { o.UsePathStyle = true }),
 	}
 	t.Cleanup(a.explainFailure)
 	return a
@@ -101,22 +106,6 @@ func (a *AWS) explainFailure() {
 		}
 	}
 	a.t.Logf("moto's stderr:\n%s", a.Moto.Stderr())
-}
-
-// Environment returns what a process needs to work against a front, and
-// nothing of the caller's own AWS configuration.
-func Environment(endpoint string) map[string]string {
-	return map[string]string{
-		"AWS_ENDPOINT_URL":            endpoint,
-		"AWS_REGION":                  Region,
-		"AWS_ACCESS_KEY_ID":           "test",
-		"AWS_SECRET_ACCESS_KEY":       "test",
-		"AWS_SESSION_TOKEN":           "",
-		"AWS_PROFILE":                 "",
-		"AWS_CONFIG_FILE":             os.DevNull,
-		"AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
-		"AWS_EC2_METADATA_DISABLED":   "true",
-	}
 }
 
 // Factories returns the provider as it is compiled into the test.
@@ -149,7 +138,7 @@ func (a *AWS) KeepBaseline() {
 // Inventory lists what the account holds, one thing a line.
 func (a *AWS) Inventory() []string {
 	a.t.Helper()
-	items, err := inventory.List(a.t.Context(), inventory.Config(a.Moto.URL, Region))
+	items, err := a.Items(a.t.Context())
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -158,7 +147,7 @@ func (a *AWS) Inventory() []string {
 
 // CheckDestroy fails if the account holds more or less than the baseline.
 func (a *AWS) CheckDestroy(*terraform.State) error {
-	items, err := inventory.List(context.Background(), inventory.Config(a.Moto.URL, Region))
+	items, err := a.Items(context.Background())
 	if err != nil {
 		return err
 	}
@@ -212,43 +201,15 @@ func Do(address string, f func(ctx context.Context, id string) error) resource.T
 	}
 }
 
-// account is the package's moto and front, made by the first test that needs
-// them.
-type account struct {
-	once  sync.Once
-	err   error
-	moto  *motoserver.Server
-	front *awsfront.Front
+// shared is the package's account, made by the first test that needs it. It is
+// package-level because TestMain and the tests have nothing else in common.
+var shared struct {
+	once sync.Once
+	*account.Account
+	err error
 }
 
-// shared is package-level because TestMain and the tests have nothing else in
-// common.
-var shared account
-
-func (s *account) start() error {
-	s.once.Do(func() {
-		if s.moto, s.err = motoserver.Start(context.Background(), motoserver.Options{}); s.err != nil {
-			return
-		}
-		s.front, s.err = awsfront.Start(awsfront.Options{Upstream: s.moto.URL, Mends: mend.All(mend.Options{})})
-	})
-	return s.err
-}
-
-func (s *account) stop() {
-	if s.front != nil {
-		_ = s.front.Close()
-	}
-	if s.moto != nil {
-		s.moto.Stop()
-	}
-}
-
-func (s *account) account(t *testing.T, cli cli) *AWS {
-	cfg := inventory.Config(s.moto.URL, Region)
-	return &AWS{
-		Front: s.front, Moto: s.moto, t: t, OpenTofu: cli.openTofu,
-		EC2: ec2.NewFromConfig(cfg), IAM: iam.NewFromConfig(cfg),
-		S3: s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true }),
-	}
+func startShared() (*account.Account, error) {
+	shared.once.Do(func() { shared.Account, shared.err = account.Start(context.Background()) })
+	return shared.Account, shared.err
 }

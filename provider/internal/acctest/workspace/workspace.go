@@ -1,0 +1,216 @@
+// Package workspace runs a real Terraform or OpenTofu with the provider's own
+// binary on a copy of an example: what the crash sweep and the benchmark need
+// beyond terraform-plugin-testing, namely the provider as a process of its own
+// that can be killed and measured.
+package workspace
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/xeroops/xeroops/provider/internal/acctest/tfcli"
+)
+
+// Module returns the folder of the module's go.mod, in which the examples are.
+func Module() (string, error) {
+	out, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		return "", fmt.Errorf("find the module: %w", err)
+	}
+	file := strings.TrimSpace(string(out))
+	if file == "" || file == os.DevNull {
+		return "", errors.New("find the module: run this inside a checkout of it")
+	}
+	return filepath.Dir(file), nil
+}
+
+// Build compiles the provider as a release does, stripped, into dir and
+// returns the binary's path.
+func Build(ctx context.Context, module, dir string) (string, error) {
+	binary := filepath.Join(dir, "terraform-provider-xeroops")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "./provider")
+	cmd.Dir = module
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the provider: %w\n%s", err, out)
+	}
+	return binary, nil
+}
+
+// Workspace is a folder in which Terraform runs.
+type Workspace struct {
+	dir       string // everything of the workspace
+	root      string // where Terraform runs
+	cli       tfcli.CLI
+	variables []string
+	env       []string
+}
+
+// Options say what runs where.
+type Options struct {
+	Dir       string            // an empty folder that the workspace fills
+	Module    string            // the checkout
+	Example   string            // the example's folder, relative to the module: examples/complete
+	Binary    string            // the provider, see Build
+	Variables map[string]string // of the example
+	Env       map[string]string // of Terraform and the provider
+}
+
+// New copies the examples and writes a CLI configuration by which Terraform
+// uses the binary and asks no registry.
+func New(ctx context.Context, o Options) (*Workspace, error) {
+	cli, err := tfcli.Find()
+	if err != nil {
+		return nil, err
+	}
+	w := &Workspace{dir: o.Dir, root: filepath.Join(o.Dir, o.Example), cli: cli}
+	// The whole folder: an example refers to its modules by ../modules.
+	if err := os.CopyFS(filepath.Join(o.Dir, "examples"), os.DirFS(filepath.Join(o.Module, "examples"))); err != nil {
+		return nil, fmt.Errorf("copy the examples: %w", err)
+	}
+	if err := w.writeProvider(o.Binary); err != nil {
+		return nil, err
+	}
+	for name, value := range o.Variables {
+		w.variables = append(w.variables, "-var", name+"="+value)
+	}
+	w.env = append(os.Environ(), "CHECKPOINT_DISABLE=1", "TF_IN_AUTOMATION=1", "TF_CLI_CONFIG_FILE="+w.path("terraformrc"))
+	for name, value := range o.Env {
+		w.env = append(w.env, name+"="+value)
+	}
+	_, err = w.run(ctx, "init", "-input=false", "-no-color")
+	return w, err
+}
+
+func (w *Workspace) path(name string) string { return filepath.Join(w.dir, name) }
+
+// version is what the workspace calls the binary; no release has it.
+const version = "0.0.1"
+
+// writeProvider puts a script in the provider's place that notes its process
+// id and becomes the provider. dev_overrides makes Terraform use it whatever
+// the lock file says; the mirror is for init, which ignores overrides.
+func (w *Workspace) writeProvider(binary string) error {
+	script := fmt.Sprintf("#!/bin/sh\necho $$ >> '%s'\nexec '%s' \"$@\"\n", w.path("pids"), binary)
+	override := w.path("override")
+	files := map[string]string{filepath.Join(override, "terraform-provider-xeroops"): script}
+	for _, host := range []string{"registry.terraform.io", "registry.opentofu.org"} {
+		platform := runtime.GOOS + "_" + runtime.GOARCH
+		files[filepath.Join(w.path("mirror"), host, "xeroops/xeroops", version, platform, "terraform-provider-xeroops_v"+version)] = script
+	}
+	for path, content := range files {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, []byte(content), 0o755); err != nil { //nolint:gosec // it is a program
+			return err
+		}
+	}
+	config := fmt.Sprintf(`provider_installation {
+  dev_overrides {
+    "xeroops/xeroops" = %q
+  }
+  filesystem_mirror {
+    path = %q
+  }
+}
+`, override, w.path("mirror"))
+	return os.WriteFile(w.path("terraformrc"), []byte(config), 0o600)
+}
+
+// Apply runs terraform apply and returns what it printed, with an error if it
+// failed.
+func (w *Workspace) Apply(ctx context.Context) (string, error) {
+	return w.run(ctx, append([]string{"apply", "-auto-approve", "-input=false", "-no-color"}, w.variables...)...)
+}
+
+// Destroy runs terraform destroy.
+func (w *Workspace) Destroy(ctx context.Context) (string, error) {
+	return w.run(ctx, append([]string{"destroy", "-auto-approve", "-input=false", "-no-color"}, w.variables...)...)
+}
+
+// PlanEmpty runs terraform plan and fails if there is anything to do.
+func (w *Workspace) PlanEmpty(ctx context.Context) (string, error) {
+	out, err := w.run(ctx, append([]string{"plan", "-detailed-exitcode", "-input=false", "-no-color"}, w.variables...)...)
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == 2 {
+		return out, fmt.Errorf("there is something left to do:\n%s", out)
+	}
+	return out, err
+}
+
+func (w *Workspace) run(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, w.cli.Path, args...)
+	cmd.Dir, cmd.Env = w.root, w.env
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		return out.String(), fmt.Errorf("%s %s: %w\n%s", filepath.Base(w.cli.Path), args[0], err, out.String())
+	}
+	return out.String(), nil
+}
+
+// ProviderPIDs returns the provider processes of this workspace that are
+// alive. Terraform starts several in a run, one after the other.
+func (w *Workspace) ProviderPIDs() []int {
+	content, err := os.ReadFile(w.path("pids"))
+	if err != nil {
+		return nil // none was started yet
+	}
+	var alive []int
+	for _, field := range strings.Fields(string(content)) {
+		pid, err := strconv.Atoi(field)
+		if err == nil && w.isProvider(pid) {
+			alive = append(alive, pid)
+		}
+	}
+	return alive
+}
+
+// isProvider tells our process from a later one that was given its id.
+func (w *Workspace) isProvider(pid int) bool {
+	command, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil {
+		return syscall.Kill(pid, 0) == nil && runtime.GOOS != "linux"
+	}
+	return bytes.Contains(command, []byte("terraform-provider-xeroops"))
+}
+
+// KillProvider ends the provider's processes as a power cut would.
+func (w *Workspace) KillProvider() int {
+	pids := w.ProviderPIDs()
+	for _, pid := range pids {
+		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended by itself
+	}
+	return len(pids)
+}
+
+// PeakMemory returns the largest peak resident size in bytes of the provider
+// processes that are alive, 0 where the system does not tell.
+func (w *Workspace) PeakMemory() int64 {
+	var peak int64
+	for _, pid := range w.ProviderPIDs() {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err != nil {
+			continue
+		}
+		_, after, _ := strings.Cut(string(status), "VmHWM:")
+		fields := strings.Fields(after)
+		if len(fields) == 0 {
+			continue
+		}
+		if kib, err := strconv.ParseInt(fields[0], 10, 64); err == nil {
+			peak = max(peak, kib*1024)
+		}
+	}
+	return peak
+}
