@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package machine runs the lab's machines. A [Kind] knows how to boot one from
 // layers, a network namespace and volumes; its one implementation is [Container]
 // (systemd-nspawn), a second, of virtual machines, can come beside it.
