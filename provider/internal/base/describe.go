@@ -2,6 +2,7 @@ package base
 
 import (
 	"context"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
@@ -16,10 +17,11 @@ import (
 // Describe per kind of thing. What does not exist is not in the answer, where
 // a Describe by id would fail for all.
 type Describer struct {
-	Subnets     *awsbatch.Batch[types.Subnet]     // by id
-	RouteTables *awsbatch.Batch[types.RouteTable] // by id
-	Addresses   *awsbatch.Batch[types.Address]    // by allocation id
-	Volumes     *awsbatch.Batch[types.Volume]     // by id
+	Subnets     *awsbatch.Batch[types.Subnet]      // by id
+	RouteTables *awsbatch.Batch[types.RouteTable]  // by id
+	Addresses   *awsbatch.Batch[types.Address]     // by allocation id
+	Volumes     *awsbatch.Batch[types.Volume]      // by id
+	S3Endpoints *awsbatch.Batch[types.VpcEndpoint] // gateway endpoint for S3, by id of the VPC
 
 	images *awsbatch.Batch[types.Image] // by ImageQuery; see NewestImage
 }
@@ -73,7 +75,33 @@ func NewDescriber(client *ec2.Client) *Describer {
 			}
 			return found, nil
 		}),
+		S3Endpoints: awsbatch.New(func(ctx context.Context, vpcs []string) (map[string]types.VpcEndpoint, error) {
+			return describeS3Endpoints(ctx, client, vpcs)
+		}),
 	}
+}
+
+// S3ServiceName is the name of S3 as a service for VPC endpoints.
+func S3ServiceName(region string) string { return "com.amazonaws." + region + ".s3" }
+
+func describeS3Endpoints(ctx context.Context, client *ec2.Client, vpcs []string) (map[string]types.VpcEndpoint, error) {
+	found := map[string]types.VpcEndpoint{}
+	pages := ec2.NewDescribeVpcEndpointsPaginator(client, &ec2.DescribeVpcEndpointsInput{Filters: []types.Filter{
+		Filter("vpc-id", vpcs...), Filter("service-name", S3ServiceName(client.Options().Region))}})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range page.VpcEndpoints {
+			// The API reference writes Deleted, the API deleted.
+			gone := strings.EqualFold(string(e.State), string(types.StateDeleted)) || strings.EqualFold(string(e.State), string(types.StateDeleting))
+			if !gone && e.VpcEndpointType == types.VpcEndpointTypeGateway {
+				found[aws.ToString(e.VpcId)] = e
+			}
+		}
+	}
+	return found, nil
 }
 
 func index[T any](into map[string]T, things []T, key func(T) *string) {

@@ -2,6 +2,7 @@ package base
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"github.com/hashicorp/terraform-plugin-framework/path"
@@ -33,10 +34,19 @@ func (f *Found) Adoptable(kind, name string) (string, error) {
 	return f.ID, nil
 }
 
+// replaces is the private key under which the plan of a replacement keeps the
+// id of what it replaces: Terraform plans a replacement once more as a create,
+// without the state, and the old one still has its name then.
+const replaces = "replaces"
+
 // PlanAdoption looks, when a resource is about to be created, whether an
 // interrupted apply left one of its name; a name that is taken fails the plan.
 func PlanAdoption(ctx context.Context, kind string, find func(ctx context.Context, name string) (*Found, error), req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
-	if !req.State.Raw.IsNull() || req.Plan.Raw.IsNull() {
+	if req.Plan.Raw.IsNull() {
+		return
+	}
+	if !req.State.Raw.IsNull() {
+		noteReplaced(ctx, req, resp)
 		return
 	}
 	var name tftypes.String
@@ -49,10 +59,31 @@ func PlanAdoption(ctx context.Context, kind string, find func(ctx context.Contex
 		AddError(&resp.Diagnostics, "plan", kind, name.ValueString(), err)
 		return
 	}
+	if found != nil && isReplaced(ctx, found.ID, req, resp) {
+		return
+	}
 	id, err := found.Adoptable(kind, name.ValueString())
 	AddError(&resp.Diagnostics, "plan", kind, name.ValueString(), err)
 	if id != "" {
 		resp.Diagnostics.AddAttributeWarning(path.Root("name"), "An earlier apply was interrupted",
 			fmt.Sprintf("%s %q exists (%s), nothing uses it, and this state does not know it. The apply takes it over instead of creating another. If it is not yours, choose another name.", kind, name.ValueString(), id))
 	}
+}
+
+func noteReplaced(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
+	var id tftypes.String
+	resp.Diagnostics.Append(req.State.GetAttribute(ctx, path.Root("id"), &id)...)
+	value, err := json.Marshal(id.ValueString())
+	if err != nil {
+		resp.Diagnostics.AddError("Note the id of what may be replaced", err.Error())
+		return
+	}
+	resp.Diagnostics.Append(resp.Private.SetKey(ctx, replaces, value)...)
+}
+
+func isReplaced(ctx context.Context, id string, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) bool {
+	value, diags := req.Private.GetKey(ctx, replaces)
+	resp.Diagnostics.Append(diags...)
+	var replaced string
+	return json.Unmarshal(value, &replaced) == nil && replaced == id
 }

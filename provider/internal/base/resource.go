@@ -47,12 +47,13 @@ func IDAttribute(description string) schema.StringAttribute {
 	return ComputedOnce(description)
 }
 
-// ComputedOnce is a computed string that does not change once it is known.
+// ComputedOnce is a computed string that does not change once it is known. A
+// part that was lost is null in the state, and gets a new id from the apply.
 func ComputedOnce(description string) schema.StringAttribute {
 	return schema.StringAttribute{
 		Computed:            true,
 		MarkdownDescription: description,
-		PlanModifiers:       []planmodifier.String{stringplanmodifier.UseStateForUnknown()},
+		PlanModifiers:       []planmodifier.String{stringplanmodifier.UseNonNullStateForUnknown()},
 	}
 }
 

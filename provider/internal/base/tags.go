@@ -213,3 +213,8 @@ func TagChanges(actual, wanted map[string]string) (set map[string]string, remove
 	slices.Sort(remove)
 	return set, remove
 }
+
+// MadeAs says whether tags are of something that the provider made under name.
+func MadeAs(name string, tags map[string]string) bool {
+	return tags[TagName] == name && tags[TagManagedBy] == managedBy
+}

@@ -8,11 +8,17 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 )
 
-// Sizes of a VPC and a subnet, as prefix lengths (VPC user guide, "VPC sizing").
+// Sizes of a VPC and a subnet, as prefix lengths (VPC user guide, "VPC CIDR
+// blocks" and "Subnet sizing").
 const (
-	vpcLargest  = 16
-	vpcSmallest = 28
+	vpcLargest     = 16
+	vpcSmallest    = 28
+	subnetLargest  = 16
+	subnetSmallest = 28
 )
+
+// everywhere is the destination of a default route.
+const everywhere = "0.0.0.0/0"
 
 type cidrBetween struct{ largest, smallest int }
 

@@ -20,29 +20,39 @@ import (
 // which was made but not attached is found again.
 const tagVPC = "xeroops:vpc"
 
-// findByName returns the VPC that the provider made under name, or nil.
-func (r *vpcResource) findByName(ctx context.Context, name string) (*base.Found, error) {
-	out, err := r.Client.EC2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{Filters: base.NamedFilters(name)})
-	if err != nil || len(out.Vpcs) == 0 {
-		return nil, err
+// vpcAtFault names the attribute that an error of CreateVpc is about.
+var vpcAtFault = map[string]string{"InvalidVpc.Range": "cidr", "InvalidParameterValue": "cidr"}
+
+// findByName returns a function that finds the VPC that the provider made under
+// a name for a range; it returns nil if there is none.
+func (r *vpcResource) findByName(cidr types.String) func(context.Context, string) (*base.Found, error) {
+	return func(ctx context.Context, name string) (*base.Found, error) {
+		out, err := r.Client.EC2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{Filters: base.NamedFilters(name)})
+		if err != nil || len(out.Vpcs) == 0 {
+			return nil, err
+		}
+		found := &base.Found{ID: aws.ToString(out.Vpcs[0].VpcId)}
+		switch block := aws.ToString(out.Vpcs[0].CidrBlock); {
+		case len(out.Vpcs) > 1:
+			found.InUse = fmt.Sprintf("%d VPCs have that name", len(out.Vpcs))
+			return found, nil
+		case !cidr.IsUnknown() && block != cidr.ValueString():
+			found.InUse = "its range is " + block
+			return found, nil
+		}
+		subnets, err := r.Client.EC2.DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{Filters: []ec2types.Filter{base.Filter("vpc-id", found.ID)}})
+		if err != nil {
+			return nil, err
+		}
+		if len(subnets.Subnets) > 0 {
+			found.InUse = fmt.Sprintf("has %d subnets", len(subnets.Subnets))
+		}
+		return found, nil
 	}
-	id := aws.ToString(out.Vpcs[0].VpcId)
-	if len(out.Vpcs) > 1 {
-		return &base.Found{ID: id, InUse: fmt.Sprintf("%d VPCs have that name", len(out.Vpcs))}, nil
-	}
-	subnets, err := r.Client.EC2.DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{Filters: []ec2types.Filter{base.Filter("vpc-id", id)}})
-	if err != nil {
-		return nil, err
-	}
-	found := &base.Found{ID: id}
-	if len(subnets.Subnets) > 0 {
-		found.InUse = fmt.Sprintf("has %d subnets", len(subnets.Subnets))
-	}
-	return found, nil
 }
 
 func (r *vpcResource) adoptOrCreate(ctx context.Context, m vpcModel) (string, error) {
-	found, err := r.findByName(ctx, m.Name.ValueString())
+	found, err := r.findByName(m.CIDR)(ctx, m.Name.ValueString())
 	if err != nil {
 		return "", err
 	}
@@ -54,7 +64,7 @@ func (r *vpcResource) adoptOrCreate(ctx context.Context, m vpcModel) (string, er
 		TagSpecifications: base.TagOnCreate(ec2types.ResourceTypeVpc, r.tags(m)),
 	})
 	if err != nil {
-		return "", err
+		return "", base.Blame(err, vpcAtFault)
 	}
 	return aws.ToString(out.Vpc.VpcId), nil
 }
@@ -67,14 +77,7 @@ func (r *vpcResource) tags(m vpcModel) []ec2types.Tag {
 // there already: Create, Update and the repair of drift are the same work.
 func (r *vpcResource) converge(ctx context.Context, m *vpcModel) error {
 	id := m.ID.ValueString()
-	found, err := awswait.Retry(ctx, awswait.CreatedVisible, func(err error) bool { return errors.Is(err, errNotYetVisible) },
-		func(ctx context.Context) (*vpcParts, error) {
-			found, err := r.findParts(ctx, id)
-			if err == nil && found == nil {
-				err = errNotYetVisible
-			}
-			return found, err
-		})
+	found, err := r.awaitParts(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -93,6 +96,35 @@ func (r *vpcResource) converge(ctx context.Context, m *vpcModel) error {
 }
 
 var errNotYetVisible = errors.New("the VPC is not visible yet")
+
+// awaitParts describes a VPC that may have been created just now, and the
+// gateway that an interrupted create made for it but did not attach.
+func (r *vpcResource) awaitParts(ctx context.Context, id string) (*vpcParts, error) {
+	var parts *vpcParts
+	var detached *ec2types.InternetGateway
+	err := base.Parallel(ctx,
+		func(ctx context.Context) (err error) {
+			detached, err = r.findDetachedGateway(ctx, id)
+			return err
+		},
+		func(ctx context.Context) (err error) {
+			parts, err = awswait.Retry(ctx, awswait.CreatedVisible, func(err error) bool { return errors.Is(err, errNotYetVisible) },
+				func(ctx context.Context) (*vpcParts, error) {
+					found, err := r.findParts(ctx, id)
+					if err == nil && found == nil {
+						err = errNotYetVisible
+					}
+					return found, err
+				})
+			return err
+		},
+	)
+	if err != nil {
+		return nil, err
+	}
+	parts.detached = detached
+	return parts, nil
+}
 
 // findParts describes a VPC and its parts, side by side; nil if there is no
 // such VPC.
@@ -125,7 +157,7 @@ func (r *vpcResource) findParts(ctx context.Context, id string) (*vpcParts, erro
 			return err
 		},
 		func(ctx context.Context) (err error) {
-			p.endpoint, err = r.findEndpoint(ctx, id)
+			p.endpoint, err = found(r.Describe.S3Endpoints.Get(ctx, id))
 			return err
 		},
 		func(ctx context.Context) error {

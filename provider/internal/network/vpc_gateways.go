@@ -16,23 +16,21 @@ import (
 // ensureGateway attaches an internet gateway to the VPC: one that an
 // interrupted create left, else a new one.
 func (r *vpcResource) ensureGateway(ctx context.Context, id string, p *vpcParts, m vpcModel) error {
+	tags := base.EC2Tags(m.Name.ValueString(), m.TagsAll, map[string]string{tagVPC: id})
 	if p.gateway != nil {
-		return nil
+		return base.SetEC2Tags(ctx, r.Client.EC2, aws.ToString(p.gateway.InternetGatewayId), p.gateway.Tags, tags)
 	}
-	gateway, err := r.findDetachedGateway(ctx, id)
-	if err != nil {
-		return err
-	}
+	gateway := p.detached
 	if gateway == nil {
 		out, err := r.Client.EC2.CreateInternetGateway(ctx, &ec2.CreateInternetGatewayInput{
-			TagSpecifications: base.TagOnCreate(ec2types.ResourceTypeInternetGateway, base.EC2Tags(m.Name.ValueString(), m.TagsAll, map[string]string{tagVPC: id})),
+			TagSpecifications: base.TagOnCreate(ec2types.ResourceTypeInternetGateway, tags),
 		})
 		if err != nil {
 			return fmt.Errorf("create internet gateway: %w", err)
 		}
 		gateway = out.InternetGateway
 	}
-	_, err = awswait.Retry(ctx, awswait.CreatedVisible, awswait.IsNotFound, func(ctx context.Context) (any, error) {
+	err := visible(ctx, func(ctx context.Context) (any, error) {
 		return r.Client.EC2.AttachInternetGateway(ctx, &ec2.AttachInternetGatewayInput{InternetGatewayId: gateway.InternetGatewayId, VpcId: &id})
 	})
 	if err != nil && !awswait.HasCode(err, "Resource.AlreadyAssociated") {
@@ -42,26 +40,16 @@ func (r *vpcResource) ensureGateway(ctx context.Context, id string, p *vpcParts,
 	return nil
 }
 
+// findDetachedGateway returns a gateway that was made for the VPC and is
+// attached to none.
 func (r *vpcResource) findDetachedGateway(ctx context.Context, id string) (*ec2types.InternetGateway, error) {
 	out, err := r.Client.EC2.DescribeInternetGateways(ctx, &ec2.DescribeInternetGatewaysInput{Filters: []ec2types.Filter{base.Filter("tag:"+tagVPC, id)}})
-	if err != nil || len(out.InternetGateways) == 0 {
-		return nil, err
-	}
-	return &out.InternetGateways[0], nil
-}
-
-func (r *vpcResource) s3ServiceName() string { return "com.amazonaws." + r.Client.Region + ".s3" }
-
-// findEndpoint returns the VPC's gateway endpoint for S3, or nil.
-func (r *vpcResource) findEndpoint(ctx context.Context, id string) (*ec2types.VpcEndpoint, error) {
-	out, err := r.Client.EC2.DescribeVpcEndpoints(ctx, &ec2.DescribeVpcEndpointsInput{Filters: []ec2types.Filter{
-		base.Filter("vpc-id", id), base.Filter("service-name", r.s3ServiceName())}})
 	if err != nil {
 		return nil, err
 	}
-	for _, e := range out.VpcEndpoints {
-		if s := e.State; s != ec2types.StateDeleted && s != ec2types.StateDeleting {
-			return &e, nil
+	for _, gateway := range out.InternetGateways {
+		if len(gateway.Attachments) == 0 {
+			return &gateway, nil
 		}
 	}
 	return nil, nil
@@ -71,10 +59,11 @@ func (r *vpcResource) ensureEndpoint(ctx context.Context, id string, p *vpcParts
 	if p.endpoint == nil {
 		return r.createEndpoint(ctx, id, p, m)
 	}
-	if samePolicy(aws.ToString(p.endpoint.PolicyDocument), p.wantedPolicy) {
-		return nil
+	err := base.SetEC2Tags(ctx, r.Client.EC2, aws.ToString(p.endpoint.VpcEndpointId), p.endpoint.Tags, base.EC2Tags(m.Name.ValueString(), m.TagsAll, nil))
+	if err != nil || samePolicy(aws.ToString(p.endpoint.PolicyDocument), p.wantedPolicy) {
+		return err
 	}
-	_, err := r.Client.EC2.ModifyVpcEndpoint(ctx, &ec2.ModifyVpcEndpointInput{VpcEndpointId: p.endpoint.VpcEndpointId, PolicyDocument: &p.wantedPolicy})
+	_, err = r.Client.EC2.ModifyVpcEndpoint(ctx, &ec2.ModifyVpcEndpointInput{VpcEndpointId: p.endpoint.VpcEndpointId, PolicyDocument: &p.wantedPolicy})
 	if err != nil {
 		return fmt.Errorf("set the policy of endpoint %s: %w", aws.ToString(p.endpoint.VpcEndpointId), err)
 	}
@@ -91,7 +80,7 @@ func (r *vpcResource) createEndpoint(ctx context.Context, id string, p *vpcParts
 	}
 	out, err := r.Client.EC2.CreateVpcEndpoint(ctx, &ec2.CreateVpcEndpointInput{
 		VpcId:           &id,
-		ServiceName:     aws.String(r.s3ServiceName()),
+		ServiceName:     aws.String(base.S3ServiceName(r.Client.Region)),
 		VpcEndpointType: ec2types.VpcEndpointTypeGateway,
 		PolicyDocument:  &p.wantedPolicy,
 		RouteTableIds:   tables,
@@ -158,7 +147,7 @@ func (r *vpcResource) delete(ctx context.Context, id string) error {
 }
 
 func (r *vpcResource) deleteEndpoint(ctx context.Context, id string) error {
-	endpoint, err := r.findEndpoint(ctx, id)
+	endpoint, err := found(r.Describe.S3Endpoints.Get(ctx, id))
 	if err != nil || endpoint == nil {
 		return err
 	}
@@ -174,24 +163,32 @@ func (r *vpcResource) deleteEndpoint(ctx context.Context, id string) error {
 	return nil
 }
 
+// deleteGateway removes the gateway that is attached to the VPC, and one that
+// was made for it and never attached.
 func (r *vpcResource) deleteGateway(ctx context.Context, id string) error {
-	out, err := r.Client.EC2.DescribeInternetGateways(ctx, &ec2.DescribeInternetGatewaysInput{Filters: []ec2types.Filter{base.Filter("tag:"+tagVPC, id)}})
-	if err != nil {
-		return err
+	gateways := map[string]ec2types.InternetGateway{}
+	for _, filter := range []ec2types.Filter{base.Filter("attachment.vpc-id", id), base.Filter("tag:"+tagVPC, id)} {
+		out, err := r.Client.EC2.DescribeInternetGateways(ctx, &ec2.DescribeInternetGatewaysInput{Filters: []ec2types.Filter{filter}})
+		if err != nil {
+			return err
+		}
+		for _, gateway := range out.InternetGateways {
+			gateways[aws.ToString(gateway.InternetGatewayId)] = gateway
+		}
 	}
-	for _, gateway := range out.InternetGateways {
+	for gatewayID, gateway := range gateways {
 		for _, attached := range gateway.Attachments {
-			// Its addresses must be gone first: DependencyViolation until then.
+			// The VPC's public addresses must be gone first: DependencyViolation until then.
 			_, err := awswait.Retry(ctx, awswait.DependencyRelease, awswait.IsInUse, func(ctx context.Context) (any, error) {
-				return r.Client.EC2.DetachInternetGateway(ctx, &ec2.DetachInternetGatewayInput{InternetGatewayId: gateway.InternetGatewayId, VpcId: attached.VpcId})
+				return r.Client.EC2.DetachInternetGateway(ctx, &ec2.DetachInternetGatewayInput{InternetGatewayId: &gatewayID, VpcId: attached.VpcId})
 			})
 			if err = awswait.Ignore(err, gatewayGone); err != nil {
-				return fmt.Errorf("detach internet gateway %s: %w", *gateway.InternetGatewayId, err)
+				return fmt.Errorf("detach internet gateway %s: %w", gatewayID, err)
 			}
 		}
-		_, err := r.Client.EC2.DeleteInternetGateway(ctx, &ec2.DeleteInternetGatewayInput{InternetGatewayId: gateway.InternetGatewayId})
+		_, err := r.Client.EC2.DeleteInternetGateway(ctx, &ec2.DeleteInternetGatewayInput{InternetGatewayId: &gatewayID})
 		if err = awswait.Ignore(err, awswait.IsNotFound); err != nil {
-			return fmt.Errorf("delete internet gateway %s: %w", *gateway.InternetGatewayId, err)
+			return fmt.Errorf("delete internet gateway %s: %w", gatewayID, err)
 		}
 	}
 	return nil

@@ -30,6 +30,7 @@ type vpcModel struct {
 type vpcParts struct {
 	vpc          ec2types.Vpc
 	gateway      *ec2types.InternetGateway
+	detached     *ec2types.InternetGateway // made for the VPC; known only while it is made or repaired
 	endpoint     *ec2types.VpcEndpoint
 	defaultGroup *ec2types.SecurityGroup
 	dnsSupport   bool
@@ -58,9 +59,10 @@ func (m *vpcModel) fromAWS(found *vpcParts, defaultTags map[string]string) {
 	m.Tags, m.TagsAll = base.TagsFromAWS(actual, defaultTags, m.Tags)
 }
 
-// setParts notes the ids of the parts; a part that is gone keeps its last id,
-// and its drift says so.
+// setParts notes the ids of the parts. One that is gone is null, so that the
+// next plan knows that its id will change.
 func (m *vpcModel) setParts(found *vpcParts) {
+	m.InternetGatewayID, m.S3EndpointID, m.DefaultSecurityGroupID = types.StringNull(), types.StringNull(), types.StringNull()
 	if found.gateway != nil {
 		m.InternetGatewayID = types.StringPointerValue(found.gateway.InternetGatewayId)
 	}

@@ -6,11 +6,13 @@ import (
 	"context"
 
 	"github.com/hashicorp/terraform-plugin-framework-timeouts/resource/timeouts"
+	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/planmodifier"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/stringplanmodifier"
 	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
+	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/xeroops/xeroops/internal/awswait"
 	"github.com/xeroops/xeroops/provider/internal/base"
@@ -61,7 +63,12 @@ func (r *vpcResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanReq
 		return
 	}
 	base.PlanTags(ctx, r.DefaultTags, req, resp)
-	base.PlanAdoption(ctx, kindVPC, r.findByName, req, resp)
+	if req.Plan.Raw.IsNull() {
+		return
+	}
+	var cidr types.String
+	resp.Diagnostics.Append(req.Plan.GetAttribute(ctx, path.Root("cidr"), &cidr)...)
+	base.PlanAdoption(ctx, kindVPC, r.findByName(cidr), req, resp)
 }
 
 func (r *vpcResource) Create(ctx context.Context, req resource.CreateRequest, resp *resource.CreateResponse) {
@@ -90,6 +97,7 @@ func (r *vpcResource) Create(ctx context.Context, req resource.CreateRequest, re
 func (r *vpcResource) Read(ctx context.Context, req resource.ReadRequest, resp *resource.ReadResponse) {
 	var vpc vpcModel
 	resp.Diagnostics.Append(req.State.Get(ctx, &vpc)...)
+	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: vpc.ID})...)
 	ctx, cancel := base.Deadline(ctx, vpc.Timeouts.Read, awswait.CreatedVisible, &resp.Diagnostics)
 	defer cancel()
 	if resp.Diagnostics.HasError() {
@@ -107,12 +115,12 @@ func (r *vpcResource) Read(ctx context.Context, req resource.ReadRequest, resp *
 	}
 	vpc.fromAWS(found, r.DefaultTags)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &vpc)...)
-	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: vpc.ID})...)
 }
 
 func (r *vpcResource) Update(ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse) {
 	var vpc vpcModel
 	resp.Diagnostics.Append(req.Plan.Get(ctx, &vpc)...)
+	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: vpc.ID})...)
 	ctx, cancel := base.Deadline(ctx, vpc.Timeouts.Update, awswait.CreatedVisible, &resp.Diagnostics)
 	defer cancel()
 	if resp.Diagnostics.HasError() {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/xeroops/xeroops/internal/awsclient"
 	"github.com/xeroops/xeroops/provider/internal/base"
+	"github.com/xeroops/xeroops/provider/internal/cluster"
 	"github.com/xeroops/xeroops/provider/internal/functions"
 	"github.com/xeroops/xeroops/provider/internal/image"
 	"github.com/xeroops/xeroops/provider/internal/network"
@@ -63,6 +64,9 @@ func (p *xeroops) Configure(ctx context.Context, req provider.ConfigureRequest, 
 func (p *xeroops) Resources(context.Context) []func() resource.Resource {
 	return []func() resource.Resource{
 		network.NewVPCResource,
+		network.NewSubnetResource,
+		network.NewEIPResource,
+		cluster.NewResource,
 		vpn.NewPeerResource,
 	}
 }
@@ -70,6 +74,7 @@ func (p *xeroops) Resources(context.Context) []func() resource.Resource {
 func (p *xeroops) DataSources(context.Context) []func() datasource.DataSource {
 	return []func() datasource.DataSource{
 		image.NewDataSource,
+		cluster.NewDataSource,
 	}
 }
 

@@ -1,0 +1,109 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+
+	"github.com/xeroops/xeroops/internal/awswait"
+	"github.com/xeroops/xeroops/provider/internal/base"
+)
+
+// findByName returns the address that the provider allocated under name, or nil.
+func (r *eipResource) findByName(ctx context.Context, name string) (*base.Found, error) {
+	addresses, err := r.findAddresses(ctx, name)
+	return adoptableAddress(addresses), err
+}
+
+// adoptableAddress tells of the addresses of one name whether one of them may be
+// taken over.
+func adoptableAddress(addresses []ec2types.Address) *base.Found {
+	if len(addresses) == 0 {
+		return nil
+	}
+	found := &base.Found{ID: aws.ToString(addresses[0].AllocationId)}
+	if user := associatedWith(addresses[0]); user != "" {
+		found.InUse = "is " + user
+	}
+	if len(addresses) > 1 {
+		found.InUse = fmt.Sprintf("%d addresses have that name", len(addresses))
+	}
+	return found
+}
+
+func (r *eipResource) findAddresses(ctx context.Context, name string) ([]ec2types.Address, error) {
+	out, err := r.Client.EC2.DescribeAddresses(ctx, &ec2.DescribeAddressesInput{Filters: base.NamedFilters(name)})
+	if err != nil {
+		return nil, err
+	}
+	return out.Addresses, nil
+}
+
+// adoptOrAllocate returns the address, with all its tags if it is a new one.
+func (r *eipResource) adoptOrAllocate(ctx context.Context, m eipModel) (ec2types.Address, error) {
+	addresses, err := r.findAddresses(ctx, m.Name.ValueString())
+	if err != nil {
+		return ec2types.Address{}, err
+	}
+	id, err := adoptableAddress(addresses).Adoptable(kindEIP, m.Name.ValueString())
+	if err != nil {
+		return ec2types.Address{}, err
+	}
+	if id != "" {
+		return addresses[0], nil
+	}
+	tags := r.tags(m)
+	out, err := r.Client.EC2.AllocateAddress(ctx, &ec2.AllocateAddressInput{
+		Domain:            ec2types.DomainTypeVpc,
+		TagSpecifications: base.TagOnCreate(ec2types.ResourceTypeElasticIp, tags),
+	})
+	if err != nil {
+		return ec2types.Address{}, err
+	}
+	return ec2types.Address{AllocationId: out.AllocationId, PublicIp: out.PublicIp, Tags: tags}, nil
+}
+
+// converge makes the tags of an address what the model says.
+func (r *eipResource) converge(ctx context.Context, m *eipModel, actual []ec2types.Tag) error {
+	arn, err := base.EC2ARN(ctx, r.Client, "elastic-ip/"+m.ID.ValueString())
+	if err != nil {
+		return err
+	}
+	m.ARN = types.StringValue(arn)
+	return base.SetEC2Tags(ctx, r.Client.EC2, m.ID.ValueString(), actual, r.tags(*m))
+}
+
+func (r *eipResource) tags(m eipModel) []ec2types.Tag {
+	return base.EC2Tags(m.Name.ValueString(), m.TagsAll, nil)
+}
+
+var errAddressGone = errors.New("it does not exist any more; run terraform apply again to allocate another")
+
+// release gives the address back, once nothing is associated with it any more.
+// An association is not cut: whatever has it is still there.
+func (r *eipResource) release(ctx context.Context, id string) error {
+	err := awswait.Until(ctx, awswait.StateChange, func(ctx context.Context) (bool, string, error) {
+		address, exists, err := r.Describe.Addresses.Get(ctx, id)
+		if err != nil || !exists {
+			return true, "", err
+		}
+		if user := associatedWith(address); user != "" {
+			return false, user, nil
+		}
+		_, err = r.Client.EC2.ReleaseAddress(ctx, &ec2.ReleaseAddressInput{AllocationId: &id})
+		if awswait.IsInUse(err) {
+			return false, "in use", nil
+		}
+		return true, "", awswait.Ignore(err, awswait.IsNotFound)
+	})
+	var late *awswait.TimeoutError
+	if errors.As(err, &late) || errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%w; destroy what uses the address, or disassociate it, and destroy again", err)
+	}
+	return err
+}

@@ -1,0 +1,136 @@
+package network
+
+import (
+	"context"
+
+	"github.com/hashicorp/terraform-plugin-framework-timeouts/resource/timeouts"
+	"github.com/hashicorp/terraform-plugin-framework/resource"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+
+	"github.com/xeroops/xeroops/internal/awswait"
+	"github.com/xeroops/xeroops/provider/internal/base"
+)
+
+const kindEIP = "xeroops_eip"
+
+type eipResource struct{ base.Resource }
+
+// NewEIPResource returns the resource xeroops_eip.
+func NewEIPResource() resource.Resource { return &eipResource{} }
+
+func (r *eipResource) Metadata(_ context.Context, _ resource.MetadataRequest, resp *resource.MetadataResponse) {
+	resp.TypeName = kindEIP
+}
+
+func (r *eipResource) Schema(ctx context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
+	resp.Schema = schema.Schema{
+		MarkdownDescription: "An Elastic IP address. It outlives the instance that it is given to, so that the address in DNS stays.",
+		Attributes: map[string]schema.Attribute{
+			"id":  base.IDAttribute("Allocation id of the address."),
+			"arn": base.ComputedOnce("ARN of the address."),
+			"name": schema.StringAttribute{
+				Required:            true,
+				MarkdownDescription: "Name of the address, unique among the addresses of the account and region.",
+				Validators:          base.NameValidators(),
+			},
+			"public_ip": base.ComputedOnce("The IPv4 address."),
+			"tags":      base.TagsAttribute(),
+			"tags_all":  base.TagsAllAttribute(),
+			"timeouts":  timeouts.AttributesAll(ctx),
+		},
+	}
+}
+
+func (r *eipResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
+	if r.ProviderData == nil {
+		return
+	}
+	base.PlanTags(ctx, r.DefaultTags, req, resp)
+	base.PlanAdoption(ctx, kindEIP, r.findByName, req, resp)
+}
+
+func (r *eipResource) Create(ctx context.Context, req resource.CreateRequest, resp *resource.CreateResponse) {
+	var eip eipModel
+	resp.Diagnostics.Append(req.Plan.Get(ctx, &eip)...)
+	ctx, cancel := base.Deadline(ctx, eip.Timeouts.Create, awswait.CreatedVisible, &resp.Diagnostics)
+	defer cancel()
+	if resp.Diagnostics.HasError() {
+		return
+	}
+
+	found, err := r.adoptOrAllocate(ctx, eip)
+	if err != nil {
+		base.AddError(&resp.Diagnostics, "create", kindEIP, eip.Name.ValueString(), err)
+		return
+	}
+	eip.ID, eip.PublicIP, eip.ARN = types.StringPointerValue(found.AllocationId), types.StringPointerValue(found.PublicIp), types.StringNull()
+	resp.Diagnostics.Append(resp.State.Set(ctx, &eip)...)
+	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: eip.ID})...)
+
+	err = r.converge(ctx, &eip, found.Tags)
+	base.AddError(&resp.Diagnostics, "create", kindEIP, eip.Name.ValueString()+" ("+eip.ID.ValueString()+")", err)
+	resp.Diagnostics.Append(resp.State.Set(ctx, &eip)...)
+}
+
+func (r *eipResource) Read(ctx context.Context, req resource.ReadRequest, resp *resource.ReadResponse) {
+	var eip eipModel
+	resp.Diagnostics.Append(req.State.Get(ctx, &eip)...)
+	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: eip.ID})...)
+	ctx, cancel := base.Deadline(ctx, eip.Timeouts.Read, awswait.CreatedVisible, &resp.Diagnostics)
+	defer cancel()
+	if resp.Diagnostics.HasError() {
+		return
+	}
+
+	address, exists, err := r.Describe.Addresses.Get(ctx, eip.ID.ValueString())
+	if err != nil {
+		base.AddError(&resp.Diagnostics, "read", kindEIP, eip.ID.ValueString(), err)
+		return
+	}
+	if !exists {
+		resp.State.RemoveResource(ctx)
+		return
+	}
+	arn, err := base.EC2ARN(ctx, r.Client, "elastic-ip/"+eip.ID.ValueString())
+	base.AddError(&resp.Diagnostics, "read", kindEIP, eip.ID.ValueString(), err)
+	eip.fromAWS(address, arn, r.DefaultTags)
+	resp.Diagnostics.Append(resp.State.Set(ctx, &eip)...)
+}
+
+func (r *eipResource) Update(ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse) {
+	var eip eipModel
+	resp.Diagnostics.Append(req.Plan.Get(ctx, &eip)...)
+	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: eip.ID})...)
+	ctx, cancel := base.Deadline(ctx, eip.Timeouts.Update, awswait.CreatedVisible, &resp.Diagnostics)
+	defer cancel()
+	if resp.Diagnostics.HasError() {
+		return
+	}
+
+	address, exists, err := r.Describe.Addresses.Get(ctx, eip.ID.ValueString())
+	if err == nil && !exists {
+		err = errAddressGone
+	}
+	if err == nil {
+		err = r.converge(ctx, &eip, address.Tags)
+	}
+	if err != nil {
+		base.AddError(&resp.Diagnostics, "update", kindEIP, eip.ID.ValueString(), err)
+		return
+	}
+	resp.Diagnostics.Append(resp.State.Set(ctx, &eip)...)
+}
+
+func (r *eipResource) Delete(ctx context.Context, req resource.DeleteRequest, resp *resource.DeleteResponse) {
+	var eip eipModel
+	resp.Diagnostics.Append(req.State.Get(ctx, &eip)...)
+	ctx, cancel := base.Deadline(ctx, eip.Timeouts.Delete, awswait.StateChange, &resp.Diagnostics)
+	defer cancel()
+	if resp.Diagnostics.HasError() {
+		return
+	}
+
+	err := r.release(ctx, eip.ID.ValueString())
+	base.AddError(&resp.Diagnostics, "delete", kindEIP, eip.ID.ValueString(), err)
+}

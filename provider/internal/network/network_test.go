@@ -1,0 +1,131 @@
+package network_test
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
+	"github.com/hashicorp/terraform-plugin-testing/knownvalue"
+	"github.com/hashicorp/terraform-plugin-testing/plancheck"
+	"github.com/hashicorp/terraform-plugin-testing/statecheck"
+	"github.com/hashicorp/terraform-plugin-testing/terraform"
+	"github.com/hashicorp/terraform-plugin-testing/tfjsonpath"
+
+	"github.com/xeroops/xeroops/internal/awsfront/inventory"
+	"github.com/xeroops/xeroops/provider/internal/acctest"
+)
+
+func TestMain(m *testing.M) { acctest.Main(m) }
+
+const (
+	vpc     = "xeroops_vpc.main"
+	public  = "xeroops_subnet.public"
+	private = "xeroops_subnet.private"
+	eip     = "xeroops_eip.edge"
+)
+
+// account is an AWS account, and the ids of what the last apply made there.
+type account struct {
+	*acctest.AWS
+	t   *testing.T
+	ids map[string]string
+}
+
+// newAccount is an empty account. What its EC2 client changes passes through
+// the front, whose mends keep moto's account whole.
+func newAccount(t *testing.T) account {
+	a := account{acctest.Setup(t), t, map[string]string{}}
+	a.EC2 = ec2.NewFromConfig(inventory.Config(a.Front.URL, acctest.Region))
+	return a
+}
+
+// note is a check that notes the id of each address, and attributes given as
+// address/attribute.
+func (a account) note(names ...string) resource.TestCheckFunc {
+	return func(s *terraform.State) error {
+		for _, name := range names {
+			address, attribute, found := strings.Cut(name, "/")
+			if !found {
+				attribute = "id"
+			}
+			r, ok := s.RootModule().Resources[address]
+			if !ok {
+				return fmt.Errorf("no %s in the state", address)
+			}
+			a.ids[name] = r.Primary.Attributes[attribute]
+		}
+		return nil
+	}
+}
+
+// behindTerraform is a PreConfig that changes something, with what was noted.
+func (a account) behindTerraform(change func(ctx context.Context) error) func() {
+	return func() {
+		a.t.Helper()
+		if err := change(a.t.Context()); err != nil {
+			a.t.Fatal(err)
+		}
+	}
+}
+
+func (a account) id(name string) *string { return aws.String(a.ids[name]) }
+
+// repairs are steps that say that a refresh shows the drift, and the apply of the same
+// configuration is an update that leaves none.
+func repairs(address, config, drift string, change func()) []resource.TestStep {
+	return []resource.TestStep{
+		{
+			PreConfig: change, RefreshState: true, ExpectNonEmptyPlan: true,
+			Check: func(s *terraform.State) error {
+				found := ""
+				for name, value := range s.RootModule().Resources[address].Primary.Attributes {
+					if strings.HasPrefix(name, "drift.") {
+						found += value + "\n"
+					}
+				}
+				if !strings.Contains(found, drift) {
+					return fmt.Errorf("drift is %q, want %q", found, drift)
+				}
+				return nil
+			},
+		},
+		{Config: config, ConfigPlanChecks: expect(address, plancheck.ResourceActionUpdate),
+			ConfigStateChecks: []statecheck.StateCheck{has(address, "drift", knownvalue.SetSizeExact(0))}},
+	}
+}
+
+func expect(address string, action plancheck.ResourceActionType) resource.ConfigPlanChecks {
+	return resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{plancheck.ExpectResourceAction(address, action)}}
+}
+
+func has(address, attribute string, value knownvalue.Check) statecheck.StateCheck {
+	return statecheck.ExpectKnownValue(address, tfjsonpath.New(attribute), value)
+}
+
+// says matches an error whose lines Terraform broke where it liked.
+func says(text string) *regexp.Regexp {
+	return regexp.MustCompile(strings.ReplaceAll(text, " ", `[\s│]+`))
+}
+
+func tagged(kind ec2types.ResourceType, name string) []ec2types.TagSpecification {
+	return []ec2types.TagSpecification{{ResourceType: kind, Tags: []ec2types.Tag{
+		{Key: aws.String("xeroops:name"), Value: &name}, {Key: aws.String("xeroops:managed-by"), Value: aws.String("terraform")}}}}
+}
+
+func (a account) tags(ctx context.Context, id string) (map[string]string, error) {
+	out, err := a.EC2.DescribeTags(ctx, &ec2.DescribeTagsInput{Filters: []ec2types.Filter{{Name: aws.String("resource-id"), Values: []string{id}}}})
+	if err != nil {
+		return nil, err
+	}
+	tags := map[string]string{}
+	for _, t := range out.Tags {
+		tags[*t.Key] = *t.Value
+	}
+	return tags, nil
+}

@@ -1,0 +1,313 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/hashicorp/terraform-plugin-framework/path"
+
+	"github.com/xeroops/xeroops/internal/awswait"
+	"github.com/xeroops/xeroops/provider/internal/base"
+)
+
+// atFault names the attribute that an error of CreateSubnet is about.
+var subnetAtFault = map[string]string{
+	"InvalidSubnet.Conflict":              "cidr",
+	"InvalidSubnet.Range":                 "cidr",
+	"InvalidVpcID.NotFound":               "vpc_id",
+	"InvalidVpcId.NotFound":               "vpc_id",
+	"InvalidParameterValue":               "availability_zone",
+	"SubnetLimitExceeded":                 "vpc_id",
+	"InvalidAvailabilityZone":             "availability_zone",
+	"InvalidAvailabilityZone.NotFound":    "availability_zone",
+	"UnsupportedAvailabilityZoneForUsage": "availability_zone",
+}
+
+// findByName describes what an interrupted create left of a subnet, and what it
+// is wired to, side by side.
+func (r *subnetResource) findByName(ctx context.Context, m subnetModel) (*subnetParts, error) {
+	p, vpc := &subnetParts{}, m.VPCID.ValueString()
+	var subnets []ec2types.Subnet
+	err := base.Parallel(ctx,
+		func(ctx context.Context) (err error) {
+			subnets, err = r.describe(ctx, inVPC(vpc, m.Name.ValueString()))
+			return err
+		},
+		func(ctx context.Context) (err error) {
+			p.table, err = r.findTable(ctx, inVPC(vpc, m.Name.ValueString()))
+			return err
+		},
+		func(ctx context.Context) error { return r.findWays(ctx, p, vpc) },
+	)
+	if err != nil {
+		return nil, err
+	}
+	found, err := r.adoptable(ctx, subnets, m)
+	if err != nil {
+		return nil, err
+	}
+	id, err := found.Adoptable(kindSubnet, m.Name.ValueString())
+	if err == nil && id != "" {
+		p.subnet = &subnets[0]
+	}
+	return p, err
+}
+
+func inVPC(vpc, name string) []ec2types.Filter {
+	return append([]ec2types.Filter{base.Filter("vpc-id", vpc)}, base.NamedFilters(name)...)
+}
+
+// adoptable tells of the subnets that have the name of the wanted one whether
+// one of them may be taken over.
+func (r *subnetResource) adoptable(ctx context.Context, subnets []ec2types.Subnet, wanted subnetModel) (*base.Found, error) {
+	if len(subnets) == 0 {
+		return nil, nil
+	}
+	s := subnets[0]
+	found := &base.Found{ID: aws.ToString(s.SubnetId)}
+	switch {
+	case len(subnets) > 1:
+		found.InUse = fmt.Sprintf("%d subnets of the VPC have that name", len(subnets))
+	case aws.ToString(s.CidrBlock) != wanted.CIDR.ValueString():
+		found.InUse = "its range is " + aws.ToString(s.CidrBlock)
+	case !wanted.AvailabilityZone.IsUnknown() && aws.ToString(s.AvailabilityZone) != wanted.AvailabilityZone.ValueString():
+		found.InUse = "its zone is " + aws.ToString(s.AvailabilityZone)
+	default:
+		out, err := r.Client.EC2.DescribeNetworkInterfaces(ctx, &ec2.DescribeNetworkInterfacesInput{Filters: []ec2types.Filter{base.Filter("subnet-id", found.ID)}})
+		if err != nil {
+			return nil, err
+		}
+		if len(out.NetworkInterfaces) > 0 {
+			found.InUse = fmt.Sprintf("has %d network interfaces", len(out.NetworkInterfaces))
+		}
+	}
+	return found, nil
+}
+
+func (r *subnetResource) describe(ctx context.Context, filters []ec2types.Filter) ([]ec2types.Subnet, error) {
+	var found []ec2types.Subnet
+	pages := ec2.NewDescribeSubnetsPaginator(r.Client.EC2, &ec2.DescribeSubnetsInput{Filters: filters})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, page.Subnets...)
+	}
+	return found, nil
+}
+
+func (r *subnetResource) findTable(ctx context.Context, filters []ec2types.Filter) (*ec2types.RouteTable, error) {
+	out, err := r.Client.EC2.DescribeRouteTables(ctx, &ec2.DescribeRouteTablesInput{Filters: filters})
+	if err != nil || len(out.RouteTables) == 0 {
+		return nil, err
+	}
+	return &out.RouteTables[0], nil
+}
+
+// findWays describes the ways out of a VPC.
+func (r *subnetResource) findWays(ctx context.Context, p *subnetParts, vpc string) error {
+	return base.Parallel(ctx,
+		func(ctx context.Context) (err error) {
+			p.endpoint, err = found(r.Describe.S3Endpoints.Get(ctx, vpc))
+			return err
+		},
+		func(ctx context.Context) error {
+			out, err := r.Client.EC2.DescribeInternetGateways(ctx, &ec2.DescribeInternetGatewaysInput{
+				Filters: []ec2types.Filter{base.Filter("attachment.vpc-id", vpc)}})
+			if err == nil && len(out.InternetGateways) > 0 {
+				p.gatewayID = aws.ToString(out.InternetGateways[0].InternetGatewayId)
+			}
+			return err
+		},
+	)
+}
+
+// found turns the answer of a batch into a pointer, nil if there is nothing.
+func found[T any](thing T, exists bool, err error) (*T, error) {
+	if err != nil || !exists {
+		return nil, err
+	}
+	return &thing, nil
+}
+
+// findByID describes a subnet and its parts; all that the state knows the ids
+// of is asked for in calls that all subnets share.
+func (r *subnetResource) findByID(ctx context.Context, m subnetModel) (*subnetParts, error) {
+	p, id := &subnetParts{}, m.ID.ValueString()
+	vpc := m.VPCID.ValueString()
+	if vpc == "" { // imported
+		s, err := found(r.Describe.Subnets.Get(ctx, id))
+		if err != nil || s == nil {
+			return p, err
+		}
+		vpc = aws.ToString(s.VpcId)
+	}
+	err := base.Parallel(ctx,
+		func(ctx context.Context) (err error) {
+			p.subnet, err = found(r.Describe.Subnets.Get(ctx, id))
+			return err
+		},
+		func(ctx context.Context) (err error) {
+			if known := m.RouteTableID.ValueString(); known != "" {
+				p.table, err = found(r.Describe.RouteTables.Get(ctx, known))
+				return err
+			}
+			p.table, err = r.findTable(ctx, []ec2types.Filter{base.Filter("association.subnet-id", id), base.Filter("tag-key", base.TagName)})
+			return err
+		},
+		func(ctx context.Context) (err error) {
+			p.endpoint, err = found(r.Describe.S3Endpoints.Get(ctx, vpc))
+			return err
+		},
+	)
+	return p, err
+}
+
+var errSubnetGone = errors.New("it does not exist any more; run terraform apply again to create it")
+
+// findForRepair describes a subnet, its parts and what they have to be wired to.
+func (r *subnetResource) findForRepair(ctx context.Context, m subnetModel) (*subnetParts, error) {
+	var p *subnetParts
+	var table, associated *ec2types.RouteTable
+	ways := &subnetParts{}
+	err := base.Parallel(ctx,
+		func(ctx context.Context) (err error) {
+			p, err = r.findByID(ctx, m)
+			return err
+		},
+		func(ctx context.Context) (err error) { // of a repair that was interrupted
+			table, err = r.findTable(ctx, inVPC(m.VPCID.ValueString(), m.Name.ValueString()))
+			return err
+		},
+		func(ctx context.Context) (err error) {
+			associated, err = r.findTable(ctx, []ec2types.Filter{base.Filter("association.subnet-id", m.ID.ValueString())})
+			return err
+		},
+		func(ctx context.Context) error { return r.findWays(ctx, ways, m.VPCID.ValueString()) },
+	)
+	if err != nil {
+		return nil, err
+	}
+	if p.subnet == nil {
+		return nil, errSubnetGone
+	}
+	if p.table == nil {
+		p.table = table
+	}
+	p.gatewayID = ways.gatewayID
+	if associated != nil && (p.table == nil || aws.ToString(associated.RouteTableId) != aws.ToString(p.table.RouteTableId)) {
+		p.foreignAssociation = associationOf(*associated, m.ID.ValueString())
+	}
+	return p, nil
+}
+
+func associationOf(table ec2types.RouteTable, subnet string) string {
+	for _, a := range table.Associations {
+		if aws.ToString(a.SubnetId) == subnet {
+			return aws.ToString(a.RouteTableAssociationId)
+		}
+	}
+	return ""
+}
+
+// ensureCreated makes the subnet and its route table, side by side, as far as
+// they are missing.
+func (r *subnetResource) ensureCreated(ctx context.Context, p *subnetParts, m subnetModel) error {
+	if err := p.checkWays(m); err != nil {
+		return err
+	}
+	newTable := p.table == nil
+	err := base.ParallelAll(ctx,
+		func(ctx context.Context) error {
+			if p.subnet != nil {
+				return nil
+			}
+			out, err := r.Client.EC2.CreateSubnet(ctx, &ec2.CreateSubnetInput{
+				VpcId:             m.VPCID.ValueStringPointer(),
+				CidrBlock:         m.CIDR.ValueStringPointer(),
+				AvailabilityZone:  m.AvailabilityZone.ValueStringPointer(),
+				TagSpecifications: base.TagOnCreate(ec2types.ResourceTypeSubnet, r.tags(m)),
+			})
+			if err != nil {
+				return base.Blame(fmt.Errorf("create subnet %s: %w", m.CIDR.ValueString(), err), subnetAtFault)
+			}
+			p.subnet = out.Subnet
+			return nil
+		},
+		func(ctx context.Context) error {
+			if !newTable {
+				return nil
+			}
+			out, err := r.Client.EC2.CreateRouteTable(ctx, &ec2.CreateRouteTableInput{
+				VpcId:             m.VPCID.ValueStringPointer(),
+				TagSpecifications: base.TagOnCreate(ec2types.ResourceTypeRouteTable, r.tags(m)),
+			})
+			if err != nil {
+				return fmt.Errorf("create route table: %w", err)
+			}
+			p.table = out.RouteTable
+			return nil
+		},
+	)
+	if p.subnet == nil && newTable && p.table != nil {
+		// No state will know of the table, so it would keep the VPC from being deleted.
+		err = errors.Join(err, r.deleteTable(ctx, p.table.RouteTableId))
+	}
+	return err
+}
+
+// checkWays says whether the VPC has what the subnet is to be wired to.
+func (p *subnetParts) checkWays(m subnetModel) error {
+	missing := ""
+	switch {
+	case p.endpoint == nil:
+		missing = "gateway endpoint for S3 (xeroops_vpc makes one; aws_vpc_endpoint can)"
+	case p.gatewayID == "" && m.Type.ValueString() == typePublic:
+		missing = "internet gateway (xeroops_vpc makes one; aws_internet_gateway can)"
+	default:
+		return nil
+	}
+	return base.AtAttribute(path.Root("vpc_id"), fmt.Errorf("%s has no %s; a %s subnet needs it", m.VPCID.ValueString(), missing, m.Type.ValueString()))
+}
+
+func (r *subnetResource) tags(m subnetModel) []ec2types.Tag {
+	return base.EC2Tags(m.Name.ValueString(), m.TagsAll, nil)
+}
+
+func (r *subnetResource) deleteTable(ctx context.Context, id *string) error {
+	_, err := awswait.Retry(ctx, awswait.StateChange, awswait.IsInUse, func(ctx context.Context) (any, error) {
+		return r.Client.EC2.DeleteRouteTable(ctx, &ec2.DeleteRouteTableInput{RouteTableId: id})
+	})
+	if err = awswait.Ignore(err, awswait.IsNotFound); err != nil {
+		return fmt.Errorf("delete route table %s: %w", aws.ToString(id), err)
+	}
+	return nil
+}
+
+// delete removes the subnet, then its table: were it the other way around, a
+// subnet that is still used would be left with the VPC's main table.
+func (r *subnetResource) delete(ctx context.Context, m subnetModel) error {
+	_, err := awswait.Retry(ctx, awswait.DependencyRelease, awswait.IsInUse, func(ctx context.Context) (any, error) {
+		return r.Client.EC2.DeleteSubnet(ctx, &ec2.DeleteSubnetInput{SubnetId: m.ID.ValueStringPointer()})
+	})
+	if err = awswait.Ignore(err, awswait.IsNotFound); err != nil {
+		return err
+	}
+	p, err := r.findByID(ctx, m)
+	if err != nil || p.table == nil {
+		return err
+	}
+	err = base.ParallelAll(ctx,
+		func(ctx context.Context) error { return r.removeFromEndpoint(ctx, p) },
+		func(ctx context.Context) error { return r.disassociate(ctx, p.table) },
+	)
+	if err != nil {
+		return err
+	}
+	return r.deleteTable(ctx, p.table.RouteTableId)
+}

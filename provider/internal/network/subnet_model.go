@@ -1,0 +1,199 @@
+package network
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/hashicorp/terraform-plugin-framework-timeouts/resource/timeouts"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+
+	"github.com/xeroops/xeroops/provider/internal/base"
+)
+
+// The types of subnet.
+const (
+	typePublic  = "public"
+	typePrivate = "private"
+)
+
+type subnetModel struct {
+	ID               types.String   `tfsdk:"id"`
+	ARN              types.String   `tfsdk:"arn"`
+	Name             types.String   `tfsdk:"name"`
+	VPCID            types.String   `tfsdk:"vpc_id"`
+	Type             types.String   `tfsdk:"type"`
+	CIDR             types.String   `tfsdk:"cidr"`
+	AvailabilityZone types.String   `tfsdk:"availability_zone"`
+	RouteTableID     types.String   `tfsdk:"route_table_id"`
+	Drift            types.Set      `tfsdk:"drift"`
+	Tags             types.Map      `tfsdk:"tags"`
+	TagsAll          types.Map      `tfsdk:"tags_all"`
+	Timeouts         timeouts.Value `tfsdk:"timeouts"`
+}
+
+// subnetParts is a subnet as it is at AWS, with what belongs to it. A part that
+// is missing is nil.
+type subnetParts struct {
+	subnet   *ec2types.Subnet
+	table    *ec2types.RouteTable  // its own
+	endpoint *ec2types.VpcEndpoint // of its VPC, for S3
+	arn      string
+
+	// Known only while the subnet is made or repaired.
+	gatewayID          string // the VPC's internet gateway, or ""
+	foreignAssociation string // id of its association with a table that is not its own, or ""
+}
+
+// setIDs notes the ids of what exists, and nulls what is not known yet: a state
+// with unknown values would be lost if the create went wrong.
+func (m *subnetModel) setIDs(found *subnetParts) {
+	m.ID = types.StringPointerValue(found.subnet.SubnetId)
+	m.ARN = types.StringPointerValue(found.subnet.SubnetArn)
+	m.RouteTableID = types.StringNull()
+	if found.table != nil {
+		m.RouteTableID = types.StringPointerValue(found.table.RouteTableId)
+	}
+}
+
+func (m *subnetModel) fromAWS(found *subnetParts, defaultTags map[string]string) {
+	actual := base.FlattenEC2Tags(found.subnet.Tags)
+	m.setIDs(found)
+	m.Name = types.StringValue(actual[base.TagName])
+	m.VPCID = types.StringPointerValue(found.subnet.VpcId)
+	m.CIDR = types.StringPointerValue(found.subnet.CidrBlock)
+	m.AvailabilityZone = types.StringPointerValue(found.subnet.AvailabilityZone)
+	if m.Type.IsNull() { // imported
+		m.Type = types.StringValue(found.typeByRoutes())
+	}
+	m.Drift = base.Drift(found.drift(m.Type.ValueString()))
+	m.Tags, m.TagsAll = base.TagsFromAWS(actual, defaultTags, m.Tags)
+}
+
+// typeByRoutes tells the type of a subnet that the state does not know yet.
+func (p *subnetParts) typeByRoutes() string {
+	if p.table != nil && slices.ContainsFunc(p.table.Routes, leadsToInternetGateway) {
+		return typePublic
+	}
+	return typePrivate
+}
+
+// drift lists how a subnet of a type differs from what the provider makes.
+func (p *subnetParts) drift(subnetType string) []string {
+	var found []string
+	if aws.ToBool(p.subnet.MapPublicIpOnLaunch) {
+		found = append(found, "instances launched in it get public addresses")
+	}
+	if p.table == nil {
+		return append(found, "its route table is gone")
+	}
+	if !p.associated() {
+		found = append(found, "it is not associated with its route table")
+	}
+	if !p.hasEndpointRoute() {
+		found = append(found, "its route table has no route to the gateway endpoint for S3")
+	}
+	if subnetType == typePublic && !p.hasDefaultRoute() {
+		found = append(found, "its route table has no working default route to the internet gateway")
+	}
+	for _, route := range p.breaches(subnetType) {
+		found = append(found, fmt.Sprintf("its route table leads %s to %s, out of a private subnet", destinationOf(route), targetOf(route)))
+	}
+	return found
+}
+
+func (p *subnetParts) associated() bool {
+	return slices.ContainsFunc(p.table.Associations, func(a ec2types.RouteTableAssociation) bool {
+		return aws.ToString(a.SubnetId) == aws.ToString(p.subnet.SubnetId)
+	})
+}
+
+func (p *subnetParts) hasEndpointRoute() bool {
+	return p.endpoint != nil && slices.Contains(p.endpoint.RouteTableIds, aws.ToString(p.table.RouteTableId))
+}
+
+// defaultRoute returns the IPv4 default route, or nil.
+func (p *subnetParts) defaultRoute() *ec2types.Route {
+	for _, route := range p.table.Routes {
+		if aws.ToString(route.DestinationCidrBlock) == everywhere {
+			return &route
+		}
+	}
+	return nil
+}
+
+// hasDefaultRoute says whether the default route leads to an internet gateway:
+// the VPC's, since a VPC has one at most. A route to one that was detached is a
+// black hole.
+func (p *subnetParts) hasDefaultRoute() bool {
+	route := p.defaultRoute()
+	return route != nil && leadsToInternetGateway(*route) && route.State != ec2types.RouteStateBlackhole
+}
+
+// breaches lists the routes that lead out of a private subnet: all to a gateway
+// of the internet, and all to addresses that are not private. Others, such as
+// the cluster's route for its VPN, or a peering, are not this resource's
+// business.
+func (p *subnetParts) breaches(subnetType string) []ec2types.Route {
+	if subnetType != typePrivate {
+		return nil
+	}
+	var found []ec2types.Route
+	for _, route := range p.table.Routes {
+		local := aws.ToString(route.GatewayId) == "local"
+		toEndpoint := strings.HasPrefix(aws.ToString(route.GatewayId), "vpce-")
+		if !local && !toEndpoint && (leadsToInternet(route) || !privateDestination(route)) {
+			found = append(found, route)
+		}
+	}
+	return found
+}
+
+func leadsToInternetGateway(route ec2types.Route) bool {
+	return strings.HasPrefix(aws.ToString(route.GatewayId), "igw-")
+}
+
+func leadsToInternet(route ec2types.Route) bool {
+	return leadsToInternetGateway(route) || route.NatGatewayId != nil || route.EgressOnlyInternetGatewayId != nil
+}
+
+// privateRanges are what addresses of private networks are from: RFC 1918, RFC
+// 6598 and RFC 4193.
+var privateRanges = []netip.Prefix{
+	netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"),
+	netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("fc00::/7"),
+}
+
+// privateDestination says whether a route is for private addresses alone. What
+// is in a prefix list is for its owner to know.
+func privateDestination(route ec2types.Route) bool {
+	if route.DestinationPrefixListId != nil {
+		return true
+	}
+	destination, err := netip.ParsePrefix(destinationOf(route))
+	return err == nil && slices.ContainsFunc(privateRanges, func(private netip.Prefix) bool {
+		return private.Bits() <= destination.Bits() && private.Contains(destination.Addr())
+	})
+}
+
+func destinationOf(route ec2types.Route) string {
+	for _, d := range []*string{route.DestinationCidrBlock, route.DestinationIpv6CidrBlock, route.DestinationPrefixListId} {
+		if d != nil {
+			return *d
+		}
+	}
+	return ""
+}
+
+func targetOf(route ec2types.Route) string {
+	for _, t := range []*string{route.GatewayId, route.NatGatewayId, route.EgressOnlyInternetGatewayId, route.InstanceId,
+		route.NetworkInterfaceId, route.TransitGatewayId, route.VpcPeeringConnectionId} {
+		if t != nil {
+			return *t
+		}
+	}
+	return "an unknown target"
+}

@@ -1,0 +1,96 @@
+package network
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/hashicorp/terraform-plugin-framework/path"
+
+	"github.com/xeroops/xeroops/provider/internal/base"
+)
+
+// neighbours is what a new subnet has to fit in with: its VPC, nil if there is
+// none, and the subnets in it.
+type neighbours struct {
+	vpc     *ec2types.Vpc
+	subnets []ec2types.Subnet
+}
+
+func (r *subnetResource) findNeighbours(ctx context.Context, vpcID string) (*neighbours, error) {
+	n := &neighbours{}
+	ofVPC := []ec2types.Filter{base.Filter("vpc-id", vpcID)}
+	err := base.Parallel(ctx,
+		func(ctx context.Context) error {
+			out, err := r.Client.EC2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{Filters: ofVPC})
+			if err == nil && len(out.Vpcs) > 0 {
+				n.vpc = &out.Vpcs[0]
+			}
+			return err
+		},
+		func(ctx context.Context) (err error) {
+			n.subnets, err = r.describe(ctx, ofVPC)
+			return err
+		},
+	)
+	return n, err
+}
+
+// named returns the subnets that the provider made under a name.
+func (n *neighbours) named(name string) []ec2types.Subnet {
+	var found []ec2types.Subnet
+	for _, s := range n.subnets {
+		if base.MadeAs(name, base.FlattenEC2Tags(s.Tags)) {
+			found = append(found, s)
+		}
+	}
+	return found
+}
+
+// check says whether the subnet fits into its VPC. One of its own name may be
+// in its place: it is the one that the new subnet replaces, or adopts.
+func (n *neighbours) check(m subnetModel) error {
+	if n.vpc == nil {
+		return base.AtAttribute(path.Root("vpc_id"), fmt.Errorf("there is no VPC %s in this account and region; check vpc_id and the provider's region", m.VPCID.ValueString()))
+	}
+	wanted, err := netip.ParsePrefix(m.CIDR.ValueString())
+	if err != nil {
+		return base.AtAttribute(path.Root("cidr"), err)
+	}
+	if ranges := rangesOf(*n.vpc); !within(wanted, ranges) {
+		return base.AtAttribute(path.Root("cidr"), fmt.Errorf("%s is not within the VPC's range %s; choose a range of it",
+			wanted, strings.Join(ranges, ", ")))
+	}
+	for _, s := range n.subnets {
+		taken, err := netip.ParsePrefix(aws.ToString(s.CidrBlock))
+		if err == nil && taken.Overlaps(wanted) && !base.MadeAs(m.Name.ValueString(), base.FlattenEC2Tags(s.Tags)) {
+			return base.AtAttribute(path.Root("cidr"), fmt.Errorf("%s overlaps %s of %s in the same VPC; choose another range", wanted, taken, aws.ToString(s.SubnetId)))
+		}
+	}
+	return nil
+}
+
+// rangesOf lists the IPv4 ranges of a VPC.
+func rangesOf(vpc ec2types.Vpc) []string {
+	ranges := []string{aws.ToString(vpc.CidrBlock)}
+	for _, a := range vpc.CidrBlockAssociationSet {
+		if block := aws.ToString(a.CidrBlock); block != ranges[0] && a.CidrBlockState != nil && a.CidrBlockState.State == ec2types.VpcCidrBlockStateCodeAssociated {
+			ranges = append(ranges, block)
+		}
+	}
+	return ranges
+}
+
+func within(wanted netip.Prefix, ranges []string) bool {
+	for _, text := range ranges {
+		outer, err := netip.ParsePrefix(text)
+		if err == nil && outer.Bits() <= wanted.Bits() && outer.Contains(wanted.Addr()) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,181 @@
+package network
+
+import (
+	"context"
+
+	"github.com/hashicorp/terraform-plugin-framework-timeouts/resource/timeouts"
+	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
+	"github.com/hashicorp/terraform-plugin-framework/resource"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema/planmodifier"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema/stringplanmodifier"
+	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
+
+	"github.com/xeroops/xeroops/internal/awswait"
+	"github.com/xeroops/xeroops/provider/internal/base"
+)
+
+const kindSubnet = "xeroops_subnet"
+
+type subnetResource struct{ base.Resource }
+
+// NewSubnetResource returns the resource xeroops_subnet.
+func NewSubnetResource() resource.Resource { return &subnetResource{} }
+
+func (r *subnetResource) Metadata(_ context.Context, _ resource.MetadataRequest, resp *resource.MetadataResponse) {
+	resp.TypeName = kindSubnet
+}
+
+func (r *subnetResource) Schema(ctx context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
+	replace := []planmodifier.String{stringplanmodifier.RequiresReplace()}
+	resp.Schema = schema.Schema{
+		MarkdownDescription: "A subnet with a route table of its own. A public one routes to the VPC's internet gateway; a private one has no way out " +
+			"but the VPC's gateway endpoint for S3, and a route that gives it another is removed by the next apply.",
+		Attributes: map[string]schema.Attribute{
+			"id":  base.IDAttribute("Id of the subnet."),
+			"arn": base.ComputedOnce("ARN of the subnet."),
+			"name": schema.StringAttribute{
+				Required:            true,
+				MarkdownDescription: "Name of the subnet, unique among the subnets of the VPC.",
+				Validators:          base.NameValidators(),
+			},
+			"vpc_id": schema.StringAttribute{
+				Required:            true,
+				MarkdownDescription: "Id of the VPC. It has a gateway endpoint for S3 and, for a public subnet, an internet gateway, as `xeroops_vpc` makes them.",
+				PlanModifiers:       replace,
+			},
+			"type": schema.StringAttribute{
+				Required:            true,
+				MarkdownDescription: "`public` or `private`.",
+				Validators:          []validator.String{stringvalidator.OneOf(typePublic, typePrivate)},
+			},
+			"cidr": schema.StringAttribute{
+				Required: true,
+				MarkdownDescription: "Range of IPv4 addresses within the VPC's, such as `10.0.1.0/24`: a /16 to a /28. " +
+					"AWS keeps the first four addresses and the last. Another range makes another subnet.",
+				Validators:    []validator.String{CIDRBetween(subnetLargest, subnetSmallest)},
+				PlanModifiers: replace,
+			},
+			"availability_zone": schema.StringAttribute{
+				Required:            true,
+				MarkdownDescription: "Availability zone, such as `eu-west-1a`.",
+				PlanModifiers:       replace,
+			},
+			"route_table_id": base.ComputedOnce("Id of the subnet's route table. Other routes for private ranges may be added to it."),
+			"drift":          base.DriftAttribute(),
+			"tags":           base.TagsAttribute(),
+			"tags_all":       base.TagsAllAttribute(),
+			"timeouts":       timeouts.AttributesAll(ctx),
+		},
+	}
+}
+
+func (r *subnetResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
+	if r.ProviderData == nil || req.Plan.Raw.IsNull() {
+		return
+	}
+	base.PlanTags(ctx, r.DefaultTags, req, resp)
+	var subnet subnetModel
+	resp.Diagnostics.Append(resp.Plan.Get(ctx, &subnet)...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	var near *neighbours
+	base.PlanAdoption(ctx, kindSubnet, func(ctx context.Context, name string) (_ *base.Found, err error) {
+		if subnet.VPCID.IsUnknown() || subnet.CIDR.IsUnknown() {
+			return nil, nil
+		}
+		if near, err = r.findNeighbours(ctx, subnet.VPCID.ValueString()); err != nil {
+			return nil, err
+		}
+		return r.adoptable(ctx, near.named(name), subnet)
+	}, req, resp)
+	if near != nil && !resp.Diagnostics.HasError() {
+		base.AddError(&resp.Diagnostics, "plan", kindSubnet, subnet.Name.ValueString(), near.check(subnet))
+	}
+}
+
+func (r *subnetResource) Create(ctx context.Context, req resource.CreateRequest, resp *resource.CreateResponse) {
+	var subnet subnetModel
+	resp.Diagnostics.Append(req.Plan.Get(ctx, &subnet)...)
+	ctx, cancel := base.Deadline(ctx, subnet.Timeouts.Create, awswait.CreatedVisible, &resp.Diagnostics)
+	defer cancel()
+	if resp.Diagnostics.HasError() {
+		return
+	}
+
+	found, err := r.findByName(ctx, subnet)
+	if err == nil {
+		err = r.ensureCreated(ctx, found, subnet)
+	}
+	if found != nil && found.subnet != nil {
+		subnet.setIDs(found)
+		resp.Diagnostics.Append(resp.State.Set(ctx, &subnet)...)
+		resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: subnet.ID})...)
+	}
+	if err == nil {
+		err = r.wire(ctx, found, subnet)
+	}
+	base.AddError(&resp.Diagnostics, "create", kindSubnet, subnet.Name.ValueString(), err)
+}
+
+func (r *subnetResource) Read(ctx context.Context, req resource.ReadRequest, resp *resource.ReadResponse) {
+	var subnet subnetModel
+	resp.Diagnostics.Append(req.State.Get(ctx, &subnet)...)
+	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: subnet.ID})...)
+	ctx, cancel := base.Deadline(ctx, subnet.Timeouts.Read, awswait.CreatedVisible, &resp.Diagnostics)
+	defer cancel()
+	if resp.Diagnostics.HasError() {
+		return
+	}
+
+	found, err := r.findByID(ctx, subnet)
+	if err != nil {
+		base.AddError(&resp.Diagnostics, "read", kindSubnet, subnet.ID.ValueString(), err)
+		return
+	}
+	if found.subnet == nil {
+		resp.State.RemoveResource(ctx)
+		return
+	}
+	subnet.fromAWS(found, r.DefaultTags)
+	resp.Diagnostics.Append(resp.State.Set(ctx, &subnet)...)
+}
+
+func (r *subnetResource) Update(ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse) {
+	var subnet subnetModel
+	resp.Diagnostics.Append(req.Plan.Get(ctx, &subnet)...)
+	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: subnet.ID})...)
+	ctx, cancel := base.Deadline(ctx, subnet.Timeouts.Update, awswait.CreatedVisible, &resp.Diagnostics)
+	defer cancel()
+	if resp.Diagnostics.HasError() {
+		return
+	}
+
+	found, err := r.findForRepair(ctx, subnet)
+	if err == nil {
+		err = r.ensureCreated(ctx, found, subnet)
+	}
+	if err == nil {
+		err = r.wire(ctx, found, subnet)
+	}
+	if err != nil {
+		base.AddError(&resp.Diagnostics, "update", kindSubnet, subnet.ID.ValueString(), err)
+		return
+	}
+	subnet.setIDs(found)
+	resp.Diagnostics.Append(resp.State.Set(ctx, &subnet)...)
+}
+
+func (r *subnetResource) Delete(ctx context.Context, req resource.DeleteRequest, resp *resource.DeleteResponse) {
+	var subnet subnetModel
+	resp.Diagnostics.Append(req.State.Get(ctx, &subnet)...)
+	ctx, cancel := base.Deadline(ctx, subnet.Timeouts.Delete, awswait.DependencyRelease, &resp.Diagnostics)
+	defer cancel()
+	if resp.Diagnostics.HasError() {
+		return
+	}
+
+	err := r.delete(ctx, subnet)
+	base.AddError(&resp.Diagnostics, "delete", kindSubnet, subnet.ID.ValueString(), err)
+}
