@@ -29,7 +29,8 @@ var Find = sync.OnceValues(func() (CLI, error) {
 		return CLI{}, errors.New("neither terraform nor tofu is on PATH and TF_ACC_TERRAFORM_PATH is not set: these tests need one of them")
 	}
 	cmd := exec.Command(path, "version")
-	cmd.Env = append(os.Environ(), "CHECKPOINT_DISABLE=1")
+	// A CLI configuration that does not exist puts a warning before the version.
+	cmd.Env = append(os.Environ(), "CHECKPOINT_DISABLE=1", "TF_CLI_CONFIG_FILE="+os.DevNull)
 	out, err := cmd.Output()
 	if err != nil {
 		return CLI{}, fmt.Errorf("ask %s for its version: %w", path, err)
