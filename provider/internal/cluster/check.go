@@ -31,10 +31,25 @@ func (w *work) check(ctx context.Context) error {
 			nodes = append(nodes, n)
 		}
 	}
-	return w.checkNodes(ctx, nodes)
+	return w.checkLaunch(ctx, nodes)
 }
 
-func (w *work) checkNodes(ctx context.Context, nodes []nodeSpec) error {
+// checkVPN checks that VPN clients' addresses cannot be mistaken for nodes'.
+func (w *work) checkVPN() error {
+	vpn, err := netip.ParsePrefix(w.spec.VPNCIDR)
+	if err != nil {
+		return err
+	}
+	if vpc, err := netip.ParsePrefix(w.seen.vpcCIDR); err == nil && vpc.Overlaps(vpn) {
+		return fmt.Errorf("vpn_cidr %s overlaps the VPC's %s; choose a range outside it", vpn, vpc)
+	}
+	return nil
+}
+
+func (w *work) checkLaunch(ctx context.Context, nodes []nodeSpec) error {
+	if err := w.checkVPN(); err != nil {
+		return base.AtAttribute(path.Root("vpn_cidr"), err)
+	}
 	if len(nodes) == 0 {
 		return nil
 	}

@@ -33,7 +33,7 @@ type clusterDataModel struct {
 	RequireReady  types.Bool               `tfsdk:"require_ready"`
 	Ready         types.Bool               `tfsdk:"ready"`
 	Nodes         map[string]nodeDataModel `tfsdk:"nodes"`
-	Endpoints     endpointsDataModel       `tfsdk:"endpoints"`
+	Endpoints     *endpointsDataModel      `tfsdk:"endpoints"`
 }
 
 type nodeDataModel struct {
@@ -158,7 +158,7 @@ func (m *clusterDataModel) fromSurvey(w *work, reports []nodeReport) {
 		}
 		m.Nodes[r.Node] = node
 	}
-	m.Endpoints = endpointsDataModel{Edge: []types.String{}}
+	m.Endpoints = &endpointsDataModel{Edge: []types.String{}}
 	for _, name := range slices.Sorted(maps.Keys(m.Nodes)) {
 		if n := m.Nodes[name]; n.Role.ValueString() == string(model.RoleLoadBalancer) && !n.PublicIP.IsNull() {
 			m.Endpoints.Edge = append(m.Endpoints.Edge, n.PublicIP)

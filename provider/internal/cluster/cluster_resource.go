@@ -129,6 +129,7 @@ func (r *clusterResource) Read(ctx context.Context, req resource.ReadRequest, re
 		base.AddError(&resp.Diagnostics, "read", kindCluster, state.Name.ValueString(), err)
 		return
 	}
+	resp.Diagnostics.Append(resp.Identity.Set(ctx, clusterIdentity{state.Name})...)
 	// A cluster is gone only when nothing of it is left: a node that is away
 	// or terminated is repaired, never a reason to make a second cluster.
 	if work.seen.nothing() {
@@ -137,7 +138,6 @@ func (r *clusterResource) Read(ctx context.Context, req resource.ReadRequest, re
 	}
 	state.fromAWS(ctx, work, r.DefaultTags)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &state)...)
-	resp.Diagnostics.Append(resp.Identity.Set(ctx, clusterIdentity{state.Name})...)
 }
 
 func (r *clusterResource) Update(ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse) {
@@ -158,6 +158,7 @@ func (r *clusterResource) Update(ctx context.Context, req resource.UpdateRequest
 	work.rotateInternal = !state.InternalVersion.IsNull() && !plan.InternalVersion.Equal(state.InternalVersion)
 	work.vpnPublicKey = publicKeyOf(state.VPN)
 	work.priorStatus = state.Status.ValueString()
+	work.setProtection = !plan.TerminationProtection.Equal(state.TerminationProtection)
 
 	err := work.converge(ctx)
 	plan.fromWork(work, err)
@@ -166,6 +167,7 @@ func (r *clusterResource) Update(ctx context.Context, req resource.UpdateRequest
 		plan.CredentialsVersion, plan.InternalVersion = state.CredentialsVersion, state.InternalVersion
 	}
 	resp.Diagnostics.Append(resp.State.Set(ctx, &plan)...)
+	resp.Diagnostics.Append(resp.Identity.Set(ctx, clusterIdentity{plan.Name})...)
 	resp.Diagnostics.Append(resp.Private.SetKey(ctx, privateObjects, work.objects.remember())...)
 	base.AddError(&resp.Diagnostics, "update", kindCluster, plan.Name.ValueString(), err)
 	if err == nil {

@@ -19,6 +19,7 @@ type work struct {
 	given              map[model.Role]map[string]string // credentials_wo
 	rewriteCredentials bool                             // write given credentials again
 	rotateInternal     bool                             // make new internal credentials
+	setProtection      bool                             // termination_protection was changed
 
 	seen         *observed
 	objects      *objectMemory
@@ -41,7 +42,7 @@ func (r *clusterResource) newWork(m clusterModel, given map[model.Role]map[strin
 // before it changes anything, and an error leaves everything it had made where
 // the next converge finds it.
 func (w *work) converge(ctx context.Context) error {
-	if err := w.observe(ctx); err != nil {
+	if err := w.observe(ctx, w.observeVPC); err != nil {
 		return err
 	}
 	if err := w.check(ctx); err != nil {

@@ -145,7 +145,7 @@ func (w *work) openObjects() (map[string]string, error) {
 
 func (w *work) topology() (string, error) {
 	t := model.Topology{Schema: model.TopologySchema, Cluster: w.spec.Name,
-		VPN: model.VPN{CIDR: w.spec.VPNCIDR, Endpoint: w.vpnEndpoint(), PublicKey: w.vpnPublicKey}}
+		VPN: model.VPN{CIDR: w.spec.VPNCIDR, Endpoint: w.vpnEndpoint(), PublicKey: w.vpnPublicKey, Routes: []string{w.seen.vpcCIDR}}}
 	for _, n := range w.spec.nodes() {
 		t.Nodes = append(t.Nodes, model.TopologyNode{Name: n.Name, Role: n.Role, Address: n.Address})
 	}
@@ -217,7 +217,7 @@ func (w *work) removeStale(ctx context.Context, open map[string]string) error {
 // it. Certificates, WAF rules and VPN peers belong to others, and stay.
 func (w *work) ownPrefixes() []string {
 	layout := w.spec.layout()
-	return []string{layout.Topology(), layout.InstanceConfigs(), layout.Prefix() + "credentials/", layout.Reports()}
+	return []string{layout.Topology(), layout.InstanceConfigs(), layout.Prefix() + "credentials/", layout.Reports(), layout.VPNAddresses()}
 }
 
 // purgeObjects deletes all versions of the resource's own objects: secrets

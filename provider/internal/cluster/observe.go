@@ -14,6 +14,7 @@ import (
 	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/hashicorp/terraform-plugin-framework/attr"
+	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/xeroops/xeroops/internal/awswait"
@@ -28,6 +29,7 @@ const dataDevice = "/dev/sdf"
 // observed is the cluster as it is at AWS, found by tag and name.
 type observed struct {
 	vpcID     string
+	vpcCIDR   string
 	live      map[string]instance // by node; pending to stopped
 	surplus   []instance          // further live instances of a node
 	ended     []instance          // terminated ones, while AWS shows them
@@ -78,11 +80,26 @@ func (o *observed) nothing() bool {
 	return len(o.live) == 0 && len(o.surplus) == 0 && len(o.groups) == 0 && len(o.roles) == 0 && len(o.profiles) == 0
 }
 
-// observe describes all of the cluster, side by side.
-func (w *work) observe(ctx context.Context) error {
+// observe describes all of the cluster, side by side, and further what else
+// asks for.
+func (w *work) observe(ctx context.Context, further ...base.Step) error {
 	w.seen = &observed{vpcID: w.spec.VPCID, live: map[string]instance{}, groups: map[model.Role]ec2types.SecurityGroup{},
 		roles: map[model.Role]iamRole{}, profiles: map[model.Role]iamProfile{}, objects: map[string]string{}}
-	return base.Parallel(ctx, w.observeInstances, w.observeGroups, w.observeRoles, w.observeProfiles, w.observeAddresses, w.observeTables, w.observeObjects)
+	return base.Parallel(ctx, append(further, w.observeInstances, w.observeGroups, w.observeRoles, w.observeProfiles,
+		w.observeAddresses, w.observeTables, w.observeObjects)...)
+}
+
+// observeVPC finds the VPC's range of addresses.
+func (w *work) observeVPC(ctx context.Context) error {
+	out, err := w.Client.EC2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{Filters: []ec2types.Filter{base.Filter("vpc-id", w.spec.VPCID)}})
+	if err != nil {
+		return err
+	}
+	if len(out.Vpcs) == 0 {
+		return base.AtAttribute(path.Root("vpc_id"), fmt.Errorf("there is no VPC %s in %s", w.spec.VPCID, w.Client.Region))
+	}
+	w.seen.vpcCIDR = aws.ToString(out.Vpcs[0].CidrBlock)
+	return nil
 }
 
 func (w *work) observeInstances(ctx context.Context) error {

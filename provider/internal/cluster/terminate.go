@@ -36,7 +36,10 @@ func (w *work) terminate(ctx context.Context, instances []instance) error {
 		return nil
 	}
 	if w.spec.TerminationProtection {
-		if err := w.unprotect(ctx, instances); err != nil {
+		err := base.ParallelAll(ctx, stepsFor(instances, func(ctx context.Context, _ int, i instance) error {
+			return awswait.Ignore(w.protect(ctx, i, false), awswait.IsNotFound)
+		})...)
+		if err != nil {
 			return err
 		}
 	}
@@ -55,12 +58,10 @@ func (w *work) terminate(ctx context.Context, instances []instance) error {
 	return w.waitTerminated(ctx, ids)
 }
 
-func (w *work) unprotect(ctx context.Context, instances []instance) error {
-	return base.ParallelAll(ctx, stepsFor(instances, func(ctx context.Context, _ int, i instance) error {
-		_, err := w.Client.EC2.ModifyInstanceAttribute(ctx, &ec2.ModifyInstanceAttributeInput{InstanceId: i.InstanceId,
-			DisableApiTermination: &ec2types.AttributeBooleanValue{Value: aws.Bool(false)}})
-		return awswait.Ignore(err, awswait.IsNotFound)
-	})...)
+func (w *work) protect(ctx context.Context, i instance, on bool) error {
+	_, err := w.Client.EC2.ModifyInstanceAttribute(ctx, &ec2.ModifyInstanceAttributeInput{InstanceId: i.InstanceId,
+		DisableApiTermination: &ec2types.AttributeBooleanValue{Value: aws.Bool(on)}})
+	return err
 }
 
 func (w *work) waitTerminated(ctx context.Context, ids []string) error {

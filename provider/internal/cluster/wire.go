@@ -70,6 +70,7 @@ func (w *work) wireNode(n nodeSpec, i instance) []base.Step {
 			HttpTokens: ec2types.HttpTokensStateRequired, HttpPutResponseHopLimit: aws.Int32(1), HttpEndpoint: ec2types.InstanceMetadataEndpointStateEnabled})
 		return err
 	})
+	add("set its termination protection", w.setProtection, func(ctx context.Context) error { return w.protect(ctx, i, w.spec.TerminationProtection) })
 	add("associate "+n.EIPID, n.EIPID != "" && !w.hasAddress(n, i), func(ctx context.Context) error { return w.associate(ctx, n, i) })
 	add("give up its Elastic IP", n.EIPID == "" && w.seen.addressOf(i) != nil, func(ctx context.Context) error {
 		_, err := w.Client.EC2.DisassociateAddress(ctx, &ec2.DisassociateAddressInput{AssociationId: w.seen.addressOf(i).AssociationId})

@@ -1,0 +1,171 @@
+package cluster_test
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
+
+	"github.com/xeroops/xeroops/internal/awsfront"
+	model "github.com/xeroops/xeroops/internal/cluster"
+)
+
+// group returns the id of a role's security group.
+func (a *account) group(role string) string {
+	out, err := a.EC2.DescribeSecurityGroups(a.t.Context(), &ec2.DescribeSecurityGroupsInput{Filters: []ec2types.Filter{{Name: aws.String("group-name"), Values: []string{"xeroops-production-" + role}}}})
+	a.must(err)
+	if len(out.SecurityGroups) != 1 {
+		a.t.Fatalf("%d security groups of role %s", len(out.SecurityGroups), role)
+	}
+	return *out.SecurityGroups[0].GroupId
+}
+
+func (a *account) putObject(key, content string) {
+	_, err := a.S3.PutObject(a.t.Context(), &s3.PutObjectInput{Bucket: &a.uploads, Key: &key, Body: strings.NewReader(content)})
+	a.must(err)
+}
+
+func (a *account) deleteObject(key string) {
+	_, err := a.S3.DeleteObject(a.t.Context(), &s3.DeleteObjectInput{Bucket: &a.uploads, Key: &key})
+	a.must(err)
+}
+
+// removeEverything removes the cluster behind Terraform's back.
+func (a *account) removeEverything() {
+	var ids []string
+	for _, id := range a.ids() {
+		ids = append(ids, id)
+	}
+	for _, eip := range a.eips { // AWS frees an address with its instance, moto does not
+		out, err := a.EC2.DescribeAddresses(a.t.Context(), &ec2.DescribeAddressesInput{AllocationIds: []string{eip}})
+		a.must(err)
+		_, err = a.EC2.DisassociateAddress(a.t.Context(), &ec2.DisassociateAddressInput{AssociationId: out.Addresses[0].AssociationId})
+		a.must(err)
+	}
+	_, err := a.EC2.TerminateInstances(a.t.Context(), &ec2.TerminateInstancesInput{InstanceIds: ids})
+	a.must(err)
+	for _, role := range model.Roles() {
+		_, err := a.EC2.DescribeSecurityGroups(a.t.Context(), &ec2.DescribeSecurityGroupsInput{GroupIds: []string{a.group(string(role))}})
+		a.must(err)
+	}
+	for _, role := range model.Roles() {
+		id := a.group(string(role))
+		groups, err := a.EC2.DescribeSecurityGroups(a.t.Context(), &ec2.DescribeSecurityGroupsInput{GroupIds: []string{id}})
+		a.must(err)
+		_, err = a.EC2.RevokeSecurityGroupIngress(a.t.Context(), &ec2.RevokeSecurityGroupIngressInput{GroupId: &id, IpPermissions: groups.SecurityGroups[0].IpPermissions})
+		a.must(err)
+	}
+	for _, role := range model.Roles() {
+		_, err := a.EC2.DeleteSecurityGroup(a.t.Context(), &ec2.DeleteSecurityGroupInput{GroupId: aws.String(a.group(string(role)))})
+		a.must(err)
+		name := aws.String("xeroops-eu-west-1-production-" + string(role))
+		_, err = a.IAM.RemoveRoleFromInstanceProfile(a.t.Context(), &iam.RemoveRoleFromInstanceProfileInput{InstanceProfileName: name, RoleName: name})
+		a.must(err)
+		_, err = a.IAM.DeleteInstanceProfile(a.t.Context(), &iam.DeleteInstanceProfileInput{InstanceProfileName: name})
+		a.must(err)
+		_, err = a.IAM.DeleteRolePolicy(a.t.Context(), &iam.DeleteRolePolicyInput{RoleName: name, PolicyName: aws.String("xeroops")})
+		a.must(err)
+		_, err = a.IAM.DeleteRole(a.t.Context(), &iam.DeleteRoleInput{RoleName: name})
+		a.must(err)
+	}
+}
+
+func TestBadInputIsRefusedBeforeAnythingIsChanged(t *testing.T) {
+	cases := map[string]struct {
+		change func(*account)
+		error  string
+	}{
+		"an address outside the subnet": {func(a *account) { a.change("app1", func(n *node) { n.address = "10.0.9.9" }) }, `10\.0\.9\.9 is not in subnet`},
+		"an address that AWS keeps":     {func(a *account) { a.change("app1", func(n *node) { n.address = "10.0.2.1" }) }, `AWS keeps the first 4`},
+		"an address of two nodes":       {func(a *account) { a.change("app1", func(n *node) { n.address = "10.0.2.11" }) }, `Nodes app1 and app2 both have address`},
+		"another role's image":          {func(a *account) { a.change("app1", func(n *node) { n.image = image("db") }) }, `is of role db, and the node's role\s+is\s+app`},
+		"an image that is not there":    {func(a *account) { a.change("app1", func(n *node) { n.image = "ami-0123456789abcdef0" }) }, `there is no image`},
+		"a subnet that is not there":    {func(a *account) { a.change("app1", func(n *node) { n.subnet = "subnet-0123" }) }, `there is no subnet`},
+		"an Elastic IP not there":       {func(a *account) { a.change("edge", func(n *node) { n.eip = "eipalloc-0123" }) }, `there is no Elastic IP`},
+		"a role that is none":           {func(a *account) { a.change("app1", func(n *node) { n.role = "web" }) }, `value must be one of`},
+		"two management nodes":          {func(a *account) { a.change("app1", func(n *node) { n.role = "management" }) }, `A cluster has one management`},
+		"a VPN range within the VPC":    {func(a *account) { a.extra = ""; a.vpnInVPC = true }, `overlaps the VPC's|is in vpn_cidr`},
+		"a name that is too long":       {func(a *account) { a.longName = true }, `at most 28`},
+		"credentials of no role":        {func(a *account) { a.extra = `credentials_wo = { web = { A = "b" } }` }, `unknown role "web"`},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			a := newAccount(t)
+			c.change(a)
+			a.Front.ClearCalls()
+			a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: a.config(), ExpectError: regexp.MustCompile(c.error)}}})
+			for _, call := range a.Front.Calls() {
+				if call.Mutation > 0 {
+					t.Errorf("%s was called", call.Action)
+				}
+			}
+		})
+	}
+}
+
+func TestNoCapacityFailsSoonAndNamesTheZonesSubnet(t *testing.T) {
+	a := newAccount(t)
+	a.must(a.Front.Inject(awsfront.Fault{Action: "RunInstances", Times: -1, Effect: awsfront.Fail, Status: 500, Code: "InsufficientInstanceCapacity", Message: "none left"}))
+	began := time.Now()
+	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: a.config(), ExpectError: regexp.MustCompile(`AWS has no t3\.\w+ in the zone\s+of subnet`)}}})
+	if took := time.Since(began); took > 30*time.Second {
+		t.Errorf("it took %s to fail", took)
+	}
+	for _, c := range a.Front.Calls() {
+		if c.Action == "RunInstances" && c.Start.Sub(began) > 20*time.Second {
+			t.Error("the launch was retried")
+		}
+	}
+}
+
+func TestANewProfileThatEC2DoesNotKnowYetIsWaitedFor(t *testing.T) {
+	a := newAccount(t)
+	a.must(a.Front.Inject(awsfront.Fault{Action: "RunInstances", Times: 4, Effect: awsfront.Fail, Code: "InvalidParameterValue", Message: "Value (xeroops) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"}))
+	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: a.config(), Check: check(a.checkInstances)}}})
+}
+
+func TestProtectionKeepsDestroyAway(t *testing.T) {
+	a := newAccount(t)
+	unprotected := a.config()
+	a.extra = "termination_protection = true"
+	a.Test(resource.TestCase{Steps: []resource.TestStep{
+		{Config: a.config()},
+		{Config: a.config(), Destroy: true, ExpectError: regexp.MustCompile(`termination_protection is on`)},
+		{Config: unprotected},
+	}})
+}
+
+func TestNodesThatDoNotReportMakeTheGateFailAndNotTheCluster(t *testing.T) {
+	a := newAccount(t)
+	a.readiness = `ready_timeout = "10s"`
+	gate := `
+data "xeroops_cluster" "gate" {
+  name           = xeroops_cluster.main.name
+  uploads_bucket = "uploads-123456789012"
+  require_ready  = true
+  depends_on     = [xeroops_cluster.main]
+}`
+	var before map[string]string
+	a.Test(resource.TestCase{Steps: []resource.TestStep{
+		{Config: a.config() + gate, ExpectError: regexp.MustCompile(`(?s)Cluster production is not ready.*node app1: It has written no boot report`)},
+		{PreConfig: func() { before = a.ids(); a.nodesReport(allReady) }, Config: a.config() + gate, Check: resource.ComposeTestCheckFunc(
+			resource.TestCheckResourceAttr(resourceName, "status", "ready"),
+			resource.TestCheckResourceAttr("data.xeroops_cluster.gate", "ready", "true"),
+			resource.TestCheckResourceAttr("data.xeroops_cluster.gate", "nodes.db1.boot_state", "ready"),
+			check(func() error {
+				for name, id := range a.ids() {
+					if before[name] != id {
+						t.Errorf("node %s was replaced", name)
+					}
+				}
+				return nil
+			}))},
+	}})
+}
