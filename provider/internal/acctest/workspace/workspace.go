@@ -87,9 +87,12 @@ func New(ctx context.Context, o Options) (*Workspace, error) {
 	for name, value := range o.Env {
 		w.env = append(w.env, name+"="+value)
 	}
-	_, err = w.run(ctx, "init", "-input=false", "-no-color")
+	_, err = w.Run(ctx, "init", "-input=false", "-no-color")
 	return w, err
 }
+
+// Root is the folder in which Terraform runs.
+func (w *Workspace) Root() string { return w.root }
 
 func (w *Workspace) path(name string) string { return filepath.Join(w.dir, name) }
 
@@ -130,17 +133,17 @@ func (w *Workspace) writeProvider(binary string) error {
 // Apply runs terraform apply and returns what it printed, with an error if it
 // failed.
 func (w *Workspace) Apply(ctx context.Context) (string, error) {
-	return w.run(ctx, append([]string{"apply", "-auto-approve", "-input=false", "-no-color"}, w.variables...)...)
+	return w.Run(ctx, append([]string{"apply", "-auto-approve", "-input=false", "-no-color"}, w.variables...)...)
 }
 
 // Destroy runs terraform destroy.
 func (w *Workspace) Destroy(ctx context.Context) (string, error) {
-	return w.run(ctx, append([]string{"destroy", "-auto-approve", "-input=false", "-no-color"}, w.variables...)...)
+	return w.Run(ctx, append([]string{"destroy", "-auto-approve", "-input=false", "-no-color"}, w.variables...)...)
 }
 
 // PlanEmpty runs terraform plan and fails if there is anything to do.
 func (w *Workspace) PlanEmpty(ctx context.Context) (string, error) {
-	out, err := w.run(ctx, append([]string{"plan", "-detailed-exitcode", "-input=false", "-no-color"}, w.variables...)...)
+	out, err := w.Run(ctx, append([]string{"plan", "-detailed-exitcode", "-input=false", "-no-color"}, w.variables...)...)
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() == 2 {
 		return out, fmt.Errorf("there is something left to do:\n%s", out)
@@ -148,7 +151,8 @@ func (w *Workspace) PlanEmpty(ctx context.Context) (string, error) {
 	return out, err
 }
 
-func (w *Workspace) run(ctx context.Context, args ...string) (string, error) {
+// Run runs Terraform with the arguments and returns what it printed.
+func (w *Workspace) Run(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, w.cli.Path, args...)
 	cmd.Dir, cmd.Env = w.root, w.env
 	var out bytes.Buffer
