@@ -1,0 +1,77 @@
+//go:build linux
+
+package cli
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/lab/internal/supervisor"
+	"golang.org/x/sys/unix"
+)
+
+// minFreeBytes is what the base image, seven machines and moto's data take, with
+// room for an image build.
+const minFreeBytes = 3 << 30
+
+// tools are the programs that a lab runs, with Debian's package of each.
+var tools = [][2]string{
+	{"systemd-nspawn", "systemd-container"}, {"nft", "nftables"}, {"mmdebstrap", "mmdebstrap"},
+	{"nsenter", "util-linux"}, {"mount", "mount"},
+}
+
+// preflight says everything that keeps this host from running a lab.
+func preflight(c supervisor.Config) error {
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("%w: it makes namespaces, mounts and loop devices, so run it as root", errMissing)
+	}
+	var problems []error
+	for _, tool := range tools {
+		if _, err := exec.LookPath(tool[0]); err != nil {
+			problems = append(problems, fmt.Errorf("%s is missing: apt-get install %s", tool[0], tool[1]))
+		}
+	}
+	if _, err := exec.LookPath(cmp.Or(os.Getenv(motoserver.EnvBinary), "moto_server")); err != nil {
+		problems = append(problems, errors.New("moto_server is missing: pip install 'moto[server,ec2,s3,iam]==5.2.1', or name it with "+motoserver.EnvBinary))
+	}
+	for _, dir := range []string{c.StateDir(), c.CacheDir} {
+		if err := checkSpace(dir); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	if l, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", c.Port)); err != nil {
+		problems = append(problems, fmt.Errorf("port %d is taken: choose another with --port", c.Port))
+	} else {
+		l.Close()
+	}
+	if len(problems) > 0 {
+		return fmt.Errorf("%w: %w", errMissing, errors.Join(problems...))
+	}
+	return nil
+}
+
+// checkSpace looks at the file system on which a folder is, or is going to be.
+func checkSpace(dir string) error {
+	for {
+		var fs unix.Statfs_t
+		err := unix.Statfs(dir, &fs)
+		if errors.Is(err, unix.ENOENT) && dir != "/" {
+			dir = filepath.Dir(dir)
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("look at the free space of %s: %w", dir, err)
+		}
+		if free := fs.Bavail * uint64(fs.Bsize); free < minFreeBytes {
+			return fmt.Errorf("%s has %d MiB free, and a lab needs %d: free some, or choose another folder with --state-dir and --cache-dir",
+				dir, free>>20, minFreeBytes>>20)
+		}
+		return nil
+	}
+}

@@ -1,0 +1,158 @@
+//go:build linux
+
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/xeroops/xeroops/lab/internal/machine"
+)
+
+// image is where the content of an image, or of a root volume's snapshot, is:
+// in the base layers, in the image store under its own id, or in another's.
+type image struct {
+	base    bool
+	content string // id of the image that it is a copy of
+	dropped bool   // the account no longer has it
+}
+
+// layers returns what an instance of an image boots from.
+func (r *Reconciler) layers(id string) ([]string, error) {
+	r.mu.Lock()
+	i, known := r.images[id]
+	r.mu.Unlock()
+	switch {
+	case !known:
+		return nil, fmt.Errorf("image %s has no content in the lab; make it with CreateImage there, or of a snapshot of a root volume", id)
+	case i.base:
+		return r.BaseLayers, nil
+	case i.content != "":
+		return r.layers(i.content)
+	}
+	return r.Images.Layers(id)
+}
+
+// copied notes that an image or snapshot has the content of another. A source
+// that the lab has no content of gives it none.
+func (r *Reconciler) copied(id, source string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if from, known := r.images[source]; known && from.base {
+		r.images[id] = image{base: true}
+	} else if known {
+		r.images[id] = image{content: source}
+	}
+}
+
+// captureImage makes an image of an instance's disk. As EC2 does, it reboots a
+// running instance for it, unless it is told not to.
+func (r *Reconciler) captureImage(ctx context.Context, instanceID, imageID string, reboot bool) error {
+	if err := r.capture(ctx, instanceID, imageID, reboot); err != nil {
+		return err
+	}
+	out, err := r.EC2.DescribeImages(ctx, &ec2.DescribeImagesInput{ImageIds: []string{imageID}})
+	if err != nil {
+		return fmt.Errorf("read image %s: %w", imageID, err)
+	}
+	for _, i := range out.Images {
+		for _, d := range i.BlockDeviceMappings {
+			if d.Ebs != nil && d.Ebs.SnapshotId != nil {
+				r.copied(*d.Ebs.SnapshotId, imageID)
+			}
+		}
+	}
+	return nil
+}
+
+// capture copies the disk of an instance's machine under the id of an image or
+// snapshot. The machine is off, or frozen, meanwhile.
+func (r *Reconciler) capture(ctx context.Context, instanceID, id string, reboot bool) error {
+	i, err := r.find(instanceID)
+	if err != nil {
+		return err
+	}
+	err = i.do(ctx, func(ctx context.Context) error {
+		if reboot {
+			if err := i.powerOff(ctx); err != nil { // converge starts it again
+				return err
+			}
+		}
+		layers, err := r.layers(aws.ToString(i.wanted.ImageId))
+		if err != nil {
+			return err
+		}
+		return i.still(func() error {
+			return r.Images.Add(id, layers, func(layer string) error { return r.Kind.Capture(ctx, i.id, layer) })
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("capture %s as %s: %w", instanceID, id, err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.images[id] = image{}
+	return nil
+}
+
+// drop notes that the account no longer has an image or snapshot.
+func (r *Reconciler) drop(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if i, known := r.images[id]; known {
+		i.dropped = true
+		r.images[id] = i
+	}
+}
+
+// dropImages removes the content of dropped images that nothing is made of.
+func (r *Reconciler) dropImages(context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	used := map[string]bool{}
+	for _, i := range r.instances {
+		i.mu.Lock()
+		used[aws.ToString(i.wanted.ImageId)] = true
+		i.mu.Unlock()
+	}
+	for id, i := range r.images {
+		if i.content != "" && (!i.dropped || used[id]) {
+			used[i.content] = true
+		}
+	}
+	var errs []error
+	for id, i := range r.images {
+		if !i.dropped || used[id] {
+			continue
+		}
+		if !i.base && i.content == "" {
+			if err := r.Images.Remove(id); err != nil {
+				errs = append(errs, err)
+				continue
+			}
+		}
+		delete(r.images, id)
+	}
+	return errors.Join(errs...)
+}
+
+// reboot reboots an instance's machine, if it is on.
+func (r *Reconciler) reboot(ctx context.Context, id string) error {
+	i, err := r.find(id)
+	if err != nil {
+		return err
+	}
+	return i.do(ctx, func(context.Context) error {
+		m := i.on()
+		if m == nil {
+			return nil
+		}
+		if err := m.Reboot(); err != nil && !errors.Is(err, machine.ErrNotRunning) {
+			return fmt.Errorf("reboot %s: %w", id, err)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,227 @@
+//go:build linux
+
+package reconcile
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+	"regexp"
+	"strings"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/xeroops/xeroops/internal/awsfront"
+)
+
+// Mends are the front's middlewares that tie the API to the machines. They go
+// before those that mend moto alone, so that theirs is the last word.
+func (r *Reconciler) Mends() []awsfront.Mend {
+	return []awsfront.Mend{
+		{Name: "lab-trigger", New: func() awsfront.Middleware { return r.watch }},
+		{Name: "lab-volumes", New: func() awsfront.Middleware { return r.refuseVolumesInUse }},
+		{Name: "lab-states", New: func() awsfront.Middleware { return r.showStates }},
+		{Name: "lab-addresses", New: publicAddresses},
+	}
+}
+
+// IsOn says whether an instance's machine was started.
+func (r *Reconciler) IsOn(instanceID string) bool {
+	r.mu.Lock()
+	i := r.instances[instanceID]
+	r.mu.Unlock()
+	return i != nil && i.on() != nil
+}
+
+// watch lets every change take effect soon, and those that copy a disk or have
+// no lasting trace in the account before the caller has its answer.
+func (r *Reconciler) watch(next awsfront.Handler) awsfront.Handler {
+	return func(c *awsfront.Call) (*http.Response, error) {
+		res, err := next(c)
+		if err != nil || res.StatusCode >= 300 || !c.Mutating() {
+			return res, err
+		}
+		if c.Service == awsfront.IAM {
+			r.forgetRoles()
+		}
+		if c.Service == awsfront.EC2 || c.Service == awsfront.IAM {
+			defer r.Trigger()
+		}
+		if c.Service != awsfront.EC2 {
+			return res, nil
+		}
+		body, err := awsfront.Body(res)
+		if err != nil {
+			return nil, err
+		}
+		if err := r.follow(c, string(body)); err != nil {
+			r.Log.Error("the lab could not follow the API", "action", c.Action, "error", err)
+			return c.Error(http.StatusBadRequest, "InternalError", "xeroops-lab: "+err.Error()), nil
+		}
+		return res, nil
+	}
+}
+
+// follow does what a call did in the API to the machines and their disks.
+func (r *Reconciler) follow(c *awsfront.Call, answer string) error {
+	ctx := c.Context()
+	switch c.Action {
+	case "RebootInstances":
+		for n := 1; c.Params.Has(fmt.Sprintf("InstanceId.%d", n)); n++ {
+			if err := r.reboot(ctx, c.Params.Get(fmt.Sprintf("InstanceId.%d", n))); err != nil {
+				return err
+			}
+		}
+	case "DetachVolume":
+		if c.Params.Get("Force") == "true" {
+			r.mu.Lock()
+			r.forced[c.Params.Get("VolumeId")] = true
+			r.mu.Unlock()
+		}
+	case "AttachVolume":
+		r.mu.Lock()
+		delete(r.forced, c.Params.Get("VolumeId"))
+		r.mu.Unlock()
+	case "CreateImage":
+		return r.captureImage(ctx, c.Params.Get("InstanceId"), element(answer, "imageId"), c.Params.Get("NoReboot") != "true")
+	case "CopyImage":
+		r.copied(element(answer, "imageId"), c.Params.Get("SourceImageId"))
+	case "RegisterImage":
+		for n := 1; n <= len(c.Params); n++ {
+			r.copied(element(answer, "imageId"), c.Params.Get(fmt.Sprintf("BlockDeviceMapping.%d.Ebs.SnapshotId", n)))
+		}
+	case "DeregisterImage":
+		r.drop(c.Params.Get("ImageId"))
+	case "CreateSnapshot":
+		return r.snapshot(ctx, c.Params.Get("VolumeId"), element(answer, "snapshotId"))
+	case "DeleteSnapshot":
+		r.drop(c.Params.Get("SnapshotId"))
+		return r.Volumes.DeleteSnapshot(c.Params.Get("SnapshotId"))
+	}
+	return nil
+}
+
+// element returns the text of the first <name>…</name> in an answer.
+func element(xml, name string) string {
+	_, after, _ := strings.Cut(xml, "<"+name+">")
+	text, _, _ := strings.Cut(after, "</"+name+">")
+	return text
+}
+
+// refuseVolumesInUse refuses to give or delete a volume that a machine still
+// has, which moto believes to be free.
+func (r *Reconciler) refuseVolumesInUse(next awsfront.Handler) awsfront.Handler {
+	return func(c *awsfront.Call) (*http.Response, error) {
+		if !c.Is(awsfront.EC2, "AttachVolume", "DeleteVolume") {
+			return next(c)
+		}
+		id := c.Params.Get("VolumeId")
+		r.mu.Lock()
+		user := r.userOf(id)
+		r.mu.Unlock()
+		if user == "" {
+			return next(c)
+		}
+		if c.Action == "AttachVolume" {
+			return c.Error(http.StatusBadRequest, "VolumeInUse", id+" is already attached to an instance"), nil
+		}
+		return c.Error(http.StatusBadRequest, "VolumeInUse", "Volume "+id+" is currently attached to "+user), nil
+	}
+}
+
+// showStates shows an instance's state, and that of a volume's attachment, as the
+// machine has it. Moto reaches the final one at once.
+func (r *Reconciler) showStates(next awsfront.Handler) awsfront.Handler {
+	return func(c *awsfront.Call) (*http.Response, error) {
+		res, err := next(c)
+		if err != nil || res.StatusCode >= 300 || !c.Is(awsfront.EC2, "DescribeInstances", "DescribeVolumes") {
+			return res, err
+		}
+		body, err := awsfront.Body(res)
+		if err != nil {
+			return nil, err
+		}
+		text := string(body)
+		if c.Action == "DescribeInstances" {
+			text = r.withInstanceStates(text)
+		} else {
+			text = r.withAttachments(text)
+		}
+		awsfront.SetBody(res, []byte(text))
+		return res, nil
+	}
+}
+
+// instanceState finds each instance's state after its id; moto writes XML
+// without spaces.
+var instanceState = regexp.MustCompile(`(?s)<instanceId>(i-[0-9a-f]+)</instanceId><imageId>.*?<instanceState><code>\d+</code><name>([a-z-]+)</name></instanceState>`)
+
+var stateCodes = map[types.InstanceStateName]int{
+	types.InstanceStateNamePending: 0, types.InstanceStateNameRunning: 16, types.InstanceStateNameShuttingDown: 32,
+	types.InstanceStateNameTerminated: 48, types.InstanceStateNameStopping: 64, types.InstanceStateNameStopped: 80,
+}
+
+func (r *Reconciler) withInstanceStates(answer string) string {
+	return instanceState.ReplaceAllStringFunc(answer, func(found string) string {
+		match := instanceState.FindStringSubmatch(found)
+		r.mu.Lock()
+		i := r.instances[match[1]]
+		r.mu.Unlock()
+		if i == nil {
+			return found
+		}
+		state := i.state(types.InstanceStateName(match[2]))
+		head, _, _ := strings.Cut(found, "<instanceState>")
+		return head + fmt.Sprintf("<instanceState><code>%d</code><name>%s</name></instanceState>", stateCodes[state], state)
+	})
+}
+
+// withAttachments shows a volume as attaching until the machine has it, and as
+// detaching as long as the machine still has it. Volumes and their attachments
+// are items one within the other; either begins with the volume's id.
+func (r *Reconciler) withAttachments(answer string) string {
+	items := strings.SplitAfter(answer, "<item>")
+	for n, item := range items {
+		id := element(item, "volumeId")
+		user := element(item, "instanceId")
+		r.mu.Lock()
+		has := r.userOf(id)
+		i := r.instances[user]
+		r.mu.Unlock()
+		if i != nil && i.on() != nil && has != user && !isRootDevice(element(item, "device")) {
+			items[n] = strings.Replace(item, "<status>attached</status>", "<status>attaching</status>", 1)
+		}
+		if has != "" && strings.Contains(item, "<status>available</status>") {
+			detaching := fmt.Sprintf("<attachmentSet><item><volumeId>%s</volumeId><instanceId>%s</instanceId><status>detaching</status></item></attachmentSet>", id, has)
+			items[n] = strings.NewReplacer("<status>available</status>", "<status>in-use</status>", "<attachmentSet/>", detaching).Replace(item)
+		}
+	}
+	return strings.Join(items, "")
+}
+
+// publicAddresses gives elastic addresses that can be routed; moto's are of
+// loopback's range.
+func publicAddresses() awsfront.Middleware {
+	var mu sync.Mutex
+	next := elasticRange.Addr()
+	return func(handle awsfront.Handler) awsfront.Handler {
+		return func(c *awsfront.Call) (*http.Response, error) {
+			if !c.Is(awsfront.EC2, "AllocateAddress") || c.Params.Has("Address") {
+				return handle(c)
+			}
+			mu.Lock()
+			next = next.Next()
+			if !elasticRange.Contains(next) {
+				next = elasticRange.Addr().Next()
+			}
+			params := c.Params
+			params.Set("Address", next.String())
+			mu.Unlock()
+			c.SetParams(params)
+			return handle(c)
+		}
+	}
+}
+
+// elasticRange is TEST-NET-2 (RFC 5737), which nobody has.
+var elasticRange = netip.MustParsePrefix("198.51.100.0/24")

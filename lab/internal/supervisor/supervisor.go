@@ -1,0 +1,240 @@
+//go:build linux
+
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/hashicorp/go-hclog"
+	"github.com/xeroops/xeroops/internal/awsfront"
+	"github.com/xeroops/xeroops/internal/awsfront/mend"
+	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/lab/internal/baseimage"
+	"github.com/xeroops/xeroops/lab/internal/reconcile"
+	"github.com/xeroops/xeroops/lab/internal/s3front"
+	"github.com/xeroops/xeroops/lab/internal/volume"
+	"github.com/xeroops/xeroops/lab/internal/vpcnet"
+)
+
+// Supervisor runs one lab.
+type Supervisor struct {
+	config Config
+	log    hclog.Logger
+	output io.Writer // of moto
+	stop   context.CancelFunc
+
+	state      state
+	ca         *s3front.CA
+	layers     []string
+	moto       *motoserver.Server
+	front      *awsfront.Front
+	network    *vpcnet.Network
+	reconciler *reconcile.Reconciler
+	closers    []io.Closer
+}
+
+// Run runs a lab until ctx ends, or until it is told to end on its control
+// socket, and leaves nothing behind.
+func Run(ctx context.Context, c Config, output io.Writer) error {
+	lock, err := c.Lock()
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if err := c.Clean(); err != nil {
+		return err
+	}
+	for _, dir := range []string{c.RunDir(), c.StateDir(), c.CacheDir} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("start lab %s: %w", c.Name, err)
+		}
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	s := &Supervisor{config: c, output: output, stop: stop, log: hclog.New(&hclog.LoggerOptions{Name: "lab", Level: hclog.Info, Output: output})}
+	control, err := s.serveControl()
+	if err != nil {
+		return err
+	}
+	err = s.run(ctx)
+	s.state.end(err)
+	if err != nil {
+		s.log.Error("lab failed", "error", err)
+		s.state.awaitReader() // `up` is waiting to hear of it
+	}
+	s.close()
+	return errors.Join(err, control.Close(), c.Clean())
+}
+
+// run starts everything, and reconciles until ctx ends.
+func (s *Supervisor) run(ctx context.Context) error {
+	// Temporary files of moto and mmdebstrap go where Clean finds them.
+	if err := os.Setenv("TMPDIR", s.config.StateDir()); err != nil {
+		return err
+	}
+	for _, step := range []struct {
+		name string
+		do   func(context.Context) error
+	}{
+		{"building the base image", s.buildImage},
+		{"starting moto", s.startMoto},
+		{"making the network", s.makeNetwork},
+		{"starting the machines' services", s.serveMachines},
+		{"starting the AWS front", s.startFront},
+	} {
+		s.state.begin(step.name)
+		began := time.Now()
+		if err := step.do(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil // told to end while starting
+			}
+			return fmt.Errorf("%s: %w", step.name, err)
+		}
+		s.log.Info(step.name, "took", time.Since(began).Round(time.Millisecond))
+	}
+	s.state.ready()
+	s.reconciler.Run(ctx)
+	return nil
+}
+
+func (s *Supervisor) close() {
+	for n := len(s.closers) - 1; n >= 0; n-- {
+		if err := s.closers[n].Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			s.log.Warn("close", "error", err)
+		}
+	}
+}
+
+func (s *Supervisor) buildImage(ctx context.Context) (err error) {
+	if s.ca, err = s3front.LoadCA(s.config.CacheDir); err != nil {
+		return err
+	}
+	s.layers, err = baseimage.Build(ctx, baseimage.Base{
+		CacheDir: s.config.CacheDir, StateDir: s.config.CacheDir, Mirror: s.config.Mirror, CACertificate: s.ca.PEM,
+	})
+	return err
+}
+
+func (s *Supervisor) startMoto(ctx context.Context) (err error) {
+	s.moto, err = motoserver.Start(ctx, motoserver.Options{Stderr: s.motoLog()})
+	if err != nil {
+		return err
+	}
+	s.closers = append(s.closers, closer(func() error { s.moto.Stop(); return nil }))
+	return nil
+}
+
+// motoLog is a file of its own: moto writes a line for each call.
+func (s *Supervisor) motoLog() io.Writer {
+	f, err := os.Create(filepath.Join(s.config.RunDir(), "moto.log"))
+	if err != nil {
+		s.log.Warn("moto has no log", "error", err)
+		return s.output
+	}
+	return f
+}
+
+func (s *Supervisor) makeNetwork(context.Context) (err error) {
+	if s.network, err = vpcnet.Open(s.config.NetworkDir()); err != nil {
+		return err
+	}
+	s.closers = append(s.closers, s.network)
+	volumes, err := volume.NewStore(s.config.volumes())
+	if err != nil {
+		return err
+	}
+	images, err := baseimage.NewStore(s.config.images())
+	if err != nil {
+		return err
+	}
+	direct := s.client(s.moto.URL)
+	s.reconciler = reconcile.New(reconcile.Options{
+		EC2: ec2.NewFromConfig(direct), IAM: iam.NewFromConfig(direct),
+		Network: s.network, Kind: s.config.Kind(), Volumes: volumes, Images: images, BaseLayers: s.layers,
+		BaseImages: seededImages(), CredentialLife: s.config.CredentialLife, Log: s.log.Named("reconcile"),
+	})
+	return nil
+}
+
+// seededImages are those that moto begins with: Debian's own, and one of each
+// role, which is Debian's too until somebody builds better ones.
+func seededImages() (ids []string) {
+	for _, i := range motoserver.DefaultImages() {
+		ids = append(ids, i.ID)
+	}
+	return ids
+}
+
+// client configures SDK clients for the lab's own questions to moto.
+func (s *Supervisor) client(url string) aws.Config {
+	return aws.Config{
+		Region: s.config.Region, BaseEndpoint: &url,
+		Credentials: credentials.NewStaticCredentialsProvider("lab", "lab", ""),
+		// Moto closes idle connections without a word.
+		HTTPClient: awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.DisableKeepAlives = true }),
+	}
+}
+
+// startFront serves AWS's API on the host's loopback and, at the same address, on
+// that of the internet side.
+func (s *Supervisor) startFront(ctx context.Context) error {
+	address := fmt.Sprintf("127.0.0.1:%d", s.config.Port)
+	host, err := net.Listen("tcp4", address)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w; choose another port with --port", address, err)
+	}
+	inside, err := s.network.Listen(ctx, vpcnet.Internet, "tcp4", address)
+	if err != nil {
+		return fmt.Errorf("listen on %s of the internet side: %w", address, err)
+	}
+	s.serve(host, s.front)
+	s.serve(inside, s.front)
+	return nil
+}
+
+// makeFront makes the front without serving it, since the machines' S3 needs it.
+func (s *Supervisor) makeFront() (err error) {
+	s.front, err = awsfront.New(awsfront.Options{
+		Upstream: s.moto.URL,
+		Mends:    append(s.reconciler.Mends(), mend.All(mend.Options{Running: s.reconciler.IsOn})...),
+	})
+	return err
+}
+
+func (s *Supervisor) s3Client() *s3.Client {
+	return s3.NewFromConfig(s.client(s.moto.URL), func(o *s3.Options) { o.UsePathStyle = true })
+}
+
+func (s *Supervisor) iamClient() *iam.Client { return iam.NewFromConfig(s.client(s.moto.URL)) }
+
+// serve answers HTTP on a listener until the lab ends.
+func (s *Supervisor) serve(l net.Listener, handler http.Handler) {
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute, ErrorLog: s.log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug})}
+	s.closers = append(s.closers, server)
+	go func() { s.until(server.Serve(l)) }()
+}
+
+// until logs why a server ended, unless it was closed.
+func (s *Supervisor) until(err error) {
+	if err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		s.log.Error("a server of the lab ended", "error", err)
+	}
+}
+
+type closer func() error
+
+func (c closer) Close() error { return c() }
