@@ -1,0 +1,71 @@
+package cluster_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
+
+	model "github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/envfile"
+)
+
+// credentialsOf reads a role's credentials from S3.
+func (a *account) credentialsOf(role model.Role) map[string]string {
+	vars, err := envfile.Parse(a.object(layout.Credentials(role)))
+	a.must(err)
+	return vars
+}
+
+func TestSecretsAreKeptUntilAVersionIsRaised(t *testing.T) {
+	a := newAccount(t)
+	step := func(given string, version, internal int) string {
+		a.extra = fmt.Sprintf("credentials_wo = { app = { API_KEY = %q } }\n  credentials_wo_version = %d\n  internal_credentials_version = %d", given, version, internal)
+		return a.config()
+	}
+	var first map[string]string
+	has := func(apiKey string, sameInternal bool) resource.TestCheckFunc {
+		return check(func() error {
+			app, db := a.credentialsOf(model.RoleApp), a.credentialsOf(model.RoleDB)
+			if first == nil {
+				first = app
+			}
+			switch {
+			case app["API_KEY"] != apiKey:
+				return fmt.Errorf("API_KEY is %q, want %q", app["API_KEY"], apiKey)
+			case (app["REDIS_APP_PASSWORD"] == first["REDIS_APP_PASSWORD"]) != sameInternal:
+				return fmt.Errorf("internal secrets kept: %v, want %v", !sameInternal, sameInternal)
+			case app["POSTGRES_APP_PASSWORD"] != db["POSTGRES_APP_PASSWORD"]:
+				return fmt.Errorf("app and database disagree on the application's password")
+			}
+			return nil
+		})
+	}
+	a.Test(resource.TestCase{Steps: []resource.TestStep{
+		{Config: step("one", 1, 1), Check: has("one", true)},
+		{Config: step("two", 1, 1), ConfigPlanChecks: nothingToDo(), Check: has("one", true)}, // write-only: only the version tells
+		{Config: step("two", 2, 1), ConfigPlanChecks: inPlace(), Check: has("two", true)},
+		{Config: step("two", 2, 2), ConfigPlanChecks: inPlace(), Check: has("two", false)},
+		{Config: step("two", 2, 2), ConfigPlanChecks: nothingToDo()},
+	}})
+}
+
+func TestAProfileOfOnesOwnIsUsedAndNoRoleMade(t *testing.T) {
+	a := newAccount(t)
+	_, err := a.IAM.CreateInstanceProfile(t.Context(), &iam.CreateInstanceProfileInput{InstanceProfileName: aws.String("own-app")})
+	a.must(err)
+	a.KeepBaseline()
+	a.extra = `instance_profiles = { app = "own-app" }`
+	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: a.config(), Check: check(func() error {
+		if arn := *a.live()["app1"].IamInstanceProfile.Arn; !strings.HasSuffix(arn, "/own-app") {
+			return fmt.Errorf("app1 runs with %s", arn)
+		}
+		if _, err := a.IAM.GetRole(t.Context(), &iam.GetRoleInput{RoleName: aws.String("xeroops-eu-west-1-production-app")}); err == nil {
+			return fmt.Errorf("a role was made all the same")
+		}
+		return nil
+	})}}})
+}
