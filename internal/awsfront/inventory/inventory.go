@@ -23,16 +23,36 @@ type Item struct {
 	Kind string // "vpc", "instance", "object version"
 	ID   string
 	Name string // from its tags, or its own
-	// Facts are properties as "key=value"; values may hold ids of other items.
-	Facts []string
+	// Facts are its properties; values may hold ids of other items.
+	Facts []Fact
 	// Past marks what is kept of something that is gone or was replaced: a
 	// noncurrent object version, a delete marker.
 	Past bool
 }
 
+// Fact is a property with one value or, in no order, several.
+type Fact struct {
+	Key    string
+	Values []string
+	list   bool
+}
+
+// String returns key=value, or key=[value,value].
+func (f Fact) String() string {
+	values := slices.Sorted(slices.Values(f.Values))
+	if f.list {
+		return f.Key + "=[" + strings.Join(values, ",") + "]"
+	}
+	return f.Key + "=" + strings.Join(values, ",")
+}
+
 // String returns a line such as `subnet subnet-1 "public" cidr=10.0.1.0/24`.
 func (i Item) String() string {
-	return strings.Join(append([]string{i.Kind, i.ID, fmt.Sprintf("%q", i.Name)}, i.Facts...), " ")
+	words := []string{i.Kind, i.ID, fmt.Sprintf("%q", i.Name)}
+	for _, f := range i.Facts {
+		words = append(words, f.String())
+	}
+	return strings.Join(words, " ")
 }
 
 // Config returns a configuration for moto or a front at endpoint.
@@ -76,13 +96,22 @@ func sorted(items []Item) []Item {
 func ofDefaultVPC(items []Item) func(Item) bool {
 	var id string
 	for _, i := range items {
-		if i.Kind == "vpc" && slices.Contains(i.Facts, "default") {
+		if i.Kind == "vpc" && i.fact("default") == "true" {
 			id = i.ID
 		}
 	}
 	return func(i Item) bool {
-		return id != "" && (i.ID == id || slices.Contains(i.Facts, "vpc="+id))
+		return id != "" && (i.ID == id || i.fact("vpc") == id)
 	}
+}
+
+func (i Item) fact(key string) string {
+	for _, f := range i.Facts {
+		if f.Key == key {
+			return strings.Join(f.Values, ",")
+		}
+	}
+	return ""
 }
 
 // Lines returns the items as text.
@@ -94,55 +123,61 @@ func Lines(items []Item) []string {
 	return lines
 }
 
-var anID = regexp.MustCompile(`\b(?:vpc|subnet|rtb|rtbassoc|igw|vpce|sg|sgr|eipalloc|eipassoc|vol|snap|eni|i)-[0-9a-f]{8,17}\b`)
+var anID = regexp.MustCompile(`\b(?:pl|vpc|subnet|rtb|rtbassoc|igw|vpce|sg|sgr|eipalloc|eipassoc|vol|snap|eni|i)-[0-9a-f]{8,17}\b`)
 
 // Normalised returns the items as text that is the same for two accounts that
 // hold the same things: ids are replaced by kind and name, and the past (old
 // object versions) is left out. An id of something that is not in the list
-// becomes "gone".
+// becomes "gone"; AWS's own prefix lists, whose ids differ from account to
+// account, become "prefix-list".
 func Normalised(items []Item) []string {
 	names := map[string]string{}
 	for _, i := range items {
 		names[i.ID] = i.Kind + ":" + i.Name
 	}
 	replace := func(s string) string {
-		return anID.ReplaceAllStringFunc(s, func(id string) string { return cmp.Or(names[id], "gone") })
+		return anID.ReplaceAllStringFunc(s, func(id string) string {
+			if strings.HasPrefix(id, "pl-") {
+				return "prefix-list"
+			}
+			return cmp.Or(names[id], "gone")
+		})
 	}
 	var lines []string
 	for _, i := range items {
 		if i.Past {
 			continue
 		}
-		facts := make([]string, len(i.Facts))
-		for n, fact := range i.Facts {
-			facts[n] = replace(fact)
+		same := Item{Kind: i.Kind, Name: replace(i.Name)}
+		for _, f := range i.Facts {
+			values := make([]string, len(f.Values))
+			for n, value := range f.Values {
+				values[n] = replace(value)
+			}
+			same.Facts = append(same.Facts, Fact{f.Key, values, f.list})
 		}
-		slices.Sort(facts)
-		lines = append(lines, strings.Join(append([]string{i.Kind, fmt.Sprintf("%q", replace(i.Name))}, facts...), " "))
+		lines = append(lines, same.String())
 	}
 	slices.Sort(lines)
 	return lines
 }
 
-// fact writes "key=value", and nothing for an empty value.
-func fact(key string, value any) string {
-	s := fmt.Sprint(value)
-	if s == "" || s == "<nil>" {
-		return ""
+// fact makes a fact of one value, and nothing of an empty one.
+func fact(key string, value any) Fact {
+	if s := fmt.Sprint(value); s != "" {
+		return Fact{Key: key, Values: []string{s}}
 	}
-	return key + "=" + s
+	return Fact{}
 }
 
-func facts(all ...string) []string {
-	return slices.DeleteFunc(all, func(s string) bool { return s == "" })
-}
-
-// listed writes "key=[a,b]" in a stable order.
-func listed(key string, values []string) string {
+// listed makes a fact of several values.
+func listed(key string, values []string) Fact {
 	if len(values) == 0 {
-		return ""
+		return Fact{}
 	}
-	values = slices.Clone(values)
-	slices.Sort(values)
-	return key + "=[" + strings.Join(values, ",") + "]"
+	return Fact{Key: key, Values: values, list: true}
+}
+
+func facts(all ...Fact) []Fact {
+	return slices.DeleteFunc(all, func(f Fact) bool { return f.Key == "" })
 }

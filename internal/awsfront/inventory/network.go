@@ -36,7 +36,7 @@ func nameOf(tags []types.Tag) string {
 	return ""
 }
 
-func tagFact(tags []types.Tag) string {
+func tagFact(tags []types.Tag) Fact {
 	var all []string
 	for _, t := range tags {
 		all = append(all, aws.ToString(t.Key)+":"+aws.ToString(t.Value))
@@ -52,12 +52,8 @@ func vpcs(ctx context.Context, c *ec2.Client) (items []Item, err error) {
 			return nil, err
 		}
 		for _, v := range page.Vpcs {
-			isDefault := ""
-			if aws.ToBool(v.IsDefault) {
-				isDefault = "default"
-			}
 			items = append(items, Item{Kind: "vpc", ID: *v.VpcId, Name: nameOf(v.Tags),
-				Facts: facts(isDefault, fact("cidr", aws.ToString(v.CidrBlock)), tagFact(v.Tags))})
+				Facts: facts(fact("default", aws.ToBool(v.IsDefault)), fact("cidr", aws.ToString(v.CidrBlock)), tagFact(v.Tags))})
 		}
 	}
 	return items, nil

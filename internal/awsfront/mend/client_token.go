@@ -8,8 +8,8 @@ import (
 	"github.com/xeroops/xeroops/internal/awsfront"
 )
 
-// clientToken makes a repeated call with the same ClientToken return what the
-// first one made, and refuses the same token with other parameters
+// clientToken makes a repeated EC2 call with the same ClientToken return what
+// the first one made, and refuses the same token with other parameters
 // (https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html).
 func clientToken() awsfront.Middleware {
 	var mu sync.Mutex
@@ -17,7 +17,7 @@ func clientToken() awsfront.Middleware {
 	return func(next awsfront.Handler) awsfront.Handler {
 		return func(c *awsfront.Call) (*http.Response, error) {
 			token := c.Params.Get("ClientToken")
-			if token == "" || !c.Is(awsfront.EC2, "RunInstances", "CreateVolume", "CreateVpcEndpoint") {
+			if token == "" || c.Service != awsfront.EC2 {
 				return next(c)
 			}
 			mu.Lock()

@@ -56,7 +56,7 @@ func TestSameTokenTellsThatTheInstanceWasTerminatedSince(t *testing.T) {
 	}
 }
 
-func TestSameTokenReturnsTheSameVolumeAndEndpoint(t *testing.T) {
+func TestSameTokenReturnsTheSameVolumeEndpointAndRouteTable(t *testing.T) {
 	w := newWorld(t, fast)
 	volume := &ec2.CreateVolumeInput{AvailabilityZone: aws.String(zone), Size: aws.Int32(5), ClientToken: aws.String("v")}
 	endpoint := &ec2.CreateVpcEndpointInput{VpcId: w.vpc, ServiceName: aws.String("com.amazonaws.eu-west-1.s3"), ClientToken: aws.String("e")}
@@ -68,7 +68,13 @@ func TestSameTokenReturnsTheSameVolumeAndEndpoint(t *testing.T) {
 	w.ok(err)
 	e2, err := w.ec2.CreateVpcEndpoint(ctx, endpoint)
 	w.ok(err)
-	if *v1.VolumeId != *v2.VolumeId || *e1.VpcEndpoint.VpcEndpointId != *e2.VpcEndpoint.VpcEndpointId {
+	table := &ec2.CreateRouteTableInput{VpcId: w.vpc, ClientToken: aws.String("r")}
+	r1, err := w.ec2.CreateRouteTable(ctx, table)
+	w.ok(err)
+	r2, err := w.ec2.CreateRouteTable(ctx, table)
+	w.ok(err)
+	if *v1.VolumeId != *v2.VolumeId || *e1.VpcEndpoint.VpcEndpointId != *e2.VpcEndpoint.VpcEndpointId ||
+		*r1.RouteTable.RouteTableId != *r2.RouteTable.RouteTableId {
 		t.Error("a repeated call made a second one")
 	}
 }
