@@ -17,6 +17,7 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/functions"
 	"github.com/xeroops/xeroops/provider/internal/image"
 	"github.com/xeroops/xeroops/provider/internal/network"
+	"github.com/xeroops/xeroops/provider/internal/storage"
 	"github.com/xeroops/xeroops/provider/internal/vpn"
 )
 
@@ -66,6 +67,7 @@ func (p *xeroops) Resources(context.Context) []func() resource.Resource {
 		network.NewVPCResource,
 		network.NewSubnetResource,
 		network.NewEIPResource,
+		storage.NewVolumeResource,
 		cluster.NewResource,
 		vpn.NewPeerResource,
 	}

@@ -1,0 +1,109 @@
+package storage_test
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
+	"github.com/hashicorp/terraform-plugin-testing/knownvalue"
+	"github.com/hashicorp/terraform-plugin-testing/plancheck"
+	"github.com/hashicorp/terraform-plugin-testing/statecheck"
+	"github.com/hashicorp/terraform-plugin-testing/terraform"
+	"github.com/hashicorp/terraform-plugin-testing/tfjsonpath"
+
+	"github.com/xeroops/xeroops/internal/awsfront/inventory"
+	"github.com/xeroops/xeroops/provider/internal/acctest"
+)
+
+func TestMain(m *testing.M) { acctest.Main(m) }
+
+const (
+	volume = "xeroops_volume.db1"
+	bucket = "xeroops_bucket.uploads"
+)
+
+// account is an AWS account, and the ids of what the last apply made there.
+type account struct {
+	*acctest.AWS
+	t   *testing.T
+	ids map[string]string
+}
+
+// newAccount is an empty account. What its clients change passes through the
+// front, whose mends keep moto's account whole.
+func newAccount(t *testing.T) account {
+	a := account{acctest.Setup(t), t, map[string]string{}}
+	cfg := inventory.Config(a.Front.URL, acctest.Region)
+	a.EC2 = ec2.NewFromConfig(cfg)
+	a.S3 = s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true })
+	return a
+}
+
+// note is a check that notes the id at each address.
+func (a account) note(addresses ...string) resource.TestCheckFunc {
+	return func(s *terraform.State) error {
+		for _, address := range addresses {
+			id, err := acctest.ID(s, address)
+			if err != nil {
+				return err
+			}
+			a.ids[address] = id
+		}
+		return nil
+	}
+}
+
+// behindTerraform is a PreConfig that changes something, with what was noted.
+func (a account) behindTerraform(change func(ctx context.Context) error) func() {
+	return func() {
+		a.t.Helper()
+		if err := change(a.t.Context()); err != nil {
+			a.t.Fatal(err)
+		}
+	}
+}
+
+func (a account) id(address string) *string { return aws.String(a.ids[address]) }
+
+// repairs are steps that say that a refresh shows the drift, and the apply of
+// the same configuration is an update that leaves none.
+func repairs(address, config, drift string, change func()) []resource.TestStep {
+	return []resource.TestStep{
+		{
+			PreConfig: change, RefreshState: true, ExpectNonEmptyPlan: true,
+			Check: func(s *terraform.State) error {
+				found := ""
+				for name, value := range s.RootModule().Resources[address].Primary.Attributes {
+					if strings.HasPrefix(name, "drift.") {
+						found += value + "\n"
+					}
+				}
+				if !strings.Contains(found, drift) {
+					return fmt.Errorf("drift is %q, want %q", found, drift)
+				}
+				return nil
+			},
+		},
+		{Config: config, ConfigPlanChecks: expect(address, plancheck.ResourceActionUpdate),
+			ConfigStateChecks: []statecheck.StateCheck{has(address, "drift", knownvalue.SetSizeExact(0))}},
+	}
+}
+
+func expect(address string, action plancheck.ResourceActionType) resource.ConfigPlanChecks {
+	return resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{plancheck.ExpectResourceAction(address, action)}}
+}
+
+func has(address, attribute string, value knownvalue.Check) statecheck.StateCheck {
+	return statecheck.ExpectKnownValue(address, tfjsonpath.New(attribute), value)
+}
+
+// says matches an error whose lines Terraform broke where it liked.
+func says(text string) *regexp.Regexp {
+	return regexp.MustCompile(strings.ReplaceAll(text, " ", `[\s│]+`))
+}

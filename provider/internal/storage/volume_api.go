@@ -1,0 +1,205 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/xeroops/xeroops/internal/awswait"
+	"github.com/xeroops/xeroops/provider/internal/base"
+)
+
+// volumeAtFault names the attribute that an error of CreateVolume is about.
+var volumeAtFault = map[string]string{
+	"InvalidZone.NotFound":           "availability_zone",
+	"InvalidSnapshot.NotFound":       "snapshot_id",
+	"InvalidSnapshotID.Malformed":    "snapshot_id",
+	"IncorrectState":                 "snapshot_id", // it is not complete
+	"InvalidParameterCombination":    "size_gib",
+	"VolumeLimitExceeded":            "size_gib",
+	"MaxIOPSLimitExceeded":           "iops",
+	"VolumeTypeNotAvailableInRegion": "availability_zone",
+	"InvalidKmsKey.InvalidState":     "kms_key_id",
+	"KMSKeyNotAccessibleFault":       "kms_key_id",
+}
+
+// findByName returns the volumes that the provider made under name and that
+// are not about to vanish.
+func (r *volumeResource) findByName(ctx context.Context, name string) ([]ec2types.Volume, error) {
+	var found []ec2types.Volume
+	pages := ec2.NewDescribeVolumesPaginator(r.Client.EC2, &ec2.DescribeVolumesInput{Filters: base.NamedFilters(name)})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range page.Volumes {
+			if lives(v) {
+				found = append(found, v)
+			}
+		}
+	}
+	return found, nil
+}
+
+func lives(v ec2types.Volume) bool {
+	return v.State != ec2types.VolumeStateDeleting && v.State != ec2types.VolumeStateDeleted && v.State != ec2types.VolumeStateError
+}
+
+// adoptable tells of the volumes of the model's name whether one of them may be
+// taken over.
+func (m *volumeModel) adoptable(volumes []ec2types.Volume) *base.Found {
+	if len(volumes) == 0 {
+		return nil
+	}
+	v := volumes[0]
+	found := &base.Found{ID: aws.ToString(v.VolumeId)}
+	switch user := attachedTo(v); {
+	case len(volumes) > 1:
+		found.InUse = fmt.Sprintf("%d volumes have that name", len(volumes))
+	case user != "":
+		found.InUse = "is " + user
+	case !m.AvailabilityZone.IsUnknown() && aws.ToString(v.AvailabilityZone) != m.AvailabilityZone.ValueString():
+		found.InUse = "its zone is " + aws.ToString(v.AvailabilityZone)
+	case !m.SizeGiB.IsUnknown() && int64(aws.ToInt32(v.Size)) > m.SizeGiB.ValueInt64():
+		found.InUse = fmt.Sprintf("it has %d GiB", aws.ToInt32(v.Size))
+	case m.SnapshotID.ValueString() != "" && aws.ToString(v.SnapshotId) != m.SnapshotID.ValueString():
+		found.InUse = "it is not made from " + m.SnapshotID.ValueString()
+	case !aws.ToBool(v.Encrypted):
+		found.InUse = "it is not encrypted"
+	}
+	return found
+}
+
+// adoptOrCreate returns the id of the volume. A client token made from the name
+// would not do: for a day AWS answers it with the volume that was made first,
+// even if that has been deleted since.
+func (r *volumeResource) adoptOrCreate(ctx context.Context, m volumeModel) (string, error) {
+	volumes, err := r.findByName(ctx, m.Name.ValueString())
+	if err != nil {
+		return "", err
+	}
+	if id, err := m.adoptable(volumes).Adoptable(kindVolume, m.Name.ValueString()); err != nil || id != "" {
+		return id, err
+	}
+	out, err := r.Client.EC2.CreateVolume(ctx, &ec2.CreateVolumeInput{
+		AvailabilityZone:  m.AvailabilityZone.ValueStringPointer(),
+		VolumeType:        ec2types.VolumeTypeGp3,
+		Size:              int32Of(m.SizeGiB),
+		Iops:              int32Of(m.IOPS),
+		Throughput:        int32Of(m.ThroughputMiBps),
+		Encrypted:         aws.Bool(true),
+		KmsKeyId:          optional(m.KMSKeyID.ValueString()),
+		SnapshotId:        optional(m.SnapshotID.ValueString()),
+		TagSpecifications: base.TagOnCreate(ec2types.ResourceTypeVolume, r.tags(m)),
+	})
+	if err != nil {
+		return "", base.Blame(err, volumeAtFault)
+	}
+	return aws.ToString(out.VolumeId), nil
+}
+
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func (r *volumeResource) tags(m volumeModel) []ec2types.Tag {
+	return base.EC2Tags(m.Name.ValueString(), m.TagsAll, nil)
+}
+
+func (r *volumeResource) arn(ctx context.Context, id string) (string, error) {
+	return base.EC2ARN(ctx, r.Client, "volume/"+id)
+}
+
+// find describes a volume, or returns nil if it is gone or about to be.
+func (r *volumeResource) find(ctx context.Context, id string) (*ec2types.Volume, error) {
+	v, exists, err := r.Describe.Volumes.Get(ctx, id)
+	if err != nil || !exists || v.State == ec2types.VolumeStateDeleting || v.State == ec2types.VolumeStateDeleted {
+		return nil, err
+	}
+	return &v, nil
+}
+
+// converge makes a volume what the model says, whatever it is now.
+func (r *volumeResource) converge(ctx context.Context, m *volumeModel) error {
+	v, err := r.awaitUsable(ctx, m.ID.ValueString())
+	if err != nil {
+		return err
+	}
+	err = base.ParallelAll(ctx,
+		func(ctx context.Context) error {
+			return base.SetEC2Tags(ctx, r.Client.EC2, m.ID.ValueString(), v.Tags, r.tags(*m))
+		},
+		func(ctx context.Context) error { return r.modify(ctx, v, *m) },
+	)
+	if err != nil {
+		return err
+	}
+	arn, err := r.arn(ctx, m.ID.ValueString())
+	m.setComputed(v, arn)
+	return err
+}
+
+// awaitUsable waits until a volume can be attached. That one cannot be made,
+// for want of a key for example, shows only now.
+func (r *volumeResource) awaitUsable(ctx context.Context, id string) (ec2types.Volume, error) {
+	var usable ec2types.Volume
+	err := awswait.Until(ctx, awswait.CreatedVisible, func(ctx context.Context) (bool, string, error) {
+		v, err := r.find(ctx, id)
+		switch {
+		case err != nil:
+			return false, "", err
+		case v == nil:
+			return false, "unknown to EC2", nil
+		case v.State == ec2types.VolumeStateError:
+			return false, "", errors.New("EC2 could not make the volume; where kms_key_id is set, check that the key is enabled and that its policy allows EBS to use it")
+		}
+		usable = *v
+		return v.State == ec2types.VolumeStateAvailable || v.State == ec2types.VolumeStateInUse, string(v.State), nil
+	})
+	return usable, err
+}
+
+// modify changes size, speed and type in place. A change is in effect once it
+// is being optimized (EBS user guide, "Monitor the progress of volume
+// modifications").
+func (r *volumeResource) modify(ctx context.Context, v ec2types.Volume, m volumeModel) error {
+	if !m.differs(v) {
+		return nil
+	}
+	_, err := r.Client.EC2.ModifyVolume(ctx, &ec2.ModifyVolumeInput{
+		VolumeId:   v.VolumeId,
+		VolumeType: ec2types.VolumeTypeGp3,
+		Size:       int32Of(m.SizeGiB),
+		Iops:       int32Of(m.IOPS),
+		Throughput: int32Of(m.ThroughputMiBps),
+	})
+	if awswait.HasCode(err, "IncorrectModificationState", "VolumeModificationRateExceeded") {
+		return fmt.Errorf("EBS does not take another change of this volume yet: an earlier one is still being made, or it had four within a day. Apply again later: %w", err)
+	}
+	if err != nil {
+		return base.Blame(err, map[string]string{"InvalidParameterValue": "size_gib", "MaxIOPSLimitExceeded": "iops"})
+	}
+	return awswait.Until(ctx, awswait.DependencyRelease, func(ctx context.Context) (bool, string, error) {
+		out, err := r.Client.EC2.DescribeVolumesModifications(ctx, &ec2.DescribeVolumesModificationsInput{VolumeIds: []string{*v.VolumeId}})
+		if err != nil || len(out.VolumesModifications) == 0 {
+			return false, "not begun", awswait.Ignore(err, awswait.IsNotFound)
+		}
+		// One volume has one modification on AWS, the latest.
+		switch latest := out.VolumesModifications[len(out.VolumesModifications)-1]; latest.ModificationState {
+		case ec2types.VolumeModificationStateOptimizing, ec2types.VolumeModificationStateCompleted:
+			return true, "", nil
+		case ec2types.VolumeModificationStateFailed:
+			return false, "", fmt.Errorf("EBS could not change the volume: %s", aws.ToString(latest.StatusMessage))
+		default:
+			return false, fmt.Sprintf("%s (%d%%)", latest.ModificationState, aws.ToInt64(latest.Progress)), nil
+		}
+	})
+}

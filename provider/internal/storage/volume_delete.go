@@ -1,0 +1,169 @@
+package storage
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+
+	"github.com/xeroops/xeroops/internal/awswait"
+	"github.com/xeroops/xeroops/provider/internal/base"
+)
+
+// tagVolume marks a final snapshot with the volume that it is of.
+const tagVolume = "xeroops:volume"
+
+// finalSnapshotAge is how old a final snapshot may be that an interrupted
+// destroy left, for the next to take it as its own.
+const finalSnapshotAge = 24 * time.Hour
+
+// snapshotRate is how long EBS may refuse a second snapshot of a volume (EC2
+// API reference, SnapshotCreationPerVolumeRateExceeded: 15 seconds), with room.
+const snapshotRate = time.Minute
+
+// attachedKey is the private key under which Read keeps when the volume was
+// last seen attached: a snapshot from before that is not the final one.
+const attachedKey = "attached"
+
+type privateState interface {
+	GetKey(ctx context.Context, key string) ([]byte, diag.Diagnostics)
+	SetKey(ctx context.Context, key string, value []byte) diag.Diagnostics
+}
+
+func noteAttachment(ctx context.Context, v ec2types.Volume, private privateState) diag.Diagnostics {
+	var diags diag.Diagnostics
+	for _, a := range v.Attachments {
+		value, err := json.Marshal(aws.ToTime(a.AttachTime))
+		if err != nil {
+			diags.AddError("Note the attachment of "+aws.ToString(v.VolumeId), err.Error())
+			return diags
+		}
+		diags.Append(private.SetKey(ctx, attachedKey, value)...)
+	}
+	return diags
+}
+
+func lastAttachment(ctx context.Context, private privateState) (time.Time, diag.Diagnostics) {
+	var attached time.Time
+	value, diags := private.GetKey(ctx, attachedKey)
+	if len(value) > 0 {
+		if err := json.Unmarshal(value, &attached); err != nil {
+			diags.AddError("Read when the volume was attached", err.Error())
+		}
+	}
+	return attached, diags
+}
+
+// delete waits until nothing uses the volume, makes its final snapshot, and
+// removes it. The order keeps every write: none comes after the snapshot.
+func (r *volumeResource) delete(ctx context.Context, m volumeModel, attached time.Time) error {
+	v, seen, err := r.awaitDetached(ctx, m.ID.ValueString())
+	if err != nil || v == nil {
+		return err
+	}
+	if seen.After(attached) {
+		attached = seen
+	}
+	if m.FinalSnapshot.ValueBool() {
+		if err := r.finalSnapshot(ctx, m, attached); err != nil {
+			return err
+		}
+	}
+	_, err = awswait.Retry(ctx, awswait.DependencyRelease, awswait.IsInUse, func(ctx context.Context) (any, error) {
+		return r.Client.EC2.DeleteVolume(ctx, &ec2.DeleteVolumeInput{VolumeId: v.VolumeId})
+	})
+	return awswait.Ignore(err, awswait.IsNotFound)
+}
+
+// awaitDetached returns the volume once nothing uses it, or nil if it is gone,
+// and since when it was used until then.
+func (r *volumeResource) awaitDetached(ctx context.Context, id string) (volume *ec2types.Volume, attached time.Time, _ error) {
+	err := awswait.Until(ctx, awswait.DependencyRelease, func(ctx context.Context) (_ bool, _ string, err error) {
+		if volume, err = r.find(ctx, id); err != nil || volume == nil {
+			return true, "", err
+		}
+		for _, a := range volume.Attachments {
+			attached = aws.ToTime(a.AttachTime)
+		}
+		user := attachedTo(*volume)
+		return user == "", user, nil
+	})
+	var late *awswait.TimeoutError
+	if errors.As(err, &late) || errors.Is(err, context.DeadlineExceeded) {
+		return nil, attached, fmt.Errorf("%w; destroy what uses the volume, or detach it, and destroy again", err)
+	}
+	return volume, attached, err
+}
+
+// finalSnapshot makes sure that there is a complete snapshot of the volume.
+func (r *volumeResource) finalSnapshot(ctx context.Context, m volumeModel, attached time.Time) error {
+	id, err := r.findFinalSnapshot(ctx, m.ID.ValueString(), attached)
+	if err != nil {
+		return fmt.Errorf("look for the final snapshot: %w", err)
+	}
+	if id == "" {
+		if id, err = r.createFinalSnapshot(ctx, m); err != nil {
+			return fmt.Errorf("make the final snapshot: %w", err)
+		}
+	}
+	err = awswait.Until(ctx, awswait.DependencyRelease, func(ctx context.Context) (bool, string, error) {
+		out, err := r.Client.EC2.DescribeSnapshots(ctx, &ec2.DescribeSnapshotsInput{SnapshotIds: []string{id}})
+		if err != nil || len(out.Snapshots) == 0 {
+			return false, "unknown to EC2", awswait.Ignore(err, awswait.IsNotFound)
+		}
+		s := out.Snapshots[0]
+		if s.State == ec2types.SnapshotStateError {
+			return false, "", fmt.Errorf("it failed: %s", aws.ToString(s.StateMessage))
+		}
+		return s.State == ec2types.SnapshotStateCompleted, fmt.Sprintf("%s (%s)", s.State, aws.ToString(s.Progress)), nil
+	})
+	if err != nil {
+		return fmt.Errorf("wait for the final snapshot %s: %w; the volume was kept, and another destroy goes on from here", id, err)
+	}
+	return nil
+}
+
+// findFinalSnapshot returns the id of the final snapshot that an interrupted
+// destroy left, or "".
+func (r *volumeResource) findFinalSnapshot(ctx context.Context, volume string, attached time.Time) (string, error) {
+	notBefore := time.Now().Add(-finalSnapshotAge)
+	if attached.After(notBefore) {
+		notBefore = attached
+	}
+	pages := ec2.NewDescribeSnapshotsPaginator(r.Client.EC2, &ec2.DescribeSnapshotsInput{
+		OwnerIds: []string{"self"}, Filters: []ec2types.Filter{base.Filter("tag:"+tagVolume, volume)}})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return "", err
+		}
+		for _, s := range page.Snapshots {
+			if s.State != ec2types.SnapshotStateError && aws.ToTime(s.StartTime).After(notBefore) {
+				return aws.ToString(s.SnapshotId), nil
+			}
+		}
+	}
+	return "", nil
+}
+
+func (r *volumeResource) createFinalSnapshot(ctx context.Context, m volumeModel) (string, error) {
+	tooSoon := func(err error) bool { return awswait.HasCode(err, "SnapshotCreationPerVolumeRateExceeded") }
+	out, err := awswait.Retry(ctx, snapshotRate, tooSoon, func(ctx context.Context) (*ec2.CreateSnapshotOutput, error) {
+		return r.Client.EC2.CreateSnapshot(ctx, &ec2.CreateSnapshotInput{
+			VolumeId:    m.ID.ValueStringPointer(),
+			Description: aws.String("Final snapshot of " + m.Name.ValueString()),
+			TagSpecifications: base.TagOnCreate(ec2types.ResourceTypeSnapshot,
+				base.EC2Tags(m.Name.ValueString(), m.TagsAll, map[string]string{tagVolume: m.ID.ValueString()})),
+		})
+	})
+	if err != nil {
+		return "", err
+	}
+	return aws.ToString(out.SnapshotId), nil
+}

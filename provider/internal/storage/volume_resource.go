@@ -1,0 +1,214 @@
+// Package storage has the resources a cluster keeps its data in: EBS volumes
+// and S3 buckets.
+package storage
+
+import (
+	"context"
+	"errors"
+	"regexp"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/hashicorp/terraform-plugin-framework-timeouts/resource/timeouts"
+	"github.com/hashicorp/terraform-plugin-framework-validators/int64validator"
+	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
+	"github.com/hashicorp/terraform-plugin-framework/resource"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema/booldefault"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema/int64default"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema/planmodifier"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema/stringplanmodifier"
+	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
+
+	"github.com/xeroops/xeroops/internal/awswait"
+	"github.com/xeroops/xeroops/provider/internal/base"
+)
+
+const kindVolume = "xeroops_volume"
+
+type volumeResource struct{ base.Resource }
+
+// NewVolumeResource returns the resource xeroops_volume.
+func NewVolumeResource() resource.Resource { return &volumeResource{} }
+
+func (r *volumeResource) Metadata(_ context.Context, _ resource.MetadataRequest, resp *resource.MetadataResponse) {
+	resp.TypeName = kindVolume
+}
+
+func (r *volumeResource) Schema(ctx context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
+	replace := []planmodifier.String{stringplanmodifier.RequiresReplace()}
+	replaceIfGiven := []planmodifier.String{stringplanmodifier.UseStateForUnknown(), stringplanmodifier.RequiresReplaceIfConfigured()}
+	resp.Schema = schema.Schema{
+		MarkdownDescription: "An encrypted EBS volume of type gp3. Size, IOPS and throughput change in place, while the volume is in use; " +
+			"the machine grows its file system by itself. EBS takes four changes of a volume a day, and makes none smaller.",
+		Attributes: map[string]schema.Attribute{
+			"id":  base.IDAttribute("Id of the volume."),
+			"arn": base.ComputedOnce("ARN of the volume."),
+			"name": schema.StringAttribute{
+				Required:            true,
+				MarkdownDescription: "Name of the volume, unique among the volumes of the account and region.",
+				Validators:          base.NameValidators(),
+			},
+			"availability_zone": schema.StringAttribute{
+				Required:            true,
+				MarkdownDescription: "Availability zone, such as `eu-west-1a`: that of the instance which uses the volume. Another zone makes another volume.",
+				PlanModifiers:       replace,
+			},
+			"size_gib": schema.Int64Attribute{
+				Required:            true,
+				MarkdownDescription: "Size in GiB: 1 to 65,536.",
+				Validators:          []validator.Int64{int64validator.Between(minSizeGiB, maxSizeGiB)},
+			},
+			"iops": schema.Int64Attribute{
+				Optional: true, Computed: true, Default: int64default.StaticInt64(minIOPS),
+				MarkdownDescription: "I/O operations per second: 3,000 to 80,000, and at most 500 for each GiB. Default: 3,000.",
+				Validators:          []validator.Int64{int64validator.Between(minIOPS, maxIOPS)},
+			},
+			"throughput_mibps": schema.Int64Attribute{
+				Optional: true, Computed: true, Default: int64default.StaticInt64(minThroughputMiBps),
+				MarkdownDescription: "Throughput in MiB/s: 125 to 2,000, and at most a quarter of `iops`. Default: 125.",
+				Validators:          []validator.Int64{int64validator.Between(minThroughputMiBps, maxThroughputMiB)},
+			},
+			"kms_key_id": schema.StringAttribute{
+				Optional: true, Computed: true, PlanModifiers: replaceIfGiven,
+				MarkdownDescription: "ARN of the KMS key that encrypts the volume. Default: the account's default key for EBS. Another key makes another volume.",
+				Validators:          []validator.String{keyARN},
+			},
+			"snapshot_id": schema.StringAttribute{
+				Optional: true, Computed: true, PlanModifiers: replaceIfGiven,
+				MarkdownDescription: "Snapshot that the volume is made from. Another snapshot makes another volume.",
+				Validators:          []validator.String{stringvalidator.RegexMatches(regexp.MustCompile(`^snap-[0-9a-f]+$`), "not the id of a snapshot, such as snap-0123456789abcdef0")},
+			},
+			"final_snapshot": schema.BoolAttribute{
+				Optional: true, Computed: true, Default: booldefault.StaticBool(true),
+				MarkdownDescription: "Whether a destroy makes a snapshot first, and waits until it is complete. It has the volume's name and tags. Default: `true`.",
+			},
+			"drift":    base.DriftAttribute(),
+			"tags":     base.TagsAttribute(),
+			"tags_all": base.TagsAllAttribute(),
+			"timeouts": timeouts.AttributesAll(ctx),
+		},
+	}
+}
+
+var keyARN = stringvalidator.RegexMatches(regexp.MustCompile(`^arn:[\w-]+:kms:[\w-]+:\d{12}:key/[\w-]+$`),
+	"not the ARN of a KMS key, such as arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab")
+
+func (r *volumeResource) ValidateConfig(ctx context.Context, req resource.ValidateConfigRequest, resp *resource.ValidateConfigResponse) {
+	var volume volumeModel
+	resp.Diagnostics.Append(req.Config.Get(ctx, &volume)...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	for _, err := range volume.checkLimits() {
+		base.AddError(&resp.Diagnostics, "check", kindVolume, volume.Name.ValueString(), err)
+	}
+}
+
+func (r *volumeResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
+	if r.ProviderData == nil || req.Plan.Raw.IsNull() {
+		return
+	}
+	base.PlanTags(ctx, r.DefaultTags, req, resp)
+	var volume, state volumeModel
+	resp.Diagnostics.Append(req.Plan.Get(ctx, &volume)...)
+	if !req.State.Raw.IsNull() {
+		resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
+	}
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	base.AddError(&resp.Diagnostics, "plan", kindVolume, volume.Name.ValueString(), volume.checkShrink(state))
+	base.PlanAdoption(ctx, kindVolume, func(ctx context.Context, name string) (*base.Found, error) {
+		volumes, err := r.findByName(ctx, name)
+		return volume.adoptable(volumes), err
+	}, req, resp)
+}
+
+func (r *volumeResource) Create(ctx context.Context, req resource.CreateRequest, resp *resource.CreateResponse) {
+	var volume volumeModel
+	resp.Diagnostics.Append(req.Plan.Get(ctx, &volume)...)
+	ctx, cancel := base.Deadline(ctx, volume.Timeouts.Create, awswait.CreatedVisible, &resp.Diagnostics)
+	defer cancel()
+	if resp.Diagnostics.HasError() {
+		return
+	}
+
+	id, err := r.adoptOrCreate(ctx, volume)
+	if err != nil {
+		base.AddError(&resp.Diagnostics, "create", kindVolume, volume.Name.ValueString(), err)
+		return
+	}
+	volume.setID(id)
+	resp.Diagnostics.Append(resp.State.Set(ctx, &volume)...)
+	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: volume.ID})...)
+
+	err = r.converge(ctx, &volume)
+	base.AddError(&resp.Diagnostics, "create", kindVolume, volume.Name.ValueString()+" ("+id+")", err)
+	resp.Diagnostics.Append(resp.State.Set(ctx, &volume)...)
+}
+
+var errNotEncrypted = errors.New("it is not encrypted, and xeroops_volume keeps only volumes that are. " +
+	"Make a snapshot of it, and from that a new xeroops_volume with snapshot_id")
+
+func (r *volumeResource) Read(ctx context.Context, req resource.ReadRequest, resp *resource.ReadResponse) {
+	var volume volumeModel
+	resp.Diagnostics.Append(req.State.Get(ctx, &volume)...)
+	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: volume.ID})...)
+	ctx, cancel := base.Deadline(ctx, volume.Timeouts.Read, awswait.CreatedVisible, &resp.Diagnostics)
+	defer cancel()
+	if resp.Diagnostics.HasError() {
+		return
+	}
+
+	found, err := r.find(ctx, volume.ID.ValueString())
+	if err == nil && found == nil {
+		resp.State.RemoveResource(ctx)
+		return
+	}
+	if err == nil && !aws.ToBool(found.Encrypted) {
+		err = errNotEncrypted
+	}
+	var arn string
+	if err == nil {
+		arn, err = r.arn(ctx, volume.ID.ValueString())
+	}
+	if err != nil {
+		base.AddError(&resp.Diagnostics, "read", kindVolume, volume.ID.ValueString(), err)
+		return
+	}
+	volume.fromAWS(*found, arn, r.DefaultTags)
+	resp.Diagnostics.Append(resp.State.Set(ctx, &volume)...)
+	resp.Diagnostics.Append(noteAttachment(ctx, *found, resp.Private)...)
+}
+
+func (r *volumeResource) Update(ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse) {
+	var volume volumeModel
+	resp.Diagnostics.Append(req.Plan.Get(ctx, &volume)...)
+	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: volume.ID})...)
+	ctx, cancel := base.Deadline(ctx, volume.Timeouts.Update, awswait.DependencyRelease, &resp.Diagnostics)
+	defer cancel()
+	if resp.Diagnostics.HasError() {
+		return
+	}
+
+	if err := r.converge(ctx, &volume); err != nil {
+		base.AddError(&resp.Diagnostics, "update", kindVolume, volume.ID.ValueString(), err)
+		return
+	}
+	resp.Diagnostics.Append(resp.State.Set(ctx, &volume)...)
+}
+
+func (r *volumeResource) Delete(ctx context.Context, req resource.DeleteRequest, resp *resource.DeleteResponse) {
+	var volume volumeModel
+	resp.Diagnostics.Append(req.State.Get(ctx, &volume)...)
+	attached, diags := lastAttachment(ctx, req.Private)
+	resp.Diagnostics.Append(diags...)
+	ctx, cancel := base.Deadline(ctx, volume.Timeouts.Delete, awswait.DependencyRelease, &resp.Diagnostics)
+	defer cancel()
+	if resp.Diagnostics.HasError() {
+		return
+	}
+
+	err := r.delete(ctx, volume, attached)
+	base.AddError(&resp.Diagnostics, "delete", kindVolume, volume.ID.ValueString(), err)
+}
