@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/xeroops/xeroops/internal/awsfront"
+	"github.com/xeroops/xeroops/provider/internal/acctest/account"
+	"github.com/xeroops/xeroops/provider/internal/acctest/workspace"
+)
+
+// sample is one run of one command.
+type sample struct {
+	wall   time.Duration
+	calls  []awsfront.Record
+	memory int64 // bytes
+}
+
+// measure applies the example in an empty account and plans once more.
+func measure(ctx context.Context, dir, module, binary, example string, latency time.Duration) (apply, plan sample, err error) {
+	a, err := account.Start(ctx)
+	if err != nil {
+		return apply, plan, err
+	}
+	defer a.Close()
+	dir, err = os.MkdirTemp(dir, "run-")
+	if err != nil {
+		return apply, plan, err
+	}
+	w, err := workspace.New(ctx, workspace.Options{
+		Dir: dir, Module: module, Example: example, Binary: binary, Env: a.Environment(),
+		Variables: map[string]string{"on_ready_timeout": "skip", "keep_data": "false"},
+	})
+	if err != nil {
+		return apply, plan, err
+	}
+	// moto imports a service's code at its first call; AWS does not.
+	if _, err := a.Items(ctx); err != nil {
+		return apply, plan, err
+	}
+	a.Front.SetLatency(latency)
+	if apply, err = timed(ctx, a, w, w.Apply); err != nil {
+		return apply, plan, fmt.Errorf("apply: %w", err)
+	}
+	if plan, err = timed(ctx, a, w, w.PlanEmpty); err != nil {
+		return apply, plan, fmt.Errorf("plan after apply: %w", err)
+	}
+	return apply, plan, nil
+}
+
+func timed(ctx context.Context, a *account.Account, w *workspace.Workspace, command func(context.Context) (string, error)) (sample, error) {
+	a.Front.ClearCalls()
+	stop, peak := make(chan struct{}), make(chan int64)
+	go watchMemory(w, stop, peak)
+	start := time.Now()
+	_, err := command(ctx)
+	s := sample{wall: time.Since(start)}
+	close(stop)
+	s.memory, s.calls = <-peak, a.Front.Calls()
+	return s, err
+}
+
+// memoryInterval is how often the provider is looked at. The kernel keeps the
+// peak itself, so only what a process grows after the last look is missed.
+const memoryInterval = 50 * time.Millisecond
+
+func watchMemory(w *workspace.Workspace, stop <-chan struct{}, peak chan<- int64) {
+	ticker := time.NewTicker(memoryInterval)
+	defer ticker.Stop()
+	var highest int64
+	for {
+		highest = max(highest, w.PeakMemory())
+		select {
+		case <-stop:
+			peak <- highest
+			return
+		case <-ticker.C:
+		}
+	}
+}
