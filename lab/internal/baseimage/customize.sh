@@ -20,3 +20,6 @@ systemctl --root="$root" --quiet mask \
 	apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.service \
 	fstrim.timer networking.service cloud-init-hotplugd.socket \
 	console-getty.service getty@tty1.service
+
+# Or the first boot would rebuild caches that are as they should be.
+touch -r "$root/usr" "$root/etc/.updated" "$root/var/.updated"

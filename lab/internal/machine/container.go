@@ -111,8 +111,19 @@ func (c *Container) Clean() error {
 	return nil
 }
 
-// enter joins the machine's control group and then all its namespaces.
-const enter = `echo $$ >"$0/cgroup.procs" && exec nsenter "$@"`
+// inside prepares a command in all namespaces of a machine's init.
+//
+// What nsenter forks, it waits for in a way that stops it when the child is
+// stopped; systemd stops every process at shutdown and nsenter, which it does not
+// reach, would then never be continued, nor reap its child, without which the
+// machine can't end. So nsenter doesn't fork: a shell does.
+func inside(leader int, args ...string) []string {
+	return append([]string{"nsenter", "--no-fork", "--target", strconv.Itoa(leader),
+		"--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd",
+		"env", "-i", "HOME=/root", "USER=root", "LANG=C.UTF-8", "TERM=" + os.Getenv("TERM"),
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"sh", "-c", `"$@"; exit $?`, "sh"}, args...)
+}
 
 // Command implements [Kind].
 func (c *Container) Command(ctx context.Context, id string, args ...string) (*exec.Cmd, error) {
@@ -124,11 +135,9 @@ func (c *Container) Command(ctx context.Context, id string, args ...string) (*ex
 	if err != nil {
 		return nil, fmt.Errorf("run %q in machine %s: %w", args, id, err)
 	}
-	all := append([]string{"-c", enter, filepath.Join(g.unified(), execGroup),
-		"--target", strconv.Itoa(leader), "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd",
-		"--", "env", "-i", "HOME=/root", "USER=root", "LANG=C.UTF-8", "TERM=" + os.Getenv("TERM"),
-		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, args...)
-	return exec.CommandContext(ctx, "sh", all...), nil
+	const join = `echo $$ >"$0/cgroup.procs" && exec "$@"`
+	script := []string{"-c", join, filepath.Join(g.unified(), execGroup)}
+	return exec.CommandContext(ctx, "sh", append(script, inside(leader, args...)...)...), nil
 }
 
 // leader is the process id of a machine's init, as its run directory has it. One

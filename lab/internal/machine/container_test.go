@@ -3,33 +3,328 @@
 package machine_test
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/xeroops/xeroops/lab/internal/baseimage"
+	"github.com/xeroops/xeroops/lab/internal/machine"
 )
 
 func TestMachineBootsLikeAnInstanceAndPowersOff(t *testing.T) {
 	r := newRig(t, 1)
 	r.userData = "#cloud-config\nwrite_files: [{path: /etc/from-user-data, content: hello}]\n"
-	start := time.Now()
 	m := r.boot(r.spec(1))
-	t.Logf("up after %s", time.Since(start))
-	mem, err := m.MemoryBytes()
-	check(t, err)
-	t.Logf("memory %d MiB", mem>>20)
-	t.Log(r.run("i-1", "systemd-analyze", "blame"))
-	t.Log(r.run("i-1", "cloud-init", "status", "--long"))
 	if got := r.run("i-1", "systemctl", "is-system-running"); got != "running" {
 		t.Errorf("system is %s: %s", got, r.run("i-1", "systemctl", "--failed"))
 	}
-	if got := r.run("i-1", "hostname"); !strings.HasPrefix(got, "ip-10-0-2-11") {
-		t.Errorf("hostname is %s", got)
+	for want, args := range map[string][]string{
+		"ip-10-0-2-11":   {"hostname"},
+		"hello":          {"cat", "/etc/from-user-data"},
+		"i-1":            {"cloud-init", "query", "instance_id"},
+		"10.0.2.11/24":   {"ip", "-brief", "address", "show", "eth0"},
+		"uid=":           {"id", "admin"},
+		"NOPASSWD":       {"sudo", "-l", "-U", "admin"},
+		"ssh-ed25519":    {"cat", "/etc/ssh/ssh_host_ed25519_key.pub"},
+		"status: done":   {"cloud-init", "status"},
+		"bin:/sbin:":     {"sh", "-c", "echo $PATH:"},
+		"lo eth0":        {"sh", "-c", "cd /sys/class/net; echo lo $(ls -d e*)"},
+		"/ overlay":      {"findmnt", "-n", "-o", "TARGET,FSTYPE", "/"},
+		"0::/":           {"cat", "/proc/1/cgroup"},
+		"is not found\n": {"sh", "-c", "getent hosts absent.example || echo is not found; echo"},
+	} {
+		if got := strings.Join(strings.Fields(r.run("i-1", args...)), " "); !strings.Contains(got+"\n", strings.TrimSpace(want)) {
+			t.Errorf("%v says %q, want %q in it", args, got, want)
+		}
 	}
-	if got := r.run("i-1", "cat", "/etc/from-user-data"); got != "hello" {
-		t.Errorf("user-data wrote %q", got)
-	}
-	r.run("i-1", "id", "admin")
-	start = time.Now()
 	r.powerOff(m)
-	t.Logf("off after %s", time.Since(start))
+	if _, err := r.try("i-1", "true"); !errors.Is(err, machine.ErrNotRunning) {
+		t.Errorf("command in a machine that is off: %v", err)
+	}
+	if err := m.PowerCut(); !errors.Is(err, machine.ErrNotRunning) {
+		t.Errorf("power cut of a machine that is off: %v", err)
+	}
+}
+
+func TestMachineThatPowersItselfOffIsOff(t *testing.T) {
+	r := newRig(t, 1)
+	m := r.boot(r.spec(1))
+	r.run("i-1", "systemctl", "poweroff")
+	r.await("power-off", m.Done())
+	check(t, m.Err())
+}
+
+func TestPowerCutEndsEverythingAtOnceAndDiskIsKept(t *testing.T) {
+	r := newRig(t, 1)
+	m := r.boot(r.spec(1))
+	r.run("i-1", "sh", "-c", "echo kept > /root/file; systemd-run --quiet sleep infinity")
+	start := time.Now()
+	check(t, m.PowerCut())
+	if d := time.Since(start); d > 2*time.Second {
+		t.Errorf("a power cut took %s", d)
+	}
+	if !errors.Is(m.Err(), machine.ErrPowerCut) {
+		t.Errorf("off because of %v", m.Err())
+	}
+	m = r.boot(r.spec(1))
+	if got := r.run("i-1", "cat", "/root/file"); got != "kept" {
+		t.Errorf("file has %q after a power cut", got)
+	}
+	// The cut boot's journal has no end, which the next boot finds.
+	if got := r.run("i-1", "journalctl", "--list-boots", "--quiet"); len(strings.Split(got, "\n")) != 2 {
+		t.Errorf("boots in the journal: %s", got)
+	}
+	r.powerOff(m)
+}
+
+func TestRebootKeepsVolumesAndIsNotOff(t *testing.T) {
+	r := newRig(t, 1)
+	m := r.boot(r.spec(1))
+	check(t, m.Attach(r.volume("vol-01", 16)))
+	// A session that is open once kept nsenter, and so the machine, from ending.
+	open, err := r.kind.Command(context.Background(), "i-1", "sleep", "infinity")
+	check(t, err)
+	check(t, open.Start())
+	bootID := r.run("i-1", "cat", "/proc/sys/kernel/random/boot_id")
+	check(t, m.Reboot())
+	eventually(t, func() error {
+		out, err := r.try("i-1", "sh", "-c", "systemctl is-system-running --wait; cat /proc/sys/kernel/random/boot_id")
+		if err != nil || !strings.HasPrefix(out, "running") || strings.HasSuffix(out, bootID) {
+			return fmt.Errorf("%w for the reboot: %v %s", errWaiting, err, out)
+		}
+		return nil
+	})
+	if err := open.Wait(); err == nil {
+		t.Error("a session outlived a reboot")
+	}
+	if m.Boots() != 2 {
+		t.Errorf("%d boots, want 2", m.Boots())
+	}
+	r.run("i-1", "test", "-b", "/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_vol01")
+	// A reboot from inside is the same.
+	r.run("i-1", "systemctl", "reboot")
+	eventually(t, func() error {
+		if m.Boots() != 3 {
+			return fmt.Errorf("%w: %d boots, want 3", errWaiting, m.Boots())
+		}
+		return nil
+	})
+	check(t, m.PowerCut())
+}
+
+func (r *rig) volume(id string, mib int64) machine.Volume {
+	r.t.Helper()
+	check(r.t, r.volumes.Create(id, mib<<20))
+	device, err := r.volumes.Attach(id)
+	check(r.t, err)
+	return machine.Volume{ID: id, Device: device}
+}
+
+func TestVolumeIsAttachedWhileRunningAndAcrossBoots(t *testing.T) {
+	r := newRig(t, 1)
+	first, second := r.volume("vol-0a", 16), r.volume("vol-0b", 32)
+	spec := r.spec(1)
+	spec.Volumes = []machine.Volume{first}
+	m := r.boot(spec)
+	r.run("i-1", "sh", "-ec", "mkfs.ext4 -q "+first.Link()+"; mkdir /data; mount "+first.Link()+" /data; echo kept >/data/file")
+	start := time.Now()
+	check(t, m.Attach(second))
+	check(t, m.Attach(second))
+	t.Logf("attached in %s", time.Since(start))
+	for link, bytes := range map[string]string{first.Link(): "16777216", second.Link(): "33554432"} {
+		if got := r.run("i-1", "blockdev", "--getsize64", link); got != bytes {
+			t.Errorf("%s has %s bytes, want %s", link, got, bytes)
+		}
+	}
+	if got := r.run("i-1", "readlink", "-f", second.Link()); got != "/dev/nvme2n1" {
+		t.Errorf("the second volume is %s", got)
+	}
+	check(t, r.volumes.Grow("vol-0b", 64<<20))
+	if got := r.run("i-1", "blockdev", "--getsize64", second.Link()); got != "67108864" {
+		t.Errorf("grown volume has %s bytes", got)
+	}
+	if err := m.Detach("vol-0a", false); !errors.Is(err, machine.ErrVolumeInUse) || !strings.Contains(err.Error(), "/data") {
+		t.Errorf("detaching a mounted volume: %v", err)
+	}
+	check(t, m.Detach("vol-0b", false))
+	r.run("i-1", "sh", "-c", "! ls /dev/nvme2n1 "+second.Link()+" 2>/dev/null")
+	check(t, r.volumes.Detach("vol-0b"))
+	check(t, m.PowerCut())
+
+	m = r.boot(spec)
+	r.run("i-1", "mount", first.Link(), "/data")
+	if got := r.run("i-1", "cat", "/data/file"); got != "kept" {
+		t.Errorf("volume has %q after a power cut", got)
+	}
+	check(t, m.Detach("vol-0a", true))
+	r.run("i-1", "sh", "-c", "! findmnt /data && ! ls /dev/nvme1n1 2>/dev/null")
+	check(t, r.volumes.Detach("vol-0a"))
+	r.powerOff(m)
+}
+
+func TestSlowDiskFaultSlowsAVolumeAndIsLifted(t *testing.T) {
+	r := newRig(t, 1)
+	v := r.volume("vol-0c", 16)
+	spec := r.spec(1)
+	spec.Volumes = []machine.Volume{v}
+	m := r.boot(spec)
+	write := func() time.Duration {
+		start := time.Now()
+		r.run("i-1", "dd", "if=/dev/zero", "of="+v.Link(), "bs=64k", "count=64", "conv=fsync", "status=none")
+		return time.Since(start)
+	}
+	fast := write()
+	if err := m.Throttle("vol-0c", machine.Throttle{BytesPerSecond: 2 << 20}); err != nil {
+		if strings.Contains(err.Error(), "io controller") {
+			t.Skip(err)
+		}
+		t.Fatal(err)
+	}
+	if slow := write(); slow < time.Second {
+		t.Errorf("4 MiB at 2 MiB/s took %s", slow)
+	}
+	check(t, m.Throttle("vol-0c", machine.Throttle{}))
+	if again := write(); again > time.Second {
+		t.Errorf("4 MiB took %s after the fault was lifted, %s before", again, fast)
+	}
+	r.powerOff(m)
+}
+
+func TestFrozenMachineStandsStillUntilThawed(t *testing.T) {
+	r := newRig(t, 1)
+	m := r.boot(r.spec(1))
+	r.run("i-1", "systemd-run", "--quiet", "sh", "-c", "while :; do date +%s%N >/run/tick; sleep 0.01; done")
+	tick := func() string {
+		b, _ := os.ReadFile(fmt.Sprintf("/proc/%s/root/run/tick", r.leader("i-1")))
+		return string(b)
+	}
+	moves := func() error {
+		was := tick()
+		time.Sleep(100 * time.Millisecond) // ten ticks
+		if tick() == was {
+			return fmt.Errorf("%w for a tick", errWaiting)
+		}
+		return nil
+	}
+	eventually(t, moves)
+	check(t, m.Freeze())
+	if err := moves(); err == nil {
+		t.Error("a frozen machine ticks")
+	}
+	check(t, m.Thaw())
+	eventually(t, moves)
+	check(t, m.Freeze())
+	check(t, m.PowerCut())
+}
+
+func (r *rig) leader(id string) string {
+	b, err := os.ReadFile(filepath.Join(r.kind.RunDir, "machines", id, "leader"))
+	check(r.t, err)
+	return strings.TrimSpace(string(b))
+}
+
+func TestImageOfAMachineBootsAnother(t *testing.T) {
+	r := newRig(t, 2)
+	images, err := baseimage.NewStore(filepath.Join(r.kind.StateDir, "images"))
+	check(t, err)
+	below := r.layers
+	// An image of an image: what the first added, what the second took away.
+	for i, change := range []string{"echo one >/etc/one; echo two >/etc/two", "rm /etc/two /usr/bin/less; rm -r /var/lib/apt; mkdir /var/lib/apt"} {
+		spec := r.spec(1)
+		spec.Layers = below
+		m := r.boot(spec)
+		r.run("i-1", "sh", "-ec", change)
+		if err := r.kind.Capture(context.Background(), "i-1", filepath.Join(r.kind.StateDir, "x")); err == nil || !strings.Contains(err.Error(), "has to be off") {
+			t.Errorf("capture of a running machine: %v", err)
+		}
+		r.powerOff(m)
+		ami := fmt.Sprintf("ami-%d", i)
+		check(t, images.Add(ami, below, func(layer string) error {
+			return r.kind.Capture(context.Background(), "i-1", layer)
+		}))
+		check(t, r.kind.Delete("i-1"))
+		below, err = images.Layers(ami)
+		check(t, err)
+	}
+	spec := r.spec(2)
+	spec.Layers = below
+	m := r.boot(spec)
+	if got := r.run("i-2", "sh", "-c", "cat /etc/one; ls /etc/two /usr/bin/less /var/lib/apt/lists 2>/dev/null; cloud-init query instance_id"); got != "one\ni-2" {
+		t.Errorf("machine of the image says %q", got)
+	}
+	if got := r.run("i-2", "hostname"); !strings.HasPrefix(got, "ip-10-0-2-12") {
+		t.Errorf("machine of the image is called %s", got)
+	}
+	r.powerOff(m)
+}
+
+func TestBootThatFailsSaysWhyAndLeavesNothing(t *testing.T) {
+	r := newRig(t, 1)
+	spec := r.spec(1)
+	spec.Layers = []string{t.TempDir()}
+	if _, err := r.kind.Start(context.Background(), spec); err == nil || !strings.Contains(err.Error(), "init was not started") {
+		t.Errorf("booting an empty tree: %v", err)
+	}
+	running, err := r.kind.Running()
+	check(t, err)
+	if len(running) > 0 {
+		t.Errorf("running: %v", running)
+	}
+	m := r.boot(r.spec(1))
+	if _, err := r.kind.Start(context.Background(), r.spec(1)); err == nil || !strings.Contains(err.Error(), "has processes already") {
+		t.Errorf("starting a running machine: %v", err)
+	}
+	r.powerOff(m)
+}
+
+func TestMemoryLimitHolds(t *testing.T) {
+	r := newRig(t, 1)
+	spec := r.spec(1)
+	spec.MemoryLimitBytes = 128 << 20
+	m := r.boot(spec)
+	if out, err := r.try("i-1", "systemd-run", "--quiet", "--wait", "python3", "-c", "x = bytearray(256 << 20)"); err == nil {
+		t.Errorf("256 MiB fit into 128: %s", out)
+	}
+	r.powerOff(m)
+}
+
+// TestSevenMachines is the benchmark of the reference cluster's size.
+func TestSevenMachinesAreReadyInSecondsAndSmall(t *testing.T) {
+	const count, maxBytes = 7, 30 << 20
+	r := newRig(t, count)
+	start := time.Now()
+	var machines []machine.Machine
+	for i := 1; i <= count; i++ {
+		machines = append(machines, r.start(r.spec(i)))
+	}
+	for _, m := range machines {
+		r.await(m.ID(), m.Ready())
+	}
+	t.Logf("%d machines ready after %s", count, time.Since(start))
+	for _, m := range machines {
+		var used int64
+		eventually(t, func() (err error) { // cloud-init is about to end
+			if used, err = m.MemoryBytes(); err == nil && used > maxBytes {
+				err = fmt.Errorf("%w: %s uses %d MiB", errWaiting, m.ID(), used>>20)
+			}
+			return err
+		})
+		disk, err := exec.Command("du", "-sk", filepath.Join(r.kind.StateDir, "machines", m.ID())).Output()
+		check(t, err)
+		kib, _ := strconv.Atoi(strings.Fields(string(disk))[0])
+		t.Logf("%s: %d MiB of memory, %d MiB of disk", m.ID(), used>>20, kib>>10)
+	}
+	for _, m := range machines {
+		go m.PowerCut()
+	}
+	for _, m := range machines {
+		r.await(m.ID()+" to be off", m.Done())
+	}
 }

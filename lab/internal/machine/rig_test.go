@@ -51,12 +51,14 @@ func newRig(t *testing.T, machines int) *rig {
 			t.Skipf("%s is not on PATH; install Debian's package %s", tool, pkg)
 		}
 	}
-	dir, err := os.MkdirTemp("", "lab") // short: a socket's path is limited
-	check(t, err)
-	t.Cleanup(func() { check(t, os.RemoveAll(dir)) })
-	r := &rig{t: t, kind: &machine.Container{
-		RunDir: filepath.Join(dir, "run"), StateDir: filepath.Join(dir, "state"), CgroupName: filepath.Base(dir),
-	}}
+	dir := os.Getenv(supervisorDir)
+	var err error
+	if dir == "" {
+		dir, err = os.MkdirTemp("", "lab") // short: a socket's path is limited
+		check(t, err)
+		t.Cleanup(func() { check(t, os.RemoveAll(dir)) })
+	}
+	r := &rig{t: t, kind: rigKind(dir)}
 	r.layers, err = baseimage.Build(context.Background(), baseimage.Base{})
 	check(t, err)
 	r.volumes, err = volume.NewStore(filepath.Join(dir, "volumes"))
@@ -69,6 +71,12 @@ func newRig(t *testing.T, machines int) *rig {
 	r.serve()
 	r.applyModel(machines)
 	return r
+}
+
+func rigKind(dir string) *machine.Container {
+	return &machine.Container{
+		RunDir: filepath.Join(dir, "run"), StateDir: filepath.Join(dir, "state"), CgroupName: filepath.Base(dir),
+	}
 }
 
 func check(t *testing.T, err error) {

@@ -81,7 +81,7 @@ func (m *container) makeNode(a attached) error {
 	if err := unix.Stat(a.Device, &st); err != nil {
 		return fmt.Errorf("%s: %w", a.Device, err)
 	}
-	path := m.inside(a.node())
+	path := m.hostPath(a.node())
 	if err := unix.Unlink(path); ignoreNotExist(err) != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
@@ -91,7 +91,7 @@ func (m *container) makeNode(a attached) error {
 	return os.Lchown(path, 0, diskGID)
 }
 
-func (m *container) inside(path string) string {
+func (m *container) hostPath(path string) string {
 	return filepath.Join("/proc", strconv.Itoa(m.leader), "root", path)
 }
 
@@ -109,12 +109,13 @@ func (m *container) Detach(volumeID string, force bool) error {
 		if len(mounts) > 0 && !force {
 			return fmt.Errorf("%w on %s", ErrVolumeInUse, strings.Join(mounts, ", "))
 		}
-		// A node that was there at boot is a file bound over another.
+		// Not through Command, which would wait for ever in a frozen machine. A node
+		// that was there at boot is a file bound over another.
 		const script = `for m in "$@"; do umount --lazy "$m"; done
 while umount "$0" 2>/dev/null; do :; done
 rm -f "$0"`
-		args := []string{"--target", strconv.Itoa(m.leader), "--mount", "--root", "sh", "-ec", script, v.node()}
-		if out, err := exec.Command("nsenter", append(args, mounts...)...).CombinedOutput(); err != nil {
+		args := inside(m.leader, append([]string{"sh", "-ec", script, v.node()}, mounts...)...)
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
 			return fmt.Errorf("remove its node: %w: %s", err, out)
 		}
 		link := filepath.Join(m.kind.runDir(m.spec.ID), "by-id", v.linkName())

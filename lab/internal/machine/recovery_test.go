@@ -1,0 +1,117 @@
+//go:build linux
+
+package machine_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/xeroops/xeroops/lab/internal/machine"
+	"github.com/xeroops/xeroops/lab/internal/volume"
+	"github.com/xeroops/xeroops/lab/internal/vpcnet"
+)
+
+// supervisorDir tells this test's other process where its lab is.
+const supervisorDir = "XEROOPS_LAB_TEST_DIR"
+
+// TestSupervisor is no test but the supervisor that the next one kills.
+func TestSupervisor(t *testing.T) {
+	if os.Getenv(supervisorDir) == "" {
+		t.Skip("runs only as a process of TestWhatADeadSupervisorLeavesIsFoundAndRemoved")
+	}
+	r := newRig(t, 2)
+	spec := r.spec(1)
+	spec.Volumes = []machine.Volume{r.volume("vol-0d", 16)}
+	r.boot(spec)
+	r.boot(r.spec(2))
+	r.run("i-1", "sh", "-ec", "mkfs.ext4 -q /dev/nvme1n1; mkdir -p /data; mount /dev/nvme1n1 /data; echo kept >/data/file")
+	fmt.Println("supervisor: up")
+	select {}
+}
+
+func TestWhatADeadSupervisorLeavesIsFoundAndRemoved(t *testing.T) {
+	r := newRig(t, 0) // only for its checks of tools, and to have the base image
+	dir, err := os.MkdirTemp("", "lab")
+	check(t, err)
+	before := traces(t, dir)
+	cmd := exec.Command("/proc/self/exe", "-test.run=^TestSupervisor$", "-test.v")
+	cmd.Env = append(os.Environ(), supervisorDir+"="+dir)
+	out, err := cmd.StdoutPipe()
+	check(t, err)
+	check(t, cmd.Start())
+	var said []string
+	for s := bufio.NewScanner(out); s.Scan() && !strings.Contains(s.Text(), "supervisor: up"); {
+		said = append(said, s.Text())
+	}
+	check(t, cmd.Process.Kill())
+	_ = cmd.Wait()
+
+	r.kind = rigKind(dir)
+	running, err := r.kind.Running()
+	check(t, err)
+	if len(running) != 2 {
+		t.Fatalf("running: %v, want both machines of the dead supervisor, which said %v", running, said)
+	}
+	if _, err := r.kind.Start(context.Background(), r.spec(1)); err == nil || !strings.Contains(err.Error(), "Clean first") {
+		t.Errorf("starting a machine of the dead supervisor: %v", err)
+	}
+	if got := r.run("i-1", "cat", "/data/file"); got != "kept" {
+		t.Errorf("file in the machine of a dead supervisor: %q", got)
+	}
+	check(t, r.kind.Clean())
+	check(t, r.kind.Clean())
+	volumes, err := volume.NewStore(filepath.Join(dir, "volumes"))
+	check(t, err)
+	check(t, volumes.DetachAll())
+	check(t, vpcnet.Remove(filepath.Join(dir, "net")))
+	check(t, vpcnet.Remove(filepath.Join(dir, "net")))
+	check(t, os.RemoveAll(dir))
+	if after := traces(t, dir); after != before {
+		t.Errorf("left behind:\n%s\nbefore there was:\n%s", after, before)
+	}
+}
+
+// traces lists what a lab in dir has in the host: mounts, loop devices, control
+// groups, processes. The rest of the host may change while a test runs.
+func traces(t *testing.T, dir string) string {
+	t.Helper()
+	var out strings.Builder
+	note := func(kind, text string) {
+		if strings.Contains(text, filepath.Base(dir)) {
+			fmt.Fprintln(&out, kind, text)
+		}
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	check(t, err)
+	for line := range strings.Lines(string(mounts)) {
+		note("mount", line)
+	}
+	loops, _ := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	for _, l := range loops {
+		b, _ := os.ReadFile(l)
+		note("loop", string(b))
+	}
+	check(t, filepath.WalkDir("/sys/fs/cgroup", func(p string, e fs.DirEntry, err error) error {
+		if err == nil && e.IsDir() {
+			note("cgroup", p)
+		}
+		return nil // groups of others come and go
+	}))
+	processes, _ := filepath.Glob("/proc/[0-9]*/cgroup")
+	for _, p := range processes {
+		groups, _ := os.ReadFile(p)
+		args, _ := os.ReadFile(strings.TrimSuffix(p, "cgroup") + "cmdline")
+		if len(args) == 0 { // dead, and about to be reaped by the host's init
+			continue
+		}
+		note("process", p+" "+string(groups)+string(args))
+	}
+	return out.String()
+}
