@@ -50,7 +50,7 @@ type Endpoints struct {
 // Client holds a client per service, for one account and region. It is safe
 // for concurrent use.
 type Client struct {
-	EC2    *ec2.Client
+	EC2    *EC2
 	IAM    *iam.Client
 	S3     *s3.Client
 	STS    *sts.Client
@@ -95,7 +95,7 @@ func New(ctx context.Context, s Settings) (*Client, error) {
 	cfg.APIOptions = append(cfg.APIOptions, logToTerraform)
 
 	c := &Client{
-		EC2:    ec2.NewFromConfig(cfg, func(o *ec2.Options) { o.BaseEndpoint = endpoint(s.Endpoints.EC2, o.BaseEndpoint) }),
+		EC2:    NewEC2(ec2.NewFromConfig(cfg, func(o *ec2.Options) { o.BaseEndpoint = endpoint(s.Endpoints.EC2, o.BaseEndpoint) })),
 		IAM:    iam.NewFromConfig(cfg, func(o *iam.Options) { o.BaseEndpoint = endpoint(s.Endpoints.IAM, o.BaseEndpoint) }),
 		STS:    sts.NewFromConfig(cfg, func(o *sts.Options) { o.BaseEndpoint = endpoint(s.Endpoints.STS, o.BaseEndpoint) }),
 		Region: cfg.Region,

@@ -26,8 +26,8 @@ type Describer struct {
 	images *awsbatch.Batch[types.Image] // by ImageQuery; see NewestImage
 }
 
-// NewDescriber returns a Describer over client.
-func NewDescriber(client *ec2.Client) *Describer {
+// NewDescriber returns a Describer over client, which works in region.
+func NewDescriber(client *awsclient.EC2, region string) *Describer {
 	return &Describer{
 		images: newImageBatch(client),
 		Subnets: awsbatch.New(func(ctx context.Context, ids []string) (map[string]types.Subnet, error) {
@@ -76,7 +76,7 @@ func NewDescriber(client *ec2.Client) *Describer {
 			return found, nil
 		}),
 		S3Endpoints: awsbatch.New(func(ctx context.Context, vpcs []string) (map[string]types.VpcEndpoint, error) {
-			return describeS3Endpoints(ctx, client, vpcs)
+			return describeS3Endpoints(ctx, client, region, vpcs)
 		}),
 	}
 }
@@ -84,10 +84,10 @@ func NewDescriber(client *ec2.Client) *Describer {
 // S3ServiceName is the name of S3 as a service for VPC endpoints.
 func S3ServiceName(region string) string { return "com.amazonaws." + region + ".s3" }
 
-func describeS3Endpoints(ctx context.Context, client *ec2.Client, vpcs []string) (map[string]types.VpcEndpoint, error) {
+func describeS3Endpoints(ctx context.Context, client *awsclient.EC2, region string, vpcs []string) (map[string]types.VpcEndpoint, error) {
 	found := map[string]types.VpcEndpoint{}
 	pages := ec2.NewDescribeVpcEndpointsPaginator(client, &ec2.DescribeVpcEndpointsInput{Filters: []types.Filter{
-		Filter("vpc-id", vpcs...), Filter("service-name", S3ServiceName(client.Options().Region))}})
+		Filter("vpc-id", vpcs...), Filter("service-name", S3ServiceName(region))}})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
@@ -127,7 +127,7 @@ func TagOnCreate(kind types.ResourceType, tags []types.Tag) []types.TagSpecifica
 }
 
 // SetEC2Tags makes a resource's tags (actual) what is wanted.
-func SetEC2Tags(ctx context.Context, client *ec2.Client, id string, actual []types.Tag, wanted []types.Tag) error {
+func SetEC2Tags(ctx context.Context, client *awsclient.EC2, id string, actual []types.Tag, wanted []types.Tag) error {
 	set, remove := TagChanges(FlattenEC2Tags(actual), FlattenEC2Tags(wanted))
 	if len(set) > 0 {
 		var tags []types.Tag

@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/xeroops/xeroops/internal/awsbatch"
+	"github.com/xeroops/xeroops/internal/awsclient"
 	"github.com/xeroops/xeroops/internal/cluster"
 )
 
@@ -45,7 +46,7 @@ func (d *Describer) NewestImage(ctx context.Context, q ImageQuery) (types.Image,
 	return d.images.Get(ctx, q.key())
 }
 
-func newImageBatch(client *ec2.Client) *awsbatch.Batch[types.Image] {
+func newImageBatch(client *awsclient.EC2) *awsbatch.Batch[types.Image] {
 	return awsbatch.New(func(ctx context.Context, keys []string) (map[string]types.Image, error) {
 		roles := map[string][]string{} // by source
 		for _, key := range keys {
@@ -66,7 +67,7 @@ func newImageBatch(client *ec2.Client) *awsbatch.Batch[types.Image] {
 
 // addNewestImages adds the newest image of each role from one source, keyed as
 // a query for it is.
-func addNewestImages(ctx context.Context, client *ec2.Client, newest map[string]types.Image, source string, roles []string) error {
+func addNewestImages(ctx context.Context, client *awsclient.EC2, newest map[string]types.Image, source string, roles []string) error {
 	architecture, owners, _ := strings.Cut(source, imageSep)
 	pages := ec2.NewDescribeImagesPaginator(client, &ec2.DescribeImagesInput{
 		Owners:     strings.Split(owners, imageSep),

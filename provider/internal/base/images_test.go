@@ -15,12 +15,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 
+	"github.com/xeroops/xeroops/internal/awsclient"
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/motoserver"
 )
 
-func ec2Client(url string) *ec2.Client {
-	return ec2.New(ec2.Options{BaseEndpoint: &url, Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
+func ec2Client(url string) *awsclient.EC2 {
+	return awsclient.NewEC2(ec2.New(ec2.Options{BaseEndpoint: &url, Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")}))
 }
 
 func self(role cluster.Role, architecture string) ImageQuery {
@@ -41,7 +42,7 @@ func TestNewestImageFindsTheImageOfTheRole(t *testing.T) {
 	}
 	defer server.Stop()
 
-	d := NewDescriber(ec2Client(server.URL))
+	d := NewDescriber(ec2Client(server.URL), "us-east-1")
 	for _, role := range cluster.Roles() {
 		image, ok, err := d.NewestImage(ctx, self(role, "x86_64"))
 		if err != nil || !ok || *image.ImageId != motoserver.RoleImageID(role, "1.0.0") {
@@ -77,7 +78,7 @@ func TestNewestImageReadsAllPagesAndAsksOnceForAllRoles(t *testing.T) {
 	}))
 	defer server.Close()
 
-	d := NewDescriber(ec2Client(server.URL))
+	d := NewDescriber(ec2Client(server.URL), "us-east-1")
 	var wg sync.WaitGroup
 	for role, want := range map[cluster.Role]string{cluster.RoleApp: "ami-new", cluster.RoleDB: "ami-db"} {
 		wg.Go(func() {

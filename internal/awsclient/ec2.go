@@ -1,0 +1,184 @@
+package awsclient
+
+import (
+	"context"
+
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+)
+
+// ec2Call is a call of EC2.
+type ec2Call[In, Out any] func(context.Context, *In, ...func(*ec2.Options)) (*Out, error)
+
+// EC2 has the calls of EC2 that this project makes, under the names and with
+// the shapes of the SDK's client. It is not that client itself: whatever an
+// interface can reach keeps all of its methods in the binary, and EC2 has over
+// seven hundred, which is a fifth of the provider's size. Add a call here where
+// one is needed.
+type EC2 struct {
+	AllocateAddress                 ec2Call[ec2.AllocateAddressInput, ec2.AllocateAddressOutput]
+	AssociateAddress                ec2Call[ec2.AssociateAddressInput, ec2.AssociateAddressOutput]
+	AssociateRouteTable             ec2Call[ec2.AssociateRouteTableInput, ec2.AssociateRouteTableOutput]
+	AttachInternetGateway           ec2Call[ec2.AttachInternetGatewayInput, ec2.AttachInternetGatewayOutput]
+	AttachVolume                    ec2Call[ec2.AttachVolumeInput, ec2.AttachVolumeOutput]
+	AuthorizeSecurityGroupIngress   ec2Call[ec2.AuthorizeSecurityGroupIngressInput, ec2.AuthorizeSecurityGroupIngressOutput]
+	CreateInternetGateway           ec2Call[ec2.CreateInternetGatewayInput, ec2.CreateInternetGatewayOutput]
+	CreateRoute                     ec2Call[ec2.CreateRouteInput, ec2.CreateRouteOutput]
+	CreateRouteTable                ec2Call[ec2.CreateRouteTableInput, ec2.CreateRouteTableOutput]
+	CreateSecurityGroup             ec2Call[ec2.CreateSecurityGroupInput, ec2.CreateSecurityGroupOutput]
+	CreateSnapshot                  ec2Call[ec2.CreateSnapshotInput, ec2.CreateSnapshotOutput]
+	CreateSubnet                    ec2Call[ec2.CreateSubnetInput, ec2.CreateSubnetOutput]
+	CreateTags                      ec2Call[ec2.CreateTagsInput, ec2.CreateTagsOutput]
+	CreateVolume                    ec2Call[ec2.CreateVolumeInput, ec2.CreateVolumeOutput]
+	CreateVpc                       ec2Call[ec2.CreateVpcInput, ec2.CreateVpcOutput]
+	CreateVpcEndpoint               ec2Call[ec2.CreateVpcEndpointInput, ec2.CreateVpcEndpointOutput]
+	DeleteInternetGateway           ec2Call[ec2.DeleteInternetGatewayInput, ec2.DeleteInternetGatewayOutput]
+	DeleteRoute                     ec2Call[ec2.DeleteRouteInput, ec2.DeleteRouteOutput]
+	DeleteRouteTable                ec2Call[ec2.DeleteRouteTableInput, ec2.DeleteRouteTableOutput]
+	DeleteSecurityGroup             ec2Call[ec2.DeleteSecurityGroupInput, ec2.DeleteSecurityGroupOutput]
+	DeleteSubnet                    ec2Call[ec2.DeleteSubnetInput, ec2.DeleteSubnetOutput]
+	DeleteTags                      ec2Call[ec2.DeleteTagsInput, ec2.DeleteTagsOutput]
+	DeleteVolume                    ec2Call[ec2.DeleteVolumeInput, ec2.DeleteVolumeOutput]
+	DeleteVpc                       ec2Call[ec2.DeleteVpcInput, ec2.DeleteVpcOutput]
+	DeleteVpcEndpoints              ec2Call[ec2.DeleteVpcEndpointsInput, ec2.DeleteVpcEndpointsOutput]
+	DescribeAddresses               ec2Call[ec2.DescribeAddressesInput, ec2.DescribeAddressesOutput]
+	DescribeInternetGateways        ec2Call[ec2.DescribeInternetGatewaysInput, ec2.DescribeInternetGatewaysOutput]
+	DescribeNetworkInterfaces       ec2Call[ec2.DescribeNetworkInterfacesInput, ec2.DescribeNetworkInterfacesOutput]
+	DescribeVolumesModifications    ec2Call[ec2.DescribeVolumesModificationsInput, ec2.DescribeVolumesModificationsOutput]
+	DescribeVpcAttribute            ec2Call[ec2.DescribeVpcAttributeInput, ec2.DescribeVpcAttributeOutput]
+	DescribeVpcs                    ec2Call[ec2.DescribeVpcsInput, ec2.DescribeVpcsOutput]
+	DetachInternetGateway           ec2Call[ec2.DetachInternetGatewayInput, ec2.DetachInternetGatewayOutput]
+	DetachVolume                    ec2Call[ec2.DetachVolumeInput, ec2.DetachVolumeOutput]
+	DisassociateAddress             ec2Call[ec2.DisassociateAddressInput, ec2.DisassociateAddressOutput]
+	DisassociateRouteTable          ec2Call[ec2.DisassociateRouteTableInput, ec2.DisassociateRouteTableOutput]
+	ModifyInstanceAttribute         ec2Call[ec2.ModifyInstanceAttributeInput, ec2.ModifyInstanceAttributeOutput]
+	ModifyInstanceMetadataOptions   ec2Call[ec2.ModifyInstanceMetadataOptionsInput, ec2.ModifyInstanceMetadataOptionsOutput]
+	ModifyNetworkInterfaceAttribute ec2Call[ec2.ModifyNetworkInterfaceAttributeInput, ec2.ModifyNetworkInterfaceAttributeOutput]
+	ModifySubnetAttribute           ec2Call[ec2.ModifySubnetAttributeInput, ec2.ModifySubnetAttributeOutput]
+	ModifyVolume                    ec2Call[ec2.ModifyVolumeInput, ec2.ModifyVolumeOutput]
+	ModifyVpcAttribute              ec2Call[ec2.ModifyVpcAttributeInput, ec2.ModifyVpcAttributeOutput]
+	ModifyVpcEndpoint               ec2Call[ec2.ModifyVpcEndpointInput, ec2.ModifyVpcEndpointOutput]
+	ReleaseAddress                  ec2Call[ec2.ReleaseAddressInput, ec2.ReleaseAddressOutput]
+	ReplaceRoute                    ec2Call[ec2.ReplaceRouteInput, ec2.ReplaceRouteOutput]
+	ReplaceRouteTableAssociation    ec2Call[ec2.ReplaceRouteTableAssociationInput, ec2.ReplaceRouteTableAssociationOutput]
+	RevokeSecurityGroupEgress       ec2Call[ec2.RevokeSecurityGroupEgressInput, ec2.RevokeSecurityGroupEgressOutput]
+	RevokeSecurityGroupIngress      ec2Call[ec2.RevokeSecurityGroupIngressInput, ec2.RevokeSecurityGroupIngressOutput]
+	RunInstances                    ec2Call[ec2.RunInstancesInput, ec2.RunInstancesOutput]
+	StartInstances                  ec2Call[ec2.StartInstancesInput, ec2.StartInstancesOutput]
+	TerminateInstances              ec2Call[ec2.TerminateInstancesInput, ec2.TerminateInstancesOutput]
+
+	// Those below are methods, since the SDK's paginators want an interface.
+
+	describeImages         ec2Call[ec2.DescribeImagesInput, ec2.DescribeImagesOutput]
+	describeInstances      ec2Call[ec2.DescribeInstancesInput, ec2.DescribeInstancesOutput]
+	describeRouteTables    ec2Call[ec2.DescribeRouteTablesInput, ec2.DescribeRouteTablesOutput]
+	describeSecurityGroups ec2Call[ec2.DescribeSecurityGroupsInput, ec2.DescribeSecurityGroupsOutput]
+	describeSnapshots      ec2Call[ec2.DescribeSnapshotsInput, ec2.DescribeSnapshotsOutput]
+	describeSubnets        ec2Call[ec2.DescribeSubnetsInput, ec2.DescribeSubnetsOutput]
+	describeVolumes        ec2Call[ec2.DescribeVolumesInput, ec2.DescribeVolumesOutput]
+	describeVpcEndpoints   ec2Call[ec2.DescribeVpcEndpointsInput, ec2.DescribeVpcEndpointsOutput]
+}
+
+// NewEC2 returns the calls of client.
+func NewEC2(client *ec2.Client) *EC2 {
+	return &EC2{
+		AllocateAddress:                 client.AllocateAddress,
+		AssociateAddress:                client.AssociateAddress,
+		AssociateRouteTable:             client.AssociateRouteTable,
+		AttachInternetGateway:           client.AttachInternetGateway,
+		AttachVolume:                    client.AttachVolume,
+		AuthorizeSecurityGroupIngress:   client.AuthorizeSecurityGroupIngress,
+		CreateInternetGateway:           client.CreateInternetGateway,
+		CreateRoute:                     client.CreateRoute,
+		CreateRouteTable:                client.CreateRouteTable,
+		CreateSecurityGroup:             client.CreateSecurityGroup,
+		CreateSnapshot:                  client.CreateSnapshot,
+		CreateSubnet:                    client.CreateSubnet,
+		CreateTags:                      client.CreateTags,
+		CreateVolume:                    client.CreateVolume,
+		CreateVpc:                       client.CreateVpc,
+		CreateVpcEndpoint:               client.CreateVpcEndpoint,
+		DeleteInternetGateway:           client.DeleteInternetGateway,
+		DeleteRoute:                     client.DeleteRoute,
+		DeleteRouteTable:                client.DeleteRouteTable,
+		DeleteSecurityGroup:             client.DeleteSecurityGroup,
+		DeleteSubnet:                    client.DeleteSubnet,
+		DeleteTags:                      client.DeleteTags,
+		DeleteVolume:                    client.DeleteVolume,
+		DeleteVpc:                       client.DeleteVpc,
+		DeleteVpcEndpoints:              client.DeleteVpcEndpoints,
+		DescribeAddresses:               client.DescribeAddresses,
+		DescribeInternetGateways:        client.DescribeInternetGateways,
+		DescribeNetworkInterfaces:       client.DescribeNetworkInterfaces,
+		DescribeVolumesModifications:    client.DescribeVolumesModifications,
+		DescribeVpcAttribute:            client.DescribeVpcAttribute,
+		DescribeVpcs:                    client.DescribeVpcs,
+		DetachInternetGateway:           client.DetachInternetGateway,
+		DetachVolume:                    client.DetachVolume,
+		DisassociateAddress:             client.DisassociateAddress,
+		DisassociateRouteTable:          client.DisassociateRouteTable,
+		ModifyInstanceAttribute:         client.ModifyInstanceAttribute,
+		ModifyInstanceMetadataOptions:   client.ModifyInstanceMetadataOptions,
+		ModifyNetworkInterfaceAttribute: client.ModifyNetworkInterfaceAttribute,
+		ModifySubnetAttribute:           client.ModifySubnetAttribute,
+		ModifyVolume:                    client.ModifyVolume,
+		ModifyVpcAttribute:              client.ModifyVpcAttribute,
+		ModifyVpcEndpoint:               client.ModifyVpcEndpoint,
+		ReleaseAddress:                  client.ReleaseAddress,
+		ReplaceRoute:                    client.ReplaceRoute,
+		ReplaceRouteTableAssociation:    client.ReplaceRouteTableAssociation,
+		RevokeSecurityGroupEgress:       client.RevokeSecurityGroupEgress,
+		RevokeSecurityGroupIngress:      client.RevokeSecurityGroupIngress,
+		RunInstances:                    client.RunInstances,
+		StartInstances:                  client.StartInstances,
+		TerminateInstances:              client.TerminateInstances,
+
+		describeImages:         client.DescribeImages,
+		describeInstances:      client.DescribeInstances,
+		describeRouteTables:    client.DescribeRouteTables,
+		describeSecurityGroups: client.DescribeSecurityGroups,
+		describeSnapshots:      client.DescribeSnapshots,
+		describeSubnets:        client.DescribeSubnets,
+		describeVolumes:        client.DescribeVolumes,
+		describeVpcEndpoints:   client.DescribeVpcEndpoints,
+	}
+}
+
+// DescribeImages is the call of that name.
+func (c *EC2) DescribeImages(ctx context.Context, in *ec2.DescribeImagesInput, options ...func(*ec2.Options)) (*ec2.DescribeImagesOutput, error) {
+	return c.describeImages(ctx, in, options...)
+}
+
+// DescribeInstances is the call of that name.
+func (c *EC2) DescribeInstances(ctx context.Context, in *ec2.DescribeInstancesInput, options ...func(*ec2.Options)) (*ec2.DescribeInstancesOutput, error) {
+	return c.describeInstances(ctx, in, options...)
+}
+
+// DescribeRouteTables is the call of that name.
+func (c *EC2) DescribeRouteTables(ctx context.Context, in *ec2.DescribeRouteTablesInput, options ...func(*ec2.Options)) (*ec2.DescribeRouteTablesOutput, error) {
+	return c.describeRouteTables(ctx, in, options...)
+}
+
+// DescribeSecurityGroups is the call of that name.
+func (c *EC2) DescribeSecurityGroups(ctx context.Context, in *ec2.DescribeSecurityGroupsInput, options ...func(*ec2.Options)) (*ec2.DescribeSecurityGroupsOutput, error) {
+	return c.describeSecurityGroups(ctx, in, options...)
+}
+
+// DescribeSnapshots is the call of that name.
+func (c *EC2) DescribeSnapshots(ctx context.Context, in *ec2.DescribeSnapshotsInput, options ...func(*ec2.Options)) (*ec2.DescribeSnapshotsOutput, error) {
+	return c.describeSnapshots(ctx, in, options...)
+}
+
+// DescribeSubnets is the call of that name.
+func (c *EC2) DescribeSubnets(ctx context.Context, in *ec2.DescribeSubnetsInput, options ...func(*ec2.Options)) (*ec2.DescribeSubnetsOutput, error) {
+	return c.describeSubnets(ctx, in, options...)
+}
+
+// DescribeVolumes is the call of that name.
+func (c *EC2) DescribeVolumes(ctx context.Context, in *ec2.DescribeVolumesInput, options ...func(*ec2.Options)) (*ec2.DescribeVolumesOutput, error) {
+	return c.describeVolumes(ctx, in, options...)
+}
+
+// DescribeVpcEndpoints is the call of that name.
+func (c *EC2) DescribeVpcEndpoints(ctx context.Context, in *ec2.DescribeVpcEndpointsInput, options ...func(*ec2.Options)) (*ec2.DescribeVpcEndpointsOutput, error) {
+	return c.describeVpcEndpoints(ctx, in, options...)
+}
