@@ -21,7 +21,8 @@ debian_packages() {
 shellcheck shellcheck
 wg wireguard-tools
 nft nftables
-ip iproute2
+systemd-nspawn systemd-container
+mmdebstrap mmdebstrap
 LIST
   # Debian's python3 has no venv before this package is there.
   if ! command -v moto_server >/dev/null && ! python3 -c 'import ensurepip' 2>/dev/null; then
@@ -92,7 +93,7 @@ main() {
   terraform=$(terraform_binary) || missing+=("Terraform or OpenTofu: none on PATH, and building OpenTofu $opentofu_version failed")
   moto=$(moto_binary) || missing+=("moto_server: not on PATH, and pip could not install moto $moto_version, see .tools/moto.log")
   {
-    echo "export PATH=\"$tools/bin:\$PATH\""
+    echo "export PATH=\"$tools/bin:\$PATH:/usr/sbin:/sbin\"" # where nft is
     echo "export AWS_EC2_METADATA_DISABLED=true"
     echo "export CHECKPOINT_DISABLE=1"
     [ -z "${terraform:-}" ] || echo "export TF_ACC_TERRAFORM_PATH=\"$terraform\""
