@@ -78,7 +78,7 @@ func (g group) create(memoryLimitBytes int64) (*os.File, error) {
 	// limits that need them then say so.
 	for _, dir := range []string{g.h.unified, filepath.Dir(g.unified())} {
 		for _, c := range []string{"+memory", "+io"} {
-			_ = os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte(c), 0)
+			_ = set(filepath.Join(dir, "cgroup.subtree_control"), c)
 		}
 	}
 	if memoryLimitBytes > 0 {
@@ -86,11 +86,22 @@ func (g group) create(memoryLimitBytes int64) (*os.File, error) {
 		if g.h.memory != "" {
 			file = filepath.Join(g.h.memory, g.name, "memory.limit_in_bytes")
 		}
-		if err := os.WriteFile(file, []byte(strconv.FormatInt(memoryLimitBytes, 10)), 0); err != nil {
+		if err := set(file, strconv.FormatInt(memoryLimitBytes, 10)); err != nil {
 			return nil, fmt.Errorf("limit memory: %w", err)
 		}
 	}
 	return os.Open(g.unified())
+}
+
+// set writes a control group's file. One that isn't there belongs to a controller
+// that the host doesn't give its unified hierarchy.
+func set(file, value string) error {
+	f, err := os.OpenFile(file, os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("%w (is the controller enabled?)", err)
+	}
+	_, err = f.WriteString(value)
+	return errors.Join(err, f.Close())
 }
 
 // execGroup is where commands run: in v2, a group that has groups has no processes.
@@ -121,7 +132,7 @@ func (g group) remove() error {
 
 // kill ends every process of the group at once, frozen ones too.
 func (g group) kill() error {
-	if err := os.WriteFile(filepath.Join(g.unified(), "cgroup.kill"), []byte("1"), 0); err != nil {
+	if err := set(filepath.Join(g.unified(), "cgroup.kill"), "1"); err != nil {
 		return fmt.Errorf("kill control group %s: %w", g.name, err)
 	}
 	return nil
@@ -194,7 +205,7 @@ func (g group) freeze(on bool) error {
 	if on {
 		value, event = "1", "frozen 1"
 	}
-	if err := os.WriteFile(filepath.Join(g.unified(), "cgroup.freeze"), []byte(value), 0); err != nil {
+	if err := set(filepath.Join(g.unified(), "cgroup.freeze"), value); err != nil {
 		return fmt.Errorf("freeze control group %s: %w", g.name, err)
 	}
 	return g.await(event, killTimeout)
@@ -234,8 +245,8 @@ func (g group) memoryBytes() (int64, error) {
 func (g group) throttle(majorMinor string, t Throttle) error {
 	if g.h.blkio == "" {
 		line := fmt.Sprintf("%s rbps=%[2]s wbps=%[2]s riops=%[3]s wiops=%[3]s", majorMinor, limit(t.BytesPerSecond), limit(t.IOPS))
-		if err := os.WriteFile(filepath.Join(g.unified(), "io.max"), []byte(line), 0); err != nil {
-			return fmt.Errorf("throttle %s: %w (is the io controller enabled?)", majorMinor, err)
+		if err := set(filepath.Join(g.unified(), "io.max"), line); err != nil {
+			return fmt.Errorf("throttle %s: %w", majorMinor, err)
 		}
 		return nil
 	}
@@ -245,7 +256,7 @@ func (g group) throttle(majorMinor string, t Throttle) error {
 			"read_iops_device": t.IOPS, "write_iops_device": t.IOPS,
 		} {
 			line := fmt.Sprintf("%s %d", majorMinor, value) // 0 lifts
-			if err := os.WriteFile(filepath.Join(dir, "blkio.throttle."+file), []byte(line), 0); err != nil {
+			if err := set(filepath.Join(dir, "blkio.throttle."+file), line); err != nil {
 				return fmt.Errorf("throttle %s: %w", majorMinor, err)
 			}
 		}

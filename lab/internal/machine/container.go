@@ -135,8 +135,9 @@ func (c *Container) Command(ctx context.Context, id string, args ...string) (*ex
 	if err != nil {
 		return nil, fmt.Errorf("run %q in machine %s: %w", args, id, err)
 	}
-	const join = `echo $$ >"$0/cgroup.procs" && exec "$@"`
-	script := []string{"-c", join, filepath.Join(g.unified(), execGroup)}
+	const join = `for d in $0; do echo $$ >"$d/cgroup.procs" || exit; done; exec "$@"`
+	dirs := append(g.legacy(), filepath.Join(g.unified(), execGroup))
+	script := []string{"-c", join, strings.Join(dirs, " ")}
 	return exec.CommandContext(ctx, "sh", append(script, inside(leader, args...)...)...), nil
 }
 

@@ -70,10 +70,17 @@ func inNamespace(path string, f func() error) error {
 }
 
 // onThread runs f on an operating system thread of its own, which ends with it.
+// It is never the main thread: that one would not end, and is whose namespaces
+// /proc/self and /proc/net show.
 func onThread(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // never unlocked, so that the thread is thrown away
+		if unix.Gettid() == unix.Getpid() {
+			done <- onThread(f) // while this goroutine holds the main thread
+			runtime.UnlockOSThread()
+			return
+		}
 		done <- f()
 	}()
 	return <-done

@@ -37,6 +37,7 @@ type Network struct {
 	mu       sync.Mutex
 	machines map[string]Machine // those that have a namespace and an interface
 	nat      map[netip.Addr]netip.Addr
+	rules    string // what nft has loaded
 }
 
 // routerUplink is the router's address on the internet side, which is the default

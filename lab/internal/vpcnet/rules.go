@@ -12,7 +12,10 @@ import (
 // transaction: there is no moment without rules or with half of them.
 func (n *Network) loadRules(m Model) error {
 	text := m.ruleset()
-	return inNamespace(n.path(Router), func() error {
+	if text == n.rules {
+		return nil
+	}
+	err := inNamespace(n.path(Router), func() error {
 		cmd := exec.Command("nft", "-f", "-")
 		cmd.Stdin = strings.NewReader(text)
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -20,6 +23,10 @@ func (n *Network) loadRules(m Model) error {
 		}
 		return nil
 	})
+	if err == nil {
+		n.rules = text
+	}
+	return err
 }
 
 // ruleset is the model in nftables' language. A packet between two machines
