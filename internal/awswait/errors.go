@@ -39,8 +39,7 @@ func RequestID(err error) string {
 // NoSuchEntity, S3's NoSuch… and a bare 404.
 func IsNotFound(err error) bool {
 	code := Code(err)
-	if strings.HasSuffix(code, ".NotFound") || strings.HasSuffix(code, ".Unknown") || strings.HasPrefix(code, "NoSuch") ||
-		slices.Contains([]string{"NotFound", "InvalidVpcEndpointId.NotFound", "InvalidIPAddress.NotFound"}, code) {
+	if code == "NotFound" || strings.HasSuffix(code, ".NotFound") || strings.HasSuffix(code, ".Unknown") || strings.HasPrefix(code, "NoSuch") {
 		return true
 	}
 	var response *awshttp.ResponseError

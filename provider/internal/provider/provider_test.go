@@ -1,0 +1,83 @@
+package provider_test
+
+import (
+	"regexp"
+	"testing"
+
+	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
+
+	"github.com/xeroops/xeroops/internal/awsfront"
+	"github.com/xeroops/xeroops/provider/internal/acctest"
+)
+
+func TestMain(m *testing.M) { acctest.Main(m) }
+
+// vpc is a small configuration with the provider block in front.
+func vpc(block string) string {
+	return block + `
+resource "xeroops_vpc" "main" {
+  name = "main"
+  cidr = "10.0.0.0/16"
+}`
+}
+
+func TestAnotherAccountIsRefusedBeforeAnythingIsChanged(t *testing.T) {
+	a := acctest.Setup(t)
+	a.Test(resource.TestCase{Steps: []resource.TestStep{
+		{Config: vpc(`provider "xeroops" { allowed_account_ids = ["999999999999"] }`),
+			ExpectError: regexp.MustCompile(`(?s)belong to account\s+123456789012.*allowed_account_ids`)},
+		{Config: vpc(`provider "xeroops" { allowed_account_ids = ["123456789012"] }`)},
+	}})
+}
+
+func TestSettingsOfTheProviderBlockThatCannotBeAreRefused(t *testing.T) {
+	cases := map[string]struct{ block, error string }{
+		"an account id that is none": {`allowed_account_ids = ["prod"]`, `an account id is twelve digits`},
+		"an endpoint that is no URL": {`endpoints = { ec2 = "localhost" }`, `not a URL`},
+		"a role that is no ARN":      {`assume_role = { role_arn = "admin" }`, `not the ARN of a role`},
+		"a session that is too long": {`assume_role = { role_arn = "arn:aws:iam::123456789012:role/a", duration = "48h" }`, `from 15m0s to 12h0m0s`},
+		"no retries":                 {`max_retries = 0`, `between 1 and 100`},
+		"a reserved tag":             {`default_tags = { "aws:x" = "y" }`, `must not\s+begin with aws:`},
+		"the provider's own tag":     {`default_tags = { "xeroops:name" = "y" }`, `choose\s+another key`},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			a := acctest.Setup(t)
+			a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: vpc("provider \"xeroops\" {\n  " + c.block + "\n}"), ExpectError: regexp.MustCompile(c.error)}}})
+		})
+	}
+}
+
+func TestEndpointsOfTheBlockAreUsedInPlaceOfTheEnvironments(t *testing.T) {
+	a := acctest.Setup(t)
+	url := a.Front.URL
+	t.Setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1") // nobody listens there
+	block := `provider "xeroops" {
+  endpoints = { ec2 = "` + url + `", iam = "` + url + `", s3 = "` + url + `", sts = "` + url + `" }
+  s3_use_path_style = true
+  max_retries       = 2
+}`
+	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: vpc(block)}}})
+}
+
+func TestARoleIsAssumed(t *testing.T) {
+	a := acctest.Setup(t)
+	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: vpc(`provider "xeroops" {
+  assume_role = { role_arn = "arn:aws:iam::123456789012:role/deploy", session_name = "test", duration = "1h" }
+}`)}}})
+	assumed := false
+	for _, c := range a.Front.Calls() {
+		assumed = assumed || c.Action == "AssumeRole"
+	}
+	if !assumed {
+		t.Error("AssumeRole was never called")
+	}
+}
+
+func TestThrottlingIsSatOut(t *testing.T) {
+	a := acctest.Setup(t)
+	if err := a.Front.Inject(awsfront.Fault{Service: "ec2", Rate: 0.2, Times: -1, Effect: awsfront.Throttle}); err != nil {
+		t.Fatal(err)
+	}
+	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: vpc("")}}})
+}
