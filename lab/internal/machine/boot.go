@@ -66,6 +66,9 @@ const bootTimeout = 30 * time.Second
 func (m *container) boot(ctx context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.cut { // while it was rebooting
+		return ErrPowerCut
+	}
 	if err := m.makeDirs(); err != nil {
 		return err
 	}

@@ -43,8 +43,8 @@ func (m *container) run() {
 		}
 		m.mu.Lock()
 		m.err = errors.Join(err, m.sweep())
-		m.mu.Unlock()
 		close(m.done)
+		m.mu.Unlock()
 		return
 	}
 }

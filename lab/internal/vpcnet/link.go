@@ -44,7 +44,7 @@ func (n *Network) addMachine(m Machine, s Subnet) error {
 	}
 	name := linkName(m.Address)
 	addr := netip.PrefixFrom(m.Address, s.CIDR.Bits())
-	err := n.layAt(name, path, MAC(m.Address), addr, gateway(s.CIDR))
+	err := n.lay(name, path, MAC(m.Address), addr, gateway(s.CIDR))
 	if err == nil {
 		err = n.routeToMachine(name, m.Address)
 	}
@@ -92,14 +92,10 @@ func (n *Network) routeToMachine(name string, a netip.Addr) error {
 	})
 }
 
-func (n *Network) lay(name string, side Side, mac net.HardwareAddr, addr netip.Prefix, gw netip.Addr) error {
-	return n.layAt(name, n.path(side), mac, addr, gw)
-}
-
-// layAt lays a link from the router's interface name to eth0 of the namespace at
+// lay lays a link from the router's interface name to eth0 of the namespace at
 // path, which gets an address and a default gateway. Both ends are made where they
 // belong, so that nothing shows up in the host's namespace even for a moment.
-func (n *Network) layAt(name, path string, mac net.HardwareAddr, addr netip.Prefix, gw netip.Addr) error {
+func (n *Network) lay(name, path string, mac net.HardwareAddr, addr netip.Prefix, gw netip.Addr) error {
 	ns, err := netns.GetFromPath(path)
 	if err != nil {
 		return err

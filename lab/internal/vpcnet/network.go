@@ -94,12 +94,12 @@ func (n *Network) make() error {
 		return err
 	}
 	conf := fmt.Sprintf("nameserver %s\n", DNSAddress)
-	return os.WriteFile(n.resolvConf(), []byte(conf), 0o644)
+	return os.WriteFile(resolvConf(n.dir), []byte(conf), 0o644)
 }
 
 // joinInternet lays the link between the router and the internet side.
 func (n *Network) joinInternet() error {
-	err := n.lay(uplinkName, Internet, nil, netip.PrefixFrom(InternetAddress, InternetPrefix.Bits()), routerUplink)
+	err := n.lay(uplinkName, n.path(Internet), nil, netip.PrefixFrom(InternetAddress, InternetPrefix.Bits()), routerUplink)
 	if err != nil {
 		return fmt.Errorf("join internet side: %w", err)
 	}
@@ -137,9 +137,11 @@ func (n *Network) NamespacePath(machineID string) string {
 	return filepath.Join(n.dir, "netns", "m-"+machineID)
 }
 
-func (n *Network) path(s Side) string    { return filepath.Join(n.dir, "netns", string(s)) }
-func (n *Network) resolvConf() string    { return filepath.Join(n.dir, "resolv.conf") }
+func (n *Network) path(s Side) string { return sidePath(n.dir, s) }
+
 func sidePath(dir string, s Side) string { return filepath.Join(dir, "netns", string(s)) }
+
+func resolvConf(dir string) string { return filepath.Join(dir, "resolv.conf") }
 
 // Listen listens inside a namespace. The caller serves from the host's; the
 // remote address of a connection tells which machine it is from.
@@ -188,8 +190,7 @@ func (n *Network) Command(ctx context.Context, side Side, args ...string) *exec.
 // network in dir.
 func Command(ctx context.Context, dir string, side Side, args ...string) *exec.Cmd {
 	const script = `mount --bind "$0" /etc/resolv.conf && exec "$@"`
-	resolv := filepath.Join(dir, "resolv.conf")
-	head := []string{"--net=" + sidePath(dir, side), "unshare", "--mount", "sh", "-c", script, resolv}
+	head := []string{"--net=" + sidePath(dir, side), "unshare", "--mount", "sh", "-c", script, resolvConf(dir)}
 	return exec.CommandContext(ctx, "nsenter", append(head, args...)...)
 }
 
@@ -216,7 +217,7 @@ func Remove(dir string) error {
 	for _, name := range names {
 		errs = append(errs, removeNamespace(filepath.Join(dir, "netns", name)))
 	}
-	for _, p := range []string{filepath.Join(dir, "netns"), filepath.Join(dir, "resolv.conf")} {
+	for _, p := range []string{filepath.Join(dir, "netns"), resolvConf(dir)} {
 		if err := os.Remove(p); err != nil && !errors.Is(err, os.ErrNotExist) {
 			errs = append(errs, fmt.Errorf("remove network: %w", err))
 		}
