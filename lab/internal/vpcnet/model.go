@@ -81,11 +81,11 @@ type Group struct {
 // Rule allows what matches its protocol and ports and comes from (ingress) or goes
 // to (egress) any of its peers.
 type Rule struct {
-	Protocol string // tcp, udp, icmp, or empty for all
+	Protocol string // tcp, udp, icmp, icmpv6, a number, or empty for all
 	// FromPort and ToPort are for tcp and udp. 0 to 0 is all ports.
 	FromPort, ToPort uint16
 	CIDRs            []netip.Prefix
-	Groups           []string // IDs; their machines' private addresses
+	Groups           []string // IDs; their machines' private addresses. One that isn't in the model has none
 }
 
 // Partition is a fault: machines A and B exchange nothing, not even on established

@@ -190,6 +190,17 @@ func TestSlowLinkLimitsBothDirections(t *testing.T) {
 	}
 }
 
+func TestRulesThatMatchNothingHereAreTaken(t *testing.T) {
+	m := reference()
+	m.Groups[0].Ingress = append(m.Groups[0].Ingress,
+		Rule{Protocol: "tcp", FromPort: 1, ToPort: 2, Groups: []string{"sg-deleted"}},
+		Rule{Protocol: "icmpv6", CIDRs: anywhere()}, Rule{Protocol: "50", CIDRs: anywhere()},
+		Rule{Protocol: "tcp", FromPort: 0, ToPort: 65535, CIDRs: []netip.Prefix{prefix("10.9.0.0/16"), prefix("10.9.1.0/24")}})
+	n := open(t, m)
+	serve(t, n.NamespacePath("edge"), "10.0.1.10:80")
+	mustDial(t, n.NamespacePath("app"), "10.0.1.10:80", "10.0.2.10")
+}
+
 func TestMachineOfTheSameAddressIsReplaced(t *testing.T) {
 	m := reference()
 	n := open(t, m)

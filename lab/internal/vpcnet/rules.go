@@ -4,7 +4,9 @@ package vpcnet
 
 import (
 	"fmt"
+	"maps"
 	"os/exec"
+	"slices"
 	"strings"
 )
 
@@ -100,7 +102,15 @@ func (m Model) writeSets(w *ruleWriter) {
 	w.set("map", "to-private", "ipv4_addr : ipv4_addr", dnat)
 	w.set("map", "to-public", "ipv4_addr : ipv4_addr", snat)
 	for _, g := range m.Groups {
-		w.set("set", "members-"+g.ID, "ipv4_addr", members[g.ID])
+		members[g.ID] = append([]string{}, members[g.ID]...)
+		for _, r := range slices.Concat(g.Ingress, g.Egress) {
+			for _, peer := range r.Groups { // may be deleted: then nobody is in it
+				members[peer] = append([]string{}, members[peer]...)
+			}
+		}
+	}
+	for _, g := range slices.Sorted(maps.Keys(members)) {
+		w.set("set", "members-"+g, "ipv4_addr", members[g])
 	}
 	// Groups' chains are written later in the text; nftables allows it within one
 	// transaction only for maps whose chains exist, hence the empty declarations.

@@ -6,12 +6,18 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
+	"strconv"
 )
 
 // Identifiers become names of files and of nftables' sets and chains.
 var identifier = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,62}$`)
 
-var protocol = regexp.MustCompile(`^(|tcp|udp|icmp|[0-9]{1,3})$`)
+// isProtocol knows EC2's names and the numbers that it gives to others.
+func isProtocol(p string) bool {
+	_, err := strconv.ParseUint(p, 10, 8)
+	return err == nil || slices.Contains([]string{"", "tcp", "udp", "icmp", "icmpv6"}, p)
+}
 
 func (m Model) subnets() map[string]Subnet {
 	out := map[string]Subnet{}
@@ -95,12 +101,17 @@ func (g Group) validate() error {
 	if !identifier.MatchString(g.ID) {
 		return fmt.Errorf("bad id")
 	}
-	for _, r := range append(append([]Rule{}, g.Ingress...), g.Egress...) {
-		if !protocol.MatchString(r.Protocol) {
-			return fmt.Errorf("bad protocol %q; use tcp, udp, icmp, a number or nothing", r.Protocol)
+	for _, r := range slices.Concat(g.Ingress, g.Egress) {
+		if !isProtocol(r.Protocol) {
+			return fmt.Errorf("bad protocol %q; use tcp, udp, icmp, icmpv6, a number or nothing", r.Protocol)
 		}
 		if r.FromPort > r.ToPort {
 			return fmt.Errorf("ports %d to %d are no range", r.FromPort, r.ToPort)
+		}
+		for _, peer := range r.Groups {
+			if !identifier.MatchString(peer) {
+				return fmt.Errorf("bad id of a peer group %q", peer)
+			}
 		}
 		for _, c := range r.CIDRs {
 			if !c.IsValid() || !c.Addr().Is4() {
