@@ -1,0 +1,228 @@
+//go:build linux
+
+package labtest
+
+import (
+	"encoding/base64"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/xeroops/xeroops/internal/motoserver"
+)
+
+// effect is how soon a change in the API has to show on machines.
+const effect = time.Second
+
+// vpc is a VPC with one subnet that is open to the internet, and its group that
+// lets nothing in.
+type vpc struct {
+	*lab
+	id, subnet, group, table, gateway string
+	key                               string // private key file of the key pair "lab"
+}
+
+// newVPC makes the VPC through the API.
+func (l *lab) newVPC() *vpc {
+	l.t.Helper()
+	ctx, v := l.t.Context(), &vpc{lab: l}
+	made, err := l.ec2.CreateVpc(ctx, &ec2.CreateVpcInput{CidrBlock: aws.String("10.20.0.0/16")})
+	must(l.t, err)
+	v.id = *made.Vpc.VpcId
+	subnet, err := l.ec2.CreateSubnet(ctx, &ec2.CreateSubnetInput{VpcId: &v.id, CidrBlock: aws.String("10.20.1.0/24"), AvailabilityZone: aws.String("eu-west-1a")})
+	must(l.t, err)
+	v.subnet = *subnet.Subnet.SubnetId
+	gateway, err := l.ec2.CreateInternetGateway(ctx, &ec2.CreateInternetGatewayInput{})
+	must(l.t, err)
+	v.gateway = *gateway.InternetGateway.InternetGatewayId
+	_, err = l.ec2.AttachInternetGateway(ctx, &ec2.AttachInternetGatewayInput{InternetGatewayId: &v.gateway, VpcId: &v.id})
+	must(l.t, err)
+	table, err := l.ec2.CreateRouteTable(ctx, &ec2.CreateRouteTableInput{VpcId: &v.id})
+	must(l.t, err)
+	v.table = *table.RouteTable.RouteTableId
+	_, err = l.ec2.AssociateRouteTable(ctx, &ec2.AssociateRouteTableInput{RouteTableId: &v.table, SubnetId: &v.subnet})
+	must(l.t, err)
+	_, err = l.ec2.CreateRoute(ctx, &ec2.CreateRouteInput{RouteTableId: &v.table, DestinationCidrBlock: aws.String("0.0.0.0/0"), GatewayId: &v.gateway})
+	must(l.t, err)
+	group, err := l.ec2.CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{VpcId: &v.id, GroupName: aws.String("test"), Description: aws.String("test")})
+	must(l.t, err)
+	v.group = *group.GroupId
+	v.importKey()
+	return v
+}
+
+func (v *vpc) importKey() {
+	v.t.Helper()
+	v.key = filepath.Join(v.t.TempDir(), "id")
+	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", v.key).CombinedOutput(); err != nil {
+		v.t.Fatalf("ssh-keygen: %v: %s", err, out)
+	}
+	public, err := os.ReadFile(v.key + ".pub")
+	must(v.t, err)
+	_, err = v.ec2.ImportKeyPair(v.t.Context(), &ec2.ImportKeyPairInput{KeyName: aws.String("lab"), PublicKeyMaterial: public})
+	must(v.t, err)
+}
+
+// launch runs an instance with a Name, and waits until it is up.
+func (v *vpc) launch(name, image string, change ...func(*ec2.RunInstancesInput)) string {
+	v.t.Helper()
+	userData := "#cloud-config\nhostname: " + name + "\nwrite_files: [{path: /etc/from-user-data, content: hello}]\n"
+	in := &ec2.RunInstancesInput{
+		ImageId: &image, MinCount: aws.Int32(1), MaxCount: aws.Int32(1), InstanceType: types.InstanceTypeT3Small, KeyName: aws.String("lab"),
+		UserData:          aws.String(base64.StdEncoding.EncodeToString([]byte(userData))),
+		NetworkInterfaces: []types.InstanceNetworkInterfaceSpecification{{DeviceIndex: aws.Int32(0), SubnetId: &v.subnet, Groups: []string{v.group}, DeleteOnTermination: aws.Bool(true)}},
+		TagSpecifications: []types.TagSpecification{{ResourceType: types.ResourceTypeInstance, Tags: []types.Tag{{Key: aws.String("Name"), Value: &name}}}},
+	}
+	for _, c := range change {
+		c(in)
+	}
+	out, err := v.ec2.RunInstances(v.t.Context(), in)
+	must(v.t, err)
+	v.untilState(name, "running")
+	return *out.Instances[0].InstanceId
+}
+
+// state is an instance's state by the API.
+func (v *vpc) state(id string) string {
+	v.t.Helper()
+	out, err := v.ec2.DescribeInstances(v.t.Context(), &ec2.DescribeInstancesInput{InstanceIds: []string{id}})
+	must(v.t, err)
+	return string(out.Reservations[0].Instances[0].State.Name)
+}
+
+func (v *vpc) untilAPIState(id, state string) {
+	v.t.Helper()
+	v.until(id+" "+state+" by the API", time.Minute, func() (bool, string) {
+		now := v.state(id)
+		return now == state, now
+	})
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestLifecycle drives instances, volumes, images, addresses and groups through
+// the API, and looks at the machines; its subtests share one instance.
+func TestLifecycle(t *testing.T) {
+	l := newLab(t)
+	l.up()
+	v := l.newVPC()
+	id := v.launch("one", motoserver.BaseImageID)
+	in := func(t *testing.T) *vpc {
+		inner := *v
+		inner.lab = l.with(t)
+		return &inner
+	}
+	t.Run("SSHWithTheKeyPair", func(t *testing.T) {
+		v := in(t)
+		if got := v.run("ssh", "one", "--", "-i", v.key, "sudo", "cat", "/etc/from-user-data"); got != "hello" {
+			t.Errorf("over ssh: %q", got)
+		}
+	})
+	t.Run("StopStartReboot", func(t *testing.T) { in(t).checkStopStartReboot(id) })
+	t.Run("PowerOffFromInside", func(t *testing.T) { in(t).checkPowerOffFromInside(id) })
+	t.Run("ElasticAddressAndGroupTakeEffect", func(t *testing.T) { in(t).checkElasticAddress(id) })
+	t.Run("VolumeComesAndGoes", func(t *testing.T) { in(t).checkVolume(id) })
+	t.Run("ImageOfAMachineBoots", func(t *testing.T) { in(t).checkImage(id) })
+	t.Run("Terminate", func(t *testing.T) { in(t).checkTerminate() })
+	t.Run("SourceDestinationCheck", func(t *testing.T) { in(t).checkSourceDestination(id) })
+}
+
+func (v *vpc) checkStopStartReboot(id string) {
+	ctx := v.t.Context()
+	v.shell("one", "echo kept >/var/kept")
+	_, err := v.ec2.StopInstances(ctx, &ec2.StopInstancesInput{InstanceIds: []string{id}})
+	must(v.t, err)
+	v.untilAPIState(id, "stopped")
+	if _, err := v.try("shell", "one", "--", "true"); err == nil {
+		v.t.Error("a stopped machine runs a command")
+	}
+	_, err = v.ec2.StartInstances(ctx, &ec2.StartInstancesInput{InstanceIds: []string{id}})
+	must(v.t, err)
+	v.untilState("one", "running")
+	if got := v.shell("one", "cat /var/kept"); got != "kept" {
+		v.t.Errorf("what was written before the stop: %q", got)
+	}
+	before := v.shell("one", "stat -c %Y /run/systemd")
+	_, err = v.ec2.RebootInstances(ctx, &ec2.RebootInstancesInput{InstanceIds: []string{id}})
+	must(v.t, err)
+	v.until("the second boot", 30*time.Second, func() (bool, string) {
+		i, _ := v.instance("one")
+		return i.Boots == 2, fmt.Sprintf("%+v", i)
+	})
+	v.until("a new run of systemd", 30*time.Second, func() (bool, string) {
+		now, err := v.try("shell", "one", "--", "stat", "-c", "%Y", "/run/systemd")
+		return err == nil && strings.TrimSpace(now) != before, now
+	})
+	v.until("the end of the boot", 30*time.Second, func() (bool, string) {
+		out, _ := v.try("shell", "one", "--", "systemctl", "is-system-running")
+		return strings.TrimSpace(out) == "running", out
+	})
+}
+
+func (v *vpc) checkPowerOffFromInside(id string) {
+	v.shell("one", "systemctl poweroff")
+	v.untilAPIState(id, "stopped")
+	_, err := v.ec2.StartInstances(v.t.Context(), &ec2.StartInstancesInput{InstanceIds: []string{id}})
+	must(v.t, err)
+	v.untilState("one", "running")
+}
+
+// fromInternet says whether a TCP port of an address takes connections.
+func (v *vpc) fromInternet(address string, port int) bool {
+	_, err := v.outside(fmt.Sprintf("nc -z -w1 %s %d || timeout 1 bash -c '</dev/tcp/%s/%d'", address, port, address, port))
+	return err == nil
+}
+
+func (v *vpc) checkElasticAddress(id string) {
+	ctx := v.t.Context()
+	allocated, err := v.ec2.AllocateAddress(ctx, &ec2.AllocateAddressInput{Domain: types.DomainTypeVpc})
+	must(v.t, err)
+	associated, err := v.ec2.AssociateAddress(ctx, &ec2.AssociateAddressInput{AllocationId: allocated.AllocationId, InstanceId: &id})
+	must(v.t, err)
+	if v.fromInternet(*allocated.PublicIp, 22) {
+		v.t.Error("the group lets nothing in, and port 22 is open")
+	}
+	permissions := []types.IpPermission{{IpProtocol: aws.String("tcp"), FromPort: aws.Int32(22), ToPort: aws.Int32(22),
+		IpRanges: []types.IpRange{{CidrIp: aws.String("198.18.255.0/24")}}}}
+	_, err = v.ec2.AuthorizeSecurityGroupIngress(ctx, &ec2.AuthorizeSecurityGroupIngressInput{GroupId: &v.group, IpPermissions: permissions})
+	must(v.t, err)
+	v.takesEffect("port 22 open", func() bool { return v.fromInternet(*allocated.PublicIp, 22) })
+	_, err = v.ec2.RevokeSecurityGroupIngress(ctx, &ec2.RevokeSecurityGroupIngressInput{GroupId: &v.group, IpPermissions: permissions})
+	must(v.t, err)
+	v.takesEffect("port 22 closed", func() bool { return !v.fromInternet(*allocated.PublicIp, 22) })
+	_, err = v.ec2.AuthorizeSecurityGroupIngress(ctx, &ec2.AuthorizeSecurityGroupIngressInput{GroupId: &v.group, IpPermissions: permissions})
+	must(v.t, err)
+	v.takesEffect("port 22 open again", func() bool { return v.fromInternet(*allocated.PublicIp, 22) })
+
+	route := aws.String("0.0.0.0/0")
+	_, err = v.ec2.DeleteRoute(ctx, &ec2.DeleteRouteInput{RouteTableId: &v.table, DestinationCidrBlock: route})
+	must(v.t, err)
+	v.takesEffect("no way in without a route", func() bool { return !v.fromInternet(*allocated.PublicIp, 22) })
+	_, err = v.ec2.CreateRoute(ctx, &ec2.CreateRouteInput{RouteTableId: &v.table, DestinationCidrBlock: route, GatewayId: &v.gateway})
+	must(v.t, err)
+	v.takesEffect("a way in with a route", func() bool { return v.fromInternet(*allocated.PublicIp, 22) })
+
+	_, err = v.ec2.DisassociateAddress(ctx, &ec2.DisassociateAddressInput{AssociationId: associated.AssociationId})
+	must(v.t, err)
+	v.takesEffect("no way in without the address", func() bool { return !v.fromInternet(*allocated.PublicIp, 22) })
+}
+
+// takesEffect waits for what a change has to bring about soon. A connection that
+// is not answered takes a second to say so, which is allowed for.
+func (v *vpc) takesEffect(what string, condition func() bool) {
+	v.t.Helper()
+	took := v.until(what, effect+2*time.Second, func() (bool, string) { return condition(), "not yet" })
+	v.t.Logf("%s after %s", what, took.Round(10*time.Millisecond))
+}

@@ -1,0 +1,66 @@
+//go:build linux
+
+package labtest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// terraform is a folder with a copy of the examples, where Terraform uses the
+// provider of this checkout.
+type terraform struct {
+	lab *lab
+	dir string // of examples/complete
+	env []string
+}
+
+func newTerraform(l *lab) *terraform {
+	l.t.Helper()
+	if _, err := exec.LookPath("terraform"); err != nil {
+		l.t.Skip("terraform is not on PATH")
+	}
+	provider := build(l.t, "provider", "terraform-provider-xeroops")
+	dir := l.t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(root(l.t), "examples"))); err != nil {
+		l.t.Fatal(err)
+	}
+	// With the empty mirror, init asks no registry; the override is what it uses.
+	mirror := l.t.TempDir()
+	config := filepath.Join(dir, "terraform.rc")
+	content := fmt.Sprintf("provider_installation {\n  dev_overrides {\n    \"xeroops/xeroops\" = %q\n  }\n  filesystem_mirror {\n    path = %q\n  }\n}\n",
+		filepath.Dir(provider), mirror)
+	if err := os.WriteFile(config, []byte(content), 0o600); err != nil {
+		l.t.Fatal(err)
+	}
+	t := &terraform{lab: l, dir: filepath.Join(dir, "complete"),
+		env: append(append(os.Environ(), l.env...), "TF_CLI_CONFIG_FILE="+config, "CHECKPOINT_DISABLE=1", "TF_IN_AUTOMATION=1")}
+	t.run("get", "-no-color")
+	return t
+}
+
+func (t *terraform) run(args ...string) string {
+	t.lab.t.Helper()
+	cmd := exec.Command("terraform", args...)
+	cmd.Dir, cmd.Env = t.dir, t.env
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.lab.t.Fatalf("terraform %v: %v\n%s\n%s", args, err, out, t.lab.log())
+	}
+	return string(out)
+}
+
+// apply stands the reference cluster up. The base image writes no boot report, so
+// nothing waits for one.
+func (t *terraform) apply(vars ...string) {
+	t.lab.t.Helper()
+	t.run(append([]string{"apply", "-no-color", "-auto-approve", "-input=false", "-var=on_ready_timeout=skip"}, vars...)...)
+}
+
+func (t *terraform) destroy() {
+	t.lab.t.Helper()
+	t.apply("-var=keep_data=false")
+	t.run("destroy", "-no-color", "-auto-approve", "-input=false", "-var=on_ready_timeout=skip", "-var=keep_data=false")
+}

@@ -1,0 +1,213 @@
+//go:build linux
+
+package labtest
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/xeroops/xeroops/internal/cluster"
+)
+
+// node is one of the reference cluster (DESIGN.md §3).
+type node struct {
+	name    string
+	role    cluster.Role
+	address string
+	volume  bool
+}
+
+var reference = []node{
+	{"edge", cluster.RoleLoadBalancer, "10.0.1.10", false},
+	{"gateway", cluster.RoleWireGuard, "10.0.1.11", false},
+	{"app1", cluster.RoleApp, "10.0.2.10", false},
+	{"app2", cluster.RoleApp, "10.0.2.11", false},
+	{"management", cluster.RoleManagement, "10.0.2.20", false},
+	{"db1", cluster.RoleDB, "10.0.2.30", true},
+	{"db2", cluster.RoleDB, "10.0.2.31", true},
+}
+
+// metadata is a shell function that asks the metadata service with a token.
+const metadata = `token=$(curl -sS -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' http://169.254.169.254/latest/api/token)
+metadata() { curl -sS -H "X-aws-ec2-metadata-token: $token" "http://169.254.169.254/latest/$1"; }
+`
+
+// TestReferenceTopology applies examples/complete to an empty lab and looks at
+// every machine; its subtests build on one another.
+func TestReferenceTopology(t *testing.T) {
+	l := newLab(t)
+	l.up()
+	tf := newTerraform(l)
+	began := time.Now()
+	tf.apply()
+	t.Logf("apply: %.1f s", time.Since(began).Seconds())
+	for _, n := range reference {
+		l.untilState(n.name, "running")
+	}
+	t.Logf("seven machines at multi-user: %.1f s after apply began", time.Since(began).Seconds())
+
+	for _, n := range reference {
+		t.Run(n.name, func(t *testing.T) { checkNode(l.with(t), n) })
+	}
+	t.Run("PrivateMachineReachesS3AndNothingElse", func(t *testing.T) { checkAirGap(l.with(t)) })
+	t.Run("PublicMachineReachesTheDebianMirror", func(t *testing.T) {
+		l.with(t).shell("edge", "apt-get -qq update && apt-cache show postgresql-17 >/dev/null")
+	})
+	t.Run("RoleCredentialsOpenWhatThePolicyNames", func(t *testing.T) { checkRoleCredentials(l.with(t)) })
+	t.Run("PortMatrix", func(t *testing.T) { checkPortMatrix(l.with(t)) })
+	t.Run("Faults", func(t *testing.T) { checkFaults(l.with(t)) })
+	t.Run("Forward", func(t *testing.T) { checkForward(l.with(t)) })
+	t.Run("Destroy", func(t *testing.T) {
+		l := l.with(t)
+		tf.lab = l
+		tf.destroy()
+		l.until("no machine is left", 30*time.Second, func() (bool, string) {
+			all := l.status()
+			return len(all) == 0, fmt.Sprint(all)
+		})
+	})
+}
+
+// with is the same lab in a subtest.
+func (l *lab) with(t *testing.T) *lab {
+	inner := *l
+	inner.t = t
+	return &inner
+}
+
+func checkNode(l *lab, n node) {
+	i, _ := l.instance(n.name)
+	if i.Address != n.address || i.Role != string(n.role) {
+		l.t.Errorf("status: address %s and role %s, want %s and %s", i.Address, i.Role, n.address, n.role)
+	}
+	for what, c := range map[string]struct{ script, want string }{
+		"address":          {"ip -4 -brief address show eth0 | tr -s ' ' | cut -d' ' -f3", n.address + "/24"},
+		"host name":        {"hostname -f", n.name + ".production.internal"},
+		"user-data's file": {`. /etc/xeroops/instance.env && echo "$HOSTNAME $INSTANCE_ROLE $STATIC_IP $XEROOPS_CLUSTER"`, n.name + " " + string(n.role) + " " + n.address + " production"},
+		"metadata id":      {metadata + "metadata meta-data/instance-id", i.InstanceID},
+		"metadata address": {metadata + "metadata meta-data/local-ipv4", n.address},
+		"without a token":  {"curl -s -o /dev/null -w '%{http_code}' http://169.254.169.254/latest/meta-data/", "401"},
+		"cloud-init":       {"cloud-init status | head -1", "status: done"},
+		"failed units":     {"systemctl --failed --no-legend --plain", ""},
+		"admin's login":    {"getent passwd admin | cut -d: -f6,7", "/home/admin:/bin/bash"},
+	} {
+		if got := l.shell(n.name, c.script); got != c.want {
+			l.t.Errorf("%s: %q, want %q", what, got, c.want)
+		}
+	}
+	var identity map[string]any
+	if err := json.Unmarshal([]byte(l.shell(n.name, metadata+"metadata dynamic/instance-identity/document")), &identity); err != nil {
+		l.t.Fatal(err)
+	}
+	if identity["instanceId"] != i.InstanceID || identity["privateIp"] != n.address || identity["imageId"] != i.ImageID {
+		l.t.Errorf("identity document: %v", identity)
+	}
+	volumes := l.shell(n.name, "for d in /dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_vol*; do test -b $d && blockdev --getsize64 $d; done; true")
+	if n.volume != (volumes != "") {
+		l.t.Errorf("volumes: %q, want one: %v", volumes, n.volume)
+	}
+}
+
+func checkAirGap(l *lab) {
+	for _, from := range []string{"app1", "management", "db1"} {
+		// An unsigned request: S3 itself says no.
+		if got := l.shell(from, "curl -s -m 5 -o /dev/null -w '%{http_code}' https://s3.eu-west-1.amazonaws.com/"); got != "403" {
+			l.t.Errorf("%s to S3: status %s, want 403", from, got)
+		}
+		for _, target := range []string{"http://198.18.0.4/", "http://198.18.255.2/", "http://198.51.100.1/", "http://1.1.1.1/"} {
+			if got := l.shell(from, "curl -s -m 1 "+target+"; echo $?"); got != "28" && got != "7" {
+				l.t.Errorf("%s to %s: curl ended with %q, want a time-out", from, target, got)
+			}
+		}
+		if got := l.shell(from, "getent ahostsv4 example.org; echo $?"); got != "2" {
+			l.t.Errorf("%s resolves example.org: %q", from, got)
+		}
+	}
+}
+
+// signed is a shell function that asks S3 with the machine's role credentials
+// and prints the status.
+const signed = metadata + `role=$(metadata meta-data/iam/security-credentials/)
+credentials=$(metadata meta-data/iam/security-credentials/$role)
+field() { echo "$credentials" | python3 -c "import json,sys; print(json.load(sys.stdin)['$1'])"; }
+s3() { curl -s -o /dev/null -w '%{http_code}' --aws-sigv4 aws:amz:eu-west-1:s3 --user "$(field AccessKeyId):$(field SecretAccessKey)" -H "x-amz-security-token: $(field Token)" "$@"; }
+bucket=https://uploads-123456789012.s3.eu-west-1.amazonaws.com
+`
+
+func checkRoleCredentials(l *lab) {
+	layout := cluster.Layout{Cluster: "production"}
+	for _, c := range []struct{ node, request, want string }{
+		{"db1", "$bucket/" + layout.InstanceConfig("db1"), "200"},
+		{"db1", "$bucket/" + layout.Credentials(cluster.RoleDB), "200"},
+		{"db1", "$bucket/" + layout.Credentials(cluster.RoleApp), "403"},
+		{"app1", "$bucket/" + layout.Credentials(cluster.RoleApp), "200"},
+		{"app1", "$bucket/" + layout.Credentials(cluster.RoleDB), "403"},
+		{"app1", "-T /etc/hostname $bucket/" + layout.Report("app1"), "200"},
+		{"app1", "-T /etc/hostname $bucket/" + layout.Report("db1"), "403"},
+		{"edge", "-T /etc/hostname $bucket/" + layout.Topology(), "403"},
+		{"edge", "$bucket/", "403"},
+	} {
+		if got := l.shell(c.node, signed+"s3 "+c.request); got != c.want {
+			l.t.Errorf("%s asks for %s: status %s, want %s", c.node, c.request, got, c.want)
+		}
+	}
+	// It is no report that anybody can read.
+	_, err := l.s3.DeleteObject(l.t.Context(), &s3.DeleteObjectInput{Bucket: aws.String("uploads-123456789012"), Key: aws.String(layout.Report("app1"))})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+func checkForward(l *lab) {
+	l.shell("edge", `systemd-run --quiet --unit=page --working-directory=/etc/xeroops python3 -m http.server 80`)
+	out := l.run("forward", "--https=", "--vpn=", fmt.Sprintf("--http=127.0.0.1:%d", freePort(l.t)))
+	address := strings.Fields(out)[1]
+	l.until("the edge's page on the host", 10*time.Second, func() (bool, string) {
+		body, err := get("http://" + address + "/instance.env")
+		return strings.Contains(body, `HOSTNAME="edge"`), fmt.Sprint(body, err)
+	})
+	l.shell("edge", "systemctl stop page")
+}
+
+func checkFaults(l *lab) {
+	l.run("fault", "freeze", "app1")
+	if _, err := l.try("fault", "freeze", "nobody"); err == nil {
+		l.t.Error("a fault of an unknown node was accepted")
+	}
+	l.run("fault", "thaw", "app1")
+
+	before, _ := l.instance("app2")
+	l.run("fault", "power-cut", "app2")
+	l.until("app2 stopped", 5*time.Second, func() (bool, string) {
+		i, _ := l.instance("app2")
+		return i.State == "stopped", i.State
+	})
+	l.run("fault", "power-on", "app2")
+	l.untilState("app2", "running")
+	if after, _ := l.instance("app2"); after.InstanceID != before.InstanceID || after.Address != before.Address {
+		l.t.Errorf("after the power cut: %+v, before: %+v", after, before)
+	}
+
+	l.shell("management", "systemd-run --quiet --unit=probe nc -lk 6379")
+	reach := func(want string) {
+		l.until("app1 reaches management: "+want, 5*time.Second, func() (bool, string) {
+			got := l.shell("app1", "nc -z -w1 10.0.2.20 6379 2>/dev/null && echo yes || echo no")
+			return got == want, got
+		})
+	}
+	reach("yes")
+	l.run("fault", "partition", "app1", "management")
+	reach("no")
+	l.run("fault", "heal")
+	reach("yes")
+	l.shell("management", "systemctl stop probe")
+	l.run("fault", "slow-disk", "db1", "--bytes-per-second=1000000")
+	l.run("fault", "slow-disk", "db1")
+	l.run("fault", "slow-link", "db1", "--bits-per-second=1000000")
+	l.run("fault", "slow-link", "db1")
+}
