@@ -24,14 +24,14 @@ type surroundings struct {
 
 // check checks, before anything is changed, that the nodes to launch fit what
 // they are launched into.
-func (w *work) check(ctx context.Context) error {
+func (w *work) check() error {
 	var nodes []nodeSpec
 	for _, n := range w.spec.nodes() {
 		if _, lives := w.seen.live[n.Name]; !lives || w.toBeReplaced(n) {
 			nodes = append(nodes, n)
 		}
 	}
-	return w.checkLaunch(ctx, nodes)
+	return w.checkLaunch(nodes)
 }
 
 // checkVPN checks that VPN clients' addresses cannot be mistaken for nodes'.
@@ -46,15 +46,9 @@ func (w *work) checkVPN() error {
 	return nil
 }
 
-func (w *work) checkLaunch(ctx context.Context, nodes []nodeSpec) error {
+func (w *work) checkLaunch(nodes []nodeSpec) error {
 	if err := w.checkVPN(); err != nil {
 		return base.AtAttribute(path.Root("vpn_cidr"), err)
-	}
-	if len(nodes) == 0 {
-		return nil
-	}
-	if err := w.observeSurroundings(ctx, nodes); err != nil {
-		return err
 	}
 	for _, n := range nodes {
 		for _, check := range []func(nodeSpec) (attribute string, err error){w.checkSubnet, w.checkImage, w.checkVolume, w.checkEIP} {
@@ -66,7 +60,14 @@ func (w *work) checkLaunch(ctx context.Context, nodes []nodeSpec) error {
 	return nil
 }
 
-func (w *work) observeSurroundings(ctx context.Context, nodes []nodeSpec) error {
+// observeSurroundings describes what the cluster's nodes are launched into.
+func (w *work) observeSurroundings(ctx context.Context) error {
+	var nodes []nodeSpec
+	for _, n := range w.spec.nodes() {
+		if n.SubnetID != "" && n.ImageID != "" { // known already, in a plan
+			nodes = append(nodes, n)
+		}
+	}
 	s := surroundings{map[string]ec2types.Subnet{}, map[string]ec2types.Image{}, map[string]ec2types.Volume{}}
 	var images []string
 	for _, n := range nodes {

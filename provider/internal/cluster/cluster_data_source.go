@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/hashicorp/terraform-plugin-framework/datasource"
 	"github.com/hashicorp/terraform-plugin-framework/datasource/schema"
 	"github.com/hashicorp/terraform-plugin-framework/types"
@@ -114,7 +115,12 @@ func (d *clusterDataSource) Read(ctx context.Context, req datasource.ReadRequest
 
 // survey observes the nodes and reads their reports.
 func (w *work) survey(ctx context.Context) ([]nodeReport, error) {
-	if err := base.Parallel(ctx, w.observeInstances, w.observeAddresses, w.observeWanted); err != nil {
+	var reported []string
+	listReports := func(ctx context.Context) (err error) {
+		reported, err = w.listReports(ctx)
+		return err
+	}
+	if err := base.Parallel(ctx, w.observeInstances, w.observeAddresses, w.observeWanted, listReports); err != nil {
 		return nil, err
 	}
 	for _, i := range w.seen.live { // what runs without being in the topology counts, too
@@ -122,7 +128,23 @@ func (w *work) survey(ctx context.Context) ([]nodeReport, error) {
 			w.spec.Nodes[i.node] = nodeSpec{Name: i.node, Role: i.role, Address: aws.ToString(i.PrivateIpAddress)}
 		}
 	}
-	return w.readReports(ctx, w.spec.nodes())
+	return w.readReportsOf(ctx, w.spec.nodes(), func(n nodeSpec) bool { return slices.Contains(reported, w.spec.layout().Report(n.Name)) })
+}
+
+// listReports lists the keys of boot reports.
+func (w *work) listReports(ctx context.Context) ([]string, error) {
+	var keys []string
+	pages := s3.NewListObjectsV2Paginator(w.Client.S3, &s3.ListObjectsV2Input{Bucket: &w.spec.Buckets.Uploads, Prefix: aws.String(w.spec.layout().Reports())})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, awswait.Ignore(err, awswait.IsNotFound)
+		}
+		for _, object := range page.Contents {
+			keys = append(keys, aws.ToString(object.Key))
+		}
+	}
+	return keys, nil
 }
 
 // observeWanted reads which nodes the cluster should have, from its topology.

@@ -174,7 +174,7 @@ func (r *clusterResource) checkPlan(ctx context.Context, plan, state clusterMode
 		return
 	}
 	w := r.newWork(plan, nil)
-	if err := w.observe(ctx, w.observeVPC); err != nil {
+	if err := w.observe(ctx, w.observeVPC, w.observeSurroundings); err != nil {
 		base.AddError(diags, "plan", kindCluster, plan.Name.ValueString(), err)
 		return
 	}
@@ -183,7 +183,7 @@ func (r *clusterResource) checkPlan(ctx context.Context, plan, state clusterMode
 	for _, name := range fresh {
 		nodes = append(nodes, w.spec.Nodes[name])
 	}
-	base.AddError(diags, "plan", kindCluster, plan.Name.ValueString(), w.checkLaunch(ctx, nodes))
+	base.AddError(diags, "plan", kindCluster, plan.Name.ValueString(), w.checkLaunch(nodes))
 }
 
 type ipv4 struct{}

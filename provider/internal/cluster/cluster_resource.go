@@ -79,7 +79,7 @@ func (r *clusterResource) Create(ctx context.Context, req resource.CreateRequest
 		return
 	}
 	work := r.newWork(plan, given)
-	work.rewriteCredentials = true
+	work.rewriteCredentials, work.first = true, true
 	plan.nullUnknown() // a state with unknown values is thrown away if the create fails
 	resp.Diagnostics.Append(resp.State.Set(ctx, &plan)...)
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, clusterIdentity{plan.Name})...)

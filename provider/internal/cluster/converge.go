@@ -20,6 +20,7 @@ type work struct {
 	rewriteCredentials bool                             // write given credentials again
 	rotateInternal     bool                             // make new internal credentials
 	setProtection      bool                             // termination_protection was changed
+	first              bool                             // there is no state: policies are put anew without a look
 
 	seen         *observed
 	objects      *objectMemory
@@ -42,10 +43,10 @@ func (r *clusterResource) newWork(m clusterModel, given map[model.Role]map[strin
 // before it changes anything, and an error leaves everything it had made where
 // the next converge finds it.
 func (w *work) converge(ctx context.Context) error {
-	if err := w.observe(ctx, w.observeVPC); err != nil {
+	if err := w.observe(ctx, w.observeVPC, w.observeSurroundings); err != nil {
 		return err
 	}
-	if err := w.check(ctx); err != nil {
+	if err := w.check(); err != nil {
 		return err
 	}
 	if err := w.foundation(ctx); err != nil {

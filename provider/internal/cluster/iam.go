@@ -89,7 +89,7 @@ func (w *work) ensureRole(ctx context.Context, role model.Role) error {
 	}
 	return base.ParallelAll(ctx,
 		func(ctx context.Context) error {
-			if roleExists && samePolicy(existing.policy, policy) {
+			if samePolicy(existing.policy, policy) {
 				return nil
 			}
 			_, err := awswait.Retry(ctx, awswait.ProfilePropagation, awswait.IsNotFound, func(ctx context.Context) (any, error) {

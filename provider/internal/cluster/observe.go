@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -36,6 +37,7 @@ type observed struct {
 	groups    map[model.Role]ec2types.SecurityGroup
 	roles     map[model.Role]iamRole
 	profiles  map[model.Role]iamProfile
+	mu        sync.Mutex // of addresses, while nodes are wired side by side
 	addresses []ec2types.Address
 	tables    []ec2types.RouteTable
 	objects   map[string]string // ETag by key
@@ -165,7 +167,34 @@ func (w *work) observeGroups(ctx context.Context) error {
 	return nil
 }
 
+// observeRoles lists the roles, and at the same time asks for the policies of
+// those that there should be.
 func (w *work) observeRoles(ctx context.Context) error {
+	wanted := w.managedRoles()
+	policies := make([]string, len(wanted))
+	listed := map[model.Role]bool{}
+	steps := []base.Step{func(ctx context.Context) error { return w.listRoles(ctx, listed) }}
+	if !w.first {
+		steps = append(steps, stepsFor(wanted, func(ctx context.Context, n int, role model.Role) (err error) {
+			policies[n], err = w.readPolicy(ctx, role)
+			return err
+		})...)
+	}
+	if err := base.Parallel(ctx, steps...); err != nil {
+		return err
+	}
+	for role := range listed {
+		w.seen.roles[role] = iamRole{}
+	}
+	for n, role := range wanted {
+		if listed[role] {
+			w.seen.roles[role] = iamRole{policy: policies[n]}
+		}
+	}
+	return nil
+}
+
+func (w *work) listRoles(ctx context.Context, listed map[model.Role]bool) error {
 	pages := iam.NewListRolesPaginator(w.Client.IAM, &iam.ListRolesInput{PathPrefix: aws.String(w.iamPath())})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
@@ -174,31 +203,20 @@ func (w *work) observeRoles(ctx context.Context) error {
 		}
 		for _, r := range page.Roles {
 			if role, ours := strings.CutPrefix(aws.ToString(r.RoleName), w.iamPrefix()); ours {
-				w.seen.roles[model.Role(role)] = iamRole{}
+				listed[model.Role(role)] = true
 			}
 		}
 	}
-	return w.observePolicies(ctx)
+	return nil
 }
 
-func (w *work) observePolicies(ctx context.Context) error {
-	roles := slices.Sorted(maps.Keys(w.seen.roles))
-	policies := make([]string, len(roles))
-	var steps []base.Step
-	for n, role := range roles {
-		steps = append(steps, func(ctx context.Context) error {
-			out, err := w.Client.IAM.GetRolePolicy(ctx, &iam.GetRolePolicyInput{RoleName: aws.String(w.iamName(role)), PolicyName: aws.String(policyName)})
-			if err == nil {
-				policies[n], err = decodePolicy(aws.ToString(out.PolicyDocument))
-			}
-			return awswait.Ignore(err, awswait.IsNotFound)
-		})
+// readPolicy reads a role's policy; "" if role or policy do not exist.
+func (w *work) readPolicy(ctx context.Context, role model.Role) (string, error) {
+	out, err := w.Client.IAM.GetRolePolicy(ctx, &iam.GetRolePolicyInput{RoleName: aws.String(w.iamName(role)), PolicyName: aws.String(policyName)})
+	if err != nil {
+		return "", awswait.Ignore(err, awswait.IsNotFound)
 	}
-	err := base.Parallel(ctx, steps...)
-	for n, role := range roles {
-		w.seen.roles[role] = iamRole{policy: policies[n]}
-	}
-	return err
+	return decodePolicy(aws.ToString(out.PolicyDocument))
 }
 
 func (w *work) observeProfiles(ctx context.Context) error {

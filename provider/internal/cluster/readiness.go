@@ -124,13 +124,21 @@ func (p *bootProgress) log(ctx context.Context, reports []nodeReport) {
 // readReports reads the nodes' reports. One of an earlier instance does not
 // count.
 func (w *work) readReports(ctx context.Context, nodes []nodeSpec) ([]nodeReport, error) {
+	return w.readReportsOf(ctx, nodes, func(nodeSpec) bool { return true })
+}
+
+// readReportsOf reads the reports of those nodes that have one.
+func (w *work) readReportsOf(ctx context.Context, nodes []nodeSpec, has func(nodeSpec) bool) ([]nodeReport, error) {
 	reports := make([]nodeReport, len(nodes))
 	err := base.Parallel(ctx, stepsFor(nodes, func(ctx context.Context, n int, node nodeSpec) error {
+		reports[n] = nodeReport{BootReport: model.BootReport{Node: node.Name, Role: node.Role}, none: true}
+		if !has(node) {
+			return nil
+		}
 		report, err := readJSON[model.BootReport](ctx, w.Client.S3, w.spec.Buckets.Uploads, w.spec.layout().Report(node.Name))
 		if err != nil {
 			return err
 		}
-		reports[n] = nodeReport{BootReport: model.BootReport{Node: node.Name, Role: node.Role}, none: true}
 		if report != nil && report.InstanceID == w.seen.live[node.Name].id() {
 			reports[n] = nodeReport{BootReport: *report}
 		}

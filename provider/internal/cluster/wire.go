@@ -26,12 +26,7 @@ func (w *work) wire(ctx context.Context) error {
 		}
 		steps = append(steps, w.wireNode(n, i)...)
 	}
-	steps = append(steps, w.ensureRoutes)
-	changes := len(steps)
-	if err := base.ParallelAll(ctx, steps...); err != nil || changes == 1 {
-		return err
-	}
-	return base.Parallel(ctx, w.observeInstances, w.observeAddresses)
+	return base.ParallelAll(ctx, append(steps, w.ensureRoutes)...)
 }
 
 // wireNode returns what has to be done for one node.
@@ -134,7 +129,21 @@ func (w *work) associate(ctx context.Context, n nodeSpec, i instance) error {
 	}, func(ctx context.Context) (any, error) {
 		return w.Client.EC2.AssociateAddress(ctx, &ec2.AssociateAddressInput{AllocationId: &n.EIPID, InstanceId: i.InstanceId, AllowReassociation: aws.Bool(false)})
 	})
+	if err == nil {
+		w.seen.noteAssociation(n.EIPID, i)
+	}
 	return err
+}
+
+// noteAssociation notes to whom an address now points, which saves another look.
+func (o *observed) noteAssociation(eip string, i instance) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for n := range o.addresses {
+		if aws.ToString(o.addresses[n].AllocationId) == eip {
+			o.addresses[n].InstanceId = i.InstanceId
+		}
+	}
 }
 
 // exchangeVolume detaches what hangs on the data device and attaches the node's
