@@ -5,6 +5,6 @@ resource "xeroops_bucket" "uploads" {
 
 # A name of your own, and objects that expire.
 resource "xeroops_bucket" "logs" {
-  name        = "example-shop-logs"
-  expire_days = 90
+  name            = "example-shop-logs"
+  lifecycle_rules = [{ expire_days = 90 }]
 }

@@ -1,0 +1,139 @@
+// Package examples_test holds what is in examples/ against Terraform and the
+// provider as it is now: what a customer copies has to work.
+package examples_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/xeroops/xeroops/provider/internal/acctest/tfcli"
+)
+
+const root = "../../../examples"
+
+func TestExamplesAreFormatted(t *testing.T) {
+	terraform := command(t, os.DevNull)
+	if out, err := terraform(root, "fmt", "-check", "-diff", "-recursive").CombinedOutput(); err != nil {
+		t.Errorf("terraform fmt -recursive examples would change:\n%s", out)
+	}
+}
+
+func TestExamplesAreValid(t *testing.T) {
+	bin := t.TempDir()
+	build := exec.Command("go", "build", "-o", filepath.Join(bin, "terraform-provider-xeroops"), "../..")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the provider: %v\n%s", err, out)
+	}
+	cliConfig := filepath.Join(bin, "cli.tfrc")
+	write(t, cliConfig, fmt.Sprintf("provider_installation {\n  dev_overrides { \"xeroops/xeroops\" = %q }\n  direct {}\n}\n", bin))
+	terraform := command(t, cliConfig)
+	copied := t.TempDir()
+	if err := os.CopyFS(copied, os.DirFS(root)); err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range foldersWithHCL(t, copied) {
+		name, err := filepath.Rel(copied, folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Run(name, func(t *testing.T) { validate(t, terraform, folder) })
+	}
+}
+
+func validate(t *testing.T, terraform func(dir string, args ...string) *exec.Cmd, folder string) {
+	// An import block by identity needs Terraform 1.12, and is checked by the
+	// resources' own tests; one by id has nothing to check but its syntax.
+	imports, err := filepath.Glob(filepath.Join(folder, "import-by-*.tf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range imports {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !declaresProvider(t, folder) {
+		write(t, filepath.Join(folder, "versions.tf"), "terraform {\n  required_providers {\n    xeroops = {\n      source = \"xeroops/xeroops\"\n    }\n  }\n}\n")
+	}
+	if out, err := terraform(folder, "get").CombinedOutput(); err != nil {
+		t.Fatalf("terraform get: %v\n%s", err, out)
+	}
+	out, _ := terraform(folder, "validate", "-json").Output()
+	var result struct {
+		Valid       bool
+		Diagnostics []struct{ Severity, Summary, Detail string }
+	}
+	if err := json.Unmarshal(out, &result); err != nil {
+		t.Fatalf("terraform validate: %v\n%s", err, out)
+	}
+	for _, d := range result.Diagnostics {
+		if d.Severity == "error" {
+			t.Errorf("%s: %s", d.Summary, d.Detail)
+		}
+	}
+}
+
+// command returns a function that makes a command of the Terraform or OpenTofu
+// under test, and skips the test where there is none.
+func command(t *testing.T, cliConfig string) func(dir string, args ...string) *exec.Cmd {
+	t.Helper()
+	cli, err := tfcli.Find()
+	if err != nil {
+		t.Skip(err)
+	}
+	return func(dir string, args ...string) *exec.Cmd {
+		cmd := exec.Command(cli.Path, args...)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "TF_CLI_CONFIG_FILE="+cliConfig, "CHECKPOINT_DISABLE=1", "TF_IN_AUTOMATION=1")
+		return cmd
+	}
+}
+
+func foldersWithHCL(t *testing.T, root string) []string {
+	t.Helper()
+	var folders []string
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return err
+		}
+		if found, err := filepath.Glob(filepath.Join(path, "*.tf")); err != nil || len(found) > 0 {
+			folders = append(folders, path)
+		}
+		return err
+	})
+	if err != nil || len(folders) == 0 {
+		t.Fatalf("examples in %s: %v", root, err)
+	}
+	return folders
+}
+
+func declaresProvider(t *testing.T, folder string) bool {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(folder, "*.tf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range found {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(content), "required_providers") {
+			return true
+		}
+	}
+	return false
+}
+
+func write(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
