@@ -67,7 +67,7 @@ func TestPowerCutEndsEverythingAtOnceAndDiskIsKept(t *testing.T) {
 	r.run("i-1", "sh", "-c", "echo kept > /root/file; systemd-run --quiet sleep infinity")
 	start := time.Now()
 	check(t, m.PowerCut())
-	if d := time.Since(start); d > 2*time.Second {
+	if d := time.Since(start); d > 5*time.Second { // a busy host's
 		t.Errorf("a power cut took %s", d)
 	}
 	if !errors.Is(m.Err(), machine.ErrPowerCut) {
@@ -186,9 +186,12 @@ func TestSlowDiskFaultSlowsAVolumeAndIsLifted(t *testing.T) {
 		t.Errorf("4 MiB at 2 MiB/s took %s", slow)
 	}
 	check(t, m.Throttle("vol-0c", machine.Throttle{}))
-	if again := write(); again > time.Second {
-		t.Errorf("4 MiB took %s after the fault was lifted, %s before", again, fast)
-	}
+	eventually(t, func() error {
+		if again := write(); again > time.Second {
+			return fmt.Errorf("4 MiB took %s after the fault was lifted, %s before", again, fast)
+		}
+		return nil
+	})
 	r.powerOff(m)
 }
 
