@@ -2,10 +2,8 @@ package network
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -230,13 +228,4 @@ func (r *vpcResource) emptyDefaultGroup(ctx context.Context, group *ec2types.Sec
 			return err
 		},
 	)
-}
-
-// samePolicy says whether two policy documents say the same.
-func samePolicy(a, b string) bool {
-	var left, right any
-	if json.Unmarshal([]byte(a), &left) != nil || json.Unmarshal([]byte(b), &right) != nil {
-		return a == b
-	}
-	return reflect.DeepEqual(left, right)
 }

@@ -60,7 +60,7 @@ func (r *vpcResource) ensureEndpoint(ctx context.Context, id string, p *vpcParts
 		return r.createEndpoint(ctx, id, p, m)
 	}
 	err := base.SetEC2Tags(ctx, r.Client.EC2, aws.ToString(p.endpoint.VpcEndpointId), p.endpoint.Tags, base.EC2Tags(m.Name.ValueString(), m.TagsAll, nil))
-	if err != nil || samePolicy(aws.ToString(p.endpoint.PolicyDocument), p.wantedPolicy) {
+	if err != nil || base.SamePolicy(aws.ToString(p.endpoint.PolicyDocument), p.wantedPolicy) {
 		return err
 	}
 	_, err = r.Client.EC2.ModifyVpcEndpoint(ctx, &ec2.ModifyVpcEndpointInput{VpcEndpointId: p.endpoint.VpcEndpointId, PolicyDocument: &p.wantedPolicy})

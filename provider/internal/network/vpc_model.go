@@ -83,7 +83,7 @@ func (p *vpcParts) drift() []string {
 	switch {
 	case p.endpoint == nil:
 		found = append(found, "the gateway endpoint for S3 is gone")
-	case !samePolicy(aws.ToString(p.endpoint.PolicyDocument), p.wantedPolicy):
+	case !base.SamePolicy(aws.ToString(p.endpoint.PolicyDocument), p.wantedPolicy):
 		found = append(found, "the policy of the S3 endpoint was changed")
 	}
 	if g := p.defaultGroup; g != nil && len(g.IpPermissions)+len(g.IpPermissionsEgress) > 0 {

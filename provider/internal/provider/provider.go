@@ -68,6 +68,7 @@ func (p *xeroops) Resources(context.Context) []func() resource.Resource {
 		network.NewSubnetResource,
 		network.NewEIPResource,
 		storage.NewVolumeResource,
+		storage.NewBucketResource,
 		cluster.NewResource,
 		vpn.NewPeerResource,
 	}

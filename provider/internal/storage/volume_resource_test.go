@@ -73,7 +73,9 @@ func TestVolumeIsImportedByIdentity(t *testing.T) {
 	a := newAccount(t)
 	a.Test(resource.TestCase{Steps: []resource.TestStep{{
 		Config: volumeConfig(1, ""),
-		Check:  acctest.Do(volume, func(ctx context.Context, id string) error { return acctest.ImportsByIdentity(ctx, "xeroops_volume", id) }),
+		Check: acctest.Do(volume, func(ctx context.Context, id string) error {
+			return acctest.ImportsByIdentity(ctx, "xeroops_volume", id)
+		}),
 	}}})
 }
 

@@ -1,0 +1,194 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/hashicorp/terraform-plugin-framework/path"
+
+	"github.com/xeroops/xeroops/internal/awswait"
+	"github.com/xeroops/xeroops/provider/internal/base"
+)
+
+// noConstraint is the region whose buckets are made without a location
+// constraint (S3 API reference, CreateBucket).
+const noConstraint = "us-east-1"
+
+var errTaken = errors.New("the name belongs to a bucket of another account, or to one that the credentials may not look at. " +
+	"Names are unique among all accounts: choose another, or use prefix")
+
+// isNoBucket says whether the bucket itself is missing, and not a part of it.
+func isNoBucket(err error) bool { return awswait.HasCode(err, "NoSuchBucket", "NotFound") }
+
+// findExisting returns the account's bucket of that name, or nil.
+func (r *bucketResource) findExisting(ctx context.Context, name string) (*base.Found, error) {
+	out, err := r.Client.S3.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &name})
+	switch statusOf(err) {
+	case http.StatusNotFound:
+		return nil, nil
+	case http.StatusForbidden:
+		return nil, base.AtAttribute(path.Root("name"), errTaken)
+	case http.StatusMovedPermanently:
+		return &base.Found{ID: name, InUse: "is in another region"}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	found := &base.Found{ID: name}
+	if region := aws.ToString(out.BucketRegion); region != "" && region != r.Client.Region {
+		found.InUse = "is in " + region
+		return found, nil
+	}
+	found.InUse, err = r.usedBy(ctx, name)
+	return found, err
+}
+
+func statusOf(err error) int {
+	var response *awshttp.ResponseError
+	if errors.As(err, &response) {
+		return response.HTTPStatusCode()
+	}
+	return 0
+}
+
+// usedBy says why the account's bucket may not be taken over, or is "". One that
+// an interrupted create left is empty, and has the provider's tags or none.
+func (r *bucketResource) usedBy(ctx context.Context, name string) (string, error) {
+	var tags map[string]string
+	var versions *s3.ListObjectVersionsOutput
+	err := base.Parallel(ctx,
+		func(ctx context.Context) (err error) {
+			tags, err = r.tagsOf(ctx, name)
+			return err
+		},
+		func(ctx context.Context) (err error) {
+			versions, err = r.Client.S3.ListObjectVersions(ctx, &s3.ListObjectVersionsInput{Bucket: &name, MaxKeys: aws.Int32(1)})
+			return err
+		},
+	)
+	switch {
+	case err != nil:
+		return "", err
+	case len(versions.Versions)+len(versions.DeleteMarkers) > 0:
+		return "has objects", nil
+	case len(tags) > 0 && !base.MadeAs(name, tags):
+		return "has tags that are not the provider's", nil
+	}
+	return "", nil
+}
+
+func (r *bucketResource) adoptOrCreate(ctx context.Context, m bucketModel) error {
+	name := m.Name.ValueString()
+	// Looked for before, since in us-east-1 creating one's own bucket succeeds.
+	found, err := r.findExisting(ctx, name)
+	if err != nil {
+		return err
+	}
+	if id, err := found.Adoptable(kindBucket, name); err != nil || id != "" {
+		return err
+	}
+	config := &s3types.CreateBucketConfiguration{Tags: r.tags(m)}
+	if r.Client.Region != noConstraint {
+		config.LocationConstraint = s3types.BucketLocationConstraint(r.Client.Region)
+	}
+	_, err = awswait.Retry(ctx, awswait.BucketConflict, awswait.IsBucketConflict, func(ctx context.Context) (any, error) {
+		return r.Client.S3.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &name, CreateBucketConfiguration: config,
+			ObjectOwnership: s3types.ObjectOwnershipBucketOwnerEnforced})
+	})
+	switch {
+	case awswait.HasCode(err, "BucketAlreadyOwnedByYou"): // the answer of the try before was lost
+		found, err = r.findExisting(ctx, name)
+		if err == nil {
+			_, err = found.Adoptable(kindBucket, name)
+		}
+		return err
+	case awswait.HasCode(err, "BucketAlreadyExists"):
+		return base.AtAttribute(path.Root("name"), fmt.Errorf("%w: %w", errTaken, err))
+	}
+	return base.Blame(err, map[string]string{"InvalidBucketName": "name", "TooManyBuckets": "name"})
+}
+
+func (r *bucketResource) tags(m bucketModel) []s3types.Tag {
+	var tags []s3types.Tag
+	for k, v := range base.AllTags(m.Name.ValueString(), m.TagsAll, nil) {
+		tags = append(tags, s3types.Tag{Key: &k, Value: &v})
+	}
+	return tags
+}
+
+func (r *bucketResource) tagsOf(ctx context.Context, name string) (map[string]string, error) {
+	tags := map[string]string{}
+	out, err := r.Client.S3.GetBucketTagging(ctx, &s3.GetBucketTaggingInput{Bucket: &name})
+	if err != nil {
+		return tags, ignoreUnset(err, "NoSuchTagSet")
+	}
+	for _, t := range out.TagSet {
+		tags[aws.ToString(t.Key)] = aws.ToString(t.Value)
+	}
+	return tags, nil
+}
+
+// ignoreUnset takes the answer that a part of a bucket was never set for none.
+func ignoreUnset(err error, code string) error {
+	return awswait.Ignore(err, func(err error) bool { return awswait.HasCode(err, code) })
+}
+
+// findParts asks for all parts of a bucket, side by side.
+func (r *bucketResource) findParts(ctx context.Context, name string) (*bucketParts, error) {
+	p, c := &bucketParts{}, r.Client.S3
+	err := base.Parallel(ctx,
+		func(ctx context.Context) (err error) {
+			p.tags, err = r.tagsOf(ctx, name)
+			return err
+		},
+		func(ctx context.Context) error {
+			out, err := c.GetBucketVersioning(ctx, &s3.GetBucketVersioningInput{Bucket: &name})
+			if err == nil {
+				p.versioning = out.Status
+			}
+			return err
+		},
+		func(ctx context.Context) error {
+			out, err := c.GetBucketEncryption(ctx, &s3.GetBucketEncryptionInput{Bucket: &name})
+			if err == nil && len(out.ServerSideEncryptionConfiguration.Rules) > 0 {
+				p.encryption = &out.ServerSideEncryptionConfiguration.Rules[0]
+			}
+			return ignoreUnset(err, "ServerSideEncryptionConfigurationNotFoundError")
+		},
+		func(ctx context.Context) error {
+			out, err := c.GetPublicAccessBlock(ctx, &s3.GetPublicAccessBlockInput{Bucket: &name})
+			if err == nil {
+				p.access = out.PublicAccessBlockConfiguration
+			}
+			return ignoreUnset(err, "NoSuchPublicAccessBlockConfiguration")
+		},
+		func(ctx context.Context) error {
+			out, err := c.GetBucketOwnershipControls(ctx, &s3.GetBucketOwnershipControlsInput{Bucket: &name})
+			if err == nil && len(out.OwnershipControls.Rules) > 0 {
+				p.ownership = out.OwnershipControls.Rules[0].ObjectOwnership
+			}
+			return ignoreUnset(err, "OwnershipControlsNotFoundError")
+		},
+		func(ctx context.Context) error {
+			out, err := c.GetBucketPolicy(ctx, &s3.GetBucketPolicyInput{Bucket: &name})
+			if err == nil {
+				p.policy = aws.ToString(out.Policy)
+			}
+			return ignoreUnset(err, "NoSuchBucketPolicy")
+		},
+		func(ctx context.Context) error {
+			out, err := c.GetBucketLifecycleConfiguration(ctx, &s3.GetBucketLifecycleConfigurationInput{Bucket: &name})
+			if err == nil {
+				p.rules = out.Rules
+			}
+			return ignoreUnset(err, "NoSuchLifecycleConfiguration")
+		},
+	)
+	return p, err
+}

@@ -1,0 +1,99 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+	"maps"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/xeroops/xeroops/internal/awswait"
+	"github.com/xeroops/xeroops/provider/internal/base"
+)
+
+// converge makes all parts of a bucket what the model says, side by side,
+// whatever they are now. A bucket that was just created may be unknown to some
+// of S3 for a while.
+func (r *bucketResource) converge(ctx context.Context, m bucketModel) error {
+	found, err := awswait.Retry(ctx, awswait.CreatedVisible, isNoBucket, func(ctx context.Context) (*bucketParts, error) {
+		return r.findParts(ctx, m.Name.ValueString())
+	})
+	if err != nil {
+		return err
+	}
+	arn, err := r.arn(ctx, m.Name.ValueString())
+	if err != nil {
+		return err
+	}
+	var steps []base.Step
+	for _, part := range r.parts(found, m, arn) {
+		if part.is {
+			continue
+		}
+		steps = append(steps, func(ctx context.Context) error {
+			_, err := awswait.Retry(ctx, awswait.BucketConflict, passing, func(ctx context.Context) (any, error) { return nil, part.put(ctx) })
+			if err != nil {
+				return fmt.Errorf("set %s: %w", part.name, base.Blame(err, part.atFault))
+			}
+			return nil
+		})
+	}
+	return base.ParallelAll(ctx, steps...)
+}
+
+// passing says whether an error goes away: S3 takes one change of a bucket at a
+// time, and learns of a new one bit by bit.
+func passing(err error) bool { return awswait.IsBucketConflict(err) || isNoBucket(err) }
+
+// part is one of the settings that S3 keeps of a bucket.
+type part struct {
+	name    string
+	is      bool // it is as wanted
+	put     func(context.Context) error
+	atFault map[string]string
+}
+
+func (r *bucketResource) parts(found *bucketParts, m bucketModel, arn string) []part {
+	c, name := r.Client.S3, m.Name.ValueStringPointer()
+	status := s3types.BucketVersioningStatusEnabled
+	if !m.Versioning.ValueBool() {
+		status = s3types.BucketVersioningStatusSuspended
+	}
+	return []part{
+		{name: "tags", is: maps.Equal(found.tags, base.AllTags(*name, m.TagsAll, nil)), put: func(ctx context.Context) error {
+			_, err := c.PutBucketTagging(ctx, &s3.PutBucketTaggingInput{Bucket: name, Tagging: &s3types.Tagging{TagSet: r.tags(m)}})
+			return err
+		}, atFault: map[string]string{"InvalidTag": "tags"}},
+		{name: "versioning", is: found.versioning == status || found.versioning == "" && !m.Versioning.ValueBool(), put: func(ctx context.Context) error {
+			_, err := c.PutBucketVersioning(ctx, &s3.PutBucketVersioningInput{Bucket: name, VersioningConfiguration: &s3types.VersioningConfiguration{Status: status}})
+			return err
+		}, atFault: map[string]string{"InvalidBucketState": "versioning"}},
+		{name: "default encryption", is: found.encryptsWith(m.KMSKeyID.ValueString()), put: func(ctx context.Context) error {
+			_, err := c.PutBucketEncryption(ctx, &s3.PutBucketEncryptionInput{Bucket: name, ServerSideEncryptionConfiguration: &s3types.ServerSideEncryptionConfiguration{
+				Rules: []s3types.ServerSideEncryptionRule{*encryptionWith(m.KMSKeyID.ValueString())}}})
+			return err
+		}, atFault: map[string]string{"InvalidArgument": "kms_key_id", "MalformedXML": "kms_key_id"}},
+		{name: "public access block", is: blocksPublicAccess(found.access), put: func(ctx context.Context) error {
+			yes := aws.Bool(true)
+			_, err := c.PutPublicAccessBlock(ctx, &s3.PutPublicAccessBlockInput{Bucket: name, PublicAccessBlockConfiguration: &s3types.PublicAccessBlockConfiguration{
+				BlockPublicAcls: yes, BlockPublicPolicy: yes, IgnorePublicAcls: yes, RestrictPublicBuckets: yes}})
+			return err
+		}},
+		{name: "object ownership", is: found.ownership == s3types.ObjectOwnershipBucketOwnerEnforced, put: func(ctx context.Context) error {
+			_, err := c.PutBucketOwnershipControls(ctx, &s3.PutBucketOwnershipControlsInput{Bucket: name, OwnershipControls: &s3types.OwnershipControls{
+				Rules: []s3types.OwnershipControlsRule{{ObjectOwnership: s3types.ObjectOwnershipBucketOwnerEnforced}}}})
+			return err
+		}},
+		{name: "policy", is: base.SamePolicy(found.policy, tlsOnlyPolicy(arn)), put: func(ctx context.Context) error {
+			_, err := c.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: name, Policy: aws.String(tlsOnlyPolicy(arn))})
+			return err
+		}},
+		{name: "lifecycle rules", is: found.hasRules(m.LifecycleRules), put: func(ctx context.Context) error {
+			_, err := c.PutBucketLifecycleConfiguration(ctx, &s3.PutBucketLifecycleConfigurationInput{Bucket: name,
+				LifecycleConfiguration: &s3types.BucketLifecycleConfiguration{Rules: expandRules(m.LifecycleRules)}})
+			return err
+		}, atFault: map[string]string{"InvalidRequest": "lifecycle_rules", "InvalidArgument": "lifecycle_rules", "MalformedXML": "lifecycle_rules"}},
+	}
+}

@@ -1,0 +1,87 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/hashicorp/terraform-plugin-framework/path"
+
+	"github.com/xeroops/xeroops/internal/awswait"
+	"github.com/xeroops/xeroops/provider/internal/base"
+)
+
+// maxKept bounds how many objects an error names.
+const maxKept = 5
+
+// delete removes a bucket, and what is in it if force says so: again and again,
+// since somebody may still be writing.
+func (r *bucketResource) delete(ctx context.Context, name string, force bool) error {
+	_, err := awswait.Retry(ctx, awswait.DependencyRelease, func(err error) bool { return awswait.IsBucketConflict(err) || force && isNotEmpty(err) },
+		func(ctx context.Context) (any, error) {
+			_, err := r.Client.S3.DeleteBucket(ctx, &s3.DeleteBucketInput{Bucket: &name})
+			if force && isNotEmpty(err) {
+				if err := r.empty(ctx, name); err != nil {
+					return nil, err
+				}
+				_, err = r.Client.S3.DeleteBucket(ctx, &s3.DeleteBucketInput{Bucket: &name})
+			}
+			return nil, awswait.Ignore(err, isNoBucket)
+		})
+	if isNotEmpty(err) && !force {
+		return base.AtAttribute(path.Root("force_destroy"), fmt.Errorf(
+			"the bucket is not empty. To delete all objects with all their versions, set force_destroy = true, apply, and destroy again: %w", err))
+	}
+	return err
+}
+
+func isNotEmpty(err error) bool { return awswait.HasCode(err, "BucketNotEmpty") }
+
+// empty deletes all objects, with their versions and delete markers.
+func (r *bucketResource) empty(ctx context.Context, name string) error {
+	pages := s3.NewListObjectVersionsPaginator(r.Client.S3, &s3.ListObjectVersionsInput{Bucket: &name})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if isNoBucket(err) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("list the objects: %w", err)
+		}
+		var batch []s3types.ObjectIdentifier // a page has no more than DeleteObjects takes: 1,000
+		for _, v := range page.Versions {
+			batch = append(batch, s3types.ObjectIdentifier{Key: v.Key, VersionId: v.VersionId})
+		}
+		for _, marker := range page.DeleteMarkers {
+			batch = append(batch, s3types.ObjectIdentifier{Key: marker.Key, VersionId: marker.VersionId})
+		}
+		if len(batch) == 0 {
+			continue
+		}
+		out, err := r.Client.S3.DeleteObjects(ctx, &s3.DeleteObjectsInput{Bucket: &name, Delete: &s3types.Delete{Objects: batch, Quiet: aws.Bool(true)}})
+		if err != nil {
+			return fmt.Errorf("delete objects: %w", err)
+		}
+		if len(out.Errors) > 0 {
+			return kept(out.Errors)
+		}
+	}
+	return nil
+}
+
+// kept names objects that S3 did not delete: their failures come in a
+// successful answer.
+func kept(failed []s3types.Error) error {
+	var errs []error
+	for i, f := range failed {
+		if i == maxKept {
+			errs = append(errs, fmt.Errorf("and %d more", len(failed)-maxKept))
+			break
+		}
+		errs = append(errs, fmt.Errorf("%s (version %s): %s: %s", aws.ToString(f.Key), aws.ToString(f.VersionId), aws.ToString(f.Code), aws.ToString(f.Message)))
+	}
+	return fmt.Errorf("S3 kept %d objects; remove what protects them, and destroy again: %w", len(failed), errors.Join(errs...))
+}

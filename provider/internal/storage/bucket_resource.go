@@ -1,0 +1,232 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+
+	"github.com/hashicorp/terraform-plugin-framework-timeouts/resource/timeouts"
+	"github.com/hashicorp/terraform-plugin-framework-validators/int64validator"
+	"github.com/hashicorp/terraform-plugin-framework-validators/listvalidator"
+	"github.com/hashicorp/terraform-plugin-framework-validators/resourcevalidator"
+	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
+	"github.com/hashicorp/terraform-plugin-framework/path"
+	"github.com/hashicorp/terraform-plugin-framework/resource"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema/booldefault"
+	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+
+	"github.com/xeroops/xeroops/internal/awswait"
+	"github.com/xeroops/xeroops/provider/internal/base"
+)
+
+const kindBucket = "xeroops_bucket"
+
+// Limits of S3: 63 characters of a name, of which 13 are for the hyphen and the
+// account (S3 user guide, "General purpose bucket naming rules"), and 1,000
+// lifecycle rules, of which one is the provider's ("Setting a lifecycle
+// configuration").
+const maxLifecycleRules = 999
+
+var (
+	bucketNameRule   = stringvalidator.RegexMatches(regexp.MustCompile(`^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$`), "a bucket's name is 3 to 63 lower-case letters, digits and hyphens, and neither begins nor ends with a hyphen")
+	bucketPrefixRule = stringvalidator.RegexMatches(regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,49}$`), "a bucket's prefix is 1 to 50 lower-case letters, digits and hyphens, and does not begin with a hyphen")
+)
+
+type bucketResource struct{ base.Resource }
+
+// NewBucketResource returns the resource xeroops_bucket.
+func NewBucketResource() resource.Resource { return &bucketResource{} }
+
+func (r *bucketResource) Metadata(_ context.Context, _ resource.MetadataRequest, resp *resource.MetadataResponse) {
+	resp.TypeName = kindBucket
+}
+
+func (r *bucketResource) Schema(ctx context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
+	resp.Schema = schema.Schema{
+		MarkdownDescription: "An S3 bucket: encrypted, versioned, closed to the public, without access control lists, and with a policy " +
+			"that refuses calls without TLS. Uploads that were given up are removed after a week.",
+		Attributes: map[string]schema.Attribute{
+			"id":  schema.StringAttribute{Computed: true, MarkdownDescription: "Name of the bucket."},
+			"arn": schema.StringAttribute{Computed: true, MarkdownDescription: "ARN of the bucket."},
+			"name": schema.StringAttribute{
+				Optional: true, Computed: true, Validators: []validator.String{bucketNameRule},
+				MarkdownDescription: "Name of the bucket, unique among the buckets of all accounts. Give this or `prefix`. Another name makes another bucket.",
+			},
+			"prefix": schema.StringAttribute{
+				Optional: true, Validators: []validator.String{bucketPrefixRule},
+				MarkdownDescription: "The name is the prefix, a hyphen and the id of the account: `uploads` makes `uploads-123456789012`.",
+			},
+			"kms_key_id": schema.StringAttribute{
+				Optional: true, Validators: []validator.String{keyARN},
+				MarkdownDescription: "ARN of the KMS key that encrypts the objects. Default: S3's own keys (SSE-S3).",
+			},
+			"versioning": schema.BoolAttribute{
+				Optional: true, Computed: true, Default: booldefault.StaticBool(true),
+				MarkdownDescription: "Whether old versions of an object are kept. Default: `true`.",
+			},
+			"lifecycle_rules": schema.ListNestedAttribute{
+				Optional: true, Validators: []validator.List{listvalidator.SizeAtMost(maxLifecycleRules)},
+				MarkdownDescription: "What becomes of objects with time.",
+				NestedObject:        lifecycleObject(),
+			},
+			"force_destroy": schema.BoolAttribute{
+				Optional: true, Computed: true, Default: booldefault.StaticBool(false),
+				MarkdownDescription: "Whether a destroy deletes all objects, with all their versions. Default: `false`; only an empty bucket is destroyed.",
+			},
+			"drift":    base.DriftAttribute(),
+			"tags":     base.TagsAttribute(),
+			"tags_all": base.TagsAllAttribute(),
+			"timeouts": timeouts.AttributesAll(ctx),
+		},
+	}
+}
+
+func lifecycleObject() schema.NestedAttributeObject {
+	days := []validator.Int64{int64validator.AtLeast(1)}
+	either := int64validator.AtLeastOneOf(path.MatchRelative().AtParent().AtName("expire_days"), path.MatchRelative().AtParent().AtName("noncurrent_expire_days"))
+	return schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
+		"prefix": schema.StringAttribute{Optional: true, Validators: []validator.String{stringvalidator.LengthBetween(1, 1024)},
+			MarkdownDescription: "What the keys of the objects begin with. Default: all objects."},
+		"expire_days": schema.Int64Attribute{Optional: true, Validators: append(days, either),
+			MarkdownDescription: "Days after which an object is deleted; where old versions are kept, it becomes one of them."},
+		"noncurrent_expire_days": schema.Int64Attribute{Optional: true, Validators: days,
+			MarkdownDescription: "Days after which an old version is deleted."},
+	}}
+}
+
+func (r *bucketResource) ConfigValidators(context.Context) []resource.ConfigValidator {
+	return []resource.ConfigValidator{resourcevalidator.ExactlyOneOf(path.MatchRoot("name"), path.MatchRoot("prefix"))}
+}
+
+func (r *bucketResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
+	if r.ProviderData == nil || req.Plan.Raw.IsNull() {
+		return
+	}
+	base.PlanTags(ctx, r.DefaultTags, req, resp)
+	r.planName(ctx, req, resp)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	req.Plan = resp.Plan // with the name
+	base.PlanAdoption(ctx, kindBucket, r.findExisting, req, resp)
+}
+
+// planName plans the name, which is known before the bucket exists, so that
+// policies that name the bucket are too.
+func (r *bucketResource) planName(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
+	var config bucketModel
+	var current types.String
+	resp.Diagnostics.Append(req.Config.GetAttribute(ctx, path.Root("name"), &config.Name)...)
+	resp.Diagnostics.Append(req.Config.GetAttribute(ctx, path.Root("prefix"), &config.Prefix)...)
+	if !req.State.Raw.IsNull() {
+		resp.Diagnostics.Append(req.State.GetAttribute(ctx, path.Root("name"), &current)...)
+	}
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	name, err := config.bucketName(ctx, r.Client.AccountID)
+	if err != nil {
+		base.AddError(&resp.Diagnostics, "plan", kindBucket, config.Prefix.ValueString(), err)
+		return
+	}
+	arn := types.StringUnknown()
+	if !name.IsUnknown() {
+		text, err := r.arn(ctx, name.ValueString())
+		base.AddError(&resp.Diagnostics, "plan", kindBucket, name.ValueString(), err)
+		arn = types.StringValue(text)
+	}
+	resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("name"), name)...)
+	resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("id"), name)...)
+	resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("arn"), arn)...)
+	if !req.State.Raw.IsNull() && !name.Equal(current) {
+		resp.RequiresReplace.Append(path.Root("name"))
+	}
+}
+
+func (r *bucketResource) Create(ctx context.Context, req resource.CreateRequest, resp *resource.CreateResponse) {
+	var bucket bucketModel
+	resp.Diagnostics.Append(req.Plan.Get(ctx, &bucket)...)
+	ctx, cancel := base.Deadline(ctx, bucket.Timeouts.Create, awswait.CreatedVisible, &resp.Diagnostics)
+	defer cancel()
+	if resp.Diagnostics.HasError() {
+		return
+	}
+
+	if err := r.adoptOrCreate(ctx, bucket); err != nil {
+		base.AddError(&resp.Diagnostics, "create", kindBucket, bucket.Name.ValueString(), err)
+		return
+	}
+	resp.Diagnostics.Append(resp.State.Set(ctx, &bucket)...)
+	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: bucket.ID})...)
+
+	err := r.converge(ctx, bucket)
+	base.AddError(&resp.Diagnostics, "create", kindBucket, bucket.Name.ValueString(), err)
+}
+
+func (r *bucketResource) Read(ctx context.Context, req resource.ReadRequest, resp *resource.ReadResponse) {
+	var bucket bucketModel
+	resp.Diagnostics.Append(req.State.Get(ctx, &bucket)...)
+	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: bucket.ID})...)
+	ctx, cancel := base.Deadline(ctx, bucket.Timeouts.Read, awswait.CreatedVisible, &resp.Diagnostics)
+	defer cancel()
+	if resp.Diagnostics.HasError() {
+		return
+	}
+
+	name := bucket.ID.ValueString()
+	found, err := r.findParts(ctx, name)
+	if isNoBucket(err) {
+		resp.State.RemoveResource(ctx)
+		return
+	}
+	var arn, account string
+	if err == nil {
+		arn, err = r.arn(ctx, name)
+	}
+	if err == nil {
+		account, err = r.Client.AccountID(ctx)
+	}
+	if err != nil {
+		base.AddError(&resp.Diagnostics, "read", kindBucket, name, err)
+		return
+	}
+	bucket.fromAWS(found, arn, account, r.DefaultTags)
+	resp.Diagnostics.Append(resp.State.Set(ctx, &bucket)...)
+}
+
+func (r *bucketResource) Update(ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse) {
+	var bucket bucketModel
+	resp.Diagnostics.Append(req.Plan.Get(ctx, &bucket)...)
+	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: bucket.ID})...)
+	ctx, cancel := base.Deadline(ctx, bucket.Timeouts.Update, awswait.CreatedVisible, &resp.Diagnostics)
+	defer cancel()
+	if resp.Diagnostics.HasError() {
+		return
+	}
+
+	if err := r.converge(ctx, bucket); err != nil {
+		base.AddError(&resp.Diagnostics, "update", kindBucket, bucket.ID.ValueString(), err)
+		return
+	}
+	resp.Diagnostics.Append(resp.State.Set(ctx, &bucket)...)
+}
+
+func (r *bucketResource) Delete(ctx context.Context, req resource.DeleteRequest, resp *resource.DeleteResponse) {
+	var bucket bucketModel
+	resp.Diagnostics.Append(req.State.Get(ctx, &bucket)...)
+	ctx, cancel := base.Deadline(ctx, bucket.Timeouts.Delete, awswait.DependencyRelease, &resp.Diagnostics)
+	defer cancel()
+	if resp.Diagnostics.HasError() {
+		return
+	}
+
+	err := r.delete(ctx, bucket.ID.ValueString(), bucket.ForceDestroy.ValueBool())
+	base.AddError(&resp.Diagnostics, "delete", kindBucket, bucket.ID.ValueString(), err)
+}
+
+func (r *bucketResource) arn(ctx context.Context, name string) (string, error) {
+	partition, err := r.Client.Partition(ctx)
+	return fmt.Sprintf("arn:%s:s3:::%s", partition, name), err
+}
