@@ -64,7 +64,9 @@ func (v *vpc) checkVolume(id string) {
 		size := v.shell("one", "blockdev --getsize64 "+device(volume))
 		return size == fmt.Sprint(2<<30), size
 	})
-	v.shell("one", "resize2fs "+device(volume)+" 2>/dev/null")
+	// Growing a mounted file system needs CAP_SYS_RESOURCE, which not every host's
+	// root has.
+	v.shell("one", "umount /mnt && e2fsck -fp "+device(volume)+" >/dev/null && resize2fs "+device(volume)+" 2>/dev/null && mount "+device(volume)+" /mnt")
 
 	_, err = v.ec2.DetachVolume(ctx, &ec2.DetachVolumeInput{VolumeId: &volume})
 	must(v.t, err)

@@ -1,0 +1,262 @@
+//go:build linux
+
+package labtest
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/lab/internal/supervisor"
+)
+
+// TestDownLeavesTheHostAsItWas looks for what a lab has while it runs, and for the
+// same after `down`: after an orderly one, after one of a lab whose supervisor was
+// killed, and after an `up` in between.
+func TestDownLeavesTheHostAsItWas(t *testing.T) {
+	l := newLab(t)
+	if left := l.traces(); len(left) > 0 {
+		t.Fatalf("before up there is: %v", left)
+	}
+	l.up()
+	l.newVPC().launch("one", motoserver.BaseImageID)
+	found := l.traces()
+	for _, kind := range []string{"process", "mount", "cgroup", "folder"} {
+		if !slices.ContainsFunc(found, func(trace string) bool { return strings.HasPrefix(trace, kind) }) {
+			t.Errorf("while the lab runs, no %s of it is found: the search is wrong", kind)
+		}
+	}
+	spaces := l.namespaces()
+	if len(spaces) < 3 {
+		t.Errorf("while the lab runs, its processes have these namespaces: %v", spaces)
+	}
+
+	l.kill()
+	if _, err := l.try("status"); exitCode(err) != 3 {
+		t.Errorf("status of a killed lab: exit code %d, want 3", exitCode(err))
+	}
+	out := l.run("up", fmt.Sprintf("--port=%d", l.config.Port))
+	if !strings.Contains(out, "supervisor that died") {
+		t.Errorf("up after a kill doesn't say so: %s", out)
+	}
+	if all := l.status(); len(all) > 0 {
+		t.Errorf("up after a kill begins with instances: %v", all)
+	}
+	l.gone(spaces)
+
+	l.newVPC().launch("two", motoserver.BaseImageID)
+	spaces = l.namespaces()
+	l.kill()
+	l.run("down")
+	l.gone(spaces)
+	l.nothingIsLeft()
+
+	l.up()
+	l.newVPC().launch("three", motoserver.BaseImageID)
+	spaces = l.namespaces()
+	l.run("down")
+	l.gone(spaces)
+	l.nothingIsLeft()
+	l.run("down") // of nothing is no error
+}
+
+// kill ends the supervisor as the kernel's OOM killer would, and waits for its end.
+func (l *lab) kill() {
+	l.t.Helper()
+	state, err := supervisor.NewClient(l.config).State(l.t.Context())
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if err := syscall.Kill(state.PID, syscall.SIGKILL); err != nil {
+		l.t.Fatal(err)
+	}
+	l.until("the supervisor's end", 5*time.Second, func() (bool, string) {
+		_, err := supervisor.NewClient(l.config).State(l.t.Context())
+		return errors.Is(err, supervisor.ErrDown), fmt.Sprint(err)
+	})
+}
+
+func (l *lab) cgroup() string { return l.config.Kind().CgroupName }
+
+// traces lists what the host has of the lab: processes that name it on their
+// command line or are in its control group, mounts, loop devices, control groups
+// and folders. Others use the host meanwhile, so the whole of it can't be compared.
+func (l *lab) traces() []string {
+	l.t.Helper()
+	var found []string
+	for _, pid := range l.processes() {
+		command, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)) // it may have ended
+		found = append(found, fmt.Sprintf("process %d: %s", pid, strings.ReplaceAll(string(command), "\x00", " ")))
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	must(l.t, err)
+	for line := range strings.Lines(string(mounts)) {
+		if strings.Contains(line, "/"+l.name+"/") {
+			found = append(found, "mount "+strings.TrimSpace(line))
+		}
+	}
+	loops, err := exec.Command("losetup", "--list", "--noheadings", "--output=NAME,BACK-FILE").Output()
+	must(l.t, err)
+	for line := range strings.Lines(string(loops)) {
+		if strings.Contains(line, "/"+l.name+"/") {
+			found = append(found, "loop device "+strings.TrimSpace(line))
+		}
+	}
+	for kind, pattern := range map[string]string{
+		"cgroup": "/sys/fs/cgroup/*/" + l.cgroup(), "folder": "/*/xeroops-lab/" + l.name, "state folder": "/var/lib/xeroops-lab/" + l.name,
+	} {
+		dirs, err := filepath.Glob(pattern)
+		must(l.t, err)
+		for _, dir := range dirs {
+			found = append(found, kind+" "+dir)
+		}
+	}
+	return found
+}
+
+// processes lists the lab's own: by control group, and by a command line or an
+// environment that names it (moto's has the lab's folder for temporary files).
+func (l *lab) processes() []int {
+	l.t.Helper()
+	var pids []int
+	entries, err := filepath.Glob("/proc/[0-9]*")
+	must(l.t, err)
+	for _, dir := range entries {
+		pid, err := strconv.Atoi(filepath.Base(dir))
+		if err != nil || pid == os.Getpid() || strings.HasPrefix(readOrNothing(dir+"/comm"), "labtest") {
+			continue
+		}
+		if strings.Contains(readOrNothing(dir+"/cgroup"), "/"+l.cgroup()+"/") ||
+			strings.Contains(readOrNothing(dir+"/cmdline"), "--name="+l.name) ||
+			strings.Contains(readOrNothing(dir+"/environ"), "TMPDIR="+l.config.StateDir()) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+func readOrNothing(path string) string {
+	content, _ := os.ReadFile(path) // the process may have ended
+	return string(content)
+}
+
+// namespaces lists the network, mount and process namespaces of the lab's
+// processes, except the host's own.
+func (l *lab) namespaces() []string {
+	l.t.Helper()
+	var all []string
+	for _, kind := range []string{"net", "mnt", "pid"} {
+		host, err := os.Readlink("/proc/self/ns/" + kind)
+		must(l.t, err)
+		for _, pid := range l.processes() {
+			space, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, kind))
+			if err == nil && space != host && !slices.Contains(all, space) {
+				all = append(all, space)
+			}
+		}
+	}
+	return all
+}
+
+// gone fails the test if any process of the host stays in one of the namespaces.
+// The dead are in theirs until their parent, the host's init by now, looks at them.
+func (l *lab) gone(spaces []string) {
+	l.t.Helper()
+	l.until("no process is in the lab's namespaces", 5*time.Second, func() (bool, string) {
+		links, err := filepath.Glob("/proc/[0-9]*/ns/*")
+		must(l.t, err)
+		for _, link := range links {
+			if space, err := os.Readlink(link); err == nil && slices.Contains(spaces, space) {
+				return false, link + " is " + space
+			}
+		}
+		return true, ""
+	})
+}
+
+// nothingIsLeft fails the test if the host has traces of the lab.
+func (l *lab) nothingIsLeft() {
+	l.t.Helper()
+	l.until("nothing of the lab is left", 5*time.Second, func() (bool, string) {
+		left := l.traces()
+		return len(left) == 0, fmt.Sprint(left)
+	})
+}
+
+func exitCode(err error) int {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode()
+	}
+	return 0
+}
+
+func TestUpAgainKeepsTheLab(t *testing.T) {
+	l := newLab(t)
+	l.up()
+	v := l.newVPC()
+	v.launch("one", motoserver.BaseImageID)
+	if out := l.run("up"); !strings.Contains(out, "runs already") || !strings.Contains(out, fmt.Sprintf("export AWS_ENDPOINT_URL=http://127.0.0.1:%d", l.config.Port)) {
+		t.Errorf("second up: %s", out)
+	}
+	if _, there := l.instance("one"); !there {
+		t.Error("the second up lost the machine")
+	}
+	if out := l.run("env"); !strings.Contains(out, "AWS_ENDPOINT_URL") {
+		t.Errorf("env: %s", out)
+	}
+	if out := l.run("logs", "one"); !strings.Contains(out, "cloud-init") {
+		t.Errorf("logs: %s", out)
+	}
+}
+
+func TestMistakesAreNamed(t *testing.T) {
+	l := newLab(t)
+	taken, err := net.Listen("tcp4", "127.0.0.1:0")
+	must(t, err)
+	defer taken.Close()
+	port := taken.Addr().(*net.TCPAddr).Port
+	empty := t.TempDir()
+	for _, c := range []struct {
+		what string
+		env  []string
+		args []string
+		code int
+		says string
+	}{
+		{"a lab that is not running", nil, []string{"status"}, 3, "xeroops-lab up"},
+		{"a taken port", nil, []string{"up", fmt.Sprintf("--port=%d", port)}, 4, "choose another with --port"},
+		{"no tools", []string{"PATH=" + empty}, []string{"up"}, 4, "apt-get install systemd-container"},
+		{"no moto", []string{"PATH=" + empty}, []string{"up"}, 4, "moto_server is missing"},
+		{"an unknown flag", nil, []string{"up", "--nonsense"}, 2, "--help"},
+		{"a missing argument", nil, []string{"shell"}, 2, "shell NODE"},
+		{"a bad name", nil, []string{"status", "--name=Bad_Name"}, 2, "lower-case"},
+	} {
+		cmd := exec.Command(l.binary, c.args...)
+		cmd.Env = append(append(os.Environ(), "XEROOPS_LAB_NAME="+l.name), c.env...)
+		out, err := cmd.CombinedOutput()
+		if exitCode(err) != c.code || !strings.Contains(string(out), c.says) {
+			t.Errorf("%s: exit code %d, want %d; it said %q, which should have %q", c.what, exitCode(err), c.code, out, c.says)
+		}
+	}
+	cmd := exec.Command(l.binary, "up")
+	cmd.Env = append(os.Environ(), "XEROOPS_LAB_NAME="+l.name)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	if out, err := cmd.CombinedOutput(); exitCode(err) != 4 || !strings.Contains(string(out), "run it as root") {
+		// A binary in root's temporary folder may not be readable to others at all.
+		var path *os.PathError
+		if !errors.As(err, &path) {
+			t.Errorf("without root: %v: %s", err, out)
+		}
+	}
+}
