@@ -29,6 +29,9 @@ type Options struct {
 	// TerminatedFor is how long a terminated instance is listed; 0 means one
 	// hour, as on AWS.
 	TerminatedFor time.Duration
+	// VisibleAfter is how long a new thing is unknown to calls that name it;
+	// 0 means not at all.
+	VisibleAfter time.Duration
 }
 
 const shortWait = 200 * time.Millisecond
@@ -43,6 +46,7 @@ func All(o Options) []awsfront.Mend {
 	return []awsfront.Mend{
 		{Name: "dry-run", New: dryRun},
 		{Name: "unreadable-error", New: unreadableError},
+		{Name: "eventual", New: eventual(o.VisibleAfter)},
 		{Name: "client-token", New: clientToken},
 		{Name: "instance-profile", New: instanceProfile(cmp.Or(o.ProfileDelay, shortWait))},
 		pending,

@@ -63,15 +63,7 @@ func newWorld(t *testing.T, o mend.Options) *world {
 	if err := server.Reset(ctx); err != nil {
 		t.Fatal(err)
 	}
-	front, err := awsfront.Start(awsfront.Options{Upstream: server.URL, Mends: mend.All(o)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = front.Close() })
-	cfg := inventory.Config(front.URL, "eu-west-1")
-	cfg.RetryMaxAttempts = 1
-	w := &world{t: t, front: front, moto: server, ec2: ec2.NewFromConfig(cfg), iam: iam.NewFromConfig(cfg),
-		s3: s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true })}
+	w := newFront(t, &world{moto: server}, o)
 	vpc, err := w.ec2.CreateVpc(ctx, &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16")})
 	w.ok(err)
 	w.vpc = vpc.Vpc.VpcId
@@ -80,6 +72,20 @@ func newWorld(t *testing.T, o mend.Options) *world {
 	w.subnet = subnet.Subnet.SubnetId
 	w.securityID = w.group("app")
 	return w
+}
+
+// newFront puts another front before the world's moto.
+func newFront(t *testing.T, w *world, o mend.Options) *world {
+	t.Helper()
+	front, err := awsfront.Start(awsfront.Options{Upstream: w.moto.URL, Mends: mend.All(o)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = front.Close() })
+	cfg := inventory.Config(front.URL, "eu-west-1")
+	cfg.RetryMaxAttempts = 1
+	return &world{t: t, front: front, moto: w.moto, ec2: ec2.NewFromConfig(cfg), iam: iam.NewFromConfig(cfg),
+		s3: s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true })}
 }
 
 // fast has no waits: instances run at once.

@@ -28,6 +28,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-testing/terraform"
 
 	"github.com/xeroops/xeroops/internal/awsfront/inventory"
+	"github.com/xeroops/xeroops/internal/awsfront/mend"
 	"github.com/xeroops/xeroops/internal/motoserver"
 	"github.com/xeroops/xeroops/provider/internal/acctest/account"
 	"github.com/xeroops/xeroops/provider/internal/acctest/tfcli"
@@ -210,6 +211,6 @@ var shared struct {
 }
 
 func startShared() (*account.Account, error) {
-	shared.once.Do(func() { shared.Account, shared.err = account.Start(context.Background()) })
+	shared.once.Do(func() { shared.Account, shared.err = account.Start(context.Background(), mend.Options{}) })
 	return shared.Account, shared.err
 }

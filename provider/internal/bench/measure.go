@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/xeroops/xeroops/internal/awsfront"
+	"github.com/xeroops/xeroops/internal/awsfront/mend"
 	"github.com/xeroops/xeroops/provider/internal/acctest/account"
 	"github.com/xeroops/xeroops/provider/internal/acctest/workspace"
 )
@@ -20,7 +21,7 @@ type sample struct {
 
 // measure applies the example in an empty account and plans once more.
 func measure(ctx context.Context, dir, module, binary, example string, latency time.Duration) (apply, plan sample, err error) {
-	a, err := account.Start(ctx)
+	a, err := account.Start(ctx, mend.Options{})
 	if err != nil {
 		return apply, plan, err
 	}

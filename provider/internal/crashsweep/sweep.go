@@ -16,9 +16,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/xeroops/xeroops/internal/awsfront"
 	"github.com/xeroops/xeroops/internal/awsfront/inventory"
+	"github.com/xeroops/xeroops/internal/awsfront/mend"
 	"github.com/xeroops/xeroops/provider/internal/acctest/account"
 	"github.com/xeroops/xeroops/provider/internal/acctest/workspace"
 )
@@ -60,8 +62,8 @@ type run struct {
 	space   *workspace.Workspace
 }
 
-func (s *Sweep) start(ctx context.Context, dir string) (*run, error) {
-	a, err := account.Start(ctx)
+func (s *Sweep) start(ctx context.Context, dir string, o mend.Options) (*run, error) {
+	a, err := account.Start(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +80,7 @@ func (s *Sweep) start(ctx context.Context, dir string) (*run, error) {
 // Undisturbed applies and destroys the example in an empty folder and keeps
 // what it made as what every other case is compared with.
 func (s *Sweep) Undisturbed(ctx context.Context, dir string) error {
-	r, err := s.start(ctx, dir)
+	r, err := s.start(ctx, dir, mend.Options{})
 	if err != nil {
 		return err
 	}
@@ -100,7 +102,7 @@ func (s *Sweep) Undisturbed(ctx context.Context, dir string) error {
 // Case disturbs the k-th call of an apply in an empty folder and checks that
 // the next apply repairs it. It returns ErrNotReached if there is no such call.
 func (s *Sweep) Case(ctx context.Context, dir string, mode Mode, k int) error {
-	r, err := s.start(ctx, dir)
+	r, err := s.start(ctx, dir, mend.Options{})
 	if err != nil {
 		return err
 	}
@@ -114,7 +116,7 @@ func (s *Sweep) Case(ctx context.Context, dir string, mode Mode, k int) error {
 		return ErrNotReached
 	}
 	if err := r.repair(ctx, failed != nil); err != nil {
-		return fmt.Errorf("%s at call %d, %s: %w\nThe disturbed apply said:\n%s", mode, k, disturbed(), err, afterPlan(out))
+		return fmt.Errorf("%s at call %d, %s: %w\nThe disturbed apply said:\n%s", mode, k, disturbed(), err, workspace.AfterPlan(out))
 	}
 	return nil
 }
@@ -132,12 +134,18 @@ func (r *run) repair(ctx context.Context, again bool) error {
 	return r.finish(ctx)
 }
 
-// afterPlan leaves out the plan, with which an apply's output begins.
-func afterPlan(out string) string {
-	if at := strings.LastIndex(out, "\nPlan: "); at >= 0 {
-		out = out[at:]
+// Late applies the example where every new thing is unknown to the calls that
+// name it for a while, as on AWS; one apply must do.
+func (s *Sweep) Late(ctx context.Context, dir string, visibleAfter time.Duration) error {
+	r, err := s.start(ctx, dir, mend.Options{VisibleAfter: visibleAfter})
+	if err != nil {
+		return err
 	}
-	return strings.TrimSpace(out)
+	defer r.account.Close()
+	if _, err := r.space.Apply(ctx); err != nil {
+		return err
+	}
+	return r.repair(ctx, false)
 }
 
 // disturb arms the front and returns a function that names the call that was

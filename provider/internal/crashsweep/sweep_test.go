@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/xeroops/xeroops/internal/motoserver"
 	"github.com/xeroops/xeroops/provider/internal/acctest/tfcli"
@@ -20,9 +21,11 @@ import (
 
 // The environment variables of the sweep.
 const (
-	// XEROOPS_SWEEP is "full" for every k in every mode, or one mode for every
-	// k in that; without it a sample is tried.
+	// XEROOPS_SWEEP is "full" for every k in every mode and a late run, or one
+	// mode for every k in that, or "late"; without it a sample is tried.
 	envSweep = "XEROOPS_SWEEP"
+	// late is one apply in an account where new things are not visible at once.
+	late = "late"
 	// XEROOPS_SWEEP_PARALLEL is how many cases run side by side; each has a
 	// moto of 195 MB.
 	envParallel = "XEROOPS_SWEEP_PARALLEL"
@@ -41,6 +44,13 @@ func TestAnApplyThatIsInterruptedAnywhereIsRepairedByTheNext(t *testing.T) {
 		t.Skip(err)
 	} else if err != nil {
 		t.Fatalf("the undisturbed run: %v", err)
+	}
+	if wanted := os.Getenv(envSweep); wanted == "full" || wanted == late {
+		t.Run(late, func(t *testing.T) {
+			if err := s.Late(t.Context(), t.TempDir(), time.Second); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 	cases := chooseCases(t, s.Mutations)
 	note := newNotes(t, s.Binary)
@@ -102,6 +112,9 @@ func chooseCases(t *testing.T, mutations int) []sweepCase {
 		return append(cases, sweepCase{Throttle, mutations / 3}, sweepCase{ServerError, mutations / 2}, sweepCase{DropAnswer, mutations * 2 / 3})
 	}
 	modes := Modes()
+	if wanted == late {
+		return nil
+	}
 	if wanted != "full" {
 		modes = []Mode{Mode(wanted)}
 		if !slices.Contains(Modes(), modes[0]) {

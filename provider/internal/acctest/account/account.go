@@ -23,13 +23,13 @@ type Account struct {
 	Front *awsfront.Front
 }
 
-// Start starts both; an error is motoserver.ErrMissing where there is no moto.
-func Start(ctx context.Context) (*Account, error) {
+// Start starts both, with the front's mends as o says; an error is motoserver.ErrMissing where there is no moto.
+func Start(ctx context.Context, o mend.Options) (*Account, error) {
 	moto, err := motoserver.Start(ctx, motoserver.Options{})
 	if err != nil {
 		return nil, err
 	}
-	front, err := awsfront.Start(awsfront.Options{Upstream: moto.URL, Mends: mend.All(mend.Options{})})
+	front, err := awsfront.Start(awsfront.Options{Upstream: moto.URL, Mends: mend.All(o)})
 	if err != nil {
 		moto.Stop()
 		return nil, err

@@ -158,9 +158,17 @@ func (w *Workspace) Run(ctx context.Context, args ...string) (string, error) {
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
-		return out.String(), fmt.Errorf("%s %s: %w\n%s", filepath.Base(w.cli.Path), args[0], err, out.String())
+		return out.String(), fmt.Errorf("%s %s: %w\n%s", filepath.Base(w.cli.Path), args[0], err, AfterPlan(out.String()))
 	}
 	return out.String(), nil
+}
+
+// AfterPlan leaves out the plan with which an apply's output begins.
+func AfterPlan(out string) string {
+	if at := strings.LastIndex(out, "\nPlan: "); at >= 0 {
+		out = out[at:]
+	}
+	return strings.TrimSpace(out)
 }
 
 // ProviderPIDs returns the provider processes of this workspace that are
