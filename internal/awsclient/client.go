@@ -55,6 +55,8 @@ type Client struct {
 	S3     *s3.Client
 	STS    *sts.Client
 	Region string
+	// Config is what the clients were made with, for a service besides these.
+	Config aws.Config
 
 	identity func() (identity, error)
 }
@@ -99,6 +101,7 @@ func New(ctx context.Context, s Settings) (*Client, error) {
 		IAM:    iam.NewFromConfig(cfg, func(o *iam.Options) { o.BaseEndpoint = endpoint(s.Endpoints.IAM, o.BaseEndpoint) }),
 		STS:    sts.NewFromConfig(cfg, func(o *sts.Options) { o.BaseEndpoint = endpoint(s.Endpoints.STS, o.BaseEndpoint) }),
 		Region: cfg.Region,
+		Config: cfg,
 	}
 	c.S3 = s3.NewFromConfig(cfg, func(o *s3.Options) {
 		o.BaseEndpoint = endpoint(s.Endpoints.S3, o.BaseEndpoint)

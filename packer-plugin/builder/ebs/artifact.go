@@ -1,0 +1,85 @@
+package ebs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
+	registry "github.com/hashicorp/packer-plugin-sdk/packer/registry/image"
+
+	"github.com/xeroops/xeroops/packer-plugin/internal/imagerecord"
+)
+
+// Artifact is the images that a build made.
+type Artifact struct {
+	images  []image
+	summary string
+	role    string
+	source  string
+}
+
+var _ packersdk.Artifact = (*Artifact)(nil)
+
+func newArtifact(b *build) *Artifact {
+	a := &Artifact{summary: b.summary(), source: aws.ToString(b.source.ImageId), role: b.config.Tags[imagerecord.TagRole]}
+	if b.record != nil {
+		a.role = b.record.Role
+	}
+	for _, region := range b.regions() {
+		a.images = append(a.images, *b.images[region])
+	}
+	return a
+}
+
+// BuilderId implements packer.Artifact.
+func (*Artifact) BuilderId() string { return BuilderID } //nolint:revive // the SDK's name
+
+// Files implements packer.Artifact; there are none.
+func (*Artifact) Files() []string { return nil }
+
+// Id returns region:ami, several of them with commas between, as HashiCorp's
+// amazon plugin does.
+func (a *Artifact) Id() string { //nolint:revive // the SDK's name
+	var ids []string
+	for _, i := range a.images {
+		ids = append(ids, i.region+":"+i.id)
+	}
+	slices.Sort(ids)
+	return strings.Join(ids, ",")
+}
+
+// String implements packer.Artifact.
+func (a *Artifact) String() string { return "AMIs were created:\n" + a.summary }
+
+// State returns the role under "xeroops_role", and what HCP Packer asks for.
+func (a *Artifact) State(name string) any {
+	switch name {
+	case "xeroops_role":
+		return a.role
+	case registry.ArtifactStateURI:
+		var images []*registry.Image
+		for _, i := range a.images {
+			image, err := registry.FromArtifact(a, registry.WithProvider("aws"), registry.WithRegion(i.region), registry.WithID(i.id), registry.WithSourceID(a.source))
+			if err == nil {
+				images = append(images, image)
+			}
+		}
+		return images
+	}
+	return nil
+}
+
+// Destroy removes the images and their snapshots.
+func (a *Artifact) Destroy() error {
+	var errs []error
+	for _, i := range a.images {
+		if err := deregister(context.Background(), i.ec2, i.id, i.snapshots); err != nil {
+			errs = append(errs, fmt.Errorf("in %s: %w", i.region, err))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,80 @@
+//go:generate go tool packer-sdc mapstructure-to-hcl2 -type Config,AssumeRole,Endpoints
+
+// Package access is how the plugin's components are told which AWS account and
+// region to use. Its attributes mean the same in each of them, and in the
+// Terraform provider.
+package access
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	awsbase "github.com/hashicorp/aws-sdk-go-base/v2"
+
+	"github.com/xeroops/xeroops/internal/awsclient"
+)
+
+// Config is embedded by the configuration of every component that calls AWS.
+type Config struct {
+	// Region such as eu-west-1; AWS_REGION or the profile's where not set.
+	Region string `mapstructure:"region"`
+	// Profile of the shared configuration files.
+	Profile string `mapstructure:"profile"`
+	// AssumeRole is a role to act as.
+	AssumeRole AssumeRole `mapstructure:"assume_role"`
+	// Endpoints in place of AWS's own.
+	Endpoints Endpoints `mapstructure:"endpoints"`
+	// MaxRetries is how often a call is tried; 10 where not set.
+	MaxRetries int `mapstructure:"max_retries"`
+}
+
+// AssumeRole says which role to act as, and how.
+type AssumeRole struct {
+	RoleARN     string        `mapstructure:"role_arn"`
+	SessionName string        `mapstructure:"session_name"`
+	ExternalID  string        `mapstructure:"external_id"`
+	Duration    time.Duration `mapstructure:"duration"`
+}
+
+// Endpoints are URLs used in place of AWS's own.
+type Endpoints struct {
+	EC2 string `mapstructure:"ec2"`
+	SSM string `mapstructure:"ssm"`
+	STS string `mapstructure:"sts"`
+}
+
+// Validate finds what is wrong with the configuration itself.
+func (c *Config) Validate() []error {
+	var errs []error
+	if c.MaxRetries < 0 {
+		errs = append(errs, errors.New("max_retries must not be negative"))
+	}
+	if a := c.AssumeRole; a.RoleARN == "" && a != (AssumeRole{}) {
+		errs = append(errs, errors.New("assume_role needs role_arn"))
+	}
+	return errs
+}
+
+// Client makes the clients for a region; "" means the configured one.
+func (c *Config) Client(ctx context.Context, region string) (*awsclient.Client, error) {
+	settings := awsclient.Settings{
+		Region:     c.Region,
+		Profile:    c.Profile,
+		Endpoints:  awsclient.Endpoints{EC2: c.Endpoints.EC2, STS: c.Endpoints.STS},
+		MaxRetries: c.MaxRetries,
+		Product:    "packer-plugin-xeroops",
+	}
+	if region != "" {
+		settings.Region = region
+	}
+	if c.AssumeRole.RoleARN != "" {
+		settings.AssumeRole = []awsbase.AssumeRole{{
+			RoleARN:     c.AssumeRole.RoleARN,
+			SessionName: c.AssumeRole.SessionName,
+			ExternalID:  c.AssumeRole.ExternalID,
+			Duration:    c.AssumeRole.Duration,
+		}}
+	}
+	return awsclient.New(ctx, settings)
+}

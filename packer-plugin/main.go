@@ -1,0 +1,26 @@
+// The Packer plugin of XeroOps: the builder xeroops-ebs, the provisioner
+// xeroops-role, the data source xeroops-image and the post-processor
+// xeroops-manifest.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/hashicorp/packer-plugin-sdk/plugin"
+
+	"github.com/xeroops/xeroops/packer-plugin/builder/ebs"
+	pluginversion "github.com/xeroops/xeroops/packer-plugin/version"
+)
+
+var version = "0.1.0-dev" // set by the build
+
+func main() {
+	set := plugin.NewSet()
+	set.SetVersion(pluginversion.Plugin(version))
+	set.RegisterBuilder("ebs", new(ebs.Builder))
+	if err := set.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
