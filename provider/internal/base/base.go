@@ -17,6 +17,7 @@ type ProviderData struct {
 	Client      *awsclient.Client
 	Describe    *Describer
 	DefaultTags map[string]string
+	Planned     *Memo
 }
 
 // FromProvider returns the provider's data, or nil while the provider is not

@@ -41,7 +41,7 @@ const replaces = "replaces"
 
 // PlanAdoption looks, when a resource is about to be created, whether an
 // interrupted apply left one of its name; a name that is taken fails the plan.
-func PlanAdoption(ctx context.Context, kind string, find func(ctx context.Context, name string) (*Found, error), req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
+func (p *ProviderData) PlanAdoption(ctx context.Context, kind string, find func(ctx context.Context, name string) (*Found, error), req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
 	if req.Plan.Raw.IsNull() {
 		return
 	}
@@ -58,6 +58,9 @@ func PlanAdoption(ctx context.Context, kind string, find func(ctx context.Contex
 	if err != nil {
 		AddError(&resp.Diagnostics, "plan", kind, name.ValueString(), err)
 		return
+	}
+	if found == nil {
+		p.Planned.Put(kind, name.ValueString(), vacant{})
 	}
 	if found != nil && isReplaced(ctx, found.ID, req, resp) {
 		return

@@ -46,9 +46,12 @@ func (r *eipResource) findAddresses(ctx context.Context, name string) ([]ec2type
 
 // adoptOrAllocate returns the address, with all its tags if it is a new one.
 func (r *eipResource) adoptOrAllocate(ctx context.Context, m eipModel) (ec2types.Address, error) {
-	addresses, err := r.findAddresses(ctx, m.Name.ValueString())
-	if err != nil {
-		return ec2types.Address{}, err
+	var addresses []ec2types.Address
+	if !r.Planned.IsVacant(kindEIP, m.Name.ValueString()) {
+		var err error
+		if addresses, err = r.findAddresses(ctx, m.Name.ValueString()); err != nil {
+			return ec2types.Address{}, err
+		}
 	}
 	id, err := adoptableAddress(addresses).Adoptable(kindEIP, m.Name.ValueString())
 	if err != nil {
@@ -57,15 +60,33 @@ func (r *eipResource) adoptOrAllocate(ctx context.Context, m eipModel) (ec2types
 	if id != "" {
 		return addresses[0], nil
 	}
-	tags := r.tags(m)
-	out, err := r.Client.EC2.AllocateAddress(ctx, &ec2.AllocateAddressInput{
-		Domain:            ec2types.DomainTypeVpc,
-		TagSpecifications: base.TagOnCreate(ec2types.ResourceTypeElasticIp, tags),
-	})
+	address, err := r.allocate(ctx, m)
 	if err != nil {
 		return ec2types.Address{}, err
 	}
-	return ec2types.Address{AllocationId: out.AllocationId, PublicIp: out.PublicIp, Tags: tags}, nil
+	return *address, nil
+}
+
+func (r *eipResource) allocate(ctx context.Context, m eipModel) (*ec2types.Address, error) {
+	tags := r.tags(m)
+	return base.Once(ctx,
+		func(ctx context.Context) (*ec2types.Address, error) {
+			made, err := r.findAddresses(ctx, m.Name.ValueString())
+			if err != nil || len(made) == 0 {
+				return nil, err
+			}
+			return &made[0], nil
+		},
+		func(ctx context.Context, once ...func(*ec2.Options)) (*ec2types.Address, error) {
+			out, err := r.Client.EC2.AllocateAddress(ctx, &ec2.AllocateAddressInput{
+				Domain:            ec2types.DomainTypeVpc,
+				TagSpecifications: base.TagOnCreate(ec2types.ResourceTypeElasticIp, tags),
+			}, once...)
+			if err != nil {
+				return nil, err
+			}
+			return &ec2types.Address{AllocationId: out.AllocationId, PublicIp: out.PublicIp, Tags: tags}, nil
+		})
 }
 
 // converge makes the tags of an address what the model says.

@@ -47,7 +47,7 @@ func (r *eipResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanReq
 		return
 	}
 	base.PlanTags(ctx, r.DefaultTags, req, resp)
-	base.PlanAdoption(ctx, kindEIP, r.findByName, req, resp)
+	r.PlanAdoption(ctx, kindEIP, r.findByName, req, resp)
 }
 
 func (r *eipResource) Create(ctx context.Context, req resource.CreateRequest, resp *resource.CreateResponse) {

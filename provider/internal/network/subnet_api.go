@@ -227,16 +227,11 @@ func (r *subnetResource) ensureCreated(ctx context.Context, p *subnetParts, m su
 			if p.subnet != nil {
 				return nil
 			}
-			out, err := r.Client.EC2.CreateSubnet(ctx, &ec2.CreateSubnetInput{
-				VpcId:             m.VPCID.ValueStringPointer(),
-				CidrBlock:         m.CIDR.ValueStringPointer(),
-				AvailabilityZone:  m.AvailabilityZone.ValueStringPointer(),
-				TagSpecifications: base.TagOnCreate(ec2types.ResourceTypeSubnet, r.tags(m)),
-			})
+			subnet, err := r.create(ctx, m)
 			if err != nil {
 				return base.Blame(fmt.Errorf("create subnet %s: %w", m.CIDR.ValueString(), err), subnetAtFault)
 			}
-			p.subnet = out.Subnet
+			p.subnet = subnet
 			return nil
 		},
 		func(ctx context.Context) error {
@@ -259,6 +254,29 @@ func (r *subnetResource) ensureCreated(ctx context.Context, p *subnetParts, m su
 		err = errors.Join(err, r.deleteTable(ctx, p.table.RouteTableId))
 	}
 	return err
+}
+
+func (r *subnetResource) create(ctx context.Context, m subnetModel) (*ec2types.Subnet, error) {
+	return base.Once(ctx,
+		func(ctx context.Context) (*ec2types.Subnet, error) {
+			made, err := r.describe(ctx, inVPC(m.VPCID.ValueString(), m.Name.ValueString()))
+			if err != nil || len(made) == 0 {
+				return nil, err
+			}
+			return &made[0], nil
+		},
+		func(ctx context.Context, once ...func(*ec2.Options)) (*ec2types.Subnet, error) {
+			out, err := r.Client.EC2.CreateSubnet(ctx, &ec2.CreateSubnetInput{
+				VpcId:             m.VPCID.ValueStringPointer(),
+				CidrBlock:         m.CIDR.ValueStringPointer(),
+				AvailabilityZone:  m.AvailabilityZone.ValueStringPointer(),
+				TagSpecifications: base.TagOnCreate(ec2types.ResourceTypeSubnet, r.tags(m)),
+			}, once...)
+			if err != nil {
+				return nil, err
+			}
+			return out.Subnet, nil
+		})
 }
 
 // checkWays says whether the VPC has what the subnet is to be wired to.

@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -19,10 +20,11 @@ import (
 type neighbours struct {
 	vpc     *ec2types.Vpc
 	subnets []ec2types.Subnet
+	parts   *subnetParts // for the create that follows
 }
 
-func (r *subnetResource) findNeighbours(ctx context.Context, vpcID string) (*neighbours, error) {
-	n := &neighbours{}
+func (r *subnetResource) findNeighbours(ctx context.Context, m subnetModel) (*neighbours, error) {
+	n, vpcID := &neighbours{}, m.VPCID.ValueString()
 	ofVPC := []ec2types.Filter{base.Filter("vpc-id", vpcID)}
 	err := base.Parallel(ctx,
 		func(ctx context.Context) error {
@@ -34,6 +36,15 @@ func (r *subnetResource) findNeighbours(ctx context.Context, vpcID string) (*nei
 		},
 		func(ctx context.Context) (err error) {
 			n.subnets, err = r.describe(ctx, ofVPC)
+			return err
+		},
+		func(ctx context.Context) error {
+			parts, err := r.findByName(ctx, m)
+			var taken *base.AttributeError
+			if errors.As(err, &taken) {
+				return nil // the plan itself says so, unless it is what is being replaced
+			}
+			n.parts = parts
 			return err
 		},
 	)

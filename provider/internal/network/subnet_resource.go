@@ -81,17 +81,20 @@ func (r *subnetResource) ModifyPlan(ctx context.Context, req resource.ModifyPlan
 		return
 	}
 	var near *neighbours
-	base.PlanAdoption(ctx, kindSubnet, func(ctx context.Context, name string) (_ *base.Found, err error) {
+	r.PlanAdoption(ctx, kindSubnet, func(ctx context.Context, name string) (_ *base.Found, err error) {
 		if subnet.VPCID.IsUnknown() || subnet.CIDR.IsUnknown() {
 			return nil, nil
 		}
-		if near, err = r.findNeighbours(ctx, subnet.VPCID.ValueString()); err != nil {
+		if near, err = r.findNeighbours(ctx, subnet); err != nil {
 			return nil, err
 		}
 		return r.adoptable(ctx, near.named(name), subnet)
 	}, req, resp)
 	if near != nil && !resp.Diagnostics.HasError() {
 		base.AddError(&resp.Diagnostics, "plan", kindSubnet, subnet.Name.ValueString(), near.check(subnet))
+		if len(near.named(subnet.Name.ValueString())) == 0 {
+			r.Planned.Put(kindSubnet, subnet.Name.ValueString(), near.parts)
+		}
 	}
 }
 
@@ -104,7 +107,12 @@ func (r *subnetResource) Create(ctx context.Context, req resource.CreateRequest,
 		return
 	}
 
-	found, err := r.findByName(ctx, subnet)
+	var err error
+	planned, _ := r.Planned.Take(kindSubnet, subnet.Name.ValueString())
+	found, looked := planned.(*subnetParts)
+	if !looked || found == nil {
+		found, err = r.findByName(ctx, subnet)
+	}
 	if err == nil {
 		err = r.ensureCreated(ctx, found, subnet)
 	}

@@ -65,7 +65,8 @@ func (r *subnetResource) associate(ctx context.Context, p *subnetParts) error {
 		return r.Client.EC2.AssociateRouteTable(ctx, &ec2.AssociateRouteTableInput{
 			SubnetId: p.subnet.SubnetId, RouteTableId: p.table.RouteTableId})
 	})
-	if err != nil {
+	// After an answer that was lost, it is associated already.
+	if err != nil && !awswait.HasCode(err, "Resource.AlreadyAssociated") {
 		return fmt.Errorf("associate route table %s with %s: %w", *p.table.RouteTableId, *p.subnet.SubnetId, err)
 	}
 	return nil
@@ -98,7 +99,7 @@ func (r *subnetResource) setDefaultRoute(ctx context.Context, p *subnetParts) er
 		return r.Client.EC2.CreateRoute(ctx, &ec2.CreateRouteInput{
 			RouteTableId: p.table.RouteTableId, DestinationCidrBlock: aws.String(everywhere), GatewayId: &p.gatewayID})
 	})
-	if err != nil {
+	if err != nil && !awswait.HasCode(err, "RouteAlreadyExists") {
 		return fmt.Errorf("route %s to %s in %s: %w", everywhere, p.gatewayID, *p.table.RouteTableId, err)
 	}
 	return nil

@@ -49,22 +49,41 @@ func (r *vpcResource) findByName(cidr types.String) func(context.Context, string
 	}
 }
 
+func (r *vpcResource) findMade(ctx context.Context, name string) (*ec2types.Vpc, error) {
+	out, err := r.Client.EC2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{Filters: base.NamedFilters(name)})
+	if err != nil || len(out.Vpcs) == 0 {
+		return nil, err
+	}
+	return &out.Vpcs[0], nil
+}
+
 func (r *vpcResource) adoptOrCreate(ctx context.Context, m vpcModel) (string, error) {
-	found, err := r.findByName(m.CIDR)(ctx, m.Name.ValueString())
-	if err != nil {
-		return "", err
+	var found *base.Found
+	if !r.Planned.IsVacant(kindVPC, m.Name.ValueString()) {
+		var err error
+		if found, err = r.findByName(m.CIDR)(ctx, m.Name.ValueString()); err != nil {
+			return "", err
+		}
 	}
 	if id, err := found.Adoptable(kindVPC, m.Name.ValueString()); err != nil || id != "" {
 		return id, err
 	}
-	out, err := r.Client.EC2.CreateVpc(ctx, &ec2.CreateVpcInput{
-		CidrBlock:         m.CIDR.ValueStringPointer(),
-		TagSpecifications: base.TagOnCreate(ec2types.ResourceTypeVpc, r.tags(m)),
-	})
+	vpc, err := base.Once(ctx,
+		func(ctx context.Context) (*ec2types.Vpc, error) { return r.findMade(ctx, m.Name.ValueString()) },
+		func(ctx context.Context, once ...func(*ec2.Options)) (*ec2types.Vpc, error) {
+			out, err := r.Client.EC2.CreateVpc(ctx, &ec2.CreateVpcInput{
+				CidrBlock:         m.CIDR.ValueStringPointer(),
+				TagSpecifications: base.TagOnCreate(ec2types.ResourceTypeVpc, r.tags(m)),
+			}, once...)
+			if err != nil {
+				return nil, err
+			}
+			return out.Vpc, nil
+		})
 	if err != nil {
 		return "", base.Blame(err, vpcAtFault)
 	}
-	return aws.ToString(out.Vpc.VpcId), nil
+	return aws.ToString(vpc.VpcId), nil
 }
 
 func (r *vpcResource) tags(m vpcModel) []ec2types.Tag {
@@ -218,14 +237,14 @@ func (r *vpcResource) emptyDefaultGroup(ctx context.Context, group *ec2types.Sec
 				return nil
 			}
 			_, err := r.Client.EC2.RevokeSecurityGroupIngress(ctx, &ec2.RevokeSecurityGroupIngressInput{GroupId: group.GroupId, IpPermissions: group.IpPermissions})
-			return err
+			return awswait.Ignore(err, awswait.IsNotFound)
 		},
 		func(ctx context.Context) error {
 			if len(group.IpPermissionsEgress) == 0 {
 				return nil
 			}
 			_, err := r.Client.EC2.RevokeSecurityGroupEgress(ctx, &ec2.RevokeSecurityGroupEgressInput{GroupId: group.GroupId, IpPermissions: group.IpPermissionsEgress})
-			return err
+			return awswait.Ignore(err, awswait.IsNotFound)
 		},
 	)
 }

@@ -2,12 +2,14 @@ package network
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	smithyrand "github.com/aws/smithy-go/rand"
 
 	"github.com/xeroops/xeroops/internal/awswait"
 	"github.com/xeroops/xeroops/provider/internal/base"
@@ -20,17 +22,13 @@ func (r *vpcResource) ensureGateway(ctx context.Context, id string, p *vpcParts,
 	if p.gateway != nil {
 		return base.SetEC2Tags(ctx, r.Client.EC2, aws.ToString(p.gateway.InternetGatewayId), p.gateway.Tags, tags)
 	}
-	gateway := p.detached
+	gateway, err := p.detached, error(nil)
 	if gateway == nil {
-		out, err := r.Client.EC2.CreateInternetGateway(ctx, &ec2.CreateInternetGatewayInput{
-			TagSpecifications: base.TagOnCreate(ec2types.ResourceTypeInternetGateway, tags),
-		})
-		if err != nil {
+		if gateway, err = r.createGateway(ctx, id, tags); err != nil {
 			return fmt.Errorf("create internet gateway: %w", err)
 		}
-		gateway = out.InternetGateway
 	}
-	err := visible(ctx, func(ctx context.Context) (any, error) {
+	err = visible(ctx, func(ctx context.Context) (any, error) {
 		return r.Client.EC2.AttachInternetGateway(ctx, &ec2.AttachInternetGatewayInput{InternetGatewayId: gateway.InternetGatewayId, VpcId: &id})
 	})
 	if err != nil && !awswait.HasCode(err, "Resource.AlreadyAssociated") {
@@ -38,6 +36,20 @@ func (r *vpcResource) ensureGateway(ctx context.Context, id string, p *vpcParts,
 	}
 	p.gateway = gateway
 	return nil
+}
+
+func (r *vpcResource) createGateway(ctx context.Context, vpc string, tags []ec2types.Tag) (*ec2types.InternetGateway, error) {
+	return base.Once(ctx,
+		func(ctx context.Context) (*ec2types.InternetGateway, error) { return r.findDetachedGateway(ctx, vpc) },
+		func(ctx context.Context, once ...func(*ec2.Options)) (*ec2types.InternetGateway, error) {
+			out, err := r.Client.EC2.CreateInternetGateway(ctx, &ec2.CreateInternetGatewayInput{
+				TagSpecifications: base.TagOnCreate(ec2types.ResourceTypeInternetGateway, tags),
+			}, once...)
+			if err != nil {
+				return nil, err
+			}
+			return out.InternetGateway, nil
+		})
 }
 
 // findDetachedGateway returns a gateway that was made for the VPC and is
@@ -78,7 +90,12 @@ func (r *vpcResource) createEndpoint(ctx context.Context, id string, p *vpcParts
 	if err != nil {
 		return err
 	}
+	token, err := smithyrand.NewUUID(rand.Reader).GetUUID() // the SDK makes none for this call
+	if err != nil {
+		return err
+	}
 	out, err := r.Client.EC2.CreateVpcEndpoint(ctx, &ec2.CreateVpcEndpointInput{
+		ClientToken:     &token,
 		VpcId:           &id,
 		ServiceName:     aws.String(base.S3ServiceName(r.Client.Region)),
 		VpcEndpointType: ec2types.VpcEndpointTypeGateway,

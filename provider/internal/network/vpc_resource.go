@@ -68,7 +68,7 @@ func (r *vpcResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanReq
 	}
 	var cidr types.String
 	resp.Diagnostics.Append(req.Plan.GetAttribute(ctx, path.Root("cidr"), &cidr)...)
-	base.PlanAdoption(ctx, kindVPC, r.findByName(cidr), req, resp)
+	r.PlanAdoption(ctx, kindVPC, r.findByName(cidr), req, resp)
 }
 
 func (r *vpcResource) Create(ctx context.Context, req resource.CreateRequest, resp *resource.CreateResponse) {

@@ -86,9 +86,12 @@ func (r *bucketResource) usedBy(ctx context.Context, name string) (string, error
 func (r *bucketResource) adoptOrCreate(ctx context.Context, m bucketModel) error {
 	name := m.Name.ValueString()
 	// Looked for before, since in us-east-1 creating one's own bucket succeeds.
-	found, err := r.findExisting(ctx, name)
-	if err != nil {
-		return err
+	var found *base.Found
+	if !r.Planned.IsVacant(kindBucket, name) {
+		var err error
+		if found, err = r.findExisting(ctx, name); err != nil {
+			return err
+		}
 	}
 	if id, err := found.Adoptable(kindBucket, name); err != nil || id != "" {
 		return err
@@ -97,7 +100,7 @@ func (r *bucketResource) adoptOrCreate(ctx context.Context, m bucketModel) error
 	if r.Client.Region != noConstraint {
 		config.LocationConstraint = s3types.BucketLocationConstraint(r.Client.Region)
 	}
-	_, err = awswait.Retry(ctx, awswait.BucketConflict, awswait.IsBucketConflict, func(ctx context.Context) (any, error) {
+	_, err := awswait.Retry(ctx, awswait.BucketConflict, awswait.IsBucketConflict, func(ctx context.Context) (any, error) {
 		return r.Client.S3.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &name, CreateBucketConfiguration: config,
 			ObjectOwnership: s3types.ObjectOwnershipBucketOwnerEnforced})
 	})

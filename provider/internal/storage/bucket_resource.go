@@ -110,7 +110,7 @@ func (r *bucketResource) ModifyPlan(ctx context.Context, req resource.ModifyPlan
 		return
 	}
 	req.Plan = resp.Plan // with the name
-	base.PlanAdoption(ctx, kindBucket, r.findExisting, req, resp)
+	r.PlanAdoption(ctx, kindBucket, r.findExisting, req, resp)
 }
 
 // planName plans the name, which is known before the bucket exists, so that

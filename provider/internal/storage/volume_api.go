@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/xeroops/xeroops/internal/awswait"
 	"github.com/xeroops/xeroops/provider/internal/base"
@@ -79,9 +80,12 @@ func (m *volumeModel) adoptable(volumes []ec2types.Volume) *base.Found {
 // would not do: for a day AWS answers it with the volume that was made first,
 // even if that has been deleted since.
 func (r *volumeResource) adoptOrCreate(ctx context.Context, m volumeModel) (string, error) {
-	volumes, err := r.findByName(ctx, m.Name.ValueString())
-	if err != nil {
-		return "", err
+	var volumes []ec2types.Volume
+	if !r.Planned.IsVacant(kindVolume, m.Name.ValueString()) {
+		var err error
+		if volumes, err = r.findByName(ctx, m.Name.ValueString()); err != nil {
+			return "", err
+		}
 	}
 	if id, err := m.adoptable(volumes).Adoptable(kindVolume, m.Name.ValueString()); err != nil || id != "" {
 		return id, err
@@ -181,19 +185,20 @@ func (r *volumeResource) modify(ctx context.Context, v ec2types.Volume, m volume
 		Iops:       int32Of(m.IOPS),
 		Throughput: int32Of(m.ThroughputMiBps),
 	})
-	if awswait.HasCode(err, "IncorrectModificationState", "VolumeModificationRateExceeded") {
+	if tooSoon := awswait.HasCode(err, "IncorrectModificationState", "VolumeModificationRateExceeded"); tooSoon && r.isUnderWay(ctx, m) {
+		err = nil // the answer of the call before was lost, or the apply before was interrupted
+	} else if tooSoon {
 		return fmt.Errorf("EBS does not take another change of this volume yet: an earlier one is still being made, or it had four within a day. Apply again later: %w", err)
 	}
 	if err != nil {
 		return base.Blame(err, map[string]string{"InvalidParameterValue": "size_gib", "MaxIOPSLimitExceeded": "iops"})
 	}
 	return awswait.Until(ctx, awswait.DependencyRelease, func(ctx context.Context) (bool, string, error) {
-		out, err := r.Client.EC2.DescribeVolumesModifications(ctx, &ec2.DescribeVolumesModificationsInput{VolumeIds: []string{*v.VolumeId}})
-		if err != nil || len(out.VolumesModifications) == 0 {
-			return false, "not begun", awswait.Ignore(err, awswait.IsNotFound)
+		latest, err := r.latestModification(ctx, *v.VolumeId)
+		if err != nil || latest == nil {
+			return false, "not begun", err
 		}
-		// One volume has one modification on AWS, the latest.
-		switch latest := out.VolumesModifications[len(out.VolumesModifications)-1]; latest.ModificationState {
+		switch latest.ModificationState {
 		case ec2types.VolumeModificationStateOptimizing, ec2types.VolumeModificationStateCompleted:
 			return true, "", nil
 		case ec2types.VolumeModificationStateFailed:
@@ -202,4 +207,25 @@ func (r *volumeResource) modify(ctx context.Context, v ec2types.Volume, m volume
 			return false, fmt.Sprintf("%s (%d%%)", latest.ModificationState, aws.ToInt64(latest.Progress)), nil
 		}
 	})
+}
+
+// latestModification returns what EBS last changed of a volume, or nil.
+func (r *volumeResource) latestModification(ctx context.Context, id string) (*ec2types.VolumeModification, error) {
+	out, err := r.Client.EC2.DescribeVolumesModifications(ctx, &ec2.DescribeVolumesModificationsInput{VolumeIds: []string{id}})
+	if err != nil || len(out.VolumesModifications) == 0 {
+		return nil, awswait.Ignore(err, awswait.IsNotFound)
+	}
+	return &out.VolumesModifications[len(out.VolumesModifications)-1], nil
+}
+
+// isUnderWay says whether EBS is making the very change that the model wants.
+func (r *volumeResource) isUnderWay(ctx context.Context, m volumeModel) bool {
+	latest, err := r.latestModification(ctx, m.ID.ValueString())
+	if err != nil || latest == nil {
+		return false
+	}
+	is := func(target *int32, wanted types.Int64) bool {
+		return target != nil && int64(*target) == wanted.ValueInt64()
+	}
+	return latest.TargetVolumeType == ec2types.VolumeTypeGp3 && is(latest.TargetSize, m.SizeGiB) && is(latest.TargetIops, m.IOPS) && is(latest.TargetThroughput, m.ThroughputMiBps)
 }

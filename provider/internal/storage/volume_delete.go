@@ -108,7 +108,7 @@ func (r *volumeResource) finalSnapshot(ctx context.Context, m volumeModel, attac
 		return fmt.Errorf("look for the final snapshot: %w", err)
 	}
 	if id == "" {
-		if id, err = r.createFinalSnapshot(ctx, m); err != nil {
+		if id, err = r.createFinalSnapshot(ctx, m, attached); err != nil {
 			return fmt.Errorf("make the final snapshot: %w", err)
 		}
 	}
@@ -152,18 +152,25 @@ func (r *volumeResource) findFinalSnapshot(ctx context.Context, volume string, a
 	return "", nil
 }
 
-func (r *volumeResource) createFinalSnapshot(ctx context.Context, m volumeModel) (string, error) {
+func (r *volumeResource) createFinalSnapshot(ctx context.Context, m volumeModel, attached time.Time) (string, error) {
 	tooSoon := func(err error) bool { return awswait.HasCode(err, "SnapshotCreationPerVolumeRateExceeded") }
-	out, err := awswait.Retry(ctx, snapshotRate, tooSoon, func(ctx context.Context) (*ec2.CreateSnapshotOutput, error) {
-		return r.Client.EC2.CreateSnapshot(ctx, &ec2.CreateSnapshotInput{
-			VolumeId:    m.ID.ValueStringPointer(),
-			Description: aws.String("Final snapshot of " + m.Name.ValueString()),
-			TagSpecifications: base.TagOnCreate(ec2types.ResourceTypeSnapshot,
-				base.EC2Tags(m.Name.ValueString(), m.TagsAll, map[string]string{tagVolume: m.ID.ValueString()})),
+	find := func(ctx context.Context) (*string, error) {
+		id, err := r.findFinalSnapshot(ctx, m.ID.ValueString(), attached)
+		return optional(id), err
+	}
+	id, err := awswait.Retry(ctx, snapshotRate, tooSoon, func(ctx context.Context) (*string, error) {
+		return base.Once(ctx, find, func(ctx context.Context, once ...func(*ec2.Options)) (*string, error) {
+			out, err := r.Client.EC2.CreateSnapshot(ctx, &ec2.CreateSnapshotInput{
+				VolumeId:    m.ID.ValueStringPointer(),
+				Description: aws.String("Final snapshot of " + m.Name.ValueString()),
+				TagSpecifications: base.TagOnCreate(ec2types.ResourceTypeSnapshot,
+					base.EC2Tags(m.Name.ValueString(), m.TagsAll, map[string]string{tagVolume: m.ID.ValueString()})),
+			}, once...)
+			if err != nil {
+				return nil, err
+			}
+			return out.SnapshotId, nil
 		})
 	})
-	if err != nil {
-		return "", err
-	}
-	return aws.ToString(out.SnapshotId), nil
+	return aws.ToString(id), err
 }

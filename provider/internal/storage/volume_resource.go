@@ -118,7 +118,7 @@ func (r *volumeResource) ModifyPlan(ctx context.Context, req resource.ModifyPlan
 		return
 	}
 	base.AddError(&resp.Diagnostics, "plan", kindVolume, volume.Name.ValueString(), volume.checkShrink(state))
-	base.PlanAdoption(ctx, kindVolume, func(ctx context.Context, name string) (*base.Found, error) {
+	r.PlanAdoption(ctx, kindVolume, func(ctx context.Context, name string) (*base.Found, error) {
 		volumes, err := r.findByName(ctx, name)
 		return volume.adoptable(volumes), err
 	}, req, resp)

@@ -1,0 +1,31 @@
+package storage_test
+
+import (
+	"testing"
+
+	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
+
+	"github.com/xeroops/xeroops/internal/awsfront"
+)
+
+// After the destroy nothing is left but one snapshot, so there was one of each.
+func TestNothingIsMadeTwiceWhereAnAnswerIsLost(t *testing.T) {
+	for _, effect := range []awsfront.Effect{awsfront.DropAfter, awsfront.ServerError} {
+		t.Run(string(effect), func(t *testing.T) {
+			a := newAccount(t)
+			for _, action := range []string{"CreateVolume", "ModifyVolume", "CreateSnapshot", "DeleteVolume", "CreateBucket",
+				"PutBucketVersioning", "PutBucketTagging", "PutBucketPolicy", "PutBucketLifecycleConfiguration", "DeleteBucket"} {
+				if err := a.Front.Inject(awsfront.Fault{Action: action, Nth: 1, Effect: effect}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			a.Test(resource.TestCase{
+				Steps: []resource.TestStep{
+					{Config: keepLast(volumeConfig(10, "")) + bucketConfig("")},
+					{Config: keepLast(volumeConfig(20, "")) + bucketConfig(""), Check: a.volumeIs(20, 3000, 125)},
+				},
+				CheckDestroy: a.leftSnapshots(1),
+			})
+		})
+	}
+}
