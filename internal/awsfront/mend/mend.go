@@ -53,6 +53,7 @@ func All(o Options) []awsfront.Mend {
 		{Name: "terminated", New: terminated(cmp.Or(o.TerminatedFor, time.Hour))},
 		{Name: "elastic-ip", New: elasticIP},
 		{Name: "volume", New: volume},
+		{Name: "new-image", New: newImage},
 		{Name: "image", New: image},
 		{Name: "dependency", New: dependency},
 		{Name: "security-group-rules", New: securityGroupRules},
