@@ -149,7 +149,7 @@ func (w *work) listReports(ctx context.Context) ([]string, error) {
 
 // observeWanted reads which nodes the cluster should have, from its topology.
 func (w *work) observeWanted(ctx context.Context) error {
-	topology, err := readJSON[model.Topology](ctx, w.Client.S3, w.spec.Buckets.Uploads, w.spec.layout().Topology())
+	topology, _, err := readJSON[model.Topology](ctx, w.Client.S3, w.spec.Buckets.Uploads, w.spec.layout().Topology())
 	if err != nil || topology == nil {
 		return awswait.Ignore(err, awswait.IsNotFound)
 	}

@@ -142,16 +142,45 @@ func TestProtectionKeepsDestroyAway(t *testing.T) {
 	}})
 }
 
-func TestNodesThatDoNotReportMakeTheGateFailAndNotTheCluster(t *testing.T) {
-	a := newAccount(t)
-	a.readiness = `ready_timeout = "10s"`
-	gate := `
+// gate is what examples/modules/cluster has.
+const gate = `
 data "xeroops_cluster" "gate" {
   name           = xeroops_cluster.main.name
   uploads_bucket = "uploads-123456789012"
   require_ready  = true
   depends_on     = [xeroops_cluster.main]
 }`
+
+func TestAClusterThatNeverBecameReadyCanBeDestroyed(t *testing.T) {
+	a := newAccount(t)
+	a.readiness = `ready_timeout = "10s"`
+	a.Test(resource.TestCase{Steps: []resource.TestStep{ // the destroy at the end has the gate in its way
+		{Config: a.config() + gate, ExpectError: regexp.MustCompile(`Cluster production is not ready`)},
+	}})
+}
+
+func TestAClusterWhoseNodeFailedLaterCanBeChangedAndDestroyed(t *testing.T) {
+	a := newAccount(t)
+	a.readiness = `ready_timeout = "60s"`
+	a.nodesReport(allReady)
+	first := a.config() + gate
+	a.change("app1", func(n *node) { n.instanceType = "t3.large" })
+	a.Test(resource.TestCase{Steps: []resource.TestStep{
+		{Config: first},
+		{PreConfig: func() {
+			a.putObject(layout.Report("app1"), `{"schema":1,"node":"app1","state":"failed","error":"disk full","instance_id":"`+a.ids()["app1"]+`"}`)
+		},
+			Config: a.config() + gate, Check: resource.TestCheckResourceAttr("data.xeroops_cluster.gate", "ready", "true")},
+		{PreConfig: func() {
+			a.putObject(layout.Report("app1"), `{"schema":1,"node":"app1","state":"failed","error":"disk full","instance_id":"`+a.ids()["app1"]+`"}`)
+		},
+			Config: a.config() + gate, Destroy: true},
+	}})
+}
+
+func TestNodesThatDoNotReportMakeTheGateFailAndNotTheCluster(t *testing.T) {
+	a := newAccount(t)
+	a.readiness = `ready_timeout = "10s"`
 	var before map[string]string
 	a.Test(resource.TestCase{Steps: []resource.TestStep{
 		{Config: a.config() + gate, ExpectError: regexp.MustCompile(`(?s)Cluster production is not ready.*node app1: It has written no boot report`)},

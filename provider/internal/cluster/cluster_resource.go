@@ -137,6 +137,16 @@ func (r *clusterResource) Read(ctx context.Context, req resource.ReadRequest, re
 		return
 	}
 	state.fromAWS(ctx, work, r.DefaultTags)
+	if state.Status.ValueString() == statusReady {
+		// Otherwise the gate would fail each plan of a run that changes
+		// nothing here, a destroy's included.
+		ready, err := work.stillReady(ctx)
+		base.AddError(&resp.Diagnostics, "read", kindCluster, state.Name.ValueString(), err)
+		if !ready {
+			state.Status = types.StringValue(statusIncomplete)
+		}
+		resp.Diagnostics.Append(resp.Private.SetKey(ctx, privateObjects, work.objects.remember())...)
+	}
 	resp.Diagnostics.Append(resp.State.Set(ctx, &state)...)
 }
 

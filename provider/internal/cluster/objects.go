@@ -31,6 +31,21 @@ const privateObjects = "objects"
 type objectMemory struct {
 	mu      sync.Mutex
 	written map[string]writtenObject
+	reports map[string]knownReport // by node
+}
+
+// knownReport is what a boot report said, so that one that is as it was need
+// not be read again.
+type knownReport struct {
+	ETag       string          `json:"etag"`
+	InstanceID string          `json:"instance_id"`
+	State      model.BootState `json:"state"`
+}
+
+// remembered is how an objectMemory is kept.
+type remembered struct {
+	Written map[string]writtenObject `json:"written"`
+	Reports map[string]knownReport   `json:"reports"`
 }
 
 type writtenObject struct {
@@ -38,14 +53,16 @@ type writtenObject struct {
 	SHA256 string `json:"sha256"` // of the content; secrets are not remembered
 }
 
-func newObjectMemory() *objectMemory { return &objectMemory{written: map[string]writtenObject{}} }
+func newObjectMemory() *objectMemory {
+	return &objectMemory{written: map[string]writtenObject{}, reports: map[string]knownReport{}}
+}
 
 func (m *objectMemory) remember() []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	out, err := json.Marshal(m.written)
+	out, err := json.Marshal(remembered{m.written, m.reports})
 	if err != nil {
-		panic(err) // a map of strings
+		panic(err) // maps of strings
 	}
 	return out
 }
@@ -53,8 +70,9 @@ func (m *objectMemory) remember() []byte {
 func (m *objectMemory) recall(private []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	kept := remembered{m.written, m.reports}
 	// Nothing, or what a later version wrote: everything is then written anew.
-	_ = json.Unmarshal(private, &m.written)
+	_ = json.Unmarshal(private, &kept)
 }
 
 // unchanged says whether S3 still holds what was written, and whether that is
@@ -73,6 +91,20 @@ func (m *objectMemory) forget(keys []string) {
 	for _, key := range keys {
 		delete(m.written, key)
 	}
+}
+
+func (m *objectMemory) noteReport(node string, r knownReport) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.reports[node] = r
+}
+
+// isReady says whether the report with that ETag is known to say that the
+// instance is ready.
+func (m *objectMemory) isReady(node, etag, instanceID string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return etag != "" && m.reports[node] == knownReport{etag, instanceID, model.BootReady}
 }
 
 func (m *objectMemory) note(key, etag, content string) {

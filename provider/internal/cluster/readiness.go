@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/hashicorp/terraform-plugin-log/tflog"
 
@@ -135,28 +136,48 @@ func (w *work) readReportsOf(ctx context.Context, nodes []nodeSpec, has func(nod
 		if !has(node) {
 			return nil
 		}
-		report, err := readJSON[model.BootReport](ctx, w.Client.S3, w.spec.Buckets.Uploads, w.spec.layout().Report(node.Name))
+		report, etag, err := readJSON[model.BootReport](ctx, w.Client.S3, w.spec.Buckets.Uploads, w.spec.layout().Report(node.Name))
 		if err != nil {
 			return err
 		}
 		if report != nil && report.InstanceID == w.seen.live[node.Name].id() {
 			reports[n] = nodeReport{BootReport: *report}
+			w.objects.noteReport(node.Name, knownReport{etag, report.InstanceID, report.State})
 		}
 		return nil
 	})...)
 	return reports, err
 }
 
-// readJSON reads an object of the cluster; nil if there is none.
-func readJSON[T any](ctx context.Context, client *s3.Client, bucket, key string) (content *T, err error) {
+// stillReady says whether every node that runs still reports ready. It reads
+// only reports that have changed.
+func (w *work) stillReady(ctx context.Context) (bool, error) {
+	var changed []nodeSpec
+	for _, n := range w.spec.nodes() {
+		i, lives := w.seen.live[n.Name]
+		if lives && !w.objects.isReady(n.Name, w.seen.objects[w.spec.layout().Report(n.Name)], i.id()) {
+			changed = append(changed, n)
+		}
+	}
+	reports, err := w.readReports(ctx, changed)
+	for _, r := range reports {
+		if r.none || r.State != model.BootReady {
+			return false, err
+		}
+	}
+	return true, err
+}
+
+// readJSON reads an object of the cluster and its ETag; nil if there is none.
+func readJSON[T any](ctx context.Context, client *s3.Client, bucket, key string) (content *T, etag string, err error) {
 	out, err := client.GetObject(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: &key})
 	if err != nil {
-		return nil, awswait.Ignore(err, awswait.IsNotFound)
+		return nil, "", awswait.Ignore(err, awswait.IsNotFound)
 	}
 	defer func() { err = errors.Join(err, out.Body.Close()) }()
 	content = new(T)
 	if err := json.NewDecoder(out.Body).Decode(content); err != nil {
-		return nil, fmt.Errorf("read s3://%s/%s: %w", bucket, key, err)
+		return nil, "", fmt.Errorf("read s3://%s/%s: %w", bucket, key, err)
 	}
-	return content, nil
+	return content, aws.ToString(out.ETag), nil
 }
