@@ -48,6 +48,9 @@ type subnetParts struct {
 	foreignAssociation string // id of its association with a table that is not its own, or ""
 }
 
+// nameInVPC tells the subnet from those of its name in other VPCs.
+func (m *subnetModel) nameInVPC() string { return m.VPCID.ValueString() + "/" + m.Name.ValueString() }
+
 // setIDs notes the ids of what exists, and nulls what is not known yet: a state
 // with unknown values would be lost if the create went wrong.
 func (m *subnetModel) setIDs(found *subnetParts) {

@@ -93,7 +93,7 @@ func (r *subnetResource) ModifyPlan(ctx context.Context, req resource.ModifyPlan
 	if near != nil && !resp.Diagnostics.HasError() {
 		base.AddError(&resp.Diagnostics, "plan", kindSubnet, subnet.Name.ValueString(), near.check(subnet))
 		if len(near.named(subnet.Name.ValueString())) == 0 {
-			r.Planned.Put(kindSubnet, subnet.Name.ValueString(), near.parts)
+			r.Planned.Put(kindSubnet, subnet.nameInVPC(), near.parts)
 		}
 	}
 }
@@ -108,7 +108,7 @@ func (r *subnetResource) Create(ctx context.Context, req resource.CreateRequest,
 	}
 
 	var err error
-	planned, _ := r.Planned.Take(kindSubnet, subnet.Name.ValueString())
+	planned, _ := r.Planned.Take(kindSubnet, subnet.nameInVPC())
 	found, looked := planned.(*subnetParts)
 	if !looked || found == nil {
 		found, err = r.findByName(ctx, subnet)

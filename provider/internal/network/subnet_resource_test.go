@@ -338,3 +338,28 @@ func TestSubnetInAVPCWithoutAnEndpointIsRefused(t *testing.T) {
 	config := strings.Replace(subnetConfig("private", "10.0.2.0/24", ""), "xeroops_vpc.main.id", fmt.Sprintf("%q", *other.Vpc.VpcId), 1)
 	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: config, ExpectError: says(`has no gateway endpoint for S3`)}}})
 }
+
+func TestSubnetsOfOneNameInTwoVPCsKeepToTheirOwn(t *testing.T) {
+	a := newAccount(t)
+	second := strings.NewReplacer(`"main"`, `"other"`, `"production"`, `"staging"`).Replace(vpcConfig("")) +
+		strings.NewReplacer(`"xeroops_subnet" "public"`, `"xeroops_subnet" "other"`, "xeroops_vpc.main", "xeroops_vpc.other").Replace(subnetConfig("public", "10.0.1.0/24", ""))
+	const other = "xeroops_subnet.other"
+	a.Test(resource.TestCase{Steps: []resource.TestStep{{
+		Config: publicConfig + second,
+		Check: resource.ComposeTestCheckFunc(a.note("xeroops_vpc.other", "xeroops_vpc.other/internet_gateway_id"), a.routes(public, publicRoutes), a.routes(other, publicRoutes),
+			acctest.Check(func(ctx context.Context) error {
+				table, err := a.table(ctx, other)
+				if err == nil && (*table.VpcId != a.ids["xeroops_vpc.other"] || !strings.Contains(fmt.Sprint(gatewaysOf(table)), a.ids["xeroops_vpc.other/internet_gateway_id"])) {
+					err = fmt.Errorf("the table is in %s and leads to %v", *table.VpcId, gatewaysOf(table))
+				}
+				return err
+			})),
+	}}})
+}
+
+func gatewaysOf(table ec2types.RouteTable) (ids []string) {
+	for _, route := range table.Routes {
+		ids = append(ids, aws.ToString(route.GatewayId))
+	}
+	return ids
+}
