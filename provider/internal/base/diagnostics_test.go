@@ -1,0 +1,51 @@
+package base
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/path"
+)
+
+func TestErrorOfAWSIsPutOnTheAttributeAtFault(t *testing.T) {
+	var diags diag.Diagnostics
+	err := Blame(fmt.Errorf("create subnet: %w", answered(400, "InvalidSubnet.Range")), map[string]string{"InvalidSubnet.Range": "cidr"})
+	AddError(&diags, "create", "xeroops_subnet", "app", err)
+	d, ok := diags[0].(diag.DiagnosticWithPath)
+	if !ok || !d.Path().Equal(path.Root("cidr")) {
+		t.Errorf("%v is not on cidr", diags[0])
+	}
+	if d.Summary() != "create xeroops_subnet app" || !strings.Contains(d.Detail(), "AWS code: InvalidSubnet.Range") {
+		t.Errorf("%s: %s", d.Summary(), d.Detail())
+	}
+}
+
+func TestErrorThatNoAttributeIsAtFaultForStaysWhole(t *testing.T) {
+	other := errors.New("no route to host")
+	if got := Blame(other, map[string]string{"X": "cidr"}); got != other {
+		t.Errorf("got %v", got)
+	}
+	if Blame(nil, nil) != nil || AtAttribute(path.Root("a"), nil) != nil {
+		t.Error("no error became one")
+	}
+}
+
+func TestPoliciesAreComparedByWhatTheySay(t *testing.T) {
+	for _, tc := range []struct {
+		a, b string
+		same bool
+	}{
+		{`{"a":1,"b":[1,2]}`, "{ \"b\": [1, 2],\n \"a\": 1 }", true},
+		{`{"a":1}`, `{"a":2}`, false},
+		{`{"b":[1,2]}`, `{"b":[2,1]}`, false},
+		{"", "", true},
+		{"", `{}`, false},
+	} {
+		if got := SamePolicy(tc.a, tc.b); got != tc.same {
+			t.Errorf("%q and %q: same is %v", tc.a, tc.b, got)
+		}
+	}
+}
