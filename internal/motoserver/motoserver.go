@@ -183,6 +183,9 @@ func (s *Server) request(ctx context.Context, method, path string) error {
 // PID returns moto's process id.
 func (s *Server) PID() int { return s.cmd.Process.Pid }
 
+// Done is closed when moto has ended, by Stop or by itself.
+func (s *Server) Done() <-chan struct{} { return s.done }
+
 // Stderr returns the last lines that moto printed, for a failed test's log.
 func (s *Server) Stderr() string { return s.tail.String() }
 

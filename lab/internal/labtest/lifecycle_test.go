@@ -135,8 +135,26 @@ func TestLifecycle(t *testing.T) {
 	t.Run("ElasticAddressAndGroupTakeEffect", func(t *testing.T) { in(t).checkElasticAddress(id) })
 	t.Run("VolumeComesAndGoes", func(t *testing.T) { in(t).checkVolume(id) })
 	t.Run("ImageOfAMachineBoots", func(t *testing.T) { in(t).checkImage(id) })
+	t.Run("LaunchWithoutASubnet", func(t *testing.T) { in(t).checkDefaultSubnet() })
 	t.Run("Terminate", func(t *testing.T) { in(t).checkTerminate() })
 	t.Run("SourceDestinationCheck", func(t *testing.T) { in(t).checkSourceDestination(id) })
+}
+
+// checkDefaultSubnet launches as Packer does by default: in the default VPC, with
+// a public address and a way to the Debian mirror.
+func (v *vpc) checkDefaultSubnet() {
+	id := v.launch("anywhere", motoserver.BaseImageID, func(in *ec2.RunInstancesInput) { in.NetworkInterfaces = nil })
+	if i, _ := v.instance("anywhere"); i.PublicAddress == "" {
+		v.t.Errorf("no public address: %+v", i)
+	}
+	v.shell("anywhere", "apt-get -qq update")
+	checks, err := v.ec2.DescribeInstanceStatus(v.t.Context(), &ec2.DescribeInstanceStatusInput{InstanceIds: []string{id}})
+	must(v.t, err)
+	if got := checks.InstanceStatuses[0].InstanceStatus.Status; got != types.SummaryStatusOk {
+		v.t.Errorf("status checks of a machine that is up: %s", got)
+	}
+	_, err = v.ec2.TerminateInstances(v.t.Context(), &ec2.TerminateInstancesInput{InstanceIds: []string{id}})
+	must(v.t, err)
 }
 
 func (v *vpc) checkStopStartReboot(id string) {

@@ -220,6 +220,23 @@ func TestUpAgainKeepsTheLab(t *testing.T) {
 	}
 }
 
+func TestTheLabFailsWithoutMoto(t *testing.T) {
+	l := newLab(t)
+	l.up()
+	for _, pid := range l.processes() {
+		if strings.Contains(readOrNothing(fmt.Sprintf("/proc/%d/cmdline", pid)), "moto_server") {
+			must(t, syscall.Kill(pid, syscall.SIGKILL))
+		}
+	}
+	l.until("the lab ends", 20*time.Second, func() (bool, string) {
+		_, err := l.try("status")
+		return exitCode(err) == 3, fmt.Sprint(err)
+	})
+	if log := l.log(); !strings.Contains(log, "moto ended") {
+		t.Errorf("the log doesn't say why: %s", log)
+	}
+}
+
 func TestMistakesAreNamed(t *testing.T) {
 	l := newLab(t)
 	taken, err := net.Listen("tcp4", "127.0.0.1:0")

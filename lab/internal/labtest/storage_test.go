@@ -92,6 +92,29 @@ func (v *vpc) checkVolume(id string) {
 	if got := v.shell("one", "mount "+device(*restored.VolumeId)+" /mnt && cat /mnt/file; umount /mnt"); got != "kept" {
 		v.t.Errorf("in the volume of the snapshot: %q", got)
 	}
+	v.checkImageWithVolume(id, *restored.VolumeId)
+}
+
+// checkImageWithVolume makes an image of a machine that has a data volume: what is
+// launched from it has a volume with the same content.
+func (v *vpc) checkImageWithVolume(id, volume string) {
+	ctx := v.t.Context()
+	image, err := v.ec2.CreateImage(ctx, &ec2.CreateImageInput{InstanceId: &id, Name: aws.String("with a volume"), NoReboot: aws.Bool(true)})
+	must(v.t, err)
+	images, err := v.ec2.DescribeImages(ctx, &ec2.DescribeImagesInput{ImageIds: []string{*image.ImageId}})
+	must(v.t, err)
+	if n := len(images.Images[0].BlockDeviceMappings); n != 2 {
+		v.t.Errorf("the image has %d devices, want the root volume and one more", n)
+	}
+	copied := v.launch("copy", *image.ImageId)
+	if got := v.shell("copy", "mount /dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_vol* /mnt && cat /mnt/file; ls /dev/disk/by-id"); !strings.HasPrefix(got, "kept") || strings.Contains(got, volume[4:]) {
+		v.t.Errorf("in the copy's volume: %q", got)
+	}
+	_, err = v.ec2.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: []string{copied}})
+	must(v.t, err)
+	_, err = v.ec2.DetachVolume(ctx, &ec2.DetachVolumeInput{VolumeId: &volume})
+	must(v.t, err)
+	v.untilVolume(volume, "available")
 }
 
 // checkImage makes an image of a running machine, which is rebooted for it, and

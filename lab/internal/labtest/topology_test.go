@@ -5,6 +5,7 @@ package labtest
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -172,6 +173,41 @@ func checkForward(l *lab) {
 		return strings.Contains(body, `HOSTNAME="edge"`), fmt.Sprint(body, err)
 	})
 	l.shell("edge", "systemctl stop page")
+
+	l.shell("gateway", `cat >/run/echo.py <<'EOF'
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("0.0.0.0", 51820))
+while True:
+    data, peer = s.recvfrom(1500)
+    s.sendto(b"echo " + data, peer)
+EOF
+systemd-run --quiet --unit=echo python3 /run/echo.py`)
+	address = fmt.Sprintf("127.0.0.1:%d", freePort(l.t))
+	l.run("forward", "--https=", "--http=", "--vpn="+address)
+	l.until("the gateway's echo on the host", 10*time.Second, func() (bool, string) {
+		answer, err := exchange(address, "hello")
+		return answer == "echo hello", fmt.Sprint(answer, err)
+	})
+	l.shell("gateway", "systemctl stop echo")
+}
+
+// exchange sends a datagram and returns the answer.
+func exchange(address, message string) (string, error) {
+	c, err := net.Dial("udp4", address)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(time.Second)); err != nil {
+		return "", err
+	}
+	if _, err := c.Write([]byte(message)); err != nil {
+		return "", err
+	}
+	buffer := make([]byte, 1500)
+	n, err := c.Read(buffer)
+	return string(buffer[:n]), err
 }
 
 func checkFaults(l *lab) {

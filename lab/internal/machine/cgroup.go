@@ -200,6 +200,11 @@ func (g group) populated() bool {
 	return err == nil && strings.Contains(string(b), "populated 1")
 }
 
+func (g group) frozen() bool {
+	b, err := os.ReadFile(filepath.Join(g.unified(), "cgroup.events"))
+	return err == nil && strings.Contains(string(b), "frozen 1")
+}
+
 func (g group) freeze(on bool) error {
 	value, event := "0", "frozen 0"
 	if on {

@@ -164,8 +164,8 @@ func (c *Container) leader(id string) (int, error) {
 
 // Capture implements [Kind].
 func (c *Container) Capture(ctx context.Context, id, layer string) error {
-	if g, err := c.group(id); err != nil || g.populated() {
-		return errors.Join(fmt.Errorf("capture machine %s: it has to be off", id), err)
+	if g, err := c.group(id); err != nil || g.populated() && !g.frozen() {
+		return errors.Join(fmt.Errorf("capture machine %s: it has to be off or frozen", id), err)
 	}
 	upper := filepath.Join(c.diskDir(id), "upper")
 	// Deleted files are device nodes here and replaced folders have an attribute,

@@ -40,8 +40,8 @@ type Kind interface {
 	Command(ctx context.Context, id string, args ...string) (*exec.Cmd, error)
 	// ConsoleLog is the path of the machine's console output, over all its boots.
 	ConsoleLog(id string) string
-	// Capture copies the disk of a machine that is off, less the layers below it,
-	// to a new folder: a layer to boot others from.
+	// Capture copies the disk of a machine that is off or frozen, less the layers
+	// below it, to a new folder: a layer to boot others from.
 	Capture(ctx context.Context, id, layer string) error
 	// Delete removes the disk and console log of a machine that is off. No disk is
 	// no error.

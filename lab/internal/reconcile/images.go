@@ -18,6 +18,7 @@ type image struct {
 	base    bool
 	content string // id of the image that it is a copy of
 	dropped bool   // the account no longer has it
+	volumes []imageVolume
 }
 
 // layers returns what an instance of an image boots from.
@@ -44,14 +45,26 @@ func (r *Reconciler) copied(id, source string) {
 	if from, known := r.images[source]; known && from.base {
 		r.images[id] = image{base: true}
 	} else if known {
-		r.images[id] = image{content: source}
+		r.images[id] = image{content: source, volumes: from.volumes}
 	}
 }
 
-// captureImage makes an image of an instance's disk. As EC2 does, it reboots a
-// running instance for it, unless it is told not to.
+// captureImage makes an image of an instance's disk and snapshots of its volumes.
+// As EC2 does, it reboots a running instance for it, unless it is told not to.
 func (r *Reconciler) captureImage(ctx context.Context, instanceID, imageID string, reboot bool) error {
-	if err := r.capture(ctx, instanceID, imageID, reboot); err != nil {
+	volumes, err := r.snapshotsFor(ctx, instanceID, imageID)
+	if err != nil {
+		return err
+	}
+	err = r.capture(ctx, instanceID, imageID, reboot, func(ctx context.Context) error {
+		for _, v := range volumes {
+			if err := r.Volumes.Snapshot(ctx, v.volume, v.snapshot); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	out, err := r.EC2.DescribeImages(ctx, &ec2.DescribeImagesInput{ImageIds: []string{imageID}})
@@ -65,12 +78,15 @@ func (r *Reconciler) captureImage(ctx context.Context, instanceID, imageID strin
 			}
 		}
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.images[imageID] = image{volumes: volumes}
 	return nil
 }
 
 // capture copies the disk of an instance's machine under the id of an image or
-// snapshot. The machine is off, or frozen, meanwhile.
-func (r *Reconciler) capture(ctx context.Context, instanceID, id string, reboot bool) error {
+// snapshot, and does what else has to happen while the machine is off, or frozen.
+func (r *Reconciler) capture(ctx context.Context, instanceID, id string, reboot bool, also func(context.Context) error) error {
 	i, err := r.find(instanceID)
 	if err != nil {
 		return err
@@ -86,15 +102,15 @@ func (r *Reconciler) capture(ctx context.Context, instanceID, id string, reboot 
 			return err
 		}
 		return i.still(func() error {
-			return r.Images.Add(id, layers, func(layer string) error { return r.Kind.Capture(ctx, i.id, layer) })
+			if err := r.Images.Add(id, layers, func(layer string) error { return r.Kind.Capture(ctx, i.id, layer) }); err != nil {
+				return err
+			}
+			return also(ctx)
 		})
 	})
 	if err != nil {
 		return fmt.Errorf("capture %s as %s: %w", instanceID, id, err)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.images[id] = image{}
 	return nil
 }
 

@@ -103,6 +103,20 @@ func (i *instance) on() machine.Machine {
 	return i.machine
 }
 
+// isUp says whether the machine reached multi-user.
+func (i *instance) isUp() bool {
+	m := i.on()
+	if m == nil {
+		return false
+	}
+	select {
+	case <-m.Ready():
+		return true
+	default:
+		return false
+	}
+}
+
 // run acts until the instance is gone or ctx ends.
 func (i *instance) run(ctx context.Context) {
 	defer close(i.ended)

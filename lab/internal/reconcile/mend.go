@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/xeroops/xeroops/internal/awsfront"
 )
@@ -21,7 +22,9 @@ func (r *Reconciler) Mends() []awsfront.Mend {
 		{Name: "lab-trigger", New: func() awsfront.Middleware { return r.watch }},
 		{Name: "lab-volumes", New: func() awsfront.Middleware { return r.refuseVolumesInUse }},
 		{Name: "lab-states", New: func() awsfront.Middleware { return r.showStates }},
+		{Name: "lab-image-volumes", New: func() awsfront.Middleware { return r.giveImageVolumes }},
 		{Name: "lab-addresses", New: publicAddresses},
+		{Name: "lab-default-subnet", New: func() awsfront.Middleware { return r.chooseSubnet }},
 	}
 }
 
@@ -134,7 +137,7 @@ func (r *Reconciler) refuseVolumesInUse(next awsfront.Handler) awsfront.Handler 
 func (r *Reconciler) showStates(next awsfront.Handler) awsfront.Handler {
 	return func(c *awsfront.Call) (*http.Response, error) {
 		res, err := next(c)
-		if err != nil || res.StatusCode >= 300 || !c.Is(awsfront.EC2, "DescribeInstances", "DescribeVolumes") {
+		if err != nil || res.StatusCode >= 300 || !c.Is(awsfront.EC2, "DescribeInstances", "DescribeInstanceStatus", "DescribeVolumes") {
 			return res, err
 		}
 		body, err := awsfront.Body(res)
@@ -142,9 +145,12 @@ func (r *Reconciler) showStates(next awsfront.Handler) awsfront.Handler {
 			return nil, err
 		}
 		text := string(body)
-		if c.Action == "DescribeInstances" {
+		switch c.Action {
+		case "DescribeInstances":
 			text = r.withInstanceStates(text)
-		} else {
+		case "DescribeInstanceStatus":
+			text = r.withStatusChecks(text)
+		case "DescribeVolumes":
 			text = r.withAttachments(text)
 		}
 		awsfront.SetBody(res, []byte(text))
@@ -176,6 +182,22 @@ func (r *Reconciler) withInstanceStates(answer string) string {
 	})
 }
 
+// withStatusChecks shows the checks of an instance that is still booting as
+// initializing.
+func (r *Reconciler) withStatusChecks(answer string) string {
+	items := strings.Split(answer, "<instanceId>")
+	for n, item := range items[1:] {
+		id, _, _ := strings.Cut(item, "<")
+		r.mu.Lock()
+		i := r.instances[id]
+		r.mu.Unlock()
+		if i != nil && !i.isUp() {
+			items[n+1] = strings.ReplaceAll(item, "<status>ok</status>", "<status>initializing</status>")
+		}
+	}
+	return strings.Join(items, "<instanceId>")
+}
+
 // withAttachments shows a volume as attaching until the machine has it, and as
 // detaching as long as the machine still has it. Volumes and their attachments
 // are items one within the other; either begins with the volume's id.
@@ -197,6 +219,43 @@ func (r *Reconciler) withAttachments(answer string) string {
 		}
 	}
 	return strings.Join(items, "")
+}
+
+// chooseSubnet launches an instance whose call names no subnet in a default one.
+// Moto gives such an instance an address of no subnet.
+func (r *Reconciler) chooseSubnet(next awsfront.Handler) awsfront.Handler {
+	return func(c *awsfront.Call) (*http.Response, error) {
+		const primary = "NetworkInterface.1."
+		if !c.Is(awsfront.EC2, "RunInstances") || c.Params.Has("SubnetId") || c.Params.Has(primary+"SubnetId") || c.Params.Has(primary+"NetworkInterfaceId") {
+			return next(c)
+		}
+		key := "SubnetId"
+		if c.Params.Has(primary + "DeviceIndex") {
+			key = primary + key
+		}
+		if subnet := r.defaultSubnet(c.Params.Get("Placement.AvailabilityZone")); subnet != "" {
+			params := c.Params
+			params.Set(key, subnet)
+			c.SetParams(params)
+		}
+		return next(c)
+	}
+}
+
+// defaultSubnet is that of a zone, or of the first one.
+func (r *Reconciler) defaultSubnet(zone string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var found types.Subnet
+	for _, s := range r.account.subnets {
+		if !aws.ToBool(s.DefaultForAz) || zone != "" && aws.ToString(s.AvailabilityZone) != zone {
+			continue
+		}
+		if found.SubnetId == nil || aws.ToString(s.AvailabilityZone) < aws.ToString(found.AvailabilityZone) {
+			found = s
+		}
+	}
+	return aws.ToString(found.SubnetId)
 }
 
 // publicAddresses gives elastic addresses that can be routed; moto's are of

@@ -65,11 +65,7 @@ func (i *instance) status(namespace string) Status {
 		return s
 	}
 	s.Boots = m.Boots()
-	select {
-	case <-m.Ready():
-		s.Ready = true
-	default:
-	}
+	s.Ready = i.isUp()
 	if memory, err := m.MemoryBytes(); err == nil {
 		s.MemoryBytes = memory
 	}

@@ -197,7 +197,13 @@ func (i *instance) releaseVolumes() error {
 // meanwhile. A root volume's snapshot is a captured image under its own id.
 func (r *Reconciler) snapshot(ctx context.Context, volumeID, snapshotID string) error {
 	if owner := r.rootOwner(volumeID); owner != "" {
-		return r.capture(ctx, owner, snapshotID, false)
+		err := r.capture(ctx, owner, snapshotID, false, func(context.Context) error { return nil })
+		if err == nil {
+			r.mu.Lock()
+			r.images[snapshotID] = image{}
+			r.mu.Unlock()
+		}
+		return err
 	}
 	r.mu.Lock()
 	user := r.instances[r.userOf(volumeID)]

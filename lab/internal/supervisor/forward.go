@@ -40,7 +40,7 @@ func (s *Supervisor) forward(f Forward) error {
 		if err != nil {
 			return fmt.Errorf("forward to %s: %w", f.Role, err)
 		}
-		s.closers = append(s.closers, c)
+		s.closeLater(c)
 		go s.forwardDatagrams(f, c)
 		return nil
 	}
@@ -48,7 +48,7 @@ func (s *Supervisor) forward(f Forward) error {
 	if err != nil {
 		return fmt.Errorf("forward to %s: %w", f.Role, err)
 	}
-	s.closers = append(s.closers, l)
+	s.closeLater(l)
 	go s.forwardConnections(f, l)
 	return nil
 }

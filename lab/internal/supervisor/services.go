@@ -45,7 +45,7 @@ func (s *Supervisor) serveMetadata(ctx context.Context, issuer *imds.Issuer) err
 		return err
 	}
 	server := imds.New(s.reconciler.Metadata, issuer, time.Now)
-	s.closers = append(s.closers, l)
+	s.closeLater(l)
 	go func() { s.until(server.Serve(l)) }()
 	return nil
 }
@@ -83,7 +83,7 @@ func (s *Supervisor) serveDNS(ctx context.Context, mirror string) error {
 	if err != nil {
 		return fmt.Errorf("listen for DNS: %w", err)
 	}
-	s.closers = append(s.closers, l, c)
+	s.closeLater(l, c)
 	go func() { s.until(zone.ServeTCP(l)) }()
 	go func() { s.until(zone.ServeUDP(c)) }()
 	return nil

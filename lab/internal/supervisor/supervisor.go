@@ -10,15 +10,11 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
+	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/hashicorp/go-hclog"
 	"github.com/xeroops/xeroops/internal/awsfront"
 	"github.com/xeroops/xeroops/internal/awsfront/mend"
@@ -44,7 +40,9 @@ type Supervisor struct {
 	front      *awsfront.Front
 	network    *vpcnet.Network
 	reconciler *reconcile.Reconciler
-	closers    []io.Closer
+
+	closing sync.Mutex
+	closers []io.Closer
 }
 
 // Run runs a lab until ctx ends, or until it is told to end on its control
@@ -107,11 +105,38 @@ func (s *Supervisor) run(ctx context.Context) error {
 		s.log.Info(step.name, "took", time.Since(began).Round(time.Millisecond))
 	}
 	s.state.ready()
-	s.reconciler.Run(ctx)
+	return s.reconcile(ctx)
+}
+
+// reconcile works until ctx ends. Without moto there is no account to go by, and
+// the lab fails.
+func (s *Supervisor) reconcile(ctx context.Context) error {
+	working, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		select {
+		case <-s.moto.Done():
+			stop()
+		case <-working.Done():
+		}
+	}()
+	s.reconciler.Run(working)
+	if ctx.Err() == nil {
+		return fmt.Errorf("moto ended, and the account with it; it said:\n%s", s.moto.Stderr())
+	}
 	return nil
 }
 
+// closeLater has something closed when the lab ends.
+func (s *Supervisor) closeLater(c ...io.Closer) {
+	s.closing.Lock()
+	defer s.closing.Unlock()
+	s.closers = append(s.closers, c...)
+}
+
 func (s *Supervisor) close() {
+	s.closing.Lock()
+	defer s.closing.Unlock()
 	for n := len(s.closers) - 1; n >= 0; n-- {
 		if err := s.closers[n].Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 			s.log.Warn("close", "error", err)
@@ -129,30 +154,11 @@ func (s *Supervisor) buildImage(ctx context.Context) (err error) {
 	return err
 }
 
-func (s *Supervisor) startMoto(ctx context.Context) (err error) {
-	s.moto, err = motoserver.Start(ctx, motoserver.Options{Stderr: s.motoLog()})
-	if err != nil {
-		return err
-	}
-	s.closers = append(s.closers, closer(func() error { s.moto.Stop(); return nil }))
-	return nil
-}
-
-// motoLog is a file of its own: moto writes a line for each call.
-func (s *Supervisor) motoLog() io.Writer {
-	f, err := os.Create(filepath.Join(s.config.RunDir(), "moto.log"))
-	if err != nil {
-		s.log.Warn("moto has no log", "error", err)
-		return s.output
-	}
-	return f
-}
-
 func (s *Supervisor) makeNetwork(context.Context) (err error) {
 	if s.network, err = vpcnet.Open(s.config.NetworkDir()); err != nil {
 		return err
 	}
-	s.closers = append(s.closers, s.network)
+	s.closeLater(s.network)
 	volumes, err := volume.NewStore(s.config.volumes())
 	if err != nil {
 		return err
@@ -177,16 +183,6 @@ func seededImages() (ids []string) {
 		ids = append(ids, i.ID)
 	}
 	return ids
-}
-
-// client configures SDK clients for the lab's own questions to moto.
-func (s *Supervisor) client(url string) aws.Config {
-	return aws.Config{
-		Region: s.config.Region, BaseEndpoint: &url,
-		Credentials: credentials.NewStaticCredentialsProvider("lab", "lab", ""),
-		// Moto closes idle connections without a word.
-		HTTPClient: awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.DisableKeepAlives = true }),
-	}
 }
 
 // startFront serves AWS's API on the host's loopback and, at the same address, on
@@ -215,16 +211,10 @@ func (s *Supervisor) makeFront() (err error) {
 	return err
 }
 
-func (s *Supervisor) s3Client() *s3.Client {
-	return s3.NewFromConfig(s.client(s.moto.URL), func(o *s3.Options) { o.UsePathStyle = true })
-}
-
-func (s *Supervisor) iamClient() *iam.Client { return iam.NewFromConfig(s.client(s.moto.URL)) }
-
 // serve answers HTTP on a listener until the lab ends.
 func (s *Supervisor) serve(l net.Listener, handler http.Handler) {
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute, ErrorLog: s.log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug})}
-	s.closers = append(s.closers, server)
+	s.closeLater(server)
 	go func() { s.until(server.Serve(l)) }()
 }
 
