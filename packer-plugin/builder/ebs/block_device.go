@@ -47,6 +47,9 @@ func (b *build) mapping(d BlockDevice, root bool) types.BlockDeviceMapping {
 		Throughput:          positive(d.Throughput),
 		Encrypted:           aws.Bool(encrypted != config.TriFalse),
 	}
+	if root && ebs.VolumeSize == nil {
+		ebs.VolumeSize = b.sourceRootSize()
+	}
 	if d.SnapshotID != "" {
 		ebs.SnapshotId = aws.String(d.SnapshotID)
 	}
@@ -54,6 +57,15 @@ func (b *build) mapping(d BlockDevice, root bool) types.BlockDeviceMapping {
 		ebs.KmsKeyId = aws.String(key)
 	}
 	return types.BlockDeviceMapping{DeviceName: aws.String(d.DeviceName), Ebs: ebs}
+}
+
+func (b *build) sourceRootSize() *int32 {
+	for _, d := range b.source.BlockDeviceMappings {
+		if d.Ebs != nil && aws.ToString(d.DeviceName) == aws.ToString(b.source.RootDeviceName) {
+			return d.Ebs.VolumeSize
+		}
+	}
+	return nil
 }
 
 func positive(n int32) *int32 {

@@ -1,0 +1,228 @@
+package ebs
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/xeroops/xeroops/internal/awsfront"
+	"github.com/xeroops/xeroops/packer-plugin/internal/sshmachine"
+)
+
+func TestAnotherZoneIsTriedWhenOneHasNoRoom(t *testing.T) {
+	r := newRig(t)
+	if err := r.front.Inject(awsfront.Fault{Action: "RunInstances", Effect: awsfront.Fail, Code: "InsufficientInstanceCapacity", Message: "no room"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.build(t.Context(), nil); err != nil {
+		t.Fatalf("%v\n%s", err, r.output)
+	}
+	if !strings.Contains(r.output, "No room for t3.small in eu-west-1") {
+		t.Errorf("the user is not told:\n%s", r.output)
+	}
+}
+
+func TestAFullRegionIsReportedWithEveryZone(t *testing.T) {
+	r := newRig(t)
+	before := r.holdings()
+	if err := r.front.Inject(awsfront.Fault{Action: "RunInstances", Effect: awsfront.Fail, Code: "InsufficientInstanceCapacity", Message: "no room", Times: -1}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := r.build(t.Context(), nil)
+	if err == nil || !strings.Contains(err.Error(), "eu-west-1a") || !strings.Contains(err.Error(), "eu-west-1b") {
+		t.Errorf("got %v, want the zones that were tried", err)
+	}
+	if diff := difference(before, r.holdings()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAMachineWithAnotherHostKeyIsNotTalkedTo(t *testing.T) {
+	r := newRig(t)
+	_, other, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.NewSignerFromSigner(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	impostor, err := sshmachine.Start(func() (ssh.Signer, error) { return signer, nil }, r.run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(impostor.Close)
+	before, begun := r.holdings(), time.Now()
+	_, err = r.build(t.Context(), map[string]any{"ssh_port": impostor.Port(), "ssh_timeout": "10m"})
+	if !errors.Is(err, errOtherHost) {
+		t.Errorf("got %v, want errOtherHost", err)
+	}
+	if len(r.ran) > 0 {
+		t.Errorf("it was told to run %v", r.ran)
+	}
+	if waited := time.Since(begun); waited > time.Minute {
+		t.Errorf("that took %s: the build should fail at once", waited)
+	}
+	if diff := difference(before, r.holdings()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestATakenNameFailsBeforeAnythingIsMade(t *testing.T) {
+	r := newRig(t)
+	if _, err := r.build(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	r.front.ClearCalls()
+	_, err := r.build(t.Context(), nil)
+	if err == nil || !strings.Contains(err.Error(), "force_deregister") {
+		t.Errorf("got %v, want an error that names force_deregister", err)
+	}
+	for _, c := range r.front.Calls() {
+		if c.Mutation > 0 {
+			t.Errorf("%s was called", c.Action)
+		}
+	}
+}
+
+func TestForceDeregisterRemovesTheFormerImageOnlyWhenTheNewOneIsAvailable(t *testing.T) {
+	r := newRig(t)
+	if _, err := r.build(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	former := r.image(region, "app-1")
+	var present bool
+	err := r.front.Inject(awsfront.Fault{Action: "DeregisterImage", Effect: awsfront.Observe, After: func(*awsfront.Call) {
+		for _, i := range r.images(r.ec2[region]) {
+			present = present || strings.HasPrefix(aws.ToString(i.Name), "app-1-") && i.State == "available"
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	artifact, err := r.build(t.Context(), map[string]any{"force_deregister": true, "force_delete_snapshot": true})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, r.output)
+	}
+	if !present {
+		t.Error("the former image was deregistered when there was no new one")
+	}
+	now := r.image(region, "app-1")
+	if *now.ImageId == *former.ImageId || !strings.Contains(artifact.Id(), *now.ImageId) {
+		t.Errorf("the image is %s, it was %s, the artifact is %s", *now.ImageId, *former.ImageId, artifact.Id())
+	}
+	for _, i := range r.images(r.ec2[region]) {
+		if strings.HasPrefix(aws.ToString(i.Name), "app-1-") {
+			t.Errorf("%s is still there", *i.Name)
+		}
+	}
+	out, err := r.ec2[region].DescribeSnapshots(t.Context(), &ec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range out.Snapshots {
+		if *s.SnapshotId == snapshotsOf(former)[0] {
+			t.Error("the former image's snapshot is still there")
+		}
+	}
+}
+
+func TestTheFormerImageStaysWhenTheNewOneFails(t *testing.T) {
+	r := newRig(t)
+	if _, err := r.build(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	before := r.holdings()
+	if err := r.front.Inject(awsfront.Fault{Action: "CreateImage", Effect: awsfront.Fail, Code: "InjectedFault", Message: "by the test"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.build(t.Context(), map[string]any{"force_deregister": true}); err == nil {
+		t.Fatal("the build succeeded")
+	}
+	if diff := difference(before, r.holdings()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestSkipCreateAMIProvisionsAndLeavesNothing(t *testing.T) {
+	r := newRig(t)
+	before := r.holdings()
+	artifact, err := r.build(t.Context(), map[string]any{"skip_create_ami": true, "ami_name": ""})
+	if err != nil || artifact != nil {
+		t.Fatalf("got %v, %v", artifact, err)
+	}
+	if diff := difference(before, r.holdings()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestCopiesAreSharedAndDeprecatedInEveryRegion(t *testing.T) {
+	r := newRig(t)
+	artifact, err := r.build(t.Context(), widest)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, r.output)
+	}
+	for _, region := range []string{region, otherRegion} {
+		image := r.image(region, "app-1")
+		if !strings.Contains(artifact.Id(), region+":"+*image.ImageId) {
+			t.Errorf("artifact %s has not %s", artifact.Id(), *image.ImageId)
+		}
+		out, err := r.ec2[region].DescribeImageAttribute(t.Context(), &ec2.DescribeImageAttributeInput{ImageId: image.ImageId, Attribute: "launchPermission"})
+		if err != nil || len(out.LaunchPermissions) != 1 || aws.ToString(out.LaunchPermissions[0].UserId) != "111122223333" {
+			t.Errorf("%s: launch permissions are %+v, %v", region, out, err)
+		}
+	}
+	deprecated := map[string]bool{}
+	for _, c := range r.front.Calls() {
+		if c.Action == "EnableImageDeprecation" {
+			deprecated[c.Region] = true
+		}
+	}
+	if len(deprecated) != 2 {
+		t.Errorf("deprecation was set in %v", deprecated)
+	}
+}
+
+func TestConfigurationMistakesAreFoundBeforeTheBuild(t *testing.T) {
+	base := func() map[string]any {
+		return map[string]any{"ami_name": "app-1", "temporary_security_group_source_cidrs": []string{"192.0.2.0/24"}}
+	}
+	for want, change := range map[string]map[string]any{
+		"checkip.amazonaws.com":     {"temporary_security_group_source_cidrs": []string{}},
+		"is not a network":          {"temporary_security_group_source_cidrs": []string{"192.0.2.7/24"}},
+		"needs owners":              {"source_ami_filter": map[string]any{"filters": map[string]string{"name": "debian-*"}}},
+		"source_ami and source_ami": {"source_ami": "ami-1", "source_ami_filter": map[string]any{"owners": []string{"self"}, "filters": map[string]string{"name": "x"}}},
+		"subnet_id and subnet_":     {"subnet_id": "subnet-1", "subnet_filter": map[string]any{"filters": map[string]string{"tag:a": "b"}}},
+		"3 to 128":                  {"ami_name": "a"},
+		"deprecate_at":              {"deprecate_at": "2001-01-01T00:00:00Z"},
+		"can't be shared":           {"ami_users": []string{"111122223333"}},
+		"force_delete_snapshot":     {"force_delete_snapshot": true},
+		"region_kms_key_ids":        {"region_kms_key_ids": map[string]string{"us-east-1": "key"}},
+		"ssh only":                  {"communicator": "winrm", "winrm_username": "x"},
+		"public_ip or private_ip":   {"ssh_interface": "dns"},
+		"x86_64 or arm64":           {"architecture": "riscv"},
+		"assume_role needs":         {"assume_role": map[string]any{"external_id": "x"}},
+	} {
+		config := base()
+		for key, value := range change {
+			config[key] = value
+		}
+		var b Builder
+		if _, _, err := b.Prepare(config); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: got %v, want %q", change, err, want)
+		}
+	}
+	config := base()
+	config["temporary_security_group_source_cidrs"] = []string{"0.0.0.0/0"}
+	var b Builder
+	if _, warnings, err := b.Prepare(config); err != nil || len(warnings) != 1 {
+		t.Errorf("the world: got %v, %v, want a warning", warnings, err)
+	}
+}

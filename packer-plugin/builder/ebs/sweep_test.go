@@ -1,0 +1,99 @@
+package ebs
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/xeroops/xeroops/internal/awsfront"
+)
+
+// widest is a build that makes every kind of call.
+var widest = map[string]any{
+	"ami_regions": []string{otherRegion}, "ami_users": []string{"111122223333"}, "encrypt_boot": false,
+	"deprecate_at": "2099-01-01T00:00:00Z",
+}
+
+// interruptions are the ways in which a call ends a build or tries to.
+var interruptions = map[string]func(awsfront.Fault, context.CancelFunc) awsfront.Fault{
+	"refused": func(f awsfront.Fault, _ context.CancelFunc) awsfront.Fault {
+		f.Effect, f.Code, f.Message = awsfront.Fail, "InjectedFault", "by the test"
+		return f
+	},
+	"answer lost": func(f awsfront.Fault, _ context.CancelFunc) awsfront.Fault {
+		f.Effect = awsfront.DropAfter
+		return f
+	},
+	"cancelled after": func(f awsfront.Fault, cancel context.CancelFunc) awsfront.Fault {
+		f.Effect, f.After = awsfront.Observe, func(*awsfront.Call) { cancel() }
+		return f
+	},
+}
+
+// TestAnInterruptedBuildLeavesNothing interrupts a build at each of its calls
+// in turn: at each in one of the three ways, or, with XEROOPS_SWEEP=full, in
+// all of them.
+func TestAnInterruptedBuildLeavesNothing(t *testing.T) {
+	r := newRig(t)
+	before := r.holdings()
+	ways := []string{"cancelled after", "refused", "answer lost"}
+	full := os.Getenv("XEROOPS_SWEEP") == "full"
+	builds := 0
+	for n := 1; ; n++ {
+		chosen := ways
+		if !full {
+			chosen = ways[n%len(ways):][:1]
+		}
+		calls := 0
+		for _, way := range chosen {
+			r.interrupt(before, fmt.Sprintf("call %d %s", n, way), awsfront.Fault{Service: awsfront.EC2, Nth: n}, way)
+			calls = max(calls, r.ec2Calls())
+			builds++
+		}
+		if calls < n {
+			t.Logf("%d builds, up to %d calls each", builds, n-1)
+			return
+		}
+	}
+}
+
+func TestAnAnswerThatIsNeverGivenLeavesNothing(t *testing.T) {
+	r := newRig(t)
+	before := r.holdings()
+	for _, action := range []string{"ImportKeyPair", "CreateSecurityGroup", "RunInstances", "CreateImage", "CopyImage"} {
+		r.interrupt(before, action, awsfront.Fault{Service: awsfront.EC2, Action: action, Times: -1}, "answer lost")
+	}
+}
+
+// interrupt runs a build with a fault, and compares what the account holds.
+func (r *rig) interrupt(before []string, name string, fault awsfront.Fault, way string) {
+	r.t.Helper()
+	ctx, cancel := context.WithCancel(r.t.Context())
+	defer cancel()
+	r.front.ClearFaults()
+	r.front.ClearCalls()
+	if err := r.front.Inject(interruptions[way](fault, cancel)); err != nil {
+		r.t.Fatal(err)
+	}
+	artifact, err := r.build(ctx, widest)
+	said := r.output
+	r.front.ClearFaults()
+	if err == nil { // the call was one of cleaning up, or was repeated: the build is whole
+		if err := artifact.Destroy(); err != nil {
+			r.t.Errorf("%s: destroy the artifact: %v", name, err)
+		}
+	}
+	if diff := difference(before, r.holdings()); diff != "" {
+		r.t.Errorf("%s: the build (%v) left\n%s\nIt said:\n%s", name, err, diff, said)
+	}
+}
+
+func (r *rig) ec2Calls() (n int) {
+	for _, c := range r.front.Calls() {
+		if c.Service == awsfront.EC2 {
+			n++
+		}
+	}
+	return n
+}
