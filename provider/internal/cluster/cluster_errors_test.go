@@ -198,3 +198,18 @@ func TestNodesThatDoNotReportMakeTheGateFailAndNotTheCluster(t *testing.T) {
 			}))},
 	}})
 }
+
+func TestALostAnswerIsNotAFailure(t *testing.T) {
+	for _, action := range []string{"RunInstances", "CreateSecurityGroup", "AttachVolume", "AssociateAddress", "CreateRole", "AddRoleToInstanceProfile", "CreateRoute", "PutObject"} {
+		t.Run(action, func(t *testing.T) {
+			a := newAccount(t)
+			a.must(a.Front.Inject(awsfront.Fault{Action: action, Nth: 2, Effect: awsfront.DropAfter}))
+			began := time.Now()
+			a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: a.config(), Check: resource.ComposeTestCheckFunc(
+				resource.TestCheckResourceAttr(resourceName, "status", "unverified"), check(a.checkInstances), check(a.checkWiring), check(a.checkObjects))}}})
+			if took := time.Since(began); took > time.Minute {
+				t.Errorf("it took %s", took)
+			}
+		})
+	}
+}

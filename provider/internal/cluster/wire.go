@@ -127,7 +127,13 @@ func (w *work) associate(ctx context.Context, n nodeSpec, i instance) error {
 	_, err := awswait.Retry(ctx, awswait.StateChange, func(err error) bool {
 		return awswait.IsIncorrectState(err) || awswait.HasCode(err, "Resource.AlreadyAssociated")
 	}, func(ctx context.Context) (any, error) {
-		return w.Client.EC2.AssociateAddress(ctx, &ec2.AssociateAddressInput{AllocationId: &n.EIPID, InstanceId: i.InstanceId, AllowReassociation: aws.Bool(false)})
+		out, err := w.Client.EC2.AssociateAddress(ctx, &ec2.AssociateAddressInput{AllocationId: &n.EIPID, InstanceId: i.InstanceId, AllowReassociation: aws.Bool(false)})
+		if awswait.HasCode(err, "Resource.AlreadyAssociated") {
+			if is, _, lookErr := w.Describe.Addresses.Get(ctx, n.EIPID); lookErr == nil && aws.ToString(is.InstanceId) == i.id() {
+				return out, nil // the answer of the try before was lost
+			}
+		}
+		return out, err
 	})
 	if err == nil {
 		w.seen.noteAssociation(n.EIPID, i)
@@ -151,7 +157,9 @@ func (o *observed) noteAssociation(eip string, i instance) {
 func (w *work) exchangeVolume(ctx context.Context, n nodeSpec, i instance, attached string) error {
 	if attached != "" {
 		_, err := w.Client.EC2.DetachVolume(ctx, &ec2.DetachVolumeInput{VolumeId: &attached, InstanceId: i.InstanceId, Device: aws.String(dataDevice)})
-		if err = awswait.Ignore(err, awswait.IsNotFound); err != nil {
+		// IncorrectState: it is detached already, and an answer was lost.
+		err = awswait.Ignore(err, func(err error) bool { return awswait.IsNotFound(err) || awswait.IsIncorrectState(err) })
+		if err != nil {
 			return err
 		}
 	}
@@ -161,9 +169,21 @@ func (w *work) exchangeVolume(ctx context.Context, n nodeSpec, i instance, attac
 	_, err := awswait.Retry(ctx, awswait.StateChange, func(err error) bool {
 		return awswait.IsIncorrectState(err) || awswait.HasCode(err, "VolumeInUse")
 	}, func(ctx context.Context) (any, error) {
-		return w.Client.EC2.AttachVolume(ctx, &ec2.AttachVolumeInput{VolumeId: &n.VolumeID, InstanceId: i.InstanceId, Device: aws.String(dataDevice)})
+		out, err := w.Client.EC2.AttachVolume(ctx, &ec2.AttachVolumeInput{VolumeId: &n.VolumeID, InstanceId: i.InstanceId, Device: aws.String(dataDevice)})
+		if awswait.HasCode(err, "VolumeInUse") {
+			if is, _, lookErr := w.Describe.Volumes.Get(ctx, n.VolumeID); lookErr == nil && attachedTo(is, i.id()) {
+				return out, nil // the answer of the try before was lost
+			}
+		}
+		return out, err
 	})
 	return err
+}
+
+func attachedTo(v ec2types.Volume, instance string) bool {
+	return slices.ContainsFunc(v.Attachments, func(a ec2types.VolumeAttachment) bool {
+		return aws.ToString(a.InstanceId) == instance && a.State != ec2types.VolumeAttachmentStateDetached
+	})
 }
 
 // driftOfNodes lists what attributes of nodes cannot show.
