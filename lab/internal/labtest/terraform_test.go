@@ -64,3 +64,13 @@ func (t *terraform) destroy() {
 	t.apply("-var=keep_data=false")
 	t.run("destroy", "-no-color", "-auto-approve", "-input=false", "-var=on_ready_timeout=skip", "-var=keep_data=false")
 }
+
+// forget drops the state of a cluster that ended with its lab.
+func (t *terraform) forget() {
+	t.lab.t.Helper()
+	for _, name := range []string{"terraform.tfstate", "terraform.tfstate.backup"} {
+		if err := os.RemoveAll(filepath.Join(t.dir, name)); err != nil {
+			t.lab.t.Fatal(err)
+		}
+	}
+}

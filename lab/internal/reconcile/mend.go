@@ -44,15 +44,13 @@ func (r *Reconciler) watch(next awsfront.Handler) awsfront.Handler {
 		if err != nil || res.StatusCode >= 300 || !c.Mutating() {
 			return res, err
 		}
-		if c.Service == awsfront.IAM {
+		if c.Is(awsfront.IAM, "AddRoleToInstanceProfile", "RemoveRoleFromInstanceProfile", "CreateRole", "DeleteRole") {
 			r.forgetRoles()
-		}
-		if c.Service == awsfront.EC2 || c.Service == awsfront.IAM {
-			defer r.Trigger()
 		}
 		if c.Service != awsfront.EC2 {
 			return res, nil
 		}
+		defer r.Trigger()
 		body, err := awsfront.Body(res)
 		if err != nil {
 			return nil, err

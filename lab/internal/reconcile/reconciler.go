@@ -36,7 +36,7 @@ const (
 	readEvery = 5 * time.Second
 	// restBetweenReads leaves moto time for its clients; a change takes effect
 	// within this, a read and the change itself, which must stay under a second.
-	restBetweenReads = 150 * time.Millisecond
+	restBetweenReads = 250 * time.Millisecond
 )
 
 // Options are what a reconciler works with.

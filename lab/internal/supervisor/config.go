@@ -82,7 +82,7 @@ func (c Config) NetworkDir() string { return c.RunDir() }
 // Kind is how the lab runs machines.
 func (c Config) Kind() *machine.Container {
 	return &machine.Container{
-		RunDir: filepath.Join(c.RunDir(), "m"), StateDir: filepath.Join(c.StateDir(), "machines"), CgroupName: "xeroops-lab-" + c.Name,
+		RunDir: c.RunDir(), StateDir: c.StateDir(), CgroupName: "xeroops-lab-" + c.Name,
 	}
 }
 
