@@ -82,7 +82,8 @@ moto_binary() {
       "$venv/bin/pip" install --disable-pip-version-check "moto[server,ec2,s3,iam,sts]==$moto_version"; } >"$tools/moto.log" 2>&1 ||
       { rm -rf "$venv"; return 1; }
   fi
-  echo "$venv/bin/moto_server"
+  ln -sf "$venv/bin/moto_server" "$tools/bin/" # which env.sh puts on PATH
+  echo "$tools/bin/moto_server"
 }
 
 main() {
@@ -97,7 +98,6 @@ main() {
     echo "export AWS_EC2_METADATA_DISABLED=true"
     echo "export CHECKPOINT_DISABLE=1"
     [ -z "${terraform:-}" ] || echo "export TF_ACC_TERRAFORM_PATH=\"$terraform\""
-    [ -z "${moto:-}" ] || echo "export XEROOPS_MOTO_SERVER=\"$moto\""
   } >"$tools/env.sh"
   say "terraform: ${terraform:-none}; moto_server: ${moto:-none}"
   [ ${#missing[@]} -eq 0 ] || printf 'setup: CANNOT GET: %s\n' "${missing[@]}" >&2
