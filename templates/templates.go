@@ -16,3 +16,11 @@ var ServicePorts []byte
 //
 //go:embed user-data
 var UserData embed.FS
+
+// Roles holds what the Packer plugin's provisioner installs, a folder per role
+// and roles/common for all of them: packages (names, one a line), files/ (copied
+// to /), install.sh and verify.sh (run as root). A file that begins with #! is
+// executable there.
+//
+//go:embed all:roles
+var Roles embed.FS

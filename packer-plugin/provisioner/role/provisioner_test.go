@@ -1,0 +1,217 @@
+//go:build linux
+
+package role
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
+
+	"github.com/xeroops/xeroops/packer-plugin/internal/imagerecord"
+)
+
+// roles is a small tree with everything that a role's folder can have.
+func roles() fstest.MapFS {
+	file := func(content string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(content)} }
+	unit := "[Service]\nExecStart=/usr/bin/xeroops-node applications\n"
+	return fstest.MapFS{
+		"common/packages":               file("# for all\ngreeter\n"),
+		"common/files/etc/xeroops/motd": file("common\n"),
+		"common/files/usr/bin/hello":    file("#!/bin/sh\ncat /usr/share/greeter/hello\n"),
+		"common/install.sh":             file("#!/bin/sh\nset -eu\nmkdir -p /var/lib/xeroops\nprintf '%s\\n' \"$GREETING\" >/var/lib/xeroops/greeting\n"),
+		"app/files/etc/xeroops/motd":    file("app\n"),
+		"app/files/usr/lib/systemd/system/xeroops-applications.target": file("[Unit]\nDescription=Applications\n"),
+		"app/files/usr/lib/systemd/system/app.service":                 file(unit),
+		"app/files/usr/lib/sysusers.d/app.conf":                        file("u app - \"Application\" /var/lib/app\n"),
+		"app/verify.sh":                                                file("#!/bin/sh\nset -eu\ntest \"$(hello)\" = hello\ntest \"$XEROOPS_ROLE\" = app\n"),
+	}
+}
+
+func newProvisioner(t *testing.T, tree fstest.MapFS, more map[string]any) *Provisioner {
+	t.Helper()
+	node := filepath.Join(t.TempDir(), "xeroops-node")
+	if err := os.WriteFile(node, []byte("#!/bin/sh\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	config := map[string]any{"role": "app", "node_binary": node, "apt_sources": []string{"deb [trusted=yes] copy:/repo ./"},
+		"environment": map[string]string{"GREETING": "it's $HOME"}}
+	maps.Copy(config, more)
+	p := &Provisioner{Version: "1.2.3", roles: tree}
+	if err := p.Prepare(config); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func provision(t *testing.T, p *Provisioner, c *chroot) error {
+	t.Helper()
+	ui := &packersdk.MockUi{}
+	err := p.Provision(t.Context(), ui, c, nil)
+	for _, m := range ui.SayMessages {
+		t.Log(m.Message)
+	}
+	return err
+}
+
+func TestARoleIsInstalledRecordedAndSealedAndOnceMoreChangesNothing(t *testing.T) {
+	c := newChroot(t)
+	c.addRepository(t)
+	c.write(t, "etc/ssh/ssh_host_ed25519_key", "-----BEGIN OPENSSH PRIVATE KEY-----\n")
+	c.write(t, "etc/machine-id", "0123456789abcdef0123456789abcdef\n")
+	c.write(t, "root/.bash_history", "export PASSWORD=x\n")
+	c.write(t, "home/admin/.ssh/authorized_keys", "ssh-ed25519 AAAA\n")
+	c.write(t, "var/log/syslog", "secret\n")
+	c.write(t, "var/lib/cloud/instances/i-1/user-data.txt", "-----BEGIN OPENSSH PRIVATE KEY-----\n")
+	p := newProvisioner(t, roles(), nil)
+	if err := provision(t, p, c); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"etc/xeroops/motd": "app\n", "var/lib/xeroops/greeting": "it's $HOME\n", "etc/machine-id": "", "var/log/syslog": "",
+	} {
+		if got := c.read(t, path); got != want {
+			t.Errorf("%s holds %q, want %q", path, got, want)
+		}
+	}
+	for _, gone := range []string{"etc/ssh/ssh_host_*", "root/.bash_history", "home/admin/.ssh", "var/lib/cloud/instances", "var/lib/apt/lists/*",
+		"usr/sbin/policy-rc.d", "tmp/*", "etc/hostname"} {
+		if c.has(gone) {
+			t.Errorf("%s is still there", gone)
+		}
+	}
+	if !strings.Contains(c.read(t, "etc/passwd"), "app:") {
+		t.Error("the user of sysusers.d was not made")
+	}
+	checkRecord(t, c.read(t, imagerecord.Path))
+
+	first := c.snapshot(t)
+	if err := provision(t, p, c); err != nil {
+		t.Fatal(err)
+	}
+	second := c.snapshot(t)
+	for name, sum := range second {
+		if first[name] != sum {
+			t.Errorf("once more, %s changed", name)
+		}
+	}
+	for name := range first {
+		if second[name] == "" {
+			t.Errorf("once more, %s is gone", name)
+		}
+	}
+}
+
+func checkRecord(t *testing.T, content string) {
+	t.Helper()
+	record, err := imagerecord.Parse([]byte(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if record.Role != "app" || record.Version != "1.2.3" {
+		t.Errorf("the record is of %s %s", record.Role, record.Version)
+	}
+	var found bool
+	for _, p := range record.Packages {
+		found = found || p == imagerecord.Package{Name: "greeter", Version: "1.0+deb13", Architecture: "all"}
+	}
+	if !found || len(record.Packages) < 50 {
+		t.Errorf("greeter is not among the %d packages", len(record.Packages))
+	}
+	var materials struct {
+		Format     string                  `json:"bomFormat"`
+		Components []struct{ PURL string } `json:"components"`
+	}
+	if err := json.Unmarshal(record.SBOM, &materials); err != nil || materials.Format != "CycloneDX" || len(materials.Components) != len(record.Packages) {
+		t.Errorf("the SBOM is %q with %d components, %v", materials.Format, len(materials.Components), err)
+	}
+	if !strings.Contains(content, "pkg:deb/debian/greeter@1.0%2Bdeb13?arch=all") && !strings.Contains(content, `pkg:deb/debian/greeter@1.0%2Bdeb13?arch=all\u0026`) {
+		t.Error("the SBOM has no package URL of greeter")
+	}
+}
+
+func TestWhatIsNotSoundFailsTheBuild(t *testing.T) {
+	for name, test := range map[string]struct {
+		spoil func(fstest.MapFS)
+		want  string
+	}{
+		"a unit is missing": {
+			func(f fstest.MapFS) { delete(f, "app/files/usr/lib/systemd/system/xeroops-applications.target") },
+			"xeroops-applications.target: there is no such unit",
+		},
+		"a unit is broken": {
+			func(f fstest.MapFS) {
+				f["app/files/usr/lib/systemd/system/xeroops-applications.target"] = &fstest.MapFile{Data: []byte("[Unit]\nBogus=1\n")}
+			},
+			"not sound: xeroops-applications.target",
+		},
+		"the role's own check fails": {
+			func(f fstest.MapFS) {
+				f["app/verify.sh"] = &fstest.MapFile{Data: []byte("#!/bin/sh\necho it is broken\nexit 1\n")}
+			},
+			"it is broken",
+		},
+		"install.sh fails": {
+			func(f fstest.MapFS) { f["app/install.sh"] = &fstest.MapFile{Data: []byte("#!/bin/sh\nexit 3\n")} },
+			"status 3",
+		},
+		"a package is unknown": {
+			func(f fstest.MapFS) { f["app/packages"] = &fstest.MapFile{Data: []byte("no-such-package\n")} },
+			"no-such-package",
+		},
+		"a key is left": {
+			func(f fstest.MapFS) {
+				f["app/files/etc/app/key.pem"] = &fstest.MapFile{Data: []byte("-----BEGIN RSA PRIVATE KEY-----\n")}
+			},
+			"/etc/app/key.pem",
+		},
+		"an account has a password": {
+			func(f fstest.MapFS) {
+				f["app/install.sh"] = &fstest.MapFile{Data: []byte("#!/bin/sh\necho 'root:hunter2' | chpasswd\n")}
+			},
+			"root",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newChroot(t)
+			c.addRepository(t)
+			tree := roles()
+			test.spoil(tree)
+			err := provision(t, newProvisioner(t, tree, nil), c)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want %q", err, test.want)
+			}
+			if c.has("tmp/xeroops-*") {
+				t.Error("what was uploaded is still there")
+			}
+		})
+	}
+}
+
+func TestAnExcludedPathMayHoldASecret(t *testing.T) {
+	c := newChroot(t)
+	c.addRepository(t)
+	tree := roles()
+	tree["app/files/etc/app/key.pem"] = &fstest.MapFile{Data: []byte("-----BEGIN RSA PRIVATE KEY-----\n")}
+	if err := provision(t, newProvisioner(t, tree, map[string]any{"secret_scan_exclude": []string{"/etc/app"}}), c); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestConfigurationMistakesAreFound(t *testing.T) {
+	for want, config := range map[string]map[string]any{
+		"unknown role":          {"role": "database"},
+		"node_binary":           {"role": "app", "node_binary": "/nowhere/xeroops-node"},
+		"not a variable's name": {"role": "app", "environment": map[string]string{"A B": "x"}},
+		"not an absolute path":  {"role": "app", "secret_scan_exclude": []string{"etc; rm"}},
+	} {
+		if err := new(Provisioner).Prepare(config); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: got %v, want %q", config, err, want)
+		}
+	}
+}
