@@ -84,8 +84,8 @@ func (e *newborns) refuse(c *awsfront.Call) *refusal {
 	defer e.mu.Unlock()
 	for key, values := range c.Params {
 		id := values[0]
-		if strings.HasPrefix(key, "Filter.") {
-			continue // a filter that nothing matches is no error
+		if hasAnyPrefix(key, []string{"Filter.", "TagSpecification.", "Tag."}) {
+			continue // a filter that nothing matches is no error, nor is any text in a tag
 		}
 		if time.Since(e.made[id]) >= e.delay {
 			continue
