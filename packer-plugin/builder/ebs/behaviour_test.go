@@ -13,12 +13,13 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/xeroops/xeroops/internal/awsfront"
+	"github.com/xeroops/xeroops/packer-plugin/internal/packertest"
 	"github.com/xeroops/xeroops/packer-plugin/internal/sshmachine"
 )
 
 func TestAnotherZoneIsTriedWhenOneHasNoRoom(t *testing.T) {
 	r := newRig(t)
-	if err := r.front.Inject(awsfront.Fault{Action: "RunInstances", Effect: awsfront.Fail, Code: "InsufficientInstanceCapacity", Message: "no room"}); err != nil {
+	if err := r.Front.Inject(awsfront.Fault{Action: "RunInstances", Effect: awsfront.Fail, Code: "InsufficientInstanceCapacity", Message: "no room"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := r.build(t.Context(), nil); err != nil {
@@ -31,15 +32,15 @@ func TestAnotherZoneIsTriedWhenOneHasNoRoom(t *testing.T) {
 
 func TestAFullRegionIsReportedWithEveryZone(t *testing.T) {
 	r := newRig(t)
-	before := r.holdings()
-	if err := r.front.Inject(awsfront.Fault{Action: "RunInstances", Effect: awsfront.Fail, Code: "InsufficientInstanceCapacity", Message: "no room", Times: -1}); err != nil {
+	before := r.Holdings()
+	if err := r.Front.Inject(awsfront.Fault{Action: "RunInstances", Effect: awsfront.Fail, Code: "InsufficientInstanceCapacity", Message: "no room", Times: -1}); err != nil {
 		t.Fatal(err)
 	}
 	_, err := r.build(t.Context(), nil)
 	if err == nil || !strings.Contains(err.Error(), "eu-west-1a") || !strings.Contains(err.Error(), "eu-west-1b") {
 		t.Errorf("got %v, want the zones that were tried", err)
 	}
-	if diff := difference(before, r.holdings()); diff != "" {
+	if diff := packertest.Difference(before, r.Holdings()); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -54,23 +55,23 @@ func TestAMachineWithAnotherHostKeyIsNotTalkedTo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	impostor, err := sshmachine.Start(func() (ssh.Signer, error) { return signer, nil }, r.run)
+	impostor, err := sshmachine.Start(func() (ssh.Signer, error) { return signer, nil }, r.Run)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(impostor.Close)
-	before, begun := r.holdings(), time.Now()
+	before, begun := r.Holdings(), time.Now()
 	_, err = r.build(t.Context(), map[string]any{"ssh_port": impostor.Port(), "ssh_timeout": "10m"})
 	if !errors.Is(err, errOtherHost) {
 		t.Errorf("got %v, want errOtherHost", err)
 	}
-	if len(r.ran) > 0 {
-		t.Errorf("it was told to run %v", r.ran)
+	if len(r.Ran()) > 0 {
+		t.Errorf("it was told to run %v", r.Ran())
 	}
 	if waited := time.Since(begun); waited > time.Minute {
 		t.Errorf("that took %s: the build should fail at once", waited)
 	}
-	if diff := difference(before, r.holdings()); diff != "" {
+	if diff := packertest.Difference(before, r.Holdings()); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -80,12 +81,12 @@ func TestATakenNameFailsBeforeAnythingIsMade(t *testing.T) {
 	if _, err := r.build(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	r.front.ClearCalls()
+	r.Front.ClearCalls()
 	_, err := r.build(t.Context(), nil)
 	if err == nil || !strings.Contains(err.Error(), "force_deregister") {
 		t.Errorf("got %v, want an error that names force_deregister", err)
 	}
-	for _, c := range r.front.Calls() {
+	for _, c := range r.Front.Calls() {
 		if c.Mutation > 0 {
 			t.Errorf("%s was called", c.Action)
 		}
@@ -97,10 +98,10 @@ func TestForceDeregisterRemovesTheFormerImageOnlyWhenTheNewOneIsAvailable(t *tes
 	if _, err := r.build(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	former := r.image(region, "app-1")
+	former := r.Image(region, "app-1")
 	var present bool
-	err := r.front.Inject(awsfront.Fault{Action: "DeregisterImage", Effect: awsfront.Observe, After: func(*awsfront.Call) {
-		for _, i := range r.images(r.ec2[region]) {
+	err := r.Front.Inject(awsfront.Fault{Action: "DeregisterImage", Effect: awsfront.Observe, After: func(*awsfront.Call) {
+		for _, i := range r.Images(region) {
 			present = present || strings.HasPrefix(aws.ToString(i.Name), "app-1-") && i.State == "available"
 		}
 	}})
@@ -114,16 +115,16 @@ func TestForceDeregisterRemovesTheFormerImageOnlyWhenTheNewOneIsAvailable(t *tes
 	if !present {
 		t.Error("the former image was deregistered when there was no new one")
 	}
-	now := r.image(region, "app-1")
+	now := r.Image(region, "app-1")
 	if *now.ImageId == *former.ImageId || !strings.Contains(artifact.Id(), *now.ImageId) {
 		t.Errorf("the image is %s, it was %s, the artifact is %s", *now.ImageId, *former.ImageId, artifact.Id())
 	}
-	for _, i := range r.images(r.ec2[region]) {
+	for _, i := range r.Images(region) {
 		if strings.HasPrefix(aws.ToString(i.Name), "app-1-") {
 			t.Errorf("%s is still there", *i.Name)
 		}
 	}
-	out, err := r.ec2[region].DescribeSnapshots(t.Context(), &ec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}})
+	out, err := r.EC2[region].DescribeSnapshots(t.Context(), &ec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,26 +140,26 @@ func TestTheFormerImageStaysWhenTheNewOneFails(t *testing.T) {
 	if _, err := r.build(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	before := r.holdings()
-	if err := r.front.Inject(awsfront.Fault{Action: "CreateImage", Effect: awsfront.Fail, Code: "InjectedFault", Message: "by the test"}); err != nil {
+	before := r.Holdings()
+	if err := r.Front.Inject(awsfront.Fault{Action: "CreateImage", Effect: awsfront.Fail, Code: "InjectedFault", Message: "by the test"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := r.build(t.Context(), map[string]any{"force_deregister": true}); err == nil {
 		t.Fatal("the build succeeded")
 	}
-	if diff := difference(before, r.holdings()); diff != "" {
+	if diff := packertest.Difference(before, r.Holdings()); diff != "" {
 		t.Error(diff)
 	}
 }
 
 func TestSkipCreateAMIProvisionsAndLeavesNothing(t *testing.T) {
 	r := newRig(t)
-	before := r.holdings()
+	before := r.Holdings()
 	artifact, err := r.build(t.Context(), map[string]any{"skip_create_ami": true, "ami_name": ""})
 	if err != nil || artifact != nil {
 		t.Fatalf("got %v, %v", artifact, err)
 	}
-	if diff := difference(before, r.holdings()); diff != "" {
+	if diff := packertest.Difference(before, r.Holdings()); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -170,17 +171,17 @@ func TestCopiesAreSharedAndDeprecatedInEveryRegion(t *testing.T) {
 		t.Fatalf("%v\n%s", err, r.output)
 	}
 	for _, region := range []string{region, otherRegion} {
-		image := r.image(region, "app-1")
+		image := r.Image(region, "app-1")
 		if !strings.Contains(artifact.Id(), region+":"+*image.ImageId) {
 			t.Errorf("artifact %s has not %s", artifact.Id(), *image.ImageId)
 		}
-		out, err := r.ec2[region].DescribeImageAttribute(t.Context(), &ec2.DescribeImageAttributeInput{ImageId: image.ImageId, Attribute: "launchPermission"})
+		out, err := r.EC2[region].DescribeImageAttribute(t.Context(), &ec2.DescribeImageAttributeInput{ImageId: image.ImageId, Attribute: "launchPermission"})
 		if err != nil || len(out.LaunchPermissions) != 1 || aws.ToString(out.LaunchPermissions[0].UserId) != "111122223333" {
 			t.Errorf("%s: launch permissions are %+v, %v", region, out, err)
 		}
 	}
 	deprecated := map[string]bool{}
-	for _, c := range r.front.Calls() {
+	for _, c := range r.Front.Calls() {
 		if c.Action == "EnableImageDeprecation" {
 			deprecated[c.Region] = true
 		}

@@ -7,17 +7,19 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/xeroops/xeroops/packer-plugin/internal/packertest"
 )
 
 func TestABuildMakesATaggedImageAndLeavesNothingElse(t *testing.T) {
 	r := newRig(t)
-	r.record = `{"schema":1,"role":"app","version":"1.2.3","packages":[{"name":"redis","version":"8","architecture":"amd64"}]}`
-	before := r.holdings()
+	r.Record = `{"schema":1,"role":"app","version":"1.2.3","packages":[{"name":"redis","version":"8","architecture":"amd64"}]}`
+	before := r.Holdings()
 	artifact, err := r.build(t.Context(), map[string]any{"tags": map[string]string{"team": "platform"}, "snapshot_tags": map[string]string{"keep": "yes"}})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, r.output)
 	}
-	image := r.image(region, "app-1")
+	image := r.Image(region, "app-1")
 	if want := region + ":" + aws.ToString(image.ImageId); artifact.Id() != want {
 		t.Errorf("the artifact is %s, want %s", artifact.Id(), want)
 	}
@@ -33,14 +35,14 @@ func TestABuildMakesATaggedImageAndLeavesNothingElse(t *testing.T) {
 			t.Errorf("tag %s is %q, want %q", key, tags[key], want)
 		}
 	}
-	after := slices.DeleteFunc(r.holdings(), func(line string) bool { return strings.Contains(line, `"app-1"`) })
-	if diff := difference(before, after); diff != "" {
+	after := slices.DeleteFunc(r.Holdings(), func(line string) bool { return strings.Contains(line, `"app-1"`) })
+	if diff := packertest.Difference(before, after); diff != "" {
 		t.Errorf("besides the image, the build left:\n%s", diff)
 	}
 	if err := artifact.Destroy(); err != nil {
 		t.Fatal(err)
 	}
-	if diff := difference(before, r.holdings()); diff != "" {
+	if diff := packertest.Difference(before, r.Holdings()); diff != "" {
 		t.Errorf("destroying the artifact left:\n%s", diff)
 	}
 }
@@ -49,7 +51,7 @@ func TestTheInstanceIsHardened(t *testing.T) {
 	r := newRig(t)
 	b := build{config: &Config{}, source: types.Image{RootDeviceName: aws.String("/dev/xvda")}}
 	var builder Builder
-	if _, _, err := builder.Prepare(r.config(map[string]any{"kms_key_id": "alias/images", "spot_price": "auto",
+	if _, _, err := builder.Prepare(r.Config(map[string]any{"kms_key_id": "alias/images", "spot_price": "auto",
 		"launch_block_device_mappings": []map[string]any{{"device_name": "/dev/sdf", "volume_size": 8}}})); err != nil {
 		t.Fatal(err)
 	}
@@ -75,20 +77,4 @@ func TestTheInstanceIsHardened(t *testing.T) {
 			t.Errorf("%s: %+v", *d.DeviceName, *d.Ebs)
 		}
 	}
-}
-
-// difference lists the lines that only one of the two has.
-func difference(before, after []string) string {
-	var lines []string
-	for _, line := range after {
-		if !slices.Contains(before, line) {
-			lines = append(lines, "+ "+line)
-		}
-	}
-	for _, line := range before {
-		if !slices.Contains(after, line) {
-			lines = append(lines, "- "+line)
-		}
-	}
-	return strings.Join(lines, "\n")
 }

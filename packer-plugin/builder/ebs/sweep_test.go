@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/xeroops/xeroops/internal/awsfront"
+	"github.com/xeroops/xeroops/packer-plugin/internal/packertest"
 )
 
 // widest is a build that makes every kind of call.
@@ -36,7 +37,7 @@ var interruptions = map[string]func(awsfront.Fault, context.CancelFunc) awsfront
 // all of them.
 func TestAnInterruptedBuildLeavesNothing(t *testing.T) {
 	r := newRig(t)
-	before := r.holdings()
+	before := r.Holdings()
 	ways := []string{"cancelled after", "refused", "answer lost"}
 	full := os.Getenv("XEROOPS_SWEEP") == "full"
 	builds := 0
@@ -60,7 +61,7 @@ func TestAnInterruptedBuildLeavesNothing(t *testing.T) {
 
 func TestAnAnswerThatIsNeverGivenLeavesNothing(t *testing.T) {
 	r := newRig(t)
-	before := r.holdings()
+	before := r.Holdings()
 	for _, action := range []string{"ImportKeyPair", "CreateSecurityGroup", "RunInstances", "CreateImage", "CopyImage"} {
 		r.interrupt(before, action, awsfront.Fault{Service: awsfront.EC2, Action: action, Times: -1}, "answer lost")
 	}
@@ -71,26 +72,26 @@ func (r *rig) interrupt(before []string, name string, fault awsfront.Fault, way 
 	r.t.Helper()
 	ctx, cancel := context.WithCancel(r.t.Context())
 	defer cancel()
-	r.front.ClearFaults()
-	r.front.ClearCalls()
-	if err := r.front.Inject(interruptions[way](fault, cancel)); err != nil {
+	r.Front.ClearFaults()
+	r.Front.ClearCalls()
+	if err := r.Front.Inject(interruptions[way](fault, cancel)); err != nil {
 		r.t.Fatal(err)
 	}
 	artifact, err := r.build(ctx, widest)
 	said := r.output
-	r.front.ClearFaults()
+	r.Front.ClearFaults()
 	if err == nil { // the call was one of cleaning up, or was repeated: the build is whole
 		if err := artifact.Destroy(); err != nil {
 			r.t.Errorf("%s: destroy the artifact: %v", name, err)
 		}
 	}
-	if diff := difference(before, r.holdings()); diff != "" {
+	if diff := packertest.Difference(before, r.Holdings()); diff != "" {
 		r.t.Errorf("%s: the build (%v) left\n%s\nIt said:\n%s", name, err, diff, said)
 	}
 }
 
 func (r *rig) ec2Calls() (n int) {
-	for _, c := range r.front.Calls() {
+	for _, c := range r.Front.Calls() {
 		if c.Service == awsfront.EC2 {
 			n++
 		}

@@ -36,9 +36,6 @@ const shared = "common"
 //	scan-exclude     paths, one a line
 //	xeroops-node     where node_binary is set
 func newBundle(roles fs.FS, c Config) ([]byte, error) {
-	if _, err := fs.Stat(roles, c.Role); err != nil {
-		return nil, fmt.Errorf("this plugin has nothing for role %s: %w", c.Role, err)
-	}
 	var out bytes.Buffer
 	zipped := gzip.NewWriter(&out)
 	b := &archive{tar.NewWriter(zipped)}

@@ -1,0 +1,78 @@
+package manifest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/packer-plugin-sdk/filelock"
+)
+
+// merge sets one image in the file and keeps the rest of it. Plugins are
+// processes of their own, so a lock file keeps them apart.
+func merge(ctx context.Context, path, variable, role, id string) error {
+	lock := filelock.New(path + ".lock")
+	for {
+		got, err := lock.TryLock()
+		if err != nil {
+			return fmt.Errorf("lock %s: %w", path, err)
+		}
+		if got {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	defer func() { _ = lock.Unlock() }()
+
+	variables := map[string]json.RawMessage{}
+	images := map[string]string{}
+	content, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+	case err != nil:
+		return fmt.Errorf("read %s: %w", path, err)
+	default:
+		if err := json.Unmarshal(content, &variables); err != nil {
+			return fmt.Errorf("read %s: %w; repair or remove it", path, err)
+		}
+		if raw, ok := variables[variable]; ok {
+			if err := json.Unmarshal(raw, &images); err != nil {
+				return fmt.Errorf("read %s: %s is no map of strings: %w", path, variable, err)
+			}
+		}
+	}
+	images[role] = id
+	if variables[variable], err = json.Marshal(images); err != nil {
+		return fmt.Errorf("encode %s: %w", path, err)
+	}
+	if content, err = json.MarshalIndent(variables, "", "  "); err != nil {
+		return fmt.Errorf("encode %s: %w", path, err)
+	}
+	return replace(path, append(content, '\n'))
+}
+
+// replace gives the file its new content in one moment.
+func replace(path string, content []byte) error {
+	temporary, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	defer func() { _ = os.Remove(temporary.Name()) }() // gone already if all went well
+	_, err = temporary.Write(content)
+	err = errors.Join(err, temporary.Chmod(0o644), temporary.Sync(), temporary.Close())
+	if err == nil {
+		err = os.Rename(temporary.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}

@@ -1,0 +1,125 @@
+// Package manifest is the post-processor xeroops-manifest: it writes the ids
+// of the images that were built to a file that Terraform reads by itself.
+//
+// The contract: builds that run at the same time, in one packer or several, add
+// to one file and lose nothing of each other's, and a reader sees a whole file
+// always. The artifact is passed on as it is.
+package manifest
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
+	"github.com/hashicorp/hcl/v2/hcldec"
+	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
+)
+
+// PostProcessor is the post-processor xeroops-manifest.
+type PostProcessor struct {
+	config Config
+}
+
+var _ packersdk.PostProcessor = (*PostProcessor)(nil)
+
+// ConfigSpec is the layout of the post-processor's block in HCL.
+func (p *PostProcessor) ConfigSpec() hcldec.ObjectSpec { return p.config.FlatMapstructure().HCL2Spec() }
+
+// Configure reads the configuration.
+func (p *PostProcessor) Configure(raws ...any) error { return p.config.prepare(raws) }
+
+// PostProcess writes the file, and the SSM parameters if they are asked for.
+func (p *PostProcessor) PostProcess(ctx context.Context, ui packersdk.Ui, artifact packersdk.Artifact) (packersdk.Artifact, bool, bool, error) {
+	role, err := p.role(artifact)
+	if err != nil {
+		return nil, false, false, err
+	}
+	images, err := imagesOf(artifact)
+	if err != nil {
+		return nil, false, false, err
+	}
+	id, err := p.imageForTerraform(images)
+	if err != nil {
+		return nil, false, false, err
+	}
+	if err := merge(ctx, p.config.Output, p.config.Variable, role, id); err != nil {
+		return nil, false, false, err
+	}
+	ui.Say(fmt.Sprintf("%s: %s = %s", p.config.Output, role, id))
+	if p.config.SSMParameter != "" {
+		if err := p.putParameters(ctx, ui, role, images); err != nil {
+			return nil, false, false, err
+		}
+	}
+	return artifact, true, true, nil
+}
+
+// role is the one configured, or what the builder says of the image.
+func (p *PostProcessor) role(artifact packersdk.Artifact) (string, error) {
+	if p.config.Role != "" {
+		return p.config.Role, nil
+	}
+	if role, ok := artifact.State("xeroops_role").(string); ok && role != "" {
+		return role, nil
+	}
+	return "", fmt.Errorf("of which role is %s? The builder (%s) does not say; set role", artifact.Id(), artifact.BuilderId())
+}
+
+var regionAndImage = regexp.MustCompile(`^([a-z0-9-]+):(ami-[0-9a-f]+)$`)
+
+// imagesOf reads an artifact's id, such as eu-west-1:ami-1,us-east-1:ami-2:
+// this plugin's builder and HashiCorp's amazon plugin have those.
+func imagesOf(artifact packersdk.Artifact) (map[string]string, error) {
+	images := map[string]string{}
+	for part := range strings.SplitSeq(artifact.Id(), ",") {
+		m := regionAndImage.FindStringSubmatch(part)
+		if m == nil {
+			return nil, fmt.Errorf("the artifact %q of %s is not a list of region:ami", artifact.Id(), artifact.BuilderId())
+		}
+		images[m[1]] = m[2]
+	}
+	return images, nil
+}
+
+// imageForTerraform is the image in the configured region, or the only one.
+func (p *PostProcessor) imageForTerraform(images map[string]string) (string, error) {
+	if id := images[p.config.Region]; id != "" {
+		return id, nil
+	}
+	if len(images) == 1 && p.config.Region == "" {
+		for _, id := range images {
+			return id, nil
+		}
+	}
+	return "", fmt.Errorf("which of the images %v is Terraform's? Set region to one of theirs", images)
+}
+
+// putParameters writes the id to PREFIX/ROLE in each region.
+func (p *PostProcessor) putParameters(ctx context.Context, ui packersdk.Ui, role string, images map[string]string) error {
+	name := strings.TrimSuffix(p.config.SSMParameter, "/") + "/" + role
+	for region, id := range images {
+		client, err := p.config.Client(ctx, region)
+		if err != nil {
+			return err
+		}
+		parameters := ssm.NewFromConfig(client.Config, func(o *ssm.Options) {
+			if e := p.config.Endpoints.SSM; e != "" {
+				o.BaseEndpoint = aws.String(e)
+			}
+		})
+		_, err = parameters.PutParameter(ctx, &ssm.PutParameterInput{
+			Name: aws.String(name), Value: aws.String(id), Type: types.ParameterTypeString,
+			DataType: aws.String("aws:ec2:image"), Overwrite: aws.Bool(true),
+			Description: aws.String("Newest image of role " + role),
+		})
+		if err != nil {
+			return fmt.Errorf("put SSM parameter %s in %s: %w", name, region, err)
+		}
+		ui.Say(fmt.Sprintf("SSM parameter %s in %s: %s", name, region, id))
+	}
+	return nil
+}
