@@ -31,6 +31,7 @@ type build struct {
 	subnets []types.Subnet // to try in turn, all of one VPC
 
 	keyImported   bool // or tried to
+	publicKey     []byte
 	groupTried    bool
 	groupID       string
 	hostKey       hostKey

@@ -70,6 +70,7 @@ func (b *build) steps(state multistep.StateBag) []multistep.Step {
 		{"wait for cloud-init", b.awaitCloudInit, nil},
 		{"provision", b.provision, b.cleanUpProvision},
 		{"read what is in the image", b.readRecord, nil},
+		{"clear the authorized keys", b.clearKey, nil},
 	}
 	if !b.config.SkipCreateAMI {
 		all = append(all,

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/hashicorp/packer-plugin-sdk/communicator"
@@ -21,7 +22,7 @@ func (b *build) connect(state multistep.StateBag) func(context.Context) error {
 	return func(ctx context.Context) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		step := &communicator.StepConnectSSH{
+		step := &communicator.StepConnect{
 			Config: &b.config.Comm,
 			Host:   func(multistep.StateBag) (string, error) { return b.host() },
 			SSHConfig: func(state multistep.StateBag) (*ssh.ClientConfig, error) {
@@ -110,6 +111,22 @@ func (b *build) runRemote(ctx context.Context, command string) (status int, outp
 	case status = <-exited:
 		return status, out.String(), nil
 	}
+}
+
+// clearKey removes the build's key from the users' authorized keys, where
+// ssh_clear_authorized_keys asks for that.
+func (b *build) clearKey(ctx context.Context) error {
+	if !b.config.Comm.SSHClearAuthorizedKeys || !b.keyImported {
+		return nil
+	}
+	key := strings.Fields(string(b.publicKey))[1]
+	command := fmt.Sprintf("for f in ~/.ssh/authorized_keys /root/.ssh/authorized_keys; do "+
+		"if sudo -n test -e $f; then sudo -n sed -i '\\|%s|d' $f; fi; done", key)
+	status, _, err := b.runRemote(ctx, command)
+	if err == nil && status != 0 {
+		err = fmt.Errorf("sed ended with status %d", status)
+	}
+	return err
 }
 
 // provision runs the provisioners.

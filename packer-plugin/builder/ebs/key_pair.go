@@ -26,7 +26,7 @@ func (b *build) importKeyPair(ctx context.Context) error {
 		return err
 	}
 	b.config.Comm.SSHPrivateKey = private
-	b.keyImported = true
+	b.keyImported, b.publicKey = true, public
 	_, err = change(ctx, b.aws.EC2.ImportKeyPair, &ec2.ImportKeyPairInput{
 		KeyName: aws.String(b.name()), PublicKeyMaterial: public, TagSpecifications: b.tagged(types.ResourceTypeKeyPair),
 	})
