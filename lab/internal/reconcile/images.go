@@ -97,7 +97,7 @@ func (r *Reconciler) capture(ctx context.Context, instanceID, id string, reboot 
 				return err
 			}
 		}
-		layers, err := r.layers(aws.ToString(i.wanted.ImageId))
+		layers, err := r.layers(aws.ToString(i.latest().ImageId))
 		if err != nil {
 			return err
 		}

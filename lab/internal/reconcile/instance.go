@@ -96,6 +96,13 @@ func (i *instance) userData() []byte {
 	return i.data
 }
 
+// latest is the account's instance.
+func (i *instance) latest() types.Instance {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.wanted
+}
+
 // on returns the running machine or nil.
 func (i *instance) on() machine.Machine {
 	i.mu.Lock()
@@ -199,7 +206,7 @@ func (i *instance) converge(ctx context.Context) error {
 
 // start boots the machine.
 func (i *instance) start(ctx context.Context) error {
-	layers, err := i.r.layers(aws.ToString(i.wanted.ImageId))
+	layers, err := i.r.layers(aws.ToString(i.latest().ImageId))
 	if err != nil {
 		return err
 	}
@@ -230,7 +237,7 @@ func (i *instance) start(ctx context.Context) error {
 	i.mu.Lock()
 	i.machine = m
 	i.mu.Unlock()
-	i.r.Log.Info("machine started", "instance_id", i.id, "node", tag(i.wanted.Tags, tagNode), "took", time.Since(began).Round(time.Millisecond))
+	i.r.Log.Info("machine started", "instance_id", i.id, "node", tag(i.latest().Tags, tagNode), "took", time.Since(began).Round(time.Millisecond))
 	return nil
 }
 
@@ -278,7 +285,7 @@ func (i *instance) wentOff(ctx context.Context) {
 	if expected {
 		return
 	}
-	i.r.Log.Info("machine went off", "instance_id", i.id, "node", tag(i.wanted.Tags, tagNode), "why", why)
+	i.r.Log.Info("machine went off", "instance_id", i.id, "node", tag(i.latest().Tags, tagNode), "why", why)
 	if why == nil && i.terminatesOnShutdown(ctx) {
 		_, err := i.r.EC2.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: []string{i.id}})
 		i.note(err)

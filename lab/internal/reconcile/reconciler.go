@@ -216,16 +216,18 @@ func (r *Reconciler) adopt(ctx context.Context, a *account, roles map[string]str
 			continue
 		}
 		wanted[id] = true
-		if r.instances[id] == nil {
-			r.instances[id] = newInstance(r, id)
-			r.running.Go(func() { r.instances[id].run(ctx) })
+		acting := r.instances[id]
+		if acting == nil {
+			acting = newInstance(r, id)
+			r.instances[id] = acting
+			r.running.Go(func() { acting.run(ctx) })
 		}
-		r.instances[id].want(i, network, a.dataVolumes(id), reading)
+		acting.want(i, network, a.dataVolumes(id), reading)
 		role := ""
 		if i.IamInstanceProfile != nil {
 			role = roles[aws.ToString(i.IamInstanceProfile.Arn)]
 		}
-		r.metadata[network.Address] = a.metadata(i, role, r.instances[id].userData(), r.CredentialLife)
+		r.metadata[network.Address] = a.metadata(i, role, acting.userData(), r.CredentialLife)
 	}
 	for id, i := range r.instances {
 		if !wanted[id] {

@@ -74,6 +74,7 @@ func Run(ctx context.Context, c Config, output io.Writer) error {
 		s.log.Error("lab failed", "error", err)
 		s.state.awaitReader() // `up` is waiting to hear of it
 	}
+	err = errors.Join(err, c.Kind().Clean()) // machines go before their network
 	s.close()
 	return errors.Join(err, control.Close(), c.Clean())
 }
