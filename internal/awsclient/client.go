@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
@@ -97,7 +98,10 @@ func New(ctx context.Context, s Settings) (*Client, error) {
 	cfg.APIOptions = append(cfg.APIOptions, logToTerraform)
 
 	c := &Client{
-		EC2:    NewEC2(ec2.NewFromConfig(cfg, func(o *ec2.Options) { o.BaseEndpoint = endpoint(s.Endpoints.EC2, o.BaseEndpoint) })),
+		EC2: NewEC2(ec2.NewFromConfig(cfg, func(o *ec2.Options) {
+			o.BaseEndpoint = endpoint(s.Endpoints.EC2, o.BaseEndpoint)
+			(&fresh{made: map[string]time.Time{}}).option(o)
+		})),
 		IAM:    iam.NewFromConfig(cfg, func(o *iam.Options) { o.BaseEndpoint = endpoint(s.Endpoints.IAM, o.BaseEndpoint) }),
 		STS:    sts.NewFromConfig(cfg, func(o *sts.Options) { o.BaseEndpoint = endpoint(s.Endpoints.STS, o.BaseEndpoint) }),
 		Region: cfg.Region,

@@ -6,11 +6,11 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 
+	"github.com/xeroops/xeroops/internal/awsclient"
 	"github.com/xeroops/xeroops/internal/awswait"
 )
 
@@ -62,18 +62,6 @@ func throttled(err error) bool {
 	return retry.IsErrorThrottles(retry.DefaultThrottles).IsErrorThrottle(err).Bool()
 }
 
-func retryThrottlesOnly(o *ec2.Options) { o.Retryer = throttlesOnly{o.Retryer} }
-
-type throttlesOnly struct{ aws.Retryer }
-
-func (r throttlesOnly) IsErrorRetryable(err error) bool { return throttled(err) }
-
-// GetAttemptToken keeps the wrapped retryer's rate limit.
-func (r throttlesOnly) GetAttemptToken(ctx context.Context) (func(error) error, error) {
-	if v2, ok := r.Retryer.(aws.RetryerV2); ok {
-		return v2.GetAttemptToken(ctx)
-	}
-	return r.GetInitialToken(), nil
+func retryThrottlesOnly(o *ec2.Options) {
+	awsclient.RetryWhen(func(err error, _ func(error) bool) bool { return throttled(err) })(o)
 }
-
-var _ aws.RetryerV2 = throttlesOnly{}

@@ -9,12 +9,12 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-log/tflog"
 
+	"github.com/xeroops/xeroops/internal/awsclient"
 	"github.com/xeroops/xeroops/internal/awswait"
 	"github.com/xeroops/xeroops/provider/internal/base"
 )
@@ -134,24 +134,8 @@ func (w *work) runInput(node nodeSpec, generation int) (*ec2.RunInstancesInput, 
 // failSoonWithoutCapacity stops the SDK from retrying for minutes what AWS has
 // no room for: another zone or type is for the customer to choose.
 func failSoonWithoutCapacity(o *ec2.Options) {
-	o.Retryer = noCapacityRetryer{o.Retryer}
+	awsclient.RetryWhen(func(err error, bySDK func(error) bool) bool { return !awswait.IsNoCapacity(err) && bySDK(err) })(o)
 }
-
-type noCapacityRetryer struct{ aws.Retryer }
-
-func (r noCapacityRetryer) IsErrorRetryable(err error) bool {
-	return !awswait.IsNoCapacity(err) && r.Retryer.IsErrorRetryable(err)
-}
-
-// GetAttemptToken keeps the wrapped retryer's rate limit.
-func (r noCapacityRetryer) GetAttemptToken(ctx context.Context) (func(error) error, error) {
-	if v2, ok := r.Retryer.(aws.RetryerV2); ok {
-		return v2.GetAttemptToken(ctx)
-	}
-	return r.GetInitialToken(), nil
-}
-
-var _ aws.RetryerV2 = noCapacityRetryer{retry.NewStandard()}
 
 // launchError says what to do about a launch that AWS refused.
 func (w *work) launchError(node nodeSpec, err error) error {
