@@ -216,16 +216,9 @@ func (a *app) down() *cobra.Command {
 			if err := a.config.Clean(); err != nil {
 				return err
 			}
-			return removeLog(a.config)
+			return a.config.Forget()
 		},
 	}
-}
-
-func removeLog(c supervisor.Config) error {
-	if err := os.Remove(c.LogFile()); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return nil
 }
 
 // takeLock waits until the supervisor has ended.

@@ -114,6 +114,7 @@ func (l *lab) traces() []string {
 	}
 	for kind, pattern := range map[string]string{
 		"cgroup": "/sys/fs/cgroup/*/" + l.cgroup(), "folder": "/*/xeroops-lab/" + l.name, "state folder": "/var/lib/xeroops-lab/" + l.name,
+		"file": "/run/xeroops-lab/" + l.name + ".*",
 	} {
 		dirs, err := filepath.Glob(pattern)
 		must(l.t, err)

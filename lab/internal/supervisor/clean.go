@@ -21,18 +21,39 @@ func (c Config) Lock() (*os.File, error) {
 	if err := os.MkdirAll(c.RunRoot, 0o755); err != nil {
 		return nil, fmt.Errorf("lock lab %s: %w", c.Name, err)
 	}
-	f, err := os.OpenFile(c.lock(), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("lock lab %s: %w", c.Name, err)
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, ErrRunning
+	for {
+		f, err := os.OpenFile(c.lock(), os.O_CREATE|os.O_RDWR, 0o600)
+		if err != nil {
+			return nil, fmt.Errorf("lock lab %s: %w", c.Name, err)
 		}
-		return nil, fmt.Errorf("lock lab %s: %w", c.Name, err)
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+			f.Close()
+			if errors.Is(err, unix.EWOULDBLOCK) {
+				return nil, ErrRunning
+			}
+			return nil, fmt.Errorf("lock lab %s: %w", c.Name, err)
+		}
+		// It may have been forgotten by another process before it was locked here.
+		held, err := f.Stat()
+		if now, gone := os.Stat(c.lock()); err == nil && gone == nil && os.SameFile(held, now) {
+			return f, nil
+		}
+		f.Close()
 	}
-	return f, nil
+}
+
+// Forget removes what Clean leaves: log, lock and folders that no other lab uses.
+// The caller has the lock.
+func (c Config) Forget() error {
+	for _, file := range []string{c.LogFile(), c.lock()} {
+		if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("clean up lab %s: %w", c.Name, err)
+		}
+	}
+	for _, dir := range []string{c.RunRoot, c.StateRoot} {
+		_ = os.Remove(dir) // fails as it should while another lab is in it
+	}
+	return nil
 }
 
 // Clean removes whatever is left of the lab: machines, namespaces, loop devices,
