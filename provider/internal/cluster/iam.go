@@ -2,10 +2,8 @@ package cluster
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/url"
-	"reflect"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -89,7 +87,7 @@ func (w *work) ensureRole(ctx context.Context, role model.Role) error {
 	}
 	return base.ParallelAll(ctx,
 		func(ctx context.Context) error {
-			if samePolicy(existing.policy, policy) {
+			if base.SamePolicy(existing.policy, policy) {
 				return nil
 			}
 			_, err := awswait.Retry(ctx, awswait.ProfilePropagation, awswait.IsNotFound, func(ctx context.Context) (any, error) {
@@ -175,7 +173,7 @@ func (w *work) driftOfRoles(ctx context.Context) []string {
 		switch {
 		case !exists:
 			found = append(found, fmt.Sprintf("IAM role %s is gone", w.iamName(role)))
-		case err == nil && !samePolicy(existing.policy, wanted):
+		case err == nil && !base.SamePolicy(existing.policy, wanted):
 			found = append(found, fmt.Sprintf("the policy of IAM role %s was changed", w.iamName(role)))
 		case !w.seen.profiles[role].hasRole:
 			found = append(found, fmt.Sprintf("instance profile %s does not hold its role", w.iamName(role)))
@@ -191,13 +189,4 @@ func decodePolicy(document string) (string, error) {
 		return document, nil
 	}
 	return url.PathUnescape(document)
-}
-
-// samePolicy says whether two policy documents say the same.
-func samePolicy(a, b string) bool {
-	var left, right any
-	if json.Unmarshal([]byte(a), &left) != nil || json.Unmarshal([]byte(b), &right) != nil {
-		return false
-	}
-	return reflect.DeepEqual(left, right)
 }
