@@ -75,6 +75,10 @@ func (f *fresh) note(result any) {
 		ids = append(ids, made.VolumeId)
 	case *ec2.CreateSnapshotOutput:
 		ids = append(ids, made.SnapshotId)
+	case *ec2.CreateImageOutput:
+		ids = append(ids, made.ImageId)
+	case *ec2.CopyImageOutput:
+		ids = append(ids, made.ImageId)
 	case *ec2.AllocateAddressOutput:
 		ids = append(ids, made.AllocationId)
 	case *ec2.RunInstancesOutput:

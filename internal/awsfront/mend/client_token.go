@@ -80,7 +80,7 @@ func describeAgain(c *awsfront.Call, next awsfront.Handler, answer string) (stri
 	params.Set("Action", "DescribeInstances")
 	params.Set("Version", c.Params.Get("Version"))
 	params.Set("InstanceId.1", element(answer, "instanceId"))
-	res, err := next(c.With(params))
+	res, err := next(c.With(params)) //nolint:bodyclose // awsfront.Body reads and closes it
 	if !succeeded(res, err) {
 		return answer, err
 	}

@@ -133,7 +133,7 @@ func (a *app) await(ctx context.Context, ended <-chan error) (supervisor.Config,
 		case <-ctx.Done():
 			return state.Config, fmt.Errorf("start lab %s: %w; its log is %s", a.config.Name, ctx.Err(), a.config.LogFile())
 		case err := <-ended:
-			return state.Config, fmt.Errorf("start lab %s: the supervisor ended (%v):\n%s", a.config.Name, err, tail(a.config.LogFile()))
+			return state.Config, fmt.Errorf("start lab %s: the supervisor ended (%w):\n%s", a.config.Name, err, tail(a.config.LogFile()))
 		case <-time.After(pollEvery):
 		}
 	}

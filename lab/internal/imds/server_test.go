@@ -30,7 +30,7 @@ func serve(t *testing.T, instance Instance) *service {
 	now := func() time.Time { return s.clock }
 	s.Issuer = NewIssuer(now)
 	lookup := func(a netip.Addr) (Instance, bool) { return instance, a == netip.MustParseAddr("127.0.0.1") }
-	go New(lookup, s.Issuer, now).Serve(l)
+	go func() { _ = New(lookup, s.Issuer, now).Serve(l) }() // ends with the listener
 	return s
 }
 

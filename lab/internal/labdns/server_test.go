@@ -25,8 +25,8 @@ func TestNames(t *testing.T) {
 			return netip.MustParseAddr("10.0.2.30"), name == "db1.production.internal"
 		},
 	}
-	go zone.ServeUDP(c)
-	go zone.ServeTCP(l)
+	go func() { _ = zone.ServeUDP(c) }() // both end with their listeners
+	go func() { _ = zone.ServeTCP(l) }()
 
 	for _, test := range []struct {
 		name, network string

@@ -97,7 +97,7 @@ func TestRebootKeepsVolumesAndIsNotOff(t *testing.T) {
 	eventually(t, func() error {
 		out, err := r.try("i-1", "sh", "-c", "systemctl is-system-running --wait; cat /proc/sys/kernel/random/boot_id")
 		if err != nil || !strings.HasPrefix(out, "running") || strings.HasSuffix(out, bootID) {
-			return fmt.Errorf("%w for the reboot: %v %s", errWaiting, err, out)
+			return fmt.Errorf("%w for the reboot: %w %s", errWaiting, err, out)
 		}
 		return nil
 	})
@@ -331,7 +331,7 @@ func TestSevenMachinesAreReadyInSecondsAndSmall(t *testing.T) {
 		t.Logf("%s: %d MiB of memory, %d MiB of disk", m.ID(), used>>20, kib>>10)
 	}
 	for _, m := range machines {
-		go m.PowerCut()
+		go func() { _ = m.PowerCut() }()
 	}
 	for _, m := range machines {
 		r.await(m.ID()+" to be off", m.Done())

@@ -117,8 +117,8 @@ func (r *rig) serve() {
 	}
 	server := imds.New(lookup, imds.NewIssuer(time.Now), time.Now)
 	zone := &labdns.Zone{S3: vpcnet.S3Address, Mirror: vpcnet.MirrorAddress, Private: func(string) (netip.Addr, bool) { return netip.Addr{}, false }}
-	go server.Serve(l)
-	go zone.ServeUDP(dns)
+	go func() { _ = server.Serve(l) }() // both end with their listeners
+	go func() { _ = zone.ServeUDP(dns) }()
 }
 
 func (r *rig) spec(i int) machine.Spec {

@@ -151,7 +151,7 @@ func majorMinor(device string) (string, error) {
 	if err := unix.Stat(device, &st); err != nil {
 		return "", fmt.Errorf("%s: %w", device, err)
 	}
-	return fmt.Sprintf("%d:%d", unix.Major(uint64(st.Rdev)), unix.Minor(uint64(st.Rdev))), nil
+	return fmt.Sprintf("%d:%d", unix.Major(st.Rdev), unix.Minor(st.Rdev)), nil
 }
 
 func (m *container) Throttle(volumeID string, t Throttle) error {

@@ -128,10 +128,7 @@ func (r *Reconciler) pass(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	roles, err := r.readRoles(ctx, a)
-	if err != nil {
-		return err
-	}
+	roles := r.readRoles(ctx, a)
 	volumesErr := r.makeVolumes(ctx, a)
 	model := r.model(a)
 	if err := r.Network.Apply(ctx, model); err != nil {
@@ -142,7 +139,7 @@ func (r *Reconciler) pass(ctx context.Context) error {
 }
 
 // readRoles reads the roles of profiles that are not known yet.
-func (r *Reconciler) readRoles(ctx context.Context, a *account) (map[string]string, error) {
+func (r *Reconciler) readRoles(ctx context.Context, a *account) map[string]string {
 	r.mu.Lock()
 	known := r.roles
 	r.mu.Unlock()
@@ -162,7 +159,7 @@ func (r *Reconciler) readRoles(ctx context.Context, a *account) (map[string]stri
 		}
 		roles[arn] = role
 	}
-	return roles, nil
+	return roles
 }
 
 // forgetRoles makes the next pass read all roles again.

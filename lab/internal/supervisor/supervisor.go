@@ -99,7 +99,7 @@ func (s *Supervisor) run(ctx context.Context) error {
 		began := time.Now()
 		if err := step.do(ctx); err != nil {
 			if ctx.Err() != nil {
-				return nil // told to end while starting
+				return nil //nolint:nilerr // told to end while starting
 			}
 			return fmt.Errorf("%s: %w", step.name, err)
 		}

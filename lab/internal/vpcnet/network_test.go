@@ -172,10 +172,10 @@ func TestSlowLinkLimitsBothDirections(t *testing.T) {
 	serve(t, n.NamespacePath("app"), "10.0.2.10:8000")
 	send := func() time.Duration {
 		c := mustDial(t, n.NamespacePath("edge"), "10.0.2.10:8000", "10.0.1.10")
-		c.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 		start := time.Now()
 		const size = 512 << 10
-		go c.Write(make([]byte, size))
+		go func() { _, _ = c.Write(make([]byte, size)) }()
 		if _, err := io.ReadFull(c, make([]byte, size)); err != nil {
 			t.Fatal(err)
 		}

@@ -104,7 +104,7 @@ func serve(t *testing.T, path, address string) {
 			go func() {
 				host, _, _ := net.SplitHostPort(c.RemoteAddr().String())
 				fmt.Fprintln(c, host)
-				io.Copy(c, c) // until the other end closes, so that connections can be kept
+				_, _ = io.Copy(c, c) // until the other end closes, so that connections can be kept
 				c.Close()
 			}()
 		}
@@ -119,7 +119,7 @@ func dial(path, address string, wait time.Duration) (c net.Conn, seen string, er
 		return nil, "", err
 	}
 	b := make([]byte, 64)
-	c.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
 	k, err := c.Read(b)
 	return c, strings.TrimSpace(string(b[:k])), err
 }
@@ -185,8 +185,8 @@ func echo(t *testing.T, c net.Conn, want bool) {
 	if !want {
 		wait = refused
 	}
-	c.SetDeadline(time.Now().Add(wait))
-	c.Write([]byte("x"))
+	_ = c.SetDeadline(time.Now().Add(wait))
+	_, _ = c.Write([]byte("x"))
 	if _, err := c.Read(make([]byte, 8)); (err == nil) != want {
 		t.Errorf("answer on an open connection: %v, want one: %v", err, want)
 	}

@@ -25,7 +25,7 @@ func TestErrorOfAWSIsPutOnTheAttributeAtFault(t *testing.T) {
 
 func TestErrorThatNoAttributeIsAtFaultForStaysWhole(t *testing.T) {
 	other := errors.New("no route to host")
-	if got := Blame(other, map[string]string{"X": "cidr"}); got != other {
+	if got := Blame(other, map[string]string{"X": "cidr"}); !errors.Is(got, other) {
 		t.Errorf("got %v", got)
 	}
 	if Blame(nil, nil) != nil || AtAttribute(path.Root("a"), nil) != nil {

@@ -95,10 +95,10 @@ func (a *account) checkUserData(id string, n node) error {
 		return err
 	}
 	text, err := base64.StdEncoding.DecodeString(aws.ToString(out.UserData.Value))
-	if err != nil || !strings.HasPrefix(string(text), "#cloud-config") {
-		return fmt.Errorf("user-data is %q (%v)", text, err)
+	if !strings.HasPrefix(string(text), "#cloud-config") {
+		return errors.Join(err, fmt.Errorf("user-data is %q", text))
 	}
-	return nil
+	return err
 }
 
 func (a *account) checkWiring() error {

@@ -155,7 +155,7 @@ func TestAddressesThatAWSKeepsAreRefused(t *testing.T) {
 func TestTheSameGenerationHasTheSameToken(t *testing.T) {
 	w := reference()
 	app1, app2 := w.spec.Nodes["app1"], w.spec.Nodes["app2"]
-	if w.clientToken(app1, 1) != w.clientToken(app1, 1) {
+	if again := w.clientToken(app1, 1); again != w.clientToken(app1, 1) {
 		t.Error("a repeated launch has another token")
 	}
 	if w.clientToken(app1, 1) == w.clientToken(app1, 2) || w.clientToken(app1, 1) == w.clientToken(app2, 1) {

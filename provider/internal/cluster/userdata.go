@@ -33,13 +33,13 @@ func (w *work) userData(n nodeSpec) (string, error) {
 		"{{ .Node }}", n.Name,
 		"{{ .Cluster }}", w.spec.Name,
 		"{{ .InstanceEnv }}", base64.StdEncoding.EncodeToString([]byte(env)),
-		"{{ .Hosts }}", base64.StdEncoding.EncodeToString([]byte(w.hosts(n))),
+		"{{ .Hosts }}", base64.StdEncoding.EncodeToString([]byte(w.hosts())),
 	).Replace(string(template))
 	return base64.StdEncoding.EncodeToString([]byte(text)), nil
 }
 
 // hosts is /etc/hosts at launch; the node keeps it in step with the topology.
-func (w *work) hosts(self nodeSpec) string {
+func (w *work) hosts() string {
 	var b strings.Builder
 	b.WriteString("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n")
 	for _, n := range w.spec.nodes() {

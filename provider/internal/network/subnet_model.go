@@ -41,7 +41,6 @@ type subnetParts struct {
 	subnet   *ec2types.Subnet
 	table    *ec2types.RouteTable  // its own
 	endpoint *ec2types.VpcEndpoint // of its VPC, for S3
-	arn      string
 
 	// Known only while the subnet is made or repaired.
 	gatewayID          string // the VPC's internet gateway, or ""
