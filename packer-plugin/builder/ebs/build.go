@@ -2,12 +2,14 @@ package ebs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/smithy-go"
 	"github.com/hashicorp/packer-plugin-sdk/multistep"
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 
@@ -33,9 +35,11 @@ type build struct {
 	keyImported   bool // or tried to
 	publicKey     []byte
 	groupTried    bool
+	groupLost     bool // it may exist without our knowing its id
 	groupID       string
 	hostKey       hostKey
 	instanceTried bool
+	instanceLost  bool
 	instance      types.Instance
 	comm          packersdk.Communicator
 	record        *imagerecord.Record // nil: the image says nothing of itself
@@ -172,6 +176,34 @@ func mayPass(err error) bool {
 // lookup makes a call that reads, with the same patience as remove.
 func lookup[In, Out any](ctx context.Context, call func(context.Context, *In, ...func(*ec2.Options)) (*Out, error), in *In) (*Out, error) {
 	return awswait.Retry(ctx, removeTimeout, mayPass, func(ctx context.Context) (*Out, error) { return call(ctx, in) })
+}
+
+// lostFor is how long to look for what a call may have made whose answer was
+// lost: a new thing does not show at once.
+const lostFor = 15 * time.Second
+
+// lost says whether a call may have taken effect although it failed.
+func lost(err error) bool {
+	var api smithy.APIError
+	return err != nil && (!errors.As(err, &api) || api.ErrorFault() == smithy.FaultServer)
+}
+
+// find looks for something once, or for a while if the answer of the call that
+// may have made it was lost.
+func find(ctx context.Context, wasLost bool, look func(context.Context) (bool, error)) error {
+	timeout := time.Duration(0)
+	if wasLost {
+		timeout = lostFor
+	}
+	err := awswait.Until(ctx, timeout, func(ctx context.Context) (bool, string, error) {
+		found, err := look(ctx)
+		return found, "not to be found", err
+	})
+	var late *awswait.TimeoutError
+	if errors.As(err, &late) {
+		return nil
+	}
+	return err
 }
 
 // await asks check until it says that what it waits for is there.

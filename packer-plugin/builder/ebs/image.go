@@ -23,6 +23,7 @@ type image struct {
 	snapshots []string
 	former    *types.Image // has the name now, and is to be replaced
 	tried     bool         // it may exist, whether its id is known or not
+	lost      bool         // the answer that told its id was lost
 	replaced  bool         // the former image is gone, so this one stays
 }
 
@@ -78,6 +79,7 @@ func (b *build) createImage(ctx context.Context) error {
 		InstanceId: b.instance.InstanceId, Name: aws.String(i.name), Description: b.description(),
 		TagSpecifications: b.imageTags(),
 	})
+	i.lost = lost(err)
 	switch {
 	case awswait.HasCode(err, "InvalidAMIName.Duplicate"):
 		// Ours, if an earlier try of this call lost its answer.
@@ -94,16 +96,30 @@ func (b *build) createImage(ctx context.Context) error {
 }
 
 func (b *build) adopt(ctx context.Context, i *image, taken error) error {
-	out, err := lookup(ctx, i.ec2.DescribeImages, &ec2.DescribeImagesInput{
-		Owners: []string{"self"}, Filters: []types.Filter{b.ofThisBuild(), filter("name", i.name)}})
+	ids, err := b.findImages(ctx, i, true)
 	if err != nil {
 		return err
 	}
-	if len(out.Images) == 0 {
+	if len(ids) == 0 {
 		return taken
 	}
-	i.id = aws.ToString(out.Images[0].ImageId)
+	i.id = ids[0]
 	return nil
+}
+
+// findImages looks for the build's images in the image's region.
+func (b *build) findImages(ctx context.Context, i *image, wasLost bool) (ids []string, err error) {
+	err = find(ctx, wasLost, func(ctx context.Context) (bool, error) {
+		out, err := lookup(ctx, i.ec2.DescribeImages, &ec2.DescribeImagesInput{Owners: []string{"self"}, Filters: []types.Filter{b.ofThisBuild()}})
+		if err != nil {
+			return false, err
+		}
+		for _, found := range out.Images {
+			ids = append(ids, aws.ToString(found.ImageId))
+		}
+		return len(ids) > 0, nil
+	})
+	return ids, err
 }
 
 func (b *build) description() *string {

@@ -39,6 +39,7 @@ func (b *build) copyImage(ctx context.Context, from, to *image, name string) (id
 	}
 	to.tried = true
 	out, err := change(ctx, to.ec2.CopyImage, in)
+	to.lost = lost(err)
 	if err != nil {
 		return "", err
 	}

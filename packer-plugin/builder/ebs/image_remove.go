@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -38,18 +39,14 @@ func (b *build) removeImages(ctx context.Context) error {
 }
 
 func (b *build) removeImage(ctx context.Context, i *image) error {
-	out, err := lookup(ctx, i.ec2.DescribeImages, &ec2.DescribeImagesInput{Owners: []string{"self"}, Filters: []types.Filter{b.ofThisBuild()}})
+	ids, err := b.findImages(ctx, i, i.lost)
 	if err != nil {
 		return err
 	}
-	ids := map[string]bool{}
-	if i.id != "" {
-		ids[i.id] = true
+	if i.id != "" && !slices.Contains(ids, i.id) {
+		ids = append(ids, i.id)
 	}
-	for _, found := range out.Images {
-		ids[aws.ToString(found.ImageId)] = true
-	}
-	for id := range ids {
+	for _, id := range ids {
 		b.say("Deregistering %s in %s", id, i.region)
 		snapshots, err := awaitSnapshots(ctx, i.ec2, id)
 		if err != nil {

@@ -25,6 +25,7 @@ func (b *build) runInstance(ctx context.Context) error {
 		out, err := awswait.Retry(ctx, justMade, unknownYet, func(ctx context.Context) (*ec2.RunInstancesOutput, error) {
 			return change(ctx, b.aws.EC2.RunInstances, in)
 		})
+		b.instanceLost = b.instanceLost || lost(err)
 		if noCapacity(err) {
 			b.say("No room for %s in %s (%s)", in.InstanceType, aws.ToString(subnet.AvailabilityZone), awswait.Code(err))
 			noRoom = append(noRoom, fmt.Errorf("in %s (%s): %w", aws.ToString(subnet.SubnetId), aws.ToString(subnet.AvailabilityZone), err))
@@ -191,17 +192,20 @@ func (b *build) findInstances(ctx context.Context) ([]string, error) {
 	if id := aws.ToString(b.instance.InstanceId); id != "" {
 		return []string{id}, nil
 	}
-	out, err := lookup(ctx, b.aws.EC2.DescribeInstances, &ec2.DescribeInstancesInput{Filters: []types.Filter{b.ofThisBuild()}})
-	if err != nil {
-		return nil, fmt.Errorf("look for instances of the build: %w", err)
-	}
 	var ids []string
-	for _, r := range out.Reservations {
-		for _, i := range r.Instances {
-			if i.State.Name != types.InstanceStateNameTerminated {
-				ids = append(ids, aws.ToString(i.InstanceId))
+	err := find(ctx, b.instanceLost, func(ctx context.Context) (bool, error) {
+		out, err := lookup(ctx, b.aws.EC2.DescribeInstances, &ec2.DescribeInstancesInput{Filters: []types.Filter{b.ofThisBuild()}})
+		if err != nil {
+			return false, fmt.Errorf("look for instances of the build: %w", err)
+		}
+		for _, r := range out.Reservations {
+			for _, i := range r.Instances {
+				if i.State.Name != types.InstanceStateNameTerminated {
+					ids = append(ids, aws.ToString(i.InstanceId))
+				}
 			}
 		}
-	}
-	return ids, nil
+		return len(ids) > 0, nil
+	})
+	return ids, err
 }

@@ -18,7 +18,8 @@ func TestMain(m *testing.M) { packertest.Main(m) }
 type rig struct {
 	*packertest.World
 	t      *testing.T
-	output string // what the last build told the user
+	more   map[string]any // of every build's configuration
+	output string         // what the last build told the user
 }
 
 func newRig(t *testing.T) *rig {
@@ -30,7 +31,7 @@ func newRig(t *testing.T) *rig {
 func (r *rig) build(ctx context.Context, more map[string]any) (packersdk.Artifact, error) {
 	r.t.Helper()
 	var b Builder
-	if _, _, err := b.Prepare(r.Config(more)); err != nil {
+	if _, _, err := b.Prepare(r.Config(more), r.more); err != nil {
 		r.t.Fatal(err)
 	}
 	ui := &packersdk.MockUi{}

@@ -30,9 +30,11 @@ func (b *build) createSecurityGroup(ctx context.Context) error {
 		GroupName: aws.String(b.name()), Description: aws.String("Temporary, for a build of Packer"),
 		VpcId: b.subnets[0].VpcId, TagSpecifications: b.tagged(types.ResourceTypeSecurityGroup),
 	})
+	b.groupLost = lost(err)
 	switch {
 	case awswait.HasCode(err, "InvalidGroup.Duplicate"): // an earlier try of this call, whose answer was lost
-		if b.groupID, err = b.findGroup(ctx); err != nil {
+		b.groupLost = true
+		if err := b.findGroup(ctx); err != nil {
 			return err
 		}
 		if b.groupID == "" {
@@ -63,26 +65,29 @@ func (b *build) sshPermission() types.IpPermission {
 	return p
 }
 
-func (b *build) findGroup(ctx context.Context) (string, error) {
-	out, err := lookup(ctx, b.aws.EC2.DescribeSecurityGroups, &ec2.DescribeSecurityGroupsInput{
-		Filters: []types.Filter{filter("group-name", b.name())}})
-	if err != nil || len(out.SecurityGroups) == 0 {
-		return "", err
-	}
-	return aws.ToString(out.SecurityGroups[0].GroupId), nil
+// findGroup looks for the group by its name.
+func (b *build) findGroup(ctx context.Context) error {
+	return find(ctx, b.groupLost, func(ctx context.Context) (bool, error) {
+		out, err := lookup(ctx, b.aws.EC2.DescribeSecurityGroups, &ec2.DescribeSecurityGroupsInput{
+			Filters: []types.Filter{filter("group-name", b.name())}})
+		if err != nil || len(out.SecurityGroups) == 0 {
+			return false, err
+		}
+		b.groupID = aws.ToString(out.SecurityGroups[0].GroupId)
+		return true, nil
+	})
 }
 
 func (b *build) deleteSecurityGroup(ctx context.Context) error {
 	if !b.groupTried {
 		return nil
 	}
-	var err error
 	if b.groupID == "" {
-		if b.groupID, err = b.findGroup(ctx); err != nil || b.groupID == "" {
+		if err := b.findGroup(ctx); err != nil || b.groupID == "" {
 			return err
 		}
 	}
-	err = remove(ctx, b.aws.EC2.DeleteSecurityGroup, &ec2.DeleteSecurityGroupInput{GroupId: aws.String(b.groupID)})
+	err := remove(ctx, b.aws.EC2.DeleteSecurityGroup, &ec2.DeleteSecurityGroupInput{GroupId: aws.String(b.groupID)})
 	if err != nil {
 		return fmt.Errorf("delete security group %s: %w", b.groupID, err)
 	}

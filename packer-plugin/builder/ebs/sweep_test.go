@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/xeroops/xeroops/internal/awsfront"
+	"github.com/xeroops/xeroops/internal/awsfront/mend"
 	"github.com/xeroops/xeroops/packer-plugin/internal/packertest"
 )
 
@@ -64,6 +66,17 @@ func TestAnAnswerThatIsNeverGivenLeavesNothing(t *testing.T) {
 	before := r.Holdings()
 	for _, action := range []string{"ImportKeyPair", "CreateSecurityGroup", "RunInstances", "CreateImage", "CopyImage"} {
 		r.interrupt(before, action, awsfront.Fault{Service: awsfront.EC2, Action: action, Times: -1}, "answer lost")
+	}
+}
+
+func TestWhatDoesNotShowAtOnceIsRemovedNevertheless(t *testing.T) {
+	r := &rig{World: packertest.NewWith(t, mend.Options{PendingFor: 10 * time.Millisecond, VisibleAfter: 300 * time.Millisecond}), t: t, more: map[string]any{"max_retries": 8}}
+	before := r.Holdings()
+	if _, err := r.build(t.Context(), map[string]any{"skip_create_ami": true}); err != nil {
+		t.Fatal(err)
+	}
+	for _, action := range []string{"CreateSecurityGroup", "RunInstances"} {
+		r.interrupt(before, action, awsfront.Fault{Service: awsfront.EC2, Action: action}, "cancelled after")
 	}
 }
 

@@ -71,6 +71,12 @@ type World struct {
 // New empties the account; it skips the test where there is no moto.
 func New(t *testing.T) *World {
 	t.Helper()
+	return NewWith(t, mend.Options{PendingFor: 10 * time.Millisecond})
+}
+
+// NewWith is New with another behaviour of AWS.
+func NewWith(t *testing.T, o mend.Options) *World {
+	t.Helper()
 	server, err := moto()
 	if errors.Is(err, motoserver.ErrMissing) {
 		t.Skip(err)
@@ -81,8 +87,7 @@ func New(t *testing.T) *World {
 	if err := server.Reset(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	short := 10 * time.Millisecond
-	front, err := awsfront.Start(awsfront.Options{Upstream: server.URL, Mends: mend.All(mend.Options{PendingFor: short})})
+	front, err := awsfront.Start(awsfront.Options{Upstream: server.URL, Mends: mend.All(o)})
 	if err != nil {
 		t.Fatal(err)
 	}

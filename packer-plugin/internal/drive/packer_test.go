@@ -1,0 +1,179 @@
+//go:build unix
+
+package drive_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/xeroops/xeroops/internal/awsfront"
+	"github.com/xeroops/xeroops/packer-plugin/internal/packertest"
+)
+
+// packer makes commands of Packer itself, where it is on PATH or named by
+// XEROOPS_PACKER, with the plugin installed from its file.
+func packer(t *testing.T) func(args ...string) *exec.Cmd {
+	t.Helper()
+	name := os.Getenv("XEROOPS_PACKER")
+	if name == "" {
+		name = "packer"
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Skip("packer is neither on PATH nor named by XEROOPS_PACKER")
+	}
+	folder := t.TempDir()
+	environment := append(os.Environ(), "CHECKPOINT_DISABLE=1", "PACKER_NO_COLOR=1",
+		"PACKER_CONFIG_DIR="+folder, "PACKER_PLUGIN_PATH="+filepath.Join(folder, "plugins"))
+	command := func(args ...string) *exec.Cmd {
+		cmd := exec.Command(path, args...)
+		cmd.Env = environment
+		return cmd
+	}
+	run(t, command("plugins", "install", "--path", plugin(t), "github.com/xeroops/xeroops"))
+	return command
+}
+
+func run(t *testing.T, cmd *exec.Cmd) string {
+	t.Helper()
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %v\n%s", cmd.Args, err, out)
+	}
+	return string(out)
+}
+
+func TestPackerItselfBuildsAnImage(t *testing.T) {
+	w := packertest.New(t)
+	packer := packer(t)
+	w.Record = `{"schema":1,"role":"app","version":"9.8.7","packages":[]}`
+	output := filepath.Join(t.TempDir(), "images.auto.tfvars.json")
+	template := writeTemplate(t, w, output)
+	run(t, packer("init", template))
+	run(t, packer("validate", template))
+	t.Log(run(t, packer("build", template)))
+	content, err := os.ReadFile(output)
+	if id := aws.ToString(w.Image(packertest.Region, "app-after-").ImageId); err != nil || !strings.Contains(string(content), id) {
+		t.Errorf("the manifest is %s, %v, want %s", content, err, id)
+	}
+}
+
+func TestPackerItselfInterruptedByControlCLeavesNothing(t *testing.T) {
+	w := packertest.New(t)
+	packer := packer(t)
+	before := w.Holdings()
+	cmd := packer("build", writeTemplate(t, w, filepath.Join(t.TempDir(), "images.auto.tfvars.json")))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal interrupts the plugins too
+	var shown safeBuffer
+	cmd.Stdout, cmd.Stderr = &shown, &shown
+	err := w.Front.Inject(awsfront.Fault{Action: "RunInstances", Effect: awsfront.Observe, After: func(*awsfront.Call) {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGINT)
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Run(); err == nil {
+		t.Error("packer succeeded")
+	}
+	if diff := packertest.Difference(before, w.Holdings()); diff != "" {
+		t.Errorf("%s\nIt said:\n%s", diff, shown.String())
+	}
+}
+
+func TestPackerItselfReadsTheExamplesOfTheDocs(t *testing.T) {
+	packer := packer(t)
+	readme, err := os.ReadFile("../../../docs/packer/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```hcl\n(.*?)```").FindAllStringSubmatch(string(readme), -1)
+	folder := t.TempDir()
+	t.Chdir(folder)
+	if err := os.Mkdir("bin", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile("bin/xeroops-node", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, b := range blocks {
+		all.WriteString(b[1])
+	}
+	if err := os.WriteFile("images.pkr.hcl", []byte(all.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t, packer("validate", "-var", "my_network=192.0.2.7/32", "."))
+	run(t, packer("fmt", "-check", "."))
+}
+
+// appTemplate has every component in it. Its verbs are the front's URL, the
+// machine's port and the manifest's path.
+const appTemplate = `
+packer {
+  required_plugins {
+    xeroops = {
+      source  = "github.com/xeroops/xeroops"
+      version = ">= 9.0.0"
+    }
+  }
+}
+
+data "xeroops-image" "before" {
+  region   = "eu-west-1"
+  role     = "app"
+  version  = "9.8.7"
+  optional = true
+  endpoints {
+    ec2 = %[1]q
+    sts = %[1]q
+  }
+}
+
+source "xeroops-ebs" "app" {
+  region                                = "eu-west-1"
+  ami_name                              = "app-after-${data.xeroops-image.before.id}"
+  temporary_security_group_source_cidrs = ["192.0.2.7/32"]
+  ssh_host                              = "127.0.0.1"
+  ssh_port                              = %[2]d
+  poll_interval                         = "5ms"
+  subnet_filter {
+    filters = { "default-for-az" = "true" }
+  }
+  launch_block_device_mappings {
+    device_name = "/dev/sdf"
+    volume_size = 1
+  }
+  endpoints {
+    ec2 = %[1]q
+    sts = %[1]q
+  }
+}
+
+build {
+  sources = ["source.xeroops-ebs.app"]
+  provisioner "xeroops-role" {
+    role        = "app"
+    environment = { SOURCE = build.SourceAMI }
+  }
+  post-processor "xeroops-manifest" {
+    output = %[3]q
+  }
+}
+`
+
+func writeTemplate(t *testing.T, w *packertest.World, output string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "app.pkr.hcl")
+	if err := os.WriteFile(path, fmt.Appendf(nil, appTemplate, w.Front.URL, w.Machine.Port(), output), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
