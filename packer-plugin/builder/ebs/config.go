@@ -101,7 +101,7 @@ func (c *Config) prepare(raws []any) (warnings []string, err error) {
 	}
 	c.setDefaults()
 	errs := &packersdk.MultiError{}
-	for _, found := range [][]error{c.Comm.Prepare(&c.ctx), c.Config.Validate(), c.validateRun(), c.validateImage()} {
+	for _, found := range [][]error{c.Comm.Prepare(&c.ctx), c.Validate(), c.validateRun(), c.validateImage()} {
 		errs = packersdk.MultiErrorAppend(errs, found...)
 	}
 	if len(errs.Errors) > 0 {

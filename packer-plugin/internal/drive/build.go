@@ -149,7 +149,7 @@ func (u *listeningUI) hear() { u.once.Do(func() { close(u.first) }) }
 func (u *listeningUI) Say(m string) { u.hear(); u.Ui.Say(m) }
 
 // Message implements packer.Ui.
-func (u *listeningUI) Message(m string) { u.hear(); u.Ui.Message(m) }
+func (u *listeningUI) Message(m string) { u.Say(m) }
 
 // Error implements packer.Ui.
 func (u *listeningUI) Error(m string) { u.hear(); u.Ui.Error(m) }

@@ -53,7 +53,7 @@ func (c *Config) prepare(raws []any) error {
 	if c.SSMParameter != "" && !strings.HasPrefix(c.SSMParameter, "/") {
 		errs = packersdk.MultiErrorAppend(errs, errors.New("ssm_parameter_prefix must begin with /"))
 	}
-	errs = packersdk.MultiErrorAppend(errs, c.Config.Validate()...)
+	errs = packersdk.MultiErrorAppend(errs, c.Validate()...)
 	if len(errs.Errors) > 0 {
 		return errs
 	}
