@@ -15,66 +15,69 @@ type ec2Call[In, Out any] func(context.Context, *In, ...func(*ec2.Options)) (*Ou
 // seven hundred, which is a fifth of the provider's size. Add a call here where
 // one is needed.
 type EC2 struct {
-	AllocateAddress                 ec2Call[ec2.AllocateAddressInput, ec2.AllocateAddressOutput]
-	AssociateAddress                ec2Call[ec2.AssociateAddressInput, ec2.AssociateAddressOutput]
-	AssociateRouteTable             ec2Call[ec2.AssociateRouteTableInput, ec2.AssociateRouteTableOutput]
-	AttachInternetGateway           ec2Call[ec2.AttachInternetGatewayInput, ec2.AttachInternetGatewayOutput]
-	AttachVolume                    ec2Call[ec2.AttachVolumeInput, ec2.AttachVolumeOutput]
-	AuthorizeSecurityGroupIngress   ec2Call[ec2.AuthorizeSecurityGroupIngressInput, ec2.AuthorizeSecurityGroupIngressOutput]
-	CopyImage                       ec2Call[ec2.CopyImageInput, ec2.CopyImageOutput]
-	CreateImage                     ec2Call[ec2.CreateImageInput, ec2.CreateImageOutput]
-	CreateInternetGateway           ec2Call[ec2.CreateInternetGatewayInput, ec2.CreateInternetGatewayOutput]
-	CreateRoute                     ec2Call[ec2.CreateRouteInput, ec2.CreateRouteOutput]
-	CreateRouteTable                ec2Call[ec2.CreateRouteTableInput, ec2.CreateRouteTableOutput]
-	CreateSecurityGroup             ec2Call[ec2.CreateSecurityGroupInput, ec2.CreateSecurityGroupOutput]
-	CreateSnapshot                  ec2Call[ec2.CreateSnapshotInput, ec2.CreateSnapshotOutput]
-	CreateSubnet                    ec2Call[ec2.CreateSubnetInput, ec2.CreateSubnetOutput]
-	CreateTags                      ec2Call[ec2.CreateTagsInput, ec2.CreateTagsOutput]
-	CreateVolume                    ec2Call[ec2.CreateVolumeInput, ec2.CreateVolumeOutput]
-	CreateVpc                       ec2Call[ec2.CreateVpcInput, ec2.CreateVpcOutput]
-	CreateVpcEndpoint               ec2Call[ec2.CreateVpcEndpointInput, ec2.CreateVpcEndpointOutput]
-	DeleteInternetGateway           ec2Call[ec2.DeleteInternetGatewayInput, ec2.DeleteInternetGatewayOutput]
-	DeleteKeyPair                   ec2Call[ec2.DeleteKeyPairInput, ec2.DeleteKeyPairOutput]
-	DeleteRoute                     ec2Call[ec2.DeleteRouteInput, ec2.DeleteRouteOutput]
-	DeleteRouteTable                ec2Call[ec2.DeleteRouteTableInput, ec2.DeleteRouteTableOutput]
-	DeleteSecurityGroup             ec2Call[ec2.DeleteSecurityGroupInput, ec2.DeleteSecurityGroupOutput]
-	DeleteSnapshot                  ec2Call[ec2.DeleteSnapshotInput, ec2.DeleteSnapshotOutput]
-	DeleteSubnet                    ec2Call[ec2.DeleteSubnetInput, ec2.DeleteSubnetOutput]
-	DeleteTags                      ec2Call[ec2.DeleteTagsInput, ec2.DeleteTagsOutput]
-	DeleteVolume                    ec2Call[ec2.DeleteVolumeInput, ec2.DeleteVolumeOutput]
-	DeleteVpc                       ec2Call[ec2.DeleteVpcInput, ec2.DeleteVpcOutput]
-	DeleteVpcEndpoints              ec2Call[ec2.DeleteVpcEndpointsInput, ec2.DeleteVpcEndpointsOutput]
-	DeregisterImage                 ec2Call[ec2.DeregisterImageInput, ec2.DeregisterImageOutput]
-	DescribeAddresses               ec2Call[ec2.DescribeAddressesInput, ec2.DescribeAddressesOutput]
-	DescribeInternetGateways        ec2Call[ec2.DescribeInternetGatewaysInput, ec2.DescribeInternetGatewaysOutput]
-	DescribeNetworkInterfaces       ec2Call[ec2.DescribeNetworkInterfacesInput, ec2.DescribeNetworkInterfacesOutput]
-	DescribeVolumesModifications    ec2Call[ec2.DescribeVolumesModificationsInput, ec2.DescribeVolumesModificationsOutput]
-	DescribeVpcAttribute            ec2Call[ec2.DescribeVpcAttributeInput, ec2.DescribeVpcAttributeOutput]
-	DescribeVpcs                    ec2Call[ec2.DescribeVpcsInput, ec2.DescribeVpcsOutput]
-	DetachInternetGateway           ec2Call[ec2.DetachInternetGatewayInput, ec2.DetachInternetGatewayOutput]
-	DetachVolume                    ec2Call[ec2.DetachVolumeInput, ec2.DetachVolumeOutput]
-	DisassociateAddress             ec2Call[ec2.DisassociateAddressInput, ec2.DisassociateAddressOutput]
-	DisassociateRouteTable          ec2Call[ec2.DisassociateRouteTableInput, ec2.DisassociateRouteTableOutput]
-	EnableImageDeprecation          ec2Call[ec2.EnableImageDeprecationInput, ec2.EnableImageDeprecationOutput]
-	ImportKeyPair                   ec2Call[ec2.ImportKeyPairInput, ec2.ImportKeyPairOutput]
-	ModifyImageAttribute            ec2Call[ec2.ModifyImageAttributeInput, ec2.ModifyImageAttributeOutput]
-	ModifyInstanceAttribute         ec2Call[ec2.ModifyInstanceAttributeInput, ec2.ModifyInstanceAttributeOutput]
-	ModifyInstanceMetadataOptions   ec2Call[ec2.ModifyInstanceMetadataOptionsInput, ec2.ModifyInstanceMetadataOptionsOutput]
-	ModifyNetworkInterfaceAttribute ec2Call[ec2.ModifyNetworkInterfaceAttributeInput, ec2.ModifyNetworkInterfaceAttributeOutput]
-	ModifySnapshotAttribute         ec2Call[ec2.ModifySnapshotAttributeInput, ec2.ModifySnapshotAttributeOutput]
-	ModifySubnetAttribute           ec2Call[ec2.ModifySubnetAttributeInput, ec2.ModifySubnetAttributeOutput]
-	ModifyVolume                    ec2Call[ec2.ModifyVolumeInput, ec2.ModifyVolumeOutput]
-	ModifyVpcAttribute              ec2Call[ec2.ModifyVpcAttributeInput, ec2.ModifyVpcAttributeOutput]
-	ModifyVpcEndpoint               ec2Call[ec2.ModifyVpcEndpointInput, ec2.ModifyVpcEndpointOutput]
-	ReleaseAddress                  ec2Call[ec2.ReleaseAddressInput, ec2.ReleaseAddressOutput]
-	ReplaceRoute                    ec2Call[ec2.ReplaceRouteInput, ec2.ReplaceRouteOutput]
-	ReplaceRouteTableAssociation    ec2Call[ec2.ReplaceRouteTableAssociationInput, ec2.ReplaceRouteTableAssociationOutput]
-	RevokeSecurityGroupEgress       ec2Call[ec2.RevokeSecurityGroupEgressInput, ec2.RevokeSecurityGroupEgressOutput]
-	RevokeSecurityGroupIngress      ec2Call[ec2.RevokeSecurityGroupIngressInput, ec2.RevokeSecurityGroupIngressOutput]
-	RunInstances                    ec2Call[ec2.RunInstancesInput, ec2.RunInstancesOutput]
-	StartInstances                  ec2Call[ec2.StartInstancesInput, ec2.StartInstancesOutput]
-	StopInstances                   ec2Call[ec2.StopInstancesInput, ec2.StopInstancesOutput]
-	TerminateInstances              ec2Call[ec2.TerminateInstancesInput, ec2.TerminateInstancesOutput]
+	AllocateAddress                        ec2Call[ec2.AllocateAddressInput, ec2.AllocateAddressOutput]
+	AssociateAddress                       ec2Call[ec2.AssociateAddressInput, ec2.AssociateAddressOutput]
+	AssociateIamInstanceProfile            ec2Call[ec2.AssociateIamInstanceProfileInput, ec2.AssociateIamInstanceProfileOutput]
+	AssociateRouteTable                    ec2Call[ec2.AssociateRouteTableInput, ec2.AssociateRouteTableOutput]
+	AttachInternetGateway                  ec2Call[ec2.AttachInternetGatewayInput, ec2.AttachInternetGatewayOutput]
+	AttachVolume                           ec2Call[ec2.AttachVolumeInput, ec2.AttachVolumeOutput]
+	AuthorizeSecurityGroupIngress          ec2Call[ec2.AuthorizeSecurityGroupIngressInput, ec2.AuthorizeSecurityGroupIngressOutput]
+	CopyImage                              ec2Call[ec2.CopyImageInput, ec2.CopyImageOutput]
+	CreateImage                            ec2Call[ec2.CreateImageInput, ec2.CreateImageOutput]
+	CreateInternetGateway                  ec2Call[ec2.CreateInternetGatewayInput, ec2.CreateInternetGatewayOutput]
+	CreateRoute                            ec2Call[ec2.CreateRouteInput, ec2.CreateRouteOutput]
+	CreateRouteTable                       ec2Call[ec2.CreateRouteTableInput, ec2.CreateRouteTableOutput]
+	CreateSecurityGroup                    ec2Call[ec2.CreateSecurityGroupInput, ec2.CreateSecurityGroupOutput]
+	CreateSnapshot                         ec2Call[ec2.CreateSnapshotInput, ec2.CreateSnapshotOutput]
+	CreateSubnet                           ec2Call[ec2.CreateSubnetInput, ec2.CreateSubnetOutput]
+	CreateTags                             ec2Call[ec2.CreateTagsInput, ec2.CreateTagsOutput]
+	CreateVolume                           ec2Call[ec2.CreateVolumeInput, ec2.CreateVolumeOutput]
+	CreateVpc                              ec2Call[ec2.CreateVpcInput, ec2.CreateVpcOutput]
+	CreateVpcEndpoint                      ec2Call[ec2.CreateVpcEndpointInput, ec2.CreateVpcEndpointOutput]
+	DeleteInternetGateway                  ec2Call[ec2.DeleteInternetGatewayInput, ec2.DeleteInternetGatewayOutput]
+	DeleteKeyPair                          ec2Call[ec2.DeleteKeyPairInput, ec2.DeleteKeyPairOutput]
+	DeleteRoute                            ec2Call[ec2.DeleteRouteInput, ec2.DeleteRouteOutput]
+	DeleteRouteTable                       ec2Call[ec2.DeleteRouteTableInput, ec2.DeleteRouteTableOutput]
+	DeleteSecurityGroup                    ec2Call[ec2.DeleteSecurityGroupInput, ec2.DeleteSecurityGroupOutput]
+	DeleteSnapshot                         ec2Call[ec2.DeleteSnapshotInput, ec2.DeleteSnapshotOutput]
+	DeleteSubnet                           ec2Call[ec2.DeleteSubnetInput, ec2.DeleteSubnetOutput]
+	DeleteTags                             ec2Call[ec2.DeleteTagsInput, ec2.DeleteTagsOutput]
+	DeleteVolume                           ec2Call[ec2.DeleteVolumeInput, ec2.DeleteVolumeOutput]
+	DeleteVpc                              ec2Call[ec2.DeleteVpcInput, ec2.DeleteVpcOutput]
+	DeleteVpcEndpoints                     ec2Call[ec2.DeleteVpcEndpointsInput, ec2.DeleteVpcEndpointsOutput]
+	DeregisterImage                        ec2Call[ec2.DeregisterImageInput, ec2.DeregisterImageOutput]
+	DescribeAddresses                      ec2Call[ec2.DescribeAddressesInput, ec2.DescribeAddressesOutput]
+	DescribeIamInstanceProfileAssociations ec2Call[ec2.DescribeIamInstanceProfileAssociationsInput, ec2.DescribeIamInstanceProfileAssociationsOutput]
+	DescribeInternetGateways               ec2Call[ec2.DescribeInternetGatewaysInput, ec2.DescribeInternetGatewaysOutput]
+	DescribeNetworkInterfaces              ec2Call[ec2.DescribeNetworkInterfacesInput, ec2.DescribeNetworkInterfacesOutput]
+	DescribeVolumesModifications           ec2Call[ec2.DescribeVolumesModificationsInput, ec2.DescribeVolumesModificationsOutput]
+	DescribeVpcAttribute                   ec2Call[ec2.DescribeVpcAttributeInput, ec2.DescribeVpcAttributeOutput]
+	DescribeVpcs                           ec2Call[ec2.DescribeVpcsInput, ec2.DescribeVpcsOutput]
+	DetachInternetGateway                  ec2Call[ec2.DetachInternetGatewayInput, ec2.DetachInternetGatewayOutput]
+	DetachVolume                           ec2Call[ec2.DetachVolumeInput, ec2.DetachVolumeOutput]
+	DisassociateAddress                    ec2Call[ec2.DisassociateAddressInput, ec2.DisassociateAddressOutput]
+	DisassociateRouteTable                 ec2Call[ec2.DisassociateRouteTableInput, ec2.DisassociateRouteTableOutput]
+	EnableImageDeprecation                 ec2Call[ec2.EnableImageDeprecationInput, ec2.EnableImageDeprecationOutput]
+	ImportKeyPair                          ec2Call[ec2.ImportKeyPairInput, ec2.ImportKeyPairOutput]
+	ModifyImageAttribute                   ec2Call[ec2.ModifyImageAttributeInput, ec2.ModifyImageAttributeOutput]
+	ModifyInstanceAttribute                ec2Call[ec2.ModifyInstanceAttributeInput, ec2.ModifyInstanceAttributeOutput]
+	ModifyInstanceMetadataOptions          ec2Call[ec2.ModifyInstanceMetadataOptionsInput, ec2.ModifyInstanceMetadataOptionsOutput]
+	ModifyNetworkInterfaceAttribute        ec2Call[ec2.ModifyNetworkInterfaceAttributeInput, ec2.ModifyNetworkInterfaceAttributeOutput]
+	ModifySnapshotAttribute                ec2Call[ec2.ModifySnapshotAttributeInput, ec2.ModifySnapshotAttributeOutput]
+	ModifySubnetAttribute                  ec2Call[ec2.ModifySubnetAttributeInput, ec2.ModifySubnetAttributeOutput]
+	ModifyVolume                           ec2Call[ec2.ModifyVolumeInput, ec2.ModifyVolumeOutput]
+	ModifyVpcAttribute                     ec2Call[ec2.ModifyVpcAttributeInput, ec2.ModifyVpcAttributeOutput]
+	ModifyVpcEndpoint                      ec2Call[ec2.ModifyVpcEndpointInput, ec2.ModifyVpcEndpointOutput]
+	ReleaseAddress                         ec2Call[ec2.ReleaseAddressInput, ec2.ReleaseAddressOutput]
+	ReplaceIamInstanceProfileAssociation   ec2Call[ec2.ReplaceIamInstanceProfileAssociationInput, ec2.ReplaceIamInstanceProfileAssociationOutput]
+	ReplaceRoute                           ec2Call[ec2.ReplaceRouteInput, ec2.ReplaceRouteOutput]
+	ReplaceRouteTableAssociation           ec2Call[ec2.ReplaceRouteTableAssociationInput, ec2.ReplaceRouteTableAssociationOutput]
+	RevokeSecurityGroupEgress              ec2Call[ec2.RevokeSecurityGroupEgressInput, ec2.RevokeSecurityGroupEgressOutput]
+	RevokeSecurityGroupIngress             ec2Call[ec2.RevokeSecurityGroupIngressInput, ec2.RevokeSecurityGroupIngressOutput]
+	RunInstances                           ec2Call[ec2.RunInstancesInput, ec2.RunInstancesOutput]
+	StartInstances                         ec2Call[ec2.StartInstancesInput, ec2.StartInstancesOutput]
+	StopInstances                          ec2Call[ec2.StopInstancesInput, ec2.StopInstancesOutput]
+	TerminateInstances                     ec2Call[ec2.TerminateInstancesInput, ec2.TerminateInstancesOutput]
 
 	// Those below are methods, since the SDK's paginators want an interface.
 
@@ -91,66 +94,69 @@ type EC2 struct {
 // NewEC2 returns the calls of client.
 func NewEC2(client *ec2.Client) *EC2 {
 	return &EC2{
-		AllocateAddress:                 client.AllocateAddress,
-		AssociateAddress:                client.AssociateAddress,
-		AssociateRouteTable:             client.AssociateRouteTable,
-		AttachInternetGateway:           client.AttachInternetGateway,
-		AttachVolume:                    client.AttachVolume,
-		AuthorizeSecurityGroupIngress:   client.AuthorizeSecurityGroupIngress,
-		CopyImage:                       client.CopyImage,
-		CreateImage:                     client.CreateImage,
-		CreateInternetGateway:           client.CreateInternetGateway,
-		CreateRoute:                     client.CreateRoute,
-		CreateRouteTable:                client.CreateRouteTable,
-		CreateSecurityGroup:             client.CreateSecurityGroup,
-		CreateSnapshot:                  client.CreateSnapshot,
-		CreateSubnet:                    client.CreateSubnet,
-		CreateTags:                      client.CreateTags,
-		CreateVolume:                    client.CreateVolume,
-		CreateVpc:                       client.CreateVpc,
-		CreateVpcEndpoint:               client.CreateVpcEndpoint,
-		DeleteInternetGateway:           client.DeleteInternetGateway,
-		DeleteKeyPair:                   client.DeleteKeyPair,
-		DeleteRoute:                     client.DeleteRoute,
-		DeleteRouteTable:                client.DeleteRouteTable,
-		DeleteSecurityGroup:             client.DeleteSecurityGroup,
-		DeleteSnapshot:                  client.DeleteSnapshot,
-		DeleteSubnet:                    client.DeleteSubnet,
-		DeleteTags:                      client.DeleteTags,
-		DeleteVolume:                    client.DeleteVolume,
-		DeleteVpc:                       client.DeleteVpc,
-		DeleteVpcEndpoints:              client.DeleteVpcEndpoints,
-		DeregisterImage:                 client.DeregisterImage,
-		DescribeAddresses:               client.DescribeAddresses,
-		DescribeInternetGateways:        client.DescribeInternetGateways,
-		DescribeNetworkInterfaces:       client.DescribeNetworkInterfaces,
-		DescribeVolumesModifications:    client.DescribeVolumesModifications,
-		DescribeVpcAttribute:            client.DescribeVpcAttribute,
-		DescribeVpcs:                    client.DescribeVpcs,
-		DetachInternetGateway:           client.DetachInternetGateway,
-		DetachVolume:                    client.DetachVolume,
-		DisassociateAddress:             client.DisassociateAddress,
-		DisassociateRouteTable:          client.DisassociateRouteTable,
-		EnableImageDeprecation:          client.EnableImageDeprecation,
-		ImportKeyPair:                   client.ImportKeyPair,
-		ModifyImageAttribute:            client.ModifyImageAttribute,
-		ModifyInstanceAttribute:         client.ModifyInstanceAttribute,
-		ModifyInstanceMetadataOptions:   client.ModifyInstanceMetadataOptions,
-		ModifyNetworkInterfaceAttribute: client.ModifyNetworkInterfaceAttribute,
-		ModifySnapshotAttribute:         client.ModifySnapshotAttribute,
-		ModifySubnetAttribute:           client.ModifySubnetAttribute,
-		ModifyVolume:                    client.ModifyVolume,
-		ModifyVpcAttribute:              client.ModifyVpcAttribute,
-		ModifyVpcEndpoint:               client.ModifyVpcEndpoint,
-		ReleaseAddress:                  client.ReleaseAddress,
-		ReplaceRoute:                    client.ReplaceRoute,
-		ReplaceRouteTableAssociation:    client.ReplaceRouteTableAssociation,
-		RevokeSecurityGroupEgress:       client.RevokeSecurityGroupEgress,
-		RevokeSecurityGroupIngress:      client.RevokeSecurityGroupIngress,
-		RunInstances:                    client.RunInstances,
-		StartInstances:                  client.StartInstances,
-		StopInstances:                   client.StopInstances,
-		TerminateInstances:              client.TerminateInstances,
+		AllocateAddress:                        client.AllocateAddress,
+		AssociateAddress:                       client.AssociateAddress,
+		AssociateIamInstanceProfile:            client.AssociateIamInstanceProfile,
+		AssociateRouteTable:                    client.AssociateRouteTable,
+		AttachInternetGateway:                  client.AttachInternetGateway,
+		AttachVolume:                           client.AttachVolume,
+		AuthorizeSecurityGroupIngress:          client.AuthorizeSecurityGroupIngress,
+		CopyImage:                              client.CopyImage,
+		CreateImage:                            client.CreateImage,
+		CreateInternetGateway:                  client.CreateInternetGateway,
+		CreateRoute:                            client.CreateRoute,
+		CreateRouteTable:                       client.CreateRouteTable,
+		CreateSecurityGroup:                    client.CreateSecurityGroup,
+		CreateSnapshot:                         client.CreateSnapshot,
+		CreateSubnet:                           client.CreateSubnet,
+		CreateTags:                             client.CreateTags,
+		CreateVolume:                           client.CreateVolume,
+		CreateVpc:                              client.CreateVpc,
+		CreateVpcEndpoint:                      client.CreateVpcEndpoint,
+		DeleteInternetGateway:                  client.DeleteInternetGateway,
+		DeleteKeyPair:                          client.DeleteKeyPair,
+		DeleteRoute:                            client.DeleteRoute,
+		DeleteRouteTable:                       client.DeleteRouteTable,
+		DeleteSecurityGroup:                    client.DeleteSecurityGroup,
+		DeleteSnapshot:                         client.DeleteSnapshot,
+		DeleteSubnet:                           client.DeleteSubnet,
+		DeleteTags:                             client.DeleteTags,
+		DeleteVolume:                           client.DeleteVolume,
+		DeleteVpc:                              client.DeleteVpc,
+		DeleteVpcEndpoints:                     client.DeleteVpcEndpoints,
+		DeregisterImage:                        client.DeregisterImage,
+		DescribeAddresses:                      client.DescribeAddresses,
+		DescribeIamInstanceProfileAssociations: client.DescribeIamInstanceProfileAssociations,
+		DescribeInternetGateways:               client.DescribeInternetGateways,
+		DescribeNetworkInterfaces:              client.DescribeNetworkInterfaces,
+		DescribeVolumesModifications:           client.DescribeVolumesModifications,
+		DescribeVpcAttribute:                   client.DescribeVpcAttribute,
+		DescribeVpcs:                           client.DescribeVpcs,
+		DetachInternetGateway:                  client.DetachInternetGateway,
+		DetachVolume:                           client.DetachVolume,
+		DisassociateAddress:                    client.DisassociateAddress,
+		DisassociateRouteTable:                 client.DisassociateRouteTable,
+		EnableImageDeprecation:                 client.EnableImageDeprecation,
+		ImportKeyPair:                          client.ImportKeyPair,
+		ModifyImageAttribute:                   client.ModifyImageAttribute,
+		ModifyInstanceAttribute:                client.ModifyInstanceAttribute,
+		ModifyInstanceMetadataOptions:          client.ModifyInstanceMetadataOptions,
+		ModifyNetworkInterfaceAttribute:        client.ModifyNetworkInterfaceAttribute,
+		ModifySnapshotAttribute:                client.ModifySnapshotAttribute,
+		ModifySubnetAttribute:                  client.ModifySubnetAttribute,
+		ModifyVolume:                           client.ModifyVolume,
+		ModifyVpcAttribute:                     client.ModifyVpcAttribute,
+		ModifyVpcEndpoint:                      client.ModifyVpcEndpoint,
+		ReleaseAddress:                         client.ReleaseAddress,
+		ReplaceIamInstanceProfileAssociation:   client.ReplaceIamInstanceProfileAssociation,
+		ReplaceRoute:                           client.ReplaceRoute,
+		ReplaceRouteTableAssociation:           client.ReplaceRouteTableAssociation,
+		RevokeSecurityGroupEgress:              client.RevokeSecurityGroupEgress,
+		RevokeSecurityGroupIngress:             client.RevokeSecurityGroupIngress,
+		RunInstances:                           client.RunInstances,
+		StartInstances:                         client.StartInstances,
+		StopInstances:                          client.StopInstances,
+		TerminateInstances:                     client.TerminateInstances,
 
 		describeImages:         client.DescribeImages,
 		describeInstances:      client.DescribeInstances,

@@ -330,6 +330,13 @@ func TestDriftIsShownAndPutRight(t *testing.T) {
 				PolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}`)})
 			a.must(err)
 		},
+		"an instance profile taken away": func() { // moto does not show one that is replaced
+			out, err := a.EC2.DescribeIamInstanceProfileAssociations(t.Context(), &ec2.DescribeIamInstanceProfileAssociationsInput{
+				Filters: []ec2types.Filter{{Name: aws.String("instance-id"), Values: []string{a.ids()["db2"]}}}})
+			a.must(err)
+			_, err = a.EC2.DisassociateIamInstanceProfile(t.Context(), &ec2.DisassociateIamInstanceProfileInput{AssociationId: out.IamInstanceProfileAssociations[0].AssociationId})
+			a.must(err)
+		},
 		"a stopped node": func() {
 			_, err := a.EC2.StopInstances(t.Context(), &ec2.StopInstancesInput{InstanceIds: []string{a.ids()["app2"]}})
 			a.must(err)

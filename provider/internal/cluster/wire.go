@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -60,6 +61,7 @@ func (w *work) wireNode(n nodeSpec, i instance) []base.Step {
 			NetworkInterfaceId: aws.String(i.interfaceID()), Groups: []string{group}})
 		return err
 	})
+	add("set its instance profile", !w.hasProfile(n, i), func(ctx context.Context) error { return w.exchangeProfile(ctx, n, i) })
 	add("require metadata tokens", !i.requiresTokens(), func(ctx context.Context) error {
 		_, err := w.Client.EC2.ModifyInstanceMetadataOptions(ctx, &ec2.ModifyInstanceMetadataOptionsInput{InstanceId: i.InstanceId,
 			HttpTokens: ec2types.HttpTokensStateRequired, HttpPutResponseHopLimit: aws.Int32(1), HttpEndpoint: ec2types.InstanceMetadataEndpointStateEnabled})
@@ -74,6 +76,30 @@ func (w *work) wireNode(n nodeSpec, i instance) []base.Step {
 	attached := i.volumeAt(dataDevice)
 	add("attach "+n.VolumeID, n.VolumeID != attached, func(ctx context.Context) error { return w.exchangeVolume(ctx, n, i, attached) })
 	return steps
+}
+
+// hasProfile says whether the instance runs with its role's instance profile.
+func (w *work) hasProfile(n nodeSpec, i instance) bool {
+	return i.IamInstanceProfile != nil && strings.HasSuffix(aws.ToString(i.IamInstanceProfile.Arn), "/"+w.profileName(n.Role))
+}
+
+// exchangeProfile gives the instance its role's profile in place of the one
+// that somebody gave it, or of none.
+func (w *work) exchangeProfile(ctx context.Context, n nodeSpec, i instance) error {
+	out, err := w.Client.EC2.DescribeIamInstanceProfileAssociations(ctx, &ec2.DescribeIamInstanceProfileAssociationsInput{
+		Filters: []ec2types.Filter{base.Filter("instance-id", i.id()), base.Filter("state", "associating", "associated")}})
+	if err != nil {
+		return err
+	}
+	profile := &ec2types.IamInstanceProfileSpecification{Name: aws.String(w.profileName(n.Role))}
+	_, err = awswait.Retry(ctx, awswait.ProfilePropagation, awswait.IsProfilePropagating, func(ctx context.Context) (any, error) {
+		if len(out.IamInstanceProfileAssociations) == 0 {
+			return w.Client.EC2.AssociateIamInstanceProfile(ctx, &ec2.AssociateIamInstanceProfileInput{InstanceId: i.InstanceId, IamInstanceProfile: profile})
+		}
+		return w.Client.EC2.ReplaceIamInstanceProfileAssociation(ctx, &ec2.ReplaceIamInstanceProfileAssociationInput{
+			AssociationId: out.IamInstanceProfileAssociations[0].AssociationId, IamInstanceProfile: profile})
+	})
+	return err
 }
 
 // inGroup says whether the group, and no other, guards the instance.
@@ -202,6 +228,7 @@ func (w *work) driftOfNodes() []string {
 		s := i.state()
 		add(s != ec2types.InstanceStateNameRunning && s != ec2types.InstanceStateNamePending, "node %s is %s", n.Name, s)
 		add(!i.inGroup(aws.ToString(w.seen.groups[n.Role].GroupId)), "node %s is not in its security group alone", n.Name)
+		add(!w.hasProfile(n, i), "node %s does not run with instance profile %s", n.Name, w.profileName(n.Role))
 		add(!i.requiresTokens(), "node %s answers metadata requests without a token", n.Name)
 		add(n.Role == model.RoleWireGuard && aws.ToBool(i.SourceDestCheck), "node %s checks source and destination, so it routes nothing", n.Name)
 	}
