@@ -76,6 +76,18 @@ func TestAMachineWithAnotherHostKeyIsNotTalkedTo(t *testing.T) {
 	}
 }
 
+func TestAMachineThatIsNotReachedIsReportedAndRemoved(t *testing.T) {
+	r := newRig(t)
+	before := r.Holdings()
+	_, err := r.build(t.Context(), map[string]any{"ssh_port": 1, "ssh_timeout": "1s"})
+	if err == nil || !strings.Contains(err.Error(), "127.0.0.1:1") {
+		t.Errorf("got %v, want the address that refuses", err)
+	}
+	if diff := packertest.Difference(before, r.Holdings()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestATakenNameFailsBeforeAnythingIsMade(t *testing.T) {
 	r := newRig(t)
 	if _, err := r.build(t.Context(), nil); err != nil {

@@ -7,13 +7,17 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/hashicorp/packer-plugin-sdk/communicator"
 	"github.com/hashicorp/packer-plugin-sdk/multistep"
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/xeroops/xeroops/internal/awswait"
 )
 
 // connect connects over SSH, to the machine that has the host key and to no
@@ -35,6 +39,9 @@ func (b *build) connect(state multistep.StateBag) func(context.Context) error {
 				return c, nil
 			},
 		}
+		if err := b.awaitPort(ctx); err != nil {
+			return err
+		}
 		action := step.Run(ctx, state)
 		if b.hostKey.other.Load() {
 			return fmt.Errorf("%w: is something else at that address?", errOtherHost)
@@ -48,6 +55,29 @@ func (b *build) connect(state multistep.StateBag) func(context.Context) error {
 		b.comm = state.Get("communicator").(packersdk.Communicator)
 		return nil
 	}
+}
+
+// awaitPort waits until something listens at the address: the SDK's own waiting
+// looks every five seconds only.
+func (b *build) awaitPort(ctx context.Context) error {
+	c := b.config.Comm
+	host, err := b.host()
+	if err != nil || c.SSHBastionHost != "" || c.SSHProxyHost != "" || c.SSHTimeout == 0 {
+		return err
+	}
+	address := net.JoinHostPort(host, strconv.Itoa(c.SSHPort))
+	dialer := net.Dialer{Timeout: time.Second}
+	err = awswait.Until(ctx, c.SSHTimeout, func(ctx context.Context) (bool, string, error) {
+		conn, err := dialer.DialContext(ctx, "tcp", address)
+		if err != nil {
+			return false, "refusing SSH at " + address, nil
+		}
+		return true, "", conn.Close()
+	})
+	if err != nil {
+		return fmt.Errorf("%w; is the way there open: the subnet's route, the security group, the network's ACL?", err)
+	}
+	return nil
 }
 
 // checkHost ends the waiting at once when another machine answers: it will not
