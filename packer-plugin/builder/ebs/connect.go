@@ -70,7 +70,7 @@ func (b *build) awaitPort(ctx context.Context) error {
 	err = awswait.Until(ctx, c.SSHTimeout, func(ctx context.Context) (bool, string, error) {
 		conn, err := dialer.DialContext(ctx, "tcp", address)
 		if err != nil {
-			return false, "refusing SSH at " + address, nil
+			return false, "refusing SSH at " + address, nil //nolint:nilerr // it is what is waited for
 		}
 		return true, "", conn.Close()
 	})
