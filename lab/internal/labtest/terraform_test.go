@@ -12,15 +12,31 @@ import (
 // terraform is a folder with a copy of the examples, where Terraform uses the
 // provider of this checkout.
 type terraform struct {
-	lab *lab
-	dir string // of examples/complete
-	env []string
+	lab    *lab
+	binary string // Terraform's or OpenTofu's
+	dir    string // of examples/complete
+	env    []string
+}
+
+// findTerraform returns the Terraform or OpenTofu to test with: the one that
+// scripts/setup.sh found or built, else the one on PATH.
+func findTerraform() string {
+	if named := os.Getenv("TF_ACC_TERRAFORM_PATH"); named != "" {
+		return named
+	}
+	for _, name := range []string{"terraform", "tofu"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	return ""
 }
 
 func newTerraform(l *lab) *terraform {
 	l.t.Helper()
-	if _, err := exec.LookPath("terraform"); err != nil {
-		l.t.Skip("terraform is not on PATH")
+	binary := findTerraform()
+	if binary == "" {
+		l.t.Skip("neither terraform nor tofu is on PATH, and TF_ACC_TERRAFORM_PATH names none")
 	}
 	provider := build(l.t, "provider", "terraform-provider-xeroops")
 	dir := l.t.TempDir()
@@ -35,7 +51,7 @@ func newTerraform(l *lab) *terraform {
 	if err := os.WriteFile(config, []byte(content), 0o600); err != nil {
 		l.t.Fatal(err)
 	}
-	t := &terraform{lab: l, dir: filepath.Join(dir, "complete"),
+	t := &terraform{lab: l, binary: binary, dir: filepath.Join(dir, "complete"),
 		env: append(append(os.Environ(), l.env...), "TF_CLI_CONFIG_FILE="+config, "CHECKPOINT_DISABLE=1", "TF_IN_AUTOMATION=1")}
 	t.run("get", "-no-color")
 	return t
@@ -43,7 +59,7 @@ func newTerraform(l *lab) *terraform {
 
 func (t *terraform) run(args ...string) string {
 	t.lab.t.Helper()
-	cmd := exec.Command("terraform", args...)
+	cmd := exec.Command(t.binary, args...)
 	cmd.Dir, cmd.Env = t.dir, t.env
 	out, err := cmd.CombinedOutput()
 	if err != nil {
