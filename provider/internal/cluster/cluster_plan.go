@@ -156,9 +156,23 @@ func (m *clusterModel) planComputed(state clusterModel) {
 	if !same || state.Status.ValueString() == statusIncomplete {
 		m.Status = types.StringUnknown()
 	}
-	if !same || publicKeyOf(state.VPN) == "" || !m.InternalVersion.Equal(state.InternalVersion) || !m.CredentialsVersion.Equal(state.CredentialsVersion) {
+	if !sameGateway(m.Nodes, state.Nodes) || publicKeyOf(state.VPN) == "" || !m.InternalVersion.Equal(state.InternalVersion) || !m.CredentialsVersion.Equal(state.CredentialsVersion) {
 		m.VPN = types.ObjectUnknown(vpnAttrTypes)
 	}
+}
+
+// sameGateway says whether the VPN is reached as before.
+func sameGateway(plan, state map[string]nodeModel) bool {
+	eips := func(nodes map[string]nodeModel) map[string]types.String {
+		of := map[string]types.String{}
+		for name, n := range nodes {
+			if n.Role.IsUnknown() || n.Role.ValueString() == string(model.RoleWireGuard) {
+				of[name] = n.EIPID
+			}
+		}
+		return of
+	}
+	return maps.EqualFunc(eips(plan), eips(state), func(a, b types.String) bool { return a.Equal(b) && !a.IsUnknown() })
 }
 
 // checkPlan checks the nodes that would be launched against what they are
