@@ -16,8 +16,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
+	"syscall"
 
+	"github.com/xeroops/xeroops/lab/internal/tree"
 	"golang.org/x/sys/unix"
 )
 
@@ -54,20 +57,20 @@ func Build(ctx context.Context, b Base) (layers []string, err error) {
 	b.CacheDir = cmp.Or(b.CacheDir, os.Getenv("XEROOPS_LAB_CACHE"), "/var/cache/xeroops-lab")
 	b.Mirror = cmp.Or(b.Mirror, hostMirror("/etc/apt"))
 	name := "base-" + hash(suite, packages, customizeScript, string(cloudConfig), b.Mirror)
-	tree := filepath.Join(b.CacheDir, name)
-	err = once(tree, func(tmp string) error { return b.debootstrap(ctx, tmp) })
+	root := filepath.Join(b.CacheDir, name)
+	err = once(root, func(tmp string, lock *os.File) error { return b.debootstrap(ctx, tmp, lock) })
 	if err != nil {
 		return nil, fmt.Errorf("build base image: %w", err)
 	}
 	if len(b.CACertificate) == 0 {
-		return []string{tree}, nil
+		return []string{root}, nil
 	}
 	ca := filepath.Join(b.StateDir, "ca-"+hash(name, string(b.CACertificate)))
-	err = once(ca, func(tmp string) error { return trust(ctx, tree, tmp, b.CACertificate) })
+	err = once(ca, func(tmp string, lock *os.File) error { return trust(ctx, root, tmp, b.CACertificate, lock) })
 	if err != nil {
 		return nil, fmt.Errorf("make base image trust the lab's CA: %w", err)
 	}
-	return []string{ca, tree}, nil
+	return []string{ca, root}, nil
 }
 
 // MirrorURL is the Debian mirror that apt uses on machines with these layers.
@@ -93,8 +96,9 @@ func hash(parts ...string) string {
 }
 
 // once makes the folder unless it is there: in a temporary one beside it, under a
-// lock, so that a folder with the final name is whole.
-func once(dir string, build func(tmp string) error) error {
+// lock, so that a folder with the final name is whole. Programs that build get the
+// lock too, and hold it as long as they run, whatever became of this process.
+func once(dir string, build func(tmp string, lock *os.File) error) error {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return err
 	}
@@ -110,19 +114,19 @@ func once(dir string, build func(tmp string) error) error {
 		return nil
 	}
 	tmp := dir + ".new"
-	if err := os.RemoveAll(tmp); err != nil { // of a build that was killed
+	if err := tree.Remove(tmp); err != nil { // of a build that was killed
 		return err
 	}
 	if err := os.Mkdir(tmp, 0o755); err != nil {
 		return err
 	}
-	if err := build(tmp); err != nil {
-		return errors.Join(err, os.RemoveAll(tmp))
+	if err := build(tmp, lock); err != nil {
+		return errors.Join(err, tree.Remove(tmp))
 	}
 	return os.Rename(tmp, dir)
 }
 
-func (b Base) debootstrap(ctx context.Context, tree string) error {
+func (b Base) debootstrap(ctx context.Context, dir string, lock *os.File) error {
 	if _, err := exec.LookPath("mmdebstrap"); err != nil {
 		return fmt.Errorf("mmdebstrap is not on PATH; install Debian's package mmdebstrap: %w", err)
 	}
@@ -139,11 +143,11 @@ func (b Base) debootstrap(ctx context.Context, tree string) error {
 		return err
 	}
 	args := []string{"--mode=root", "--variant=important", "--components=main", "--include=" + packages,
-		"--customize-hook=copy-in " + cfg + " /etc/cloud/cloud.cfg.d", "--customize-hook=" + hook, suite, tree}
+		"--customize-hook=copy-in " + cfg + " /etc/cloud/cloud.cfg.d", "--customize-hook=" + hook, suite, dir}
 	if b.Mirror != "" {
 		args = append(args, b.Mirror)
 	}
-	return run(ctx, "mmdebstrap", args...)
+	return run(ctx, lock, "mmdebstrap", args...)
 }
 
 // mirrorURL finds Debian's archive (not its security archive) in apt sources of
@@ -167,9 +171,9 @@ func hostMirror(etcApt string) string {
 	return ""
 }
 
-// trust makes a layer that adds a CA to a tree's certificates, by letting the
-// tree's own tool do it with the layer mounted above.
-func trust(ctx context.Context, tree, layer string, pem []byte) error {
+// trust makes a layer that adds a CA to the certificates of the one below, by letting
+// that one's own tool do it with the layer mounted above.
+func trust(ctx context.Context, below, layer string, pem []byte, lock *os.File) error {
 	dir := filepath.Join(layer, "usr/local/share/ca-certificates")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -178,7 +182,7 @@ func trust(ctx context.Context, tree, layer string, pem []byte) error {
 		return err
 	}
 	work := layer + ".work"
-	defer os.RemoveAll(work)
+	defer tree.Remove(work)
 	if err := os.MkdirAll(filepath.Join(work, "root"), 0o755); err != nil {
 		return err
 	}
@@ -187,11 +191,19 @@ func trust(ctx context.Context, tree, layer string, pem []byte) error {
 	}
 	const script = `mount -t overlay -o "lowerdir=$0,upperdir=$1,workdir=$2/work" overlay "$2/root"
 exec chroot "$2/root" update-ca-certificates`
-	return run(ctx, "unshare", "--mount", "sh", "-ec", script, tree, layer, work)
+	return run(ctx, lock, "sh", "-ec", script, below, layer, work)
 }
 
-func run(ctx context.Context, name string, args ...string) error {
-	cmd := exec.CommandContext(ctx, name, args...)
+// run runs a program in mount and process namespaces of its own: what it mounts in
+// a tree ends with it, and all its processes end when this one does, however it
+// ends. So no later removal of the tree walks into the host's own folders.
+func run(ctx context.Context, lock *os.File, name string, args ...string) error {
+	cmd := exec.CommandContext(ctx, "unshare",
+		append([]string{"--mount", "--pid", "--fork", "--kill-child", "--mount-proc", name}, args...)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.ExtraFiles = []*os.File{lock}
+	runtime.LockOSThread() // Pdeathsig is about the thread that started it (prctl(2))
+	defer runtime.UnlockOSThread()
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "HOME=/root", "DEBIAN_FRONTEND=noninteractive"}
 	for _, k := range []string{"http_proxy", "https_proxy", "no_proxy"} {
 		if v := os.Getenv(k); v != "" {

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+
+	"github.com/xeroops/xeroops/lab/internal/tree"
 )
 
 // Store keeps captured images in one folder: ID.json names an image's layers, of
@@ -34,7 +36,7 @@ func (s *Store) Add(id string, below []string, capture func(layer string) error)
 	s.mu.Lock() // or a sweep could take the layer before an image names it
 	defer s.mu.Unlock()
 	layer := filepath.Join(s.dir, id)
-	if err := once(layer, func(tmp string) error {
+	if err := once(layer, func(tmp string, _ *os.File) error {
 		if err := os.Remove(tmp); err != nil { // capture makes it, with the mode of a root
 			return err
 		}
@@ -102,7 +104,7 @@ func (s *Store) sweep() error {
 		if !e.IsDir() || filepath.Ext(layer) == ".new" || slices.Contains(used, layer) {
 			continue
 		}
-		if err := errors.Join(os.RemoveAll(layer), os.RemoveAll(layer+".lock")); err != nil {
+		if err := errors.Join(tree.Remove(layer), os.RemoveAll(layer+".lock")); err != nil {
 			return fmt.Errorf("sweep images: %w", err)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/xeroops/xeroops/lab/internal/tree"
 	"github.com/xeroops/xeroops/lab/internal/volume"
 	"github.com/xeroops/xeroops/lab/internal/vpcnet"
 	"golang.org/x/sys/unix"
@@ -72,7 +73,7 @@ func (c Config) Clean() error {
 		// Disks stay while something may still use them.
 		return fmt.Errorf("clean up lab %s: %w", c.Name, err)
 	}
-	if err := errors.Join(os.RemoveAll(c.StateDir()), os.RemoveAll(c.RunDir())); err != nil {
+	if err := errors.Join(tree.Remove(c.StateDir()), tree.Remove(c.RunDir())); err != nil {
 		return fmt.Errorf("clean up lab %s: %w", c.Name, err)
 	}
 	return nil
