@@ -3,7 +3,9 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -25,6 +27,9 @@ type surroundings struct {
 // check checks, before anything is changed, that the nodes to launch fit what
 // they are launched into.
 func (w *work) check() error {
+	if err := w.checkFirst(); err != nil {
+		return err
+	}
 	var nodes []nodeSpec
 	for _, n := range w.spec.nodes() {
 		if _, lives := w.seen.live[n.Name]; !lives || w.toBeReplaced(n) {
@@ -32,6 +37,23 @@ func (w *work) check() error {
 		}
 	}
 	return w.checkLaunch(nodes)
+}
+
+// checkFirst checks that a cluster which no state knows is what an interrupted
+// create of this one left, and not somebody's: that has nodes which are not
+// wanted here (docs/decisions/0005).
+func (w *work) checkFirst() error {
+	if !w.first {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.seen.live)) {
+		if _, wanted := w.spec.Nodes[name]; !wanted {
+			return base.AtAttribute(path.Root("name"), fmt.Errorf(
+				"cluster %q exists already, with a node %s (%s) that this configuration does not have; choose another name, or import it with: terraform import <address> %s",
+				w.spec.Name, name, w.seen.live[name].id(), w.spec.Name))
+		}
+	}
+	return nil
 }
 
 // checkVPN checks that VPN clients' addresses cannot be mistaken for nodes'.

@@ -6,12 +6,14 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/hashicorp/terraform-plugin-framework/attr"
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
+	"github.com/hashicorp/terraform-plugin-framework/tfsdk"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	model "github.com/xeroops/xeroops/internal/cluster"
@@ -117,22 +119,54 @@ func (r *clusterResource) ModifyPlan(ctx context.Context, req resource.ModifyPla
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	var nodes types.Map
-	resp.Diagnostics.Append(req.Plan.GetAttribute(ctx, path.Root("nodes"), &nodes)...)
-	if resp.Diagnostics.HasError() || nodes.IsUnknown() || req.State.Raw.IsNull() {
+	if !convertible(ctx, req.Plan, &resp.Diagnostics) {
 		return
 	}
 	var plan, state clusterModel
 	resp.Diagnostics.Append(resp.Plan.Get(ctx, &plan)...)
+	if req.State.Raw.IsNull() {
+		r.checkPlan(ctx, plan, clusterModel{}, &resp.Diagnostics)
+		return
+	}
 	resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
 	if resp.Diagnostics.HasError() {
 		return
 	}
+	checkSameUploads(plan, state, &resp.Diagnostics)
 	plan.planComputed(state)
 	resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("status"), plan.Status)...)
 	resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("instances"), plan.Instances)...)
 	resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("vpn"), plan.VPN)...)
 	r.checkPlan(ctx, plan, state, &resp.Diagnostics)
+}
+
+// convertible says whether nodes and buckets are known well enough for a
+// clusterModel, whose maps and structs hold no unknown of their own.
+func convertible(ctx context.Context, plan tfsdk.Plan, diags *diag.Diagnostics) bool {
+	var nodes types.Map
+	var buckets types.Object
+	diags.Append(plan.GetAttribute(ctx, path.Root("nodes"), &nodes)...)
+	diags.Append(plan.GetAttribute(ctx, path.Root("buckets"), &buckets)...)
+	if diags.HasError() || nodes.IsUnknown() || buckets.IsUnknown() {
+		return false
+	}
+	for _, n := range nodes.Elements() {
+		if n.IsUnknown() {
+			return false
+		}
+	}
+	return true
+}
+
+// checkSameUploads refuses another uploads bucket: running nodes know the old
+// one, and the secrets that are in it, the key of backups included, would be
+// made anew.
+func checkSameUploads(plan, state clusterModel, diags *diag.Diagnostics) {
+	if state.Buckets == nil || plan.Buckets == nil || plan.Buckets.Uploads.IsUnknown() || state.Buckets.Uploads.IsNull() || plan.Buckets.Uploads.Equal(state.Buckets.Uploads) {
+		return
+	}
+	diags.AddAttributeError(path.Root("buckets").AtName("uploads"), "The uploads bucket cannot change",
+		fmt.Sprintf("The cluster's secrets are in %s, and its nodes boot from there. Keep it, or make another cluster under another name.", state.Buckets.Uploads.ValueString()))
 }
 
 // planComputed plans status, instances and vpn. They stay as they are for
@@ -153,7 +187,7 @@ func (m *clusterModel) planComputed(state clusterModel) {
 	}
 	m.Instances = types.MapValueMust(instanceType, instances)
 	m.Status, m.VPN = state.Status, state.VPN
-	if !same || state.Status.ValueString() == statusIncomplete {
+	if !same || state.Status.IsNull() || needsProof(state.Status.ValueString(), m.OnReadyTimeout.ValueString()) {
 		m.Status = types.StringUnknown()
 	}
 	if !sameGateway(m.Nodes, state.Nodes) || publicKeyOf(state.VPN) == "" || !m.InternalVersion.Equal(state.InternalVersion) || !m.CredentialsVersion.Equal(state.CredentialsVersion) {
@@ -184,10 +218,11 @@ func (r *clusterResource) checkPlan(ctx context.Context, plan, state clusterMode
 			fresh = append(fresh, name)
 		}
 	}
-	if len(fresh) == 0 || plan.VPCID.IsUnknown() {
+	if len(fresh) == 0 || plan.VPCID.IsUnknown() || plan.Name.IsUnknown() || diags.HasError() {
 		return
 	}
 	w := r.newWork(plan, nil)
+	w.first = state.Name.IsNull()
 	if err := w.observe(ctx, w.observeVPC, w.observeSurroundings); err != nil {
 		base.AddError(diags, "plan", kindCluster, plan.Name.ValueString(), err)
 		return
@@ -197,7 +232,16 @@ func (r *clusterResource) checkPlan(ctx context.Context, plan, state clusterMode
 	for _, name := range fresh {
 		nodes = append(nodes, w.spec.Nodes[name])
 	}
-	base.AddError(diags, "plan", kindCluster, plan.Name.ValueString(), w.checkLaunch(nodes))
+	err := w.checkFirst()
+	if err == nil {
+		err = w.checkLaunch(nodes)
+	}
+	base.AddError(diags, "plan", kindCluster, plan.Name.ValueString(), err)
+	if w.first && err == nil && len(w.seen.live) > 0 {
+		diags.AddAttributeWarning(path.Root("name"), "An earlier apply was interrupted",
+			fmt.Sprintf("Nodes of cluster %s run (%s) that this state does not know. The apply takes them over instead of launching others. If they are not yours, choose another name.",
+				plan.Name.ValueString(), strings.Join(slices.Sorted(maps.Keys(w.seen.live)), ", ")))
+	}
 }
 
 type ipv4 struct{}

@@ -85,6 +85,13 @@ func (r *clusterResource) Create(ctx context.Context, req resource.CreateRequest
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, clusterIdentity{plan.Name})...)
 
 	err := work.converge(ctx)
+	if err != nil && !work.changed {
+		// Nothing was touched, so there is nothing to taint: least of all what
+		// runs under this name already.
+		resp.State.RemoveResource(ctx)
+		base.AddError(&resp.Diagnostics, "create", kindCluster, work.spec.Name, err)
+		return
+	}
 	plan.fromWork(work, err)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &plan)...)
 	resp.Diagnostics.Append(resp.Private.SetKey(ctx, privateObjects, work.objects.remember())...)
@@ -101,7 +108,7 @@ func (r *clusterResource) reportCreate(diags *diag.Diagnostics, work *work, err 
 		work.reportReadiness(diags)
 		return
 	}
-	if len(work.seen.live) == 0 {
+	if len(work.seen.live) == 0 && !work.mayRun {
 		base.AddError(diags, "create", kindCluster, name, err)
 		return
 	}
@@ -175,6 +182,7 @@ func (r *clusterResource) Update(ctx context.Context, req resource.UpdateRequest
 	if err != nil {
 		// Versions that did not get through are tried again by the next apply.
 		plan.CredentialsVersion, plan.InternalVersion = state.CredentialsVersion, state.InternalVersion
+		plan.TerminationProtection = state.TerminationProtection
 	}
 	resp.Diagnostics.Append(resp.State.Set(ctx, &plan)...)
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, clusterIdentity{plan.Name})...)

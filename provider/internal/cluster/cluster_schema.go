@@ -86,7 +86,7 @@ func (r *clusterResource) Schema(ctx context.Context, _ resource.SchemaRequest, 
 				MarkdownDescription: "How long to wait for the boot reports of nodes, each time some are launched. Default: `10m`.",
 				Validators:          []validator.String{base.DurationBetween(10*time.Second, 2*time.Hour)}},
 			"on_ready_timeout": schema.StringAttribute{Optional: true, Computed: true, Default: stringdefault.StaticString(onTimeoutError),
-				MarkdownDescription: "What it means if they do not come: `error`, `warn`, or `skip`, which does not wait at all. Default: `error`.",
+				MarkdownDescription: "What it means if they do not come: `error`, `warn`, or `skip`, which does not wait at all; a rolling replacement then goes on as soon as an instance runs. Default: `error`.",
 				Validators:          []validator.String{stringvalidator.OneOf(onTimeoutError, onTimeoutWarn, onTimeoutSkip)}},
 			"status": schema.StringAttribute{Computed: true,
 				MarkdownDescription: "`ready`, `incomplete` (the next apply repairs) or `unverified` (readiness was skipped or only warned of)."},
@@ -115,7 +115,7 @@ func bucketsAttribute() schema.Attribute {
 	}
 	return schema.SingleNestedAttribute{Required: true, MarkdownDescription: "Names of the cluster's buckets.",
 		Attributes: map[string]schema.Attribute{
-			"uploads": bucket("configuration, credentials, boot reports and application bundles"),
+			"uploads": bucket("configuration, credentials, boot reports and application bundles; it cannot change. Where a bucket has a KMS key of its own, the key's policy has to allow the nodes' roles"),
 			"pgdump":  bucket("logical backups"),
 			"walg":    bucket("physical backups and write-ahead logs"),
 			"logs":    bucket("logs"),

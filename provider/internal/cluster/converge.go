@@ -29,6 +29,8 @@ type work struct {
 	vpnTopologyEndpoint string
 	around              surroundings
 	priorStatus         string       // before this run; "" if it is the first
+	changed             bool         // something at AWS may have been changed
+	mayRun              bool         // an instance may have been launched
 	launched            bool         // some node is new
 	unready             []nodeReport // nodes that did not report ready in time
 	verified            bool         // readiness was waited for
@@ -49,6 +51,7 @@ func (w *work) converge(ctx context.Context) error {
 	if err := w.check(); err != nil {
 		return err
 	}
+	w.changed = true
 	if err := w.foundation(ctx); err != nil {
 		return err
 	}
@@ -88,10 +91,17 @@ func (w *work) launchMissing(ctx context.Context) error {
 	return w.waitReady(ctx, w.unproven(missing))
 }
 
+// needsProof says whether a cluster of that status has to be waited for also if
+// nothing is launched: it was left incomplete, or its readiness did not matter
+// before and does now.
+func needsProof(status, onReadyTimeout string) bool {
+	return status == statusIncomplete || status == statusUnverified && onReadyTimeout == onTimeoutError
+}
+
 // unproven are the nodes whose readiness has to be waited for: the new ones,
 // and after an incomplete run all that stay.
 func (w *work) unproven(missing []nodeSpec) []nodeSpec {
-	if w.priorStatus != statusIncomplete {
+	if !needsProof(w.priorStatus, w.spec.OnReadyTimeout) {
 		return missing
 	}
 	var nodes []nodeSpec
@@ -130,7 +140,11 @@ func (w *work) replace(ctx context.Context, node nodeSpec) error {
 	if err := w.wire(ctx); err != nil {
 		return err
 	}
-	return w.waitReady(ctx, []nodeSpec{node})
+	if err := w.waitReady(ctx, []nodeSpec{node}); err != nil || len(w.unready) == 0 {
+		return err
+	}
+	// A rollout never goes past a node that is not ready, warn or not.
+	return unreadyError(w.unready, w.spec.ReadyTimeout)
 }
 
 // status is the attribute status, after converge returned err.

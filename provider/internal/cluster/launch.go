@@ -33,6 +33,7 @@ func (w *work) launch(ctx context.Context, nodes []nodeSpec) error {
 		return nil
 	}
 	launched := make([]*ec2types.Instance, len(nodes))
+	w.mayRun = true
 	err := base.ParallelAll(ctx, stepsFor(nodes, func(ctx context.Context, n int, node nodeSpec) (err error) {
 		launched[n], err = w.run(ctx, node)
 		return err

@@ -107,18 +107,20 @@ func (w *work) observeVPC(ctx context.Context) error {
 func (w *work) observeInstances(ctx context.Context) error {
 	pages := ec2.NewDescribeInstancesPaginator(w.Client.EC2, &ec2.DescribeInstancesInput{
 		Filters: []ec2types.Filter{base.Filter("tag:"+base.TagCluster, w.spec.Name)}})
-	w.seen.live, w.seen.surplus, w.seen.ended = map[string]instance{}, nil, nil
+	var found []ec2types.Instance
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return err
+			return err // what was seen before stays
 		}
 		for _, reservation := range page.Reservations {
-			for _, i := range reservation.Instances {
-				if err := w.sort(i); err != nil {
-					return err
-				}
-			}
+			found = append(found, reservation.Instances...)
+		}
+	}
+	w.seen.live, w.seen.surplus, w.seen.ended = map[string]instance{}, nil, nil
+	for _, i := range found {
+		if err := w.sort(i); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -128,6 +130,9 @@ func (w *work) observeInstances(ctx context.Context) error {
 func (w *work) sort(i ec2types.Instance) error {
 	tags := base.FlattenEC2Tags(i.Tags)
 	found := instance{Instance: i, node: tags[base.TagNode], role: model.Role(tags[base.TagRole])}
+	if found.node == "" {
+		return nil // tagged by somebody else: no node of ours
+	}
 	if s := i.State.Name; s == ec2types.InstanceStateNameTerminated || s == ec2types.InstanceStateNameShuttingDown {
 		w.seen.ended = append(w.seen.ended, found)
 		return nil
@@ -161,6 +166,9 @@ func (w *work) observeGroups(ctx context.Context) error {
 			return err
 		}
 		for _, g := range page.SecurityGroups {
+			if w.spec.VPCID != "" && aws.ToString(g.VpcId) != w.spec.VPCID {
+				continue // of a cluster of that name in another VPC
+			}
 			w.seen.groups[model.Role(base.FlattenEC2Tags(g.Tags)[base.TagRole])] = g
 		}
 	}

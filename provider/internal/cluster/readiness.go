@@ -98,11 +98,15 @@ func (w *work) judge(reports []nodeReport) error {
 	if len(unready) == 0 || w.spec.OnReadyTimeout == onTimeoutWarn {
 		return nil
 	}
+	return unreadyError(unready, w.spec.ReadyTimeout)
+}
+
+func unreadyError(unready []nodeReport, waited time.Duration) error {
 	var lines []string
 	for _, r := range unready {
 		lines = append(lines, fmt.Sprintf("node %s: %s", r.Node, r.describe()))
 	}
-	return fmt.Errorf("%w after %s:\n%s", errNotReady, w.spec.ReadyTimeout, strings.Join(lines, "\n"))
+	return fmt.Errorf("%w after %s:\n%s", errNotReady, waited, strings.Join(lines, "\n"))
 }
 
 // bootProgress logs which node is at what, when it changes.

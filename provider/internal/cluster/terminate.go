@@ -35,7 +35,7 @@ func (w *work) terminate(ctx context.Context, instances []instance) error {
 	if len(instances) == 0 {
 		return nil
 	}
-	if w.spec.TerminationProtection {
+	if w.spec.TerminationProtection || w.setProtection {
 		err := base.ParallelAll(ctx, stepsFor(instances, func(ctx context.Context, _ int, i instance) error {
 			return awswait.Ignore(w.protect(ctx, i, false), awswait.IsNotFound)
 		})...)
@@ -50,7 +50,7 @@ func (w *work) terminate(ctx context.Context, instances []instance) error {
 	_, err := w.Client.EC2.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: ids})
 	if awswait.HasCode(err, "OperationNotPermitted") {
 		return base.AtAttribute(path.Root("termination_protection"),
-			fmt.Errorf("an instance of %s is protected against termination, by somebody else than this configuration; lift that first: %w", strings.Join(ids, ", "), err))
+			fmt.Errorf("an instance of %s is protected against termination, which termination_protection does not say; lift that protection first: %w", strings.Join(ids, ", "), err))
 	}
 	if err = awswait.Ignore(err, awswait.IsNotFound); err != nil {
 		return fmt.Errorf("terminate %s: %w", strings.Join(ids, ", "), err)

@@ -27,7 +27,46 @@ func (w *work) wire(ctx context.Context) error {
 		}
 		steps = append(steps, w.wireNode(n, i)...)
 	}
+	if err := base.ParallelAll(ctx, w.releases()...); err != nil {
+		return err
+	}
 	return base.ParallelAll(ctx, append(steps, w.ensureRoutes)...)
+}
+
+// releases frees the addresses and volumes that one node holds and another is
+// to have: each would otherwise wait for the other.
+func (w *work) releases() []base.Step {
+	wanted := map[string]string{} // node by address or volume
+	for _, n := range w.spec.nodes() {
+		wanted[n.EIPID], wanted[n.VolumeID] = n.Name, n.Name
+	}
+	var steps []base.Step
+	for name, i := range w.seen.live {
+		if a := w.seen.addressOf(i); a != nil && elsewhere(wanted, aws.ToString(a.AllocationId), name) {
+			steps = append(steps, func(ctx context.Context) error { return w.disassociate(ctx, a) })
+		}
+		if volume := i.volumeAt(dataDevice); volume != "" && elsewhere(wanted, volume, name) {
+			steps = append(steps, func(ctx context.Context) error { return w.detach(ctx, volume, i) })
+		}
+	}
+	return steps
+}
+
+// elsewhere says whether a node other than the holder is to have the thing.
+func elsewhere(wanted map[string]string, id, holder string) bool {
+	node, is := wanted[id]
+	return is && node != holder
+}
+
+func (w *work) disassociate(ctx context.Context, a *ec2types.Address) error {
+	_, err := w.Client.EC2.DisassociateAddress(ctx, &ec2.DisassociateAddressInput{AssociationId: a.AssociationId})
+	return awswait.Ignore(err, awswait.IsNotFound)
+}
+
+func (w *work) detach(ctx context.Context, volume string, i instance) error {
+	_, err := w.Client.EC2.DetachVolume(ctx, &ec2.DetachVolumeInput{VolumeId: &volume, InstanceId: i.InstanceId, Device: aws.String(dataDevice)})
+	// IncorrectState: it is detached already, and an answer was lost.
+	return awswait.Ignore(err, func(err error) bool { return awswait.IsNotFound(err) || awswait.IsIncorrectState(err) })
 }
 
 // wireNode returns what has to be done for one node.
@@ -69,10 +108,7 @@ func (w *work) wireNode(n nodeSpec, i instance) []base.Step {
 	})
 	add("set its termination protection", w.setProtection, func(ctx context.Context) error { return w.protect(ctx, i, w.spec.TerminationProtection) })
 	add("associate "+n.EIPID, n.EIPID != "" && !w.hasAddress(n, i), func(ctx context.Context) error { return w.associate(ctx, n, i) })
-	add("give up its Elastic IP", n.EIPID == "" && w.seen.addressOf(i) != nil, func(ctx context.Context) error {
-		_, err := w.Client.EC2.DisassociateAddress(ctx, &ec2.DisassociateAddressInput{AssociationId: w.seen.addressOf(i).AssociationId})
-		return awswait.Ignore(err, awswait.IsNotFound)
-	})
+	add("give up its Elastic IP", n.EIPID == "" && w.seen.addressOf(i) != nil, func(ctx context.Context) error { return w.disassociate(ctx, w.seen.addressOf(i)) })
 	attached := i.volumeAt(dataDevice)
 	add("attach "+n.VolumeID, n.VolumeID != attached, func(ctx context.Context) error { return w.exchangeVolume(ctx, n, i, attached) })
 	return steps
@@ -182,10 +218,7 @@ func (o *observed) noteAssociation(eip string, i instance) {
 // volume, once the instance that it replaces has let go of it.
 func (w *work) exchangeVolume(ctx context.Context, n nodeSpec, i instance, attached string) error {
 	if attached != "" {
-		_, err := w.Client.EC2.DetachVolume(ctx, &ec2.DetachVolumeInput{VolumeId: &attached, InstanceId: i.InstanceId, Device: aws.String(dataDevice)})
-		// IncorrectState: it is detached already, and an answer was lost.
-		err = awswait.Ignore(err, func(err error) bool { return awswait.IsNotFound(err) || awswait.IsIncorrectState(err) })
-		if err != nil {
+		if err := w.detach(ctx, attached, i); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,141 @@
+package cluster_test
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"testing"
+
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
+
+	"github.com/xeroops/xeroops/internal/awsfront"
+	model "github.com/xeroops/xeroops/internal/cluster"
+)
+
+func TestNodesSwapTheirAddressesAndVolumes(t *testing.T) {
+	a := newAccount(t)
+	first := a.config()
+	a.change("edge", func(n *node) { n.eip = a.eips[1] })
+	a.change("gateway", func(n *node) { n.eip = a.eips[0] })
+	a.change("db1", func(n *node) { n.volume = a.volumes[1] })
+	a.change("db2", func(n *node) { n.volume = a.volumes[0] })
+	a.Test(resource.TestCase{Steps: []resource.TestStep{
+		{Config: first},
+		{Config: a.config(), ConfigPlanChecks: inPlace(), Check: check(a.checkWiring)},
+		{Config: a.config(), ConfigPlanChecks: nothingToDo()},
+	}})
+}
+
+func TestAnImportedClusterIsAppliedInPlace(t *testing.T) {
+	a := newAccount(t)
+	var before map[string]string
+	a.Test(resource.TestCase{Steps: []resource.TestStep{
+		{Config: a.config(), Check: check(func() error { before = a.ids(); return nil })},
+		{Config: "removed {\n  from = xeroops_cluster.main\n  lifecycle {\n    destroy = false\n  }\n}"},
+		{Config: a.config(), ResourceName: resourceName, ImportState: true, ImportStateId: "production", ImportStatePersist: true, ImportStateVerifyIdentifierAttribute: "name"},
+		{Config: a.config(), ConfigPlanChecks: inPlace(), Check: check(func() error {
+			for name, id := range a.ids() {
+				if before[name] != id {
+					return fmt.Errorf("node %s was replaced", name)
+				}
+			}
+			return nil
+		})},
+		{Config: a.config(), ConfigPlanChecks: nothingToDo()},
+	}})
+}
+
+func TestProtectionIsLiftedTogetherWithARemoval(t *testing.T) {
+	a := newAccount(t)
+	a.extra = "termination_protection = true"
+	first := a.config()
+	a.extra = ""
+	delete(a.nodes, "app2")
+	a.Test(resource.TestCase{Steps: []resource.TestStep{
+		{Config: first},
+		{Config: a.config(), ConfigPlanChecks: inPlace(), Check: check(a.checkInstances)},
+	}})
+}
+
+func TestASecondConfigurationOfTheSameNameTouchesNothing(t *testing.T) {
+	a := newAccount(t)
+	first := a.config()
+	delete(a.nodes, "app2") // the other configuration has other nodes
+	second := regexp.MustCompile(`resource "xeroops_cluster" "main"`).ReplaceAllString(a.config(), `resource "xeroops_cluster" "second"`)
+	var before map[string]string
+	a.Test(resource.TestCase{Steps: []resource.TestStep{
+		{Config: first, Check: check(func() error { before = a.ids(); return nil })},
+		{Config: first + second, ExpectError: regexp.MustCompile(`(?s)cluster "production" exists already, with a node\s+app2`)},
+		{PreConfig: func() {
+			if after := a.ids(); fmt.Sprint(after) != fmt.Sprint(before) {
+				t.Errorf("nodes were %v and are %v", before, after)
+			}
+		}, Config: first, ConfigPlanChecks: nothingToDo()},
+	}})
+}
+
+func TestReadinessThatDidNotMatterBeforeIsWaitedForWhenItDoes(t *testing.T) {
+	a := newAccount(t)
+	skipped := a.config()
+	a.readiness = `ready_timeout = "60s"`
+	a.Test(resource.TestCase{Steps: []resource.TestStep{
+		{Config: skipped, Check: resource.TestCheckResourceAttr(resourceName, "status", "unverified")},
+		{PreConfig: func() { a.nodesReport(allReady) }, Config: a.config(), ConfigPlanChecks: inPlace(), Check: resource.TestCheckResourceAttr(resourceName, "status", "ready")},
+	}})
+}
+
+func TestARolloutStopsAtANodeThatIsNotReadyAlsoWhereOthersOnlyWarn(t *testing.T) {
+	a := newAccount(t)
+	a.readiness = "ready_timeout = \"20s\"\n  on_ready_timeout = \"warn\""
+	a.nodesReport(func(_ string, i ec2types.Instance) model.BootReport {
+		if i.InstanceType == "t3.nano" {
+			return model.BootReport{State: model.BootFailed, Error: "bad image"}
+		}
+		return model.BootReport{State: model.BootReady}
+	})
+	good := a.config()
+	a.change("app1", func(n *node) { n.instanceType = "t3.nano" })
+	a.change("app2", func(n *node) { n.instanceType = "t3.nano" })
+	var before map[string]string
+	a.Test(resource.TestCase{Steps: []resource.TestStep{
+		{Config: good, Check: check(func() error { before = a.ids(); return nil })},
+		{Config: a.config(), ExpectError: regexp.MustCompile(`bad image`)},
+		{Config: good, Check: check(func() error {
+			if a.ids()["app2"] != before["app2"] {
+				return errors.New("app2 was replaced although app1 was not ready")
+			}
+			return nil
+		})},
+	}})
+}
+
+func TestTheUploadsBucketDoesNotChange(t *testing.T) {
+	a := newAccount(t)
+	first := a.config()
+	a.uploads = "other-bucket"
+	second := a.config()
+	a.uploads = "uploads-123456789012"
+	a.Test(resource.TestCase{Steps: []resource.TestStep{
+		{Config: first},
+		{Config: second, ExpectError: regexp.MustCompile(`The uploads bucket cannot change`)},
+	}})
+}
+
+func TestARunningClusterIsNotTaintedByAnErrorOfALook(t *testing.T) {
+	a := newAccount(t)
+	a.must(a.Front.Inject(awsfront.Fault{Action: "DescribeInstances", Nth: 3, Times: 20, Effect: awsfront.Fail, Code: "UnauthorizedOperation", Message: "no"}))
+	var before map[string]string
+	a.Test(resource.TestCase{Steps: []resource.TestStep{
+		{Config: a.config(), ExpectError: regexp.MustCompile(`UnauthorizedOperation`)},
+		{PreConfig: func() { a.Front.ClearFaults(); before = a.ids() }, Config: a.config(),
+			Check: check(func() error {
+				for name, id := range before {
+					if a.ids()[name] != id {
+						return fmt.Errorf("node %s was replaced", name)
+					}
+				}
+				return a.checkInstances()
+			})},
+	}})
+}
