@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"maps"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -70,7 +71,8 @@ func (w *work) vpnTables() []ec2types.RouteTable {
 // vpnRoute returns a table's route for the VPN range, or nil.
 func (w *work) vpnRoute(t ec2types.RouteTable) *ec2types.Route {
 	for _, r := range t.Routes {
-		if aws.ToString(r.DestinationCidrBlock) == w.spec.VPNCIDR {
+		// A route to an IPv6 range or a prefix list has no DestinationCidrBlock.
+		if r.DestinationCidrBlock != nil && *r.DestinationCidrBlock == w.spec.VPNCIDR {
 			return &r
 		}
 	}
@@ -86,14 +88,19 @@ func (w *work) gateway() (instance, bool) {
 	return instance{}, false
 }
 
-// ensureRoutes points the VPN range to the gateway's interface.
+// ensureRoutes points the VPN range to the gateway's interface, or nowhere if
+// no gateway is wanted.
 func (w *work) ensureRoutes(ctx context.Context) error {
+	if len(w.spec.nodesOf(model.RoleWireGuard)) == 0 {
+		return w.deleteRoutes(ctx)
+	}
 	gateway, exists := w.gateway()
 	if !exists || gateway.interfaceID() == "" {
 		return nil
 	}
+	former := w.formerVPNRanges()
 	return base.ParallelAll(ctx, stepsFor(w.vpnTables(), func(ctx context.Context, _ int, t ec2types.RouteTable) error {
-		err := w.ensureRoute(ctx, t, gateway.interfaceID())
+		err := w.ensureRoute(ctx, t, gateway.interfaceID(), former)
 		if err != nil {
 			return fmt.Errorf("route %s in table %s to the VPN gateway: %w", w.spec.VPNCIDR, aws.ToString(t.RouteTableId), err)
 		}
@@ -101,10 +108,48 @@ func (w *work) ensureRoutes(ctx context.Context) error {
 	})...)
 }
 
-func (w *work) ensureRoute(ctx context.Context, t ec2types.RouteTable, target string) error {
-	for _, r := range t.Routes { // of a VPN range that it had before
-		if cidr := aws.ToString(r.DestinationCidrBlock); aws.ToString(r.NetworkInterfaceId) == target && cidr != w.spec.VPNCIDR {
-			if _, err := w.Client.EC2.DeleteRoute(ctx, &ec2.DeleteRouteInput{RouteTableId: t.RouteTableId, DestinationCidrBlock: &cidr}); awswait.Ignore(err, awswait.IsNotFound) != nil {
+// formerVPNRanges are the ranges that vpn_cidr had before this run: those to
+// which the groups, as they were observed, open all that they open to the VPN.
+// Any other route to the gateway is an operator's own.
+func (w *work) formerVPNRanges() map[string]int {
+	former := map[string]int{} // number of groups that open to it
+	groups := 0
+	for _, role := range w.spec.roles() {
+		actual := flattenRules(w.seen.groups[role].IpPermissions)
+		if len(actual) == 0 {
+			continue // made in this run
+		}
+		groups++
+		ranges := map[string]bool{}
+		for r := range actual {
+			ranges[r.cidr] = true
+		}
+		for cidr := range ranges {
+			if w.opensAllOfVPN(role, actual, cidr) {
+				former[cidr]++
+			}
+		}
+	}
+	maps.DeleteFunc(former, func(cidr string, n int) bool { return cidr == "" || cidr == w.spec.VPNCIDR || n < groups })
+	return former
+}
+
+// opensAllOfVPN says whether the rules open to cidr what the role opens to the VPN.
+func (w *work) opensAllOfVPN(role model.Role, actual map[rule]bool, cidr string) bool {
+	for r := range w.wantedRules(role) {
+		if r.cidr == w.spec.VPNCIDR {
+			if r.cidr = cidr; !actual[r] {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (w *work) ensureRoute(ctx context.Context, t ec2types.RouteTable, target string, former map[string]int) error {
+	for _, r := range t.Routes {
+		if aws.ToString(r.NetworkInterfaceId) == target && former[aws.ToString(r.DestinationCidrBlock)] > 0 {
+			if err := w.deleteRoute(ctx, t, *r.DestinationCidrBlock); err != nil {
 				return err
 			}
 		}
@@ -123,22 +168,69 @@ func (w *work) ensureRoute(ctx context.Context, t ec2types.RouteTable, target st
 	return err
 }
 
+func (w *work) deleteRoute(ctx context.Context, t ec2types.RouteTable, cidr string) error {
+	_, err := w.Client.EC2.DeleteRoute(ctx, &ec2.DeleteRouteInput{RouteTableId: t.RouteTableId, DestinationCidrBlock: &cidr})
+	return awswait.Ignore(err, awswait.IsNotFound)
+}
+
+// deleteRoutes deletes the routes for the VPN range that are this cluster's or
+// lead nowhere.
 func (w *work) deleteRoutes(ctx context.Context) error {
 	return base.ParallelAll(ctx, stepsFor(w.seen.tables, func(ctx context.Context, _ int, t ec2types.RouteTable) error {
-		if w.vpnRoute(t) == nil {
+		route := w.vpnRoute(t)
+		if route == nil {
 			return nil
 		}
-		_, err := w.Client.EC2.DeleteRoute(ctx, &ec2.DeleteRouteInput{RouteTableId: t.RouteTableId, DestinationCidrBlock: &w.spec.VPNCIDR})
-		return awswait.Ignore(err, awswait.IsNotFound)
+		removable, err := w.isRemovable(ctx, *route)
+		if err == nil && removable {
+			err = w.deleteRoute(ctx, t, w.spec.VPNCIDR)
+		}
+		if err != nil {
+			return fmt.Errorf("delete route %s in table %s: %w", w.spec.VPNCIDR, aws.ToString(t.RouteTableId), err)
+		}
+		return nil
 	})...)
 }
 
+// isRemovable says whether a route for the VPN range leads to an interface of
+// this cluster or nowhere. It asks AWS for the interface: the gateway may have
+// ended since the routes were observed, and instances change while destroy runs.
+func (w *work) isRemovable(ctx context.Context, r ec2types.Route) (bool, error) {
+	if r.State == ec2types.RouteStateBlackhole {
+		return true, nil
+	}
+	if r.NetworkInterfaceId == nil {
+		return false, nil
+	}
+	out, err := w.Client.EC2.DescribeNetworkInterfaces(ctx, &ec2.DescribeNetworkInterfacesInput{
+		Filters: []ec2types.Filter{base.Filter("network-interface-id", *r.NetworkInterfaceId)}})
+	if err != nil || len(out.NetworkInterfaces) == 0 {
+		return err == nil, err
+	}
+	for _, guard := range out.NetworkInterfaces[0].Groups {
+		for _, own := range w.seen.groups {
+			if aws.ToString(guard.GroupId) == aws.ToString(own.GroupId) {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
 func (w *work) driftOfRoutes() []string {
+	var found []string
+	if len(w.spec.nodesOf(model.RoleWireGuard)) == 0 {
+		for _, t := range w.seen.tables {
+			if r := w.vpnRoute(t); r != nil && r.State == ec2types.RouteStateBlackhole {
+				found = append(found, fmt.Sprintf("route table %s routes %s to a gateway that is gone", aws.ToString(t.RouteTableId), w.spec.VPNCIDR))
+			}
+		}
+		return found
+	}
 	gateway, exists := w.gateway()
 	if !exists {
 		return nil
 	}
-	var found []string
 	for _, t := range w.vpnTables() {
 		if r := w.vpnRoute(t); r == nil || aws.ToString(r.NetworkInterfaceId) != gateway.interfaceID() {
 			found = append(found, fmt.Sprintf("route table %s does not route %s to the VPN gateway", aws.ToString(t.RouteTableId), w.spec.VPNCIDR))
