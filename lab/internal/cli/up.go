@@ -92,7 +92,9 @@ func (a *app) spawn() (<-chan error, error) {
 	if err := os.MkdirAll(a.config.RunRoot, 0o755); err != nil {
 		return nil, err
 	}
-	log, err := os.Create(a.config.LogFile())
+	// Another lab's supervisor may be writing to it: the new one empties it once it
+	// has the lab's lock.
+	log, err := os.OpenFile(a.config.LogFile(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +115,8 @@ func (a *app) spawn() (<-chan error, error) {
 	return ended, nil
 }
 
-// await shows what is being started until the lab is up or has failed.
+// await shows what is being started until the lab is up or has failed; ended tells
+// of the supervisor's end, and is nil if another `up` started it.
 func (a *app) await(ctx context.Context, ended <-chan error) (supervisor.Config, error) {
 	progress := newProgress(os.Stderr)
 	defer progress.finish()
@@ -124,9 +127,11 @@ func (a *app) await(ctx context.Context, ended <-chan error) (supervisor.Config,
 			return state.Config, nil
 		case err == nil && state.Phase == supervisor.PhaseEnded && state.Error != "":
 			return state.Config, fmt.Errorf("start lab %s: %s; its log is %s", state.Config.Name, state.Error, state.Config.LogFile())
+		case err == nil && (state.Phase == supervisor.PhaseEnding || state.Phase == supervisor.PhaseEnded):
+			return state.Config, fmt.Errorf("start lab %s: it is ending; run up again once it has", a.config.Name)
 		case err == nil:
 			progress.show(state.Step)
-		case !errors.Is(err, supervisor.ErrDown):
+		case !errors.Is(err, supervisor.ErrDown) || ended == nil: // another's supervisor answered before
 			return state.Config, err
 		}
 		select {
@@ -222,7 +227,7 @@ func (a *app) down() *cobra.Command {
 }
 
 // takeLock waits until the supervisor has ended.
-func (a *app) takeLock(ctx context.Context) (*os.File, error) {
+func (a *app) takeLock(ctx context.Context) (*supervisor.Lock, error) {
 	progress := newProgress(os.Stderr)
 	defer progress.finish()
 	for {

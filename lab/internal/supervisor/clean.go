@@ -5,7 +5,10 @@ package supervisor
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
+	"path/filepath"
+	"time"
 
 	"github.com/xeroops/xeroops/lab/internal/tree"
 	"github.com/xeroops/xeroops/lab/internal/volume"
@@ -16,9 +19,48 @@ import (
 // ErrRunning says that the lab has a living supervisor.
 var ErrRunning = errors.New("the lab is running")
 
-// Lock takes the lab's lock, which the kernel frees when the process ends,
-// however it ends.
-func (c Config) Lock() (*os.File, error) {
+// ErrElsewhere says that a lab of this name runs with another run folder.
+var ErrElsewhere = errors.New("a lab of this name runs already with another --run-dir; end that one, or choose another --name")
+
+// Lock is what a lab's supervisor holds. The kernel frees it when the process
+// ends, however it ends.
+type Lock struct {
+	name net.Listener // abstract: control groups and disks go by the name alone
+	file *os.File
+}
+
+// Close frees the lock.
+func (l *Lock) Close() error { return errors.Join(l.name.Close(), l.file.Close()) }
+
+// Lock takes the lab's lock, or returns ErrRunning or ErrElsewhere.
+func (c Config) Lock() (*Lock, error) {
+	file, err := c.lockFile()
+	if err != nil {
+		return nil, err
+	}
+	// Of a killed supervisor, the kernel frees the file and the name in any order.
+	for began := time.Now(); ; time.Sleep(nameEvery) {
+		name, err := net.Listen("unix", "@xeroops-lab/"+c.Name)
+		if err == nil {
+			return &Lock{name: name, file: file}, nil
+		}
+		taken := errors.Is(err, unix.EADDRINUSE)
+		if taken && time.Since(began) < nameTimeout {
+			continue
+		}
+		if taken {
+			err = ErrElsewhere
+		}
+		return nil, errors.Join(fmt.Errorf("lock lab %s: %w", c.Name, err), file.Close())
+	}
+}
+
+const (
+	nameEvery   = 20 * time.Millisecond
+	nameTimeout = time.Second
+)
+
+func (c Config) lockFile() (*os.File, error) {
 	if err := os.MkdirAll(c.RunRoot, 0o755); err != nil {
 		return nil, fmt.Errorf("lock lab %s: %w", c.Name, err)
 	}
@@ -60,6 +102,11 @@ func (c Config) Forget() error {
 // Clean removes whatever is left of the lab: machines, namespaces, loop devices,
 // disks. The caller has the lock. It does all it can before it reports errors.
 func (c Config) Clean() error {
+	for _, dir := range []string{c.RunDir(), c.StateDir()} {
+		if err := checkOwn(dir); err != nil {
+			return fmt.Errorf("clean up lab %s: %w", c.Name, err)
+		}
+	}
 	errs := []error{c.Kind().Clean()}
 	if _, err := os.Stat(c.volumes()); err == nil {
 		store, err := volume.NewStore(c.volumes())
@@ -75,6 +122,32 @@ func (c Config) Clean() error {
 	}
 	if err := errors.Join(tree.Remove(c.StateDir()), tree.Remove(c.RunDir())); err != nil {
 		return fmt.Errorf("clean up lab %s: %w", c.Name, err)
+	}
+	return nil
+}
+
+// marker is the file that tells a folder of a lab from one that was there before.
+const marker = ".xeroops-lab"
+
+// makeOwn makes a folder that Clean may remove.
+func makeOwn(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, marker), nil, 0o644)
+}
+
+// checkOwn refuses a folder with content that is not a lab's.
+func checkOwn(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) || err == nil && len(entries) == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(dir, marker)); err != nil {
+		return fmt.Errorf("%s has files but no %s, so no lab made it: choose another --name, --run-dir or --state-dir, or remove it yourself", dir, marker)
 	}
 	return nil
 }

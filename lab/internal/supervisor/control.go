@@ -21,7 +21,7 @@ import (
 type State struct {
 	Config Config `json:"config"`
 	PID    int    `json:"pid"`
-	Phase  string `json:"phase"` // starting, ready, ended
+	Phase  string `json:"phase"` // starting, ready, ending, ended
 	Step   string `json:"step"`  // what is being started
 	Error  string `json:"error,omitempty"`
 }
@@ -30,6 +30,7 @@ type State struct {
 const (
 	PhaseStarting = "starting"
 	PhaseReady    = "ready"
+	PhaseEnding   = "ending" // told to end
 	PhaseEnded    = "ended"
 )
 
@@ -46,8 +47,18 @@ func (s *state) set(change func(*State)) {
 	change(&s.now)
 }
 
-func (s *state) begin(step string) { s.set(func(n *State) { n.Phase, n.Step = PhaseStarting, step }) }
-func (s *state) ready()            { s.set(func(n *State) { n.Phase, n.Step = PhaseReady, "" }) }
+func (s *state) begin(step string) { s.advance(PhaseStarting, step) }
+func (s *state) ready()            { s.advance(PhaseReady, "") }
+func (s *state) ending()           { s.advance(PhaseEnding, "") }
+
+// advance goes on to a phase, unless the lab was told to end.
+func (s *state) advance(phase, step string) {
+	s.set(func(n *State) {
+		if n.Phase != PhaseEnding && n.Phase != PhaseEnded {
+			n.Phase, n.Step = phase, step
+		}
+	})
+}
 
 func (s *state) end(err error) {
 	s.set(func(n *State) {
@@ -95,7 +106,11 @@ func (s *Supervisor) serveControl() (io.Closer, error) {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /state", func(w http.ResponseWriter, _ *http.Request) { reply(w, s.state.get(), nil) })
-	mux.HandleFunc("POST /down", func(w http.ResponseWriter, _ *http.Request) { reply(w, struct{}{}, nil); s.stop() })
+	mux.HandleFunc("POST /down", func(w http.ResponseWriter, _ *http.Request) {
+		s.state.ending()
+		reply(w, struct{}{}, nil)
+		s.stop()
+	})
 	mux.HandleFunc("GET /instances", func(w http.ResponseWriter, _ *http.Request) {
 		if err := s.isReady(); err != nil {
 			reply(w, nil, err)

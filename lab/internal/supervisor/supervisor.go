@@ -53,13 +53,15 @@ func Run(ctx context.Context, c Config, output io.Writer) error {
 		return err
 	}
 	defer lock.Close()
+	// The last lab's log goes only now that no other supervisor writes to it.
+	if err := os.Truncate(c.LogFile(), 0); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("start lab %s: %w", c.Name, err)
+	}
 	if err := c.Clean(); err != nil {
 		return err
 	}
-	for _, dir := range []string{c.RunDir(), c.StateDir(), c.CacheDir} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return fmt.Errorf("start lab %s: %w", c.Name, err)
-		}
+	if err := errors.Join(makeOwn(c.RunDir()), makeOwn(c.StateDir()), os.MkdirAll(c.CacheDir, 0o755)); err != nil {
+		return fmt.Errorf("start lab %s: %w", c.Name, err)
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
