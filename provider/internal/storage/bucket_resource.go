@@ -23,12 +23,12 @@ import (
 
 const kindBucket = "xeroops_bucket"
 
-// Limits of S3: 63 characters of a name, of which 13 are for the hyphen and the
-// account (S3 user guide, "General purpose bucket naming rules"), and 1,000
-// lifecycle rules, of which one is the provider's ("Setting a lifecycle
-// configuration").
+// maxLifecycleRules is S3's limit of 1,000 less the provider's own rule (S3 user
+// guide, "Setting a lifecycle configuration").
 const maxLifecycleRules = 999
 
+// A name has up to 63 characters, of which 13 are for a prefix's hyphen and the
+// account (S3 user guide, "General purpose bucket naming rules").
 var (
 	bucketNameRule   = stringvalidator.RegexMatches(regexp.MustCompile(`^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$`), "a bucket's name is 3 to 63 lower-case letters, digits and hyphens, and neither begins nor ends with a hyphen")
 	bucketPrefixRule = stringvalidator.RegexMatches(regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,49}$`), "a bucket's prefix is 1 to 50 lower-case letters, digits and hyphens, and does not begin with a hyphen")
