@@ -113,7 +113,7 @@ func (l *lab) traces() []string {
 		}
 	}
 	for kind, pattern := range map[string]string{
-		"cgroup": "/sys/fs/cgroup/*/" + l.cgroup(), "folder": "/*/xeroops-lab/" + l.name, "state folder": "/var/lib/xeroops-lab/" + l.name,
+		"cgroup": "/sys/fs/cgroup/*/" + l.cgroup(), "cgroup of a host without v1": "/sys/fs/cgroup/" + l.cgroup(), "folder": "/*/xeroops-lab/" + l.name, "state folder": "/var/lib/xeroops-lab/" + l.name,
 		"file": "/run/xeroops-lab/" + l.name + ".*",
 	} {
 		dirs, err := filepath.Glob(pattern)
@@ -138,8 +138,8 @@ func (l *lab) processes() []int {
 			continue
 		}
 		if strings.Contains(readOrNothing(dir+"/cgroup"), "/"+l.cgroup()+"/") ||
-			strings.Contains(readOrNothing(dir+"/cmdline"), "--name="+l.name) ||
-			strings.Contains(readOrNothing(dir+"/environ"), "TMPDIR="+l.config.StateDir()) {
+			slices.Contains(strings.Split(readOrNothing(dir+"/cmdline"), "\x00"), "--name="+l.name) ||
+			slices.Contains(strings.Split(readOrNothing(dir+"/environ"), "\x00"), "TMPDIR="+l.config.StateDir()) {
 			pids = append(pids, pid)
 		}
 	}
@@ -255,7 +255,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		{"a lab that is not running", nil, []string{"status"}, 3, "xeroops-lab up"},
 		{"a taken port", nil, []string{"up", fmt.Sprintf("--port=%d", port)}, 4, "choose another with --port"},
 		{"no tools", []string{"PATH=" + empty}, []string{"up"}, 4, "apt-get install systemd-container"},
-		{"no moto", []string{"PATH=" + empty}, []string{"up"}, 4, "moto_server is missing"},
+		{"no moto", []string{"PATH=" + empty, motoserver.EnvBinary + "="}, []string{"up"}, 4, "moto_server is missing"},
 		{"an unknown flag", nil, []string{"up", "--nonsense"}, 2, "--help"},
 		{"a missing argument", nil, []string{"shell"}, 2, "shell NODE"},
 		{"a bad name", nil, []string{"status", "--name=Bad_Name"}, 2, "lower-case"},
@@ -267,14 +267,27 @@ func TestMistakesAreNamed(t *testing.T) {
 			t.Errorf("%s: exit code %d, want %d; it said %q, which should have %q", c.what, exitCode(err), c.code, out, c.says)
 		}
 	}
-	cmd := exec.Command(l.binary, "up")
+	if out, err := l.asNobody("up"); exitCode(err) != 4 || !strings.Contains(out, "run it as root") {
+		t.Errorf("without root: %v: %s", err, out)
+	}
+}
+
+// asNobody runs xeroops-lab as a user without rights, who can't look into the
+// test's own folder: so there is a copy elsewhere.
+func (l *lab) asNobody(args ...string) (string, error) {
+	l.t.Helper()
+	dir, err := os.MkdirTemp("", "xeroops-lab-nobody-")
+	must(l.t, err)
+	defer os.RemoveAll(dir)
+	must(l.t, os.Chmod(dir, 0o755))
+	content, err := os.ReadFile(l.binary)
+	must(l.t, err)
+	binary := filepath.Join(dir, "xeroops-lab")
+	must(l.t, os.WriteFile(binary, content, 0o755))
+	cmd := exec.Command(binary, args...)
+	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "XEROOPS_LAB_NAME="+l.name)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-	if out, err := cmd.CombinedOutput(); exitCode(err) != 4 || !strings.Contains(string(out), "run it as root") {
-		// A binary in root's temporary folder may not be readable to others at all.
-		var path *os.PathError
-		if !errors.As(err, &path) {
-			t.Errorf("without root: %v: %s", err, out)
-		}
-	}
+	out, err := cmd.CombinedOutput()
+	return string(out), err
 }

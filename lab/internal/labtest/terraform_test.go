@@ -4,9 +4,11 @@ package labtest
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 )
 
 // terraform is a folder with a copy of the examples, where Terraform uses the
@@ -40,7 +42,7 @@ func newTerraform(l *lab) *terraform {
 	}
 	provider := build(l.t, "provider", "terraform-provider-xeroops")
 	dir := l.t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS(filepath.Join(root(l.t), "examples"))); err != nil {
+	if err := copyExamples(dir, filepath.Join(root(l.t), "examples")); err != nil {
 		l.t.Fatal(err)
 	}
 	// With the empty mirror, init asks no registry; the override is what it uses.
@@ -55,6 +57,33 @@ func newTerraform(l *lab) *terraform {
 		env: append(append(os.Environ(), l.env...), "TF_CLI_CONFIG_FILE="+config, "CHECKPOINT_DISABLE=1", "TF_IN_AUTOMATION=1")}
 	t.run("get", "-no-color")
 	return t
+}
+
+// copyExamples copies a folder without what Terraform left in it for whoever tried
+// the examples there.
+func copyExamples(to, from string) error {
+	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		switch name := e.Name(); {
+		case name == ".terraform":
+			return fs.SkipDir
+		case name == ".terraform.lock.hcl" || strings.HasPrefix(name, "terraform.tfstate"):
+			return nil
+		case e.IsDir():
+			return os.MkdirAll(filepath.Join(to, rel), 0o755)
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(to, rel), content, 0o644)
+	})
 }
 
 func (t *terraform) run(args ...string) string {
