@@ -82,7 +82,7 @@ type Group struct {
 // to (egress) any of its peers.
 type Rule struct {
 	Protocol string // tcp, udp, icmp, icmpv6, a number, or empty for all
-	// FromPort and ToPort are for tcp and udp. 0 to 0 is all ports.
+	// FromPort and ToPort are for tcp and udp; 0 to 65535 is all ports.
 	FromPort, ToPort uint16
 	CIDRs            []netip.Prefix
 	Groups           []string // IDs; their machines' private addresses. One that isn't in the model has none

@@ -208,6 +208,14 @@ func TestRulesThatMatchNothingHereAreTaken(t *testing.T) {
 	mustDial(t, n.NamespacePath("app"), "10.0.1.10:80", "10.0.2.10")
 }
 
+func TestPortZeroIsNotAllPorts(t *testing.T) {
+	m := reference()
+	m.Groups[0].Ingress = []Rule{{Protocol: "tcp", CIDRs: anywhere()}}
+	n := open(t, m)
+	serve(t, n.NamespacePath("edge"), "10.0.1.10:80")
+	mustNotDial(t, n.NamespacePath("app"), "10.0.1.10:80")
+}
+
 func TestMachineOfTheSameAddressIsReplaced(t *testing.T) {
 	m := reference()
 	n := open(t, m)

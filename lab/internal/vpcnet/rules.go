@@ -196,8 +196,6 @@ func (r Rule) match() string {
 		return ""
 	case r.Protocol != "tcp" && r.Protocol != "udp":
 		return "meta l4proto " + r.Protocol
-	case r.FromPort == 0 && r.ToPort == 0:
-		return "meta l4proto " + r.Protocol
 	default:
 		return fmt.Sprintf("%s dport %d-%d", r.Protocol, r.FromPort, r.ToPort)
 	}
