@@ -23,6 +23,7 @@ wg wireguard-tools
 nft nftables
 systemd-nspawn systemd-container
 mmdebstrap mmdebstrap
+ssh-keygen openssh-client
 LIST
   # Debian's python3 has no venv before this package is there.
   if ! command -v moto_server >/dev/null && ! python3 -c 'import ensurepip' 2>/dev/null; then

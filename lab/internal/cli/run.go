@@ -92,6 +92,9 @@ itself: no security group is in the way. Give the private key with -i after --.`
 		Example: "  xeroops-lab ssh app1 -- -i ~/.ssh/lab uptime",
 		Args:    args(cobra.MinimumNArgs(1)),
 		RunE: func(c *cobra.Command, given []string) error {
+			if _, err := exec.LookPath("ssh"); err != nil {
+				return fmt.Errorf("%w: ssh is missing: apt-get install openssh-client", errMissing)
+			}
 			self, err := os.Executable()
 			if err != nil {
 				return err
