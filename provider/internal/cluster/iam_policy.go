@@ -3,8 +3,12 @@ package cluster
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+
+	"github.com/hashicorp/terraform-plugin-framework/path"
 
 	model "github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
 // statement is a statement of an IAM policy.
@@ -16,6 +20,10 @@ type statement struct {
 	Condition map[string]any `json:"Condition,omitempty"`
 }
 
+// maxPolicy is how many characters the inline policies of an IAM role may have
+// in sum, white space not counted (IAM user guide, "IAM and AWS STS quotas").
+const maxPolicy = 10240
+
 // policyFor is the policy of a role's nodes: the keys of DESIGN.md §4.2 that
 // they read and write, and nothing else.
 func (w *work) policyFor(ctx context.Context, role model.Role) (string, error) {
@@ -23,10 +31,22 @@ func (w *work) policyFor(ctx context.Context, role model.Role) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return w.policyIn(partition, role)
+}
+
+func (w *work) policyIn(partition string, role model.Role) (string, error) {
 	p := policy{arn: "arn:" + partition + ":s3:::", buckets: w.spec.Buckets, cluster: w.spec.Name, layout: w.spec.layout()}
-	statements := append(p.common(role, w.spec.nodesOf(role)), p.forRole(role)...)
+	nodes := w.spec.nodesOf(role)
+	statements := append(p.common(role, nodes), p.forRole(role)...)
 	document, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": statements})
-	return string(document), err
+	if err != nil {
+		return "", err
+	}
+	if n := len(document); n > maxPolicy { // Marshal writes no white space
+		return "", base.AtAttribute(path.Root("nodes"), fmt.Errorf("the policy of role %s for its %d nodes has %d characters, and IAM allows %d; "+
+			"have fewer nodes of that role or shorter names, or give the role a profile of your own in instance_profiles", role, len(nodes), n, maxPolicy))
+	}
+	return string(document), nil
 }
 
 type policy struct {
