@@ -32,7 +32,11 @@ func (w *work) wantedCredentials(ctx context.Context) (map[string]string, error)
 	if err != nil {
 		return nil, err
 	}
-	merged, err := mergeCredentials(w.spec.roles(), existing, w.given, w.rotateInternal, rand.Reader)
+	kept := existing
+	if w.rewriteCredentials {
+		kept = internalOnly(existing)
+	}
+	merged, err := mergeCredentials(w.spec.roles(), kept, w.given, w.rotateInternal, rand.Reader)
 	if err != nil {
 		return nil, err
 	}
@@ -52,6 +56,21 @@ func (w *work) wantedCredentials(ctx context.Context) (map[string]string, error)
 		}
 	}
 	return objects, nil
+}
+
+// internalOnly leaves out what the customer gave, so that a secret that is not
+// given any more goes.
+func internalOnly(existing map[model.Role]secrets) map[model.Role]secrets {
+	internal := map[model.Role]secrets{}
+	for role := range existing {
+		internal[role] = secrets{}
+		for _, c := range model.CredentialsOf(role) {
+			if value, exists := existing[role][c.Name]; exists {
+				internal[role][c.Name] = value
+			}
+		}
+	}
+	return internal
 }
 
 func (w *work) credentialsMissing() bool {
