@@ -43,7 +43,8 @@ func (a *app) exec() *cobra.Command {
 		Use:   "exec -- COMMAND [ARG…]",
 		Short: "Run a command on the lab's internet side",
 		Long: `Run a command on the lab's internet side: elastic addresses are reachable from
-there, the AWS API is at the same address as on the host, and nothing private is.`,
+there, the AWS API is at the same address as on the host, and nothing private is.
+What it started and is still running ends with the lab.`,
 		Example: "  xeroops-lab exec -- curl -k https://198.51.100.1/\n  xeroops-lab exec -- packer build .",
 		Args:    args(cobra.MinimumNArgs(1)),
 		RunE: func(c *cobra.Command, command []string) error {
@@ -53,6 +54,11 @@ there, the AWS API is at the same address as on the host, and nothing private is
 			}
 			cmd := vpcnet.Command(c.Context(), a.config.NetworkDir(), vpcnet.Internet, command...)
 			cmd.Env = append(os.Environ(), state.Config.Environment()...)
+			group, err := a.config.Kind().Beside(cmd)
+			if err != nil {
+				return fmt.Errorf("run %q on the internet side: %w", command, err)
+			}
+			defer group.Close()
 			return attach(cmd).Run()
 		},
 	}

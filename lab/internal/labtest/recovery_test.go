@@ -55,6 +55,7 @@ func TestDownLeavesTheHostAsItWas(t *testing.T) {
 	l.gone(spaces)
 
 	l.newVPC().launch("two", motoserver.BaseImageID)
+	l.run("exec", "--", "sh", "-c", "setsid sleep 600 >/dev/null 2>&1 </dev/null &") // ends with the lab
 	spaces = l.namespaces()
 	l.kill()
 	l.run("down")
@@ -63,6 +64,7 @@ func TestDownLeavesTheHostAsItWas(t *testing.T) {
 
 	l.up()
 	l.newVPC().launch("three", motoserver.BaseImageID)
+	l.run("exec", "--", "sh", "-c", "setsid sleep 600 >/dev/null 2>&1 </dev/null &")
 	spaces = l.namespaces()
 	l.run("down")
 	l.gone(spaces)

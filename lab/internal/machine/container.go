@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // Container runs machines in systemd-nspawn: Debian's own init and services, on
@@ -92,11 +94,36 @@ func (c *Container) groups() (ids []string, err error) {
 		return nil, ignoreNotExist(err)
 	}
 	for _, e := range entries {
-		if e.IsDir() {
+		if e.IsDir() && e.Name() != besideGroup {
 			ids = append(ids, e.Name())
 		}
 	}
 	return ids, nil
+}
+
+// besideGroup is no machine's: it breaks validID.
+const besideGroup = "_beside"
+
+// Beside has a command start in a control group of the lab's that is no machine's,
+// so that Clean ends it with all that it starts. The caller closes what it returns
+// once the command has started.
+func (c *Container) Beside(cmd *exec.Cmd) (io.Closer, error) {
+	g, err := c.group(besideGroup)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(g.unified(), 0o755); err != nil {
+		return nil, fmt.Errorf("make control group: %w", err)
+	}
+	dir, err := os.Open(g.unified())
+	if err != nil {
+		return nil, fmt.Errorf("open control group: %w", err)
+	}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(dir.Fd())
+	return dir, nil
 }
 
 // Clean implements [Kind].
