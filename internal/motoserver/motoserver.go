@@ -112,7 +112,7 @@ func find() (string, error) {
 	}
 	path, err := exec.LookPath("moto_server")
 	if err != nil {
-		return "", fmt.Errorf("%w: not on PATH and %s is not set; install it with: pip install 'moto[server,ec2,s3,iam]==5.2.1'",
+		return "", fmt.Errorf("%w: not on PATH and %s is not set; install it with: python3 -m venv /opt/moto && /opt/moto/bin/pip install 'moto[server,ec2,s3,iam]==5.2.1', and set it to /opt/moto/bin/moto_server",
 			ErrMissing, EnvBinary)
 	}
 	return path, nil

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 
 	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/lab/internal/machine"
 	"github.com/xeroops/xeroops/lab/internal/supervisor"
 	"golang.org/x/sys/unix"
 )
@@ -38,7 +39,13 @@ func preflight(c supervisor.Config) error {
 		}
 	}
 	if _, err := exec.LookPath(cmp.Or(os.Getenv(motoserver.EnvBinary), "moto_server")); err != nil {
-		problems = append(problems, errors.New("moto_server is missing: pip install 'moto[server,ec2,s3,iam]==5.2.1', or name it with "+motoserver.EnvBinary))
+		problems = append(problems, errors.New("moto_server is missing: python3 -m venv /opt/moto && /opt/moto/bin/pip install 'moto[server,ec2,s3,iam]==5.2.1', and name it: export "+motoserver.EnvBinary+"=/opt/moto/bin/moto_server"))
+	}
+	if err := machine.CheckHost(); err != nil {
+		problems = append(problems, fmt.Errorf("cgroup2 is missing: %w", err))
+	}
+	if _, err := os.Stat("/dev/loop-control"); err != nil {
+		problems = append(problems, errors.New("/dev/loop-control is missing: modprobe loop, or give this container the host's loop devices"))
 	}
 	for _, dir := range []string{c.StateDir(), c.CacheDir} {
 		if err := checkSpace(dir); err != nil {

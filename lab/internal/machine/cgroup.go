@@ -45,6 +45,12 @@ func findHierarchies() (hierarchies, error) {
 	return h, nil
 }
 
+// CheckHost says what the host's control groups lack for machines.
+func CheckHost() error {
+	_, err := findHierarchies()
+	return err
+}
+
 // group is the control group of one machine, in each hierarchy.
 type group struct {
 	h    hierarchies
