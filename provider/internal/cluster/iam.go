@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -78,8 +79,7 @@ func (w *work) ensureRole(ctx context.Context, role model.Role) error {
 			if profileExists {
 				return nil
 			}
-			_, err := w.Client.IAM.CreateInstanceProfile(ctx, &iam.CreateInstanceProfileInput{InstanceProfileName: &name, Path: aws.String(w.iamPath()), Tags: w.iamTags(name)})
-			return awswait.Ignore(err, isEntityExists)
+			return w.createProfile(ctx, name)
 		},
 	)
 	if err != nil {
@@ -114,7 +114,54 @@ func (w *work) createRole(ctx context.Context, name string) error {
 	trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
 	_, err := w.Client.IAM.CreateRole(ctx, &iam.CreateRoleInput{RoleName: &name, Path: aws.String(w.iamPath()),
 		AssumeRolePolicyDocument: &trust, Description: aws.String("Node of XeroOps cluster " + w.spec.Name), Tags: w.iamTags(name)})
-	return awswait.Ignore(err, isEntityExists)
+	if !isEntityExists(err) {
+		return err
+	}
+	// An answer that got lost, or somebody else's.
+	own, err := awswait.Retry(ctx, awswait.ProfilePropagation, awswait.IsNotFound, func(ctx context.Context) (bool, error) { return w.isOwnRole(ctx, name) })
+	if err == nil && !own {
+		return w.notOwn("role " + name)
+	}
+	return err
+}
+
+func (w *work) createProfile(ctx context.Context, name string) error {
+	_, err := w.Client.IAM.CreateInstanceProfile(ctx, &iam.CreateInstanceProfileInput{InstanceProfileName: &name, Path: aws.String(w.iamPath()), Tags: w.iamTags(name)})
+	if !isEntityExists(err) {
+		return err
+	}
+	own, err := awswait.Retry(ctx, awswait.ProfilePropagation, awswait.IsNotFound, func(ctx context.Context) (bool, error) { return w.isOwnProfile(ctx, name) })
+	if err == nil && !own {
+		return w.notOwn("instance profile " + name)
+	}
+	return err
+}
+
+func (w *work) isOwnRole(ctx context.Context, name string) (bool, error) {
+	out, err := w.Client.IAM.GetRole(ctx, &iam.GetRoleInput{RoleName: &name})
+	if err != nil {
+		return false, err
+	}
+	return w.isOwn(out.Role.Path, out.Role.Tags), nil
+}
+
+func (w *work) isOwnProfile(ctx context.Context, name string) (bool, error) {
+	out, err := w.Client.IAM.GetInstanceProfile(ctx, &iam.GetInstanceProfileInput{InstanceProfileName: &name})
+	if err != nil {
+		return false, err
+	}
+	return w.isOwn(out.InstanceProfile.Path, out.InstanceProfile.Tags), nil
+}
+
+func (w *work) isOwn(path *string, tags []iamtypes.Tag) bool {
+	return aws.ToString(path) == w.iamPath() && slices.ContainsFunc(tags, func(t iamtypes.Tag) bool {
+		return aws.ToString(t.Key) == base.TagCluster && aws.ToString(t.Value) == w.spec.Name
+	})
+}
+
+func (w *work) notOwn(what string) error {
+	return fmt.Errorf("the account has an IAM %s that is not this cluster's (path %s and tag %s = %s); delete that one, choose another name for the cluster, or give the role a profile of your own in instance_profiles",
+		what, w.iamPath(), base.TagCluster, w.spec.Name)
 }
 
 func (w *work) iamTags(name string) []iamtypes.Tag {
@@ -128,39 +175,64 @@ func (w *work) iamTags(name string) []iamtypes.Tag {
 // deleteRoles deletes roles and profiles, whatever half of them exists.
 func (w *work) deleteRoles(ctx context.Context, roles []model.Role) error {
 	return base.ParallelAll(ctx, stepsFor(roles, func(ctx context.Context, _ int, role model.Role) error {
-		if err := w.deleteRole(ctx, w.iamName(role)); err != nil {
+		if err := w.deleteRole(ctx, role); err != nil {
 			return fmt.Errorf("delete IAM role %s: %w", w.iamName(role), err)
 		}
 		return nil
 	})...)
 }
 
-func (w *work) deleteRole(ctx context.Context, name string) error {
+func (w *work) deleteRole(ctx context.Context, role model.Role) error {
+	name := w.iamName(role)
+	_, hasRole := w.seen.roles[role]
+	profile, hasProfile := w.seen.profiles[role]
 	gone := func(err error) error { return awswait.Ignore(err, awswait.IsNotFound) }
+	// What is not under the cluster's path may be somebody else's of that name.
+	if !hasRole {
+		var err error
+		if hasRole, err = w.isOwnRole(ctx, name); gone(err) != nil {
+			return err
+		}
+	}
+	if !hasProfile {
+		var err error
+		if hasProfile, err = w.isOwnProfile(ctx, name); gone(err) != nil {
+			return err
+		}
+		profile.hasRole = hasProfile // it may
+	}
+	step := func(has bool, do base.Step) base.Step {
+		return func(ctx context.Context) error {
+			if !has {
+				return nil
+			}
+			return gone(do(ctx))
+		}
+	}
 	err := base.ParallelAll(ctx,
-		func(ctx context.Context) error {
+		step(profile.hasRole, func(ctx context.Context) error {
 			_, err := w.Client.IAM.RemoveRoleFromInstanceProfile(ctx, &iam.RemoveRoleFromInstanceProfileInput{InstanceProfileName: &name, RoleName: &name})
-			return gone(err)
-		},
-		func(ctx context.Context) error {
+			return err
+		}),
+		step(hasRole, func(ctx context.Context) error {
 			_, err := w.Client.IAM.DeleteRolePolicy(ctx, &iam.DeleteRolePolicyInput{RoleName: &name, PolicyName: aws.String(policyName)})
-			return gone(err)
-		},
+			return err
+		}),
 	)
 	if err != nil {
 		return err
 	}
 	return base.ParallelAll(ctx,
-		func(ctx context.Context) error {
+		step(hasProfile, func(ctx context.Context) error {
 			_, err := w.Client.IAM.DeleteInstanceProfile(ctx, &iam.DeleteInstanceProfileInput{InstanceProfileName: &name})
-			return gone(err)
-		},
-		func(ctx context.Context) error {
+			return err
+		}),
+		step(hasRole, func(ctx context.Context) error {
 			_, err := awswait.Retry(ctx, awswait.ProfilePropagation, awswait.IsInUse, func(ctx context.Context) (any, error) {
 				return w.Client.IAM.DeleteRole(ctx, &iam.DeleteRoleInput{RoleName: &name})
 			})
-			return gone(err)
-		},
+			return err
+		}),
 	)
 }
 
