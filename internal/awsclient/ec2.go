@@ -21,6 +21,7 @@ type EC2 struct {
 	AssociateRouteTable                    ec2Call[ec2.AssociateRouteTableInput, ec2.AssociateRouteTableOutput]
 	AttachInternetGateway                  ec2Call[ec2.AttachInternetGatewayInput, ec2.AttachInternetGatewayOutput]
 	AttachVolume                           ec2Call[ec2.AttachVolumeInput, ec2.AttachVolumeOutput]
+	AuthorizeSecurityGroupEgress           ec2Call[ec2.AuthorizeSecurityGroupEgressInput, ec2.AuthorizeSecurityGroupEgressOutput]
 	AuthorizeSecurityGroupIngress          ec2Call[ec2.AuthorizeSecurityGroupIngressInput, ec2.AuthorizeSecurityGroupIngressOutput]
 	CopyImage                              ec2Call[ec2.CopyImageInput, ec2.CopyImageOutput]
 	CreateImage                            ec2Call[ec2.CreateImageInput, ec2.CreateImageOutput]
@@ -100,6 +101,7 @@ func NewEC2(client *ec2.Client) *EC2 {
 		AssociateRouteTable:                    client.AssociateRouteTable,
 		AttachInternetGateway:                  client.AttachInternetGateway,
 		AttachVolume:                           client.AttachVolume,
+		AuthorizeSecurityGroupEgress:           client.AuthorizeSecurityGroupEgress,
 		AuthorizeSecurityGroupIngress:          client.AuthorizeSecurityGroupIngress,
 		CopyImage:                              client.CopyImage,
 		CreateImage:                            client.CreateImage,

@@ -135,7 +135,11 @@ func (w *work) ensureGroups(ctx context.Context) error {
 		return err
 	}
 	return base.ParallelAll(ctx, stepsFor(roles, func(ctx context.Context, _ int, role model.Role) error {
-		return w.ensureRules(ctx, w.seen.groups[role], w.wantedRules(role))
+		g := w.seen.groups[role]
+		if err := w.ensureRules(ctx, g, w.wantedRules(role)); err != nil {
+			return err
+		}
+		return w.ensureEgress(ctx, g)
 	})...)
 }
 
@@ -165,7 +169,7 @@ func (w *work) ensureGroup(ctx context.Context, role model.Role) (ec2types.Secur
 	if err != nil {
 		return ec2types.SecurityGroup{}, fmt.Errorf("create security group %s: %w", name, err)
 	}
-	return ec2types.SecurityGroup{GroupId: out.GroupId, Tags: w.groupTags(role)}, nil
+	return ec2types.SecurityGroup{GroupId: out.GroupId, Tags: w.groupTags(role), IpPermissionsEgress: permissions(map[rule]bool{allTraffic: true})}, nil
 }
 
 // findGroup finds a group that exists though observe did not see it: an answer
@@ -191,10 +195,7 @@ func (w *work) findGroup(ctx context.Context, name string, role model.Role) (ec2
 func (w *work) ensureRules(ctx context.Context, g ec2types.SecurityGroup, wanted map[rule]bool) error {
 	actual := flattenRules(g.IpPermissions)
 	if missing := without(wanted, actual); len(missing) > 0 {
-		_, err := awswait.Retry(ctx, awswait.CreatedVisible, awswait.IsNotFound, func(ctx context.Context) (any, error) {
-			return w.Client.EC2.AuthorizeSecurityGroupIngress(ctx, &ec2.AuthorizeSecurityGroupIngressInput{GroupId: g.GroupId, IpPermissions: permissions(missing)})
-		})
-		if err != nil && !awswait.HasCode(err, "InvalidPermission.Duplicate") {
+		if err := w.open(ctx, g, missing); err != nil {
 			return fmt.Errorf("open ports of security group %s: %w", aws.ToString(g.GroupId), err)
 		}
 	}
@@ -203,6 +204,41 @@ func (w *work) ensureRules(ctx context.Context, g ec2types.SecurityGroup, wanted
 		if err != nil && !awswait.HasCode(err, "InvalidPermission.NotFound") {
 			return fmt.Errorf("close ports of security group %s: %w", aws.ToString(g.GroupId), err)
 		}
+	}
+	return nil
+}
+
+// open opens what is missing. EC2 opens all of a call or none: if one is open
+// already, by an answer that got lost or by somebody else, they go one by one.
+func (w *work) open(ctx context.Context, g ec2types.SecurityGroup, missing map[rule]bool) error {
+	_, err := awswait.Retry(ctx, awswait.CreatedVisible, awswait.IsNotFound, func(ctx context.Context) (any, error) {
+		return w.Client.EC2.AuthorizeSecurityGroupIngress(ctx, &ec2.AuthorizeSecurityGroupIngressInput{GroupId: g.GroupId, IpPermissions: permissions(missing)})
+	})
+	if !isRuleDuplicate(err) {
+		return err
+	}
+	for r := range missing {
+		_, err := w.Client.EC2.AuthorizeSecurityGroupIngress(ctx, &ec2.AuthorizeSecurityGroupIngressInput{GroupId: g.GroupId, IpPermissions: []ec2types.IpPermission{r.permission()}})
+		if err = awswait.Ignore(err, isRuleDuplicate); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func isRuleDuplicate(err error) bool { return awswait.HasCode(err, "InvalidPermission.Duplicate") }
+
+// allTraffic is the egress rule that EC2 gives each new group.
+var allTraffic = rule{protocol: "-1", cidr: "0.0.0.0/0"}
+
+// ensureEgress restores the rule by which nodes reach out, if somebody removed it.
+func (w *work) ensureEgress(ctx context.Context, g ec2types.SecurityGroup) error {
+	if flattenRules(g.IpPermissionsEgress)[allTraffic] {
+		return nil
+	}
+	_, err := w.Client.EC2.AuthorizeSecurityGroupEgress(ctx, &ec2.AuthorizeSecurityGroupEgressInput{GroupId: g.GroupId, IpPermissions: []ec2types.IpPermission{allTraffic.permission()}})
+	if err = awswait.Ignore(err, isRuleDuplicate); err != nil {
+		return fmt.Errorf("open egress of security group %s: %w", aws.ToString(g.GroupId), err)
 	}
 	return nil
 }
@@ -236,6 +272,9 @@ func (w *work) driftOfGroups() []string {
 		if !exists {
 			found = append(found, fmt.Sprintf("the security group of role %s is gone", role))
 			continue
+		}
+		if !flattenRules(g.IpPermissionsEgress)[allTraffic] {
+			found = append(found, fmt.Sprintf("security group %s (%s) lets its nodes reach out no more", aws.ToString(g.GroupId), role))
 		}
 		wanted, actual := w.wantedRules(role), flattenRules(g.IpPermissions)
 		if n := len(without(actual, wanted)); n > 0 {
