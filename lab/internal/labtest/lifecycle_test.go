@@ -244,3 +244,23 @@ func (v *vpc) takesEffect(what string, condition func() bool) {
 	took := v.until(what, effect+2*time.Second, func() (bool, string) { return condition(), "not yet" })
 	v.t.Logf("%s after %s", what, took.Round(10*time.Millisecond))
 }
+
+func TestAMachineThatCannotBeIsNamedAndTheOthersGoOn(t *testing.T) {
+	l := newLab(t)
+	l.up()
+	v := l.newVPC()
+	v.launch("one", motoserver.BaseImageID)
+	ctx := t.Context()
+	made, err := l.ec2.CreateVpc(ctx, &ec2.CreateVpcInput{CidrBlock: aws.String("10.20.0.0/16")})
+	must(t, err)
+	subnet, err := l.ec2.CreateSubnet(ctx, &ec2.CreateSubnetInput{VpcId: made.Vpc.VpcId, CidrBlock: aws.String("10.20.1.0/24")})
+	must(t, err)
+	ran, err := l.ec2.RunInstances(ctx, &ec2.RunInstancesInput{ImageId: aws.String(motoserver.BaseImageID), InstanceType: types.InstanceTypeT3Small,
+		SubnetId: subnet.Subnet.SubnetId, MinCount: aws.Int32(1), MaxCount: aws.Int32(1)})
+	must(t, err)
+	l.until("the status says why", 10*time.Second, func() (bool, string) {
+		i, _ := l.instance(*ran.Instances[0].InstanceId)
+		return strings.Contains(i.Error, "overlaps"), fmt.Sprintf("%+v", i)
+	})
+	v.launch("two", motoserver.BaseImageID)
+}

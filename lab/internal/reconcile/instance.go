@@ -40,6 +40,7 @@ type instance struct {
 	network  vpcnet.Machine
 	volumes  map[string]string // wanted: id to device name
 	attached map[string]bool   // volumes that have a loop device for this machine
+	refused  error             // why the network can't have it, or nil
 	gone     bool              // wanted
 	heedFrom int               // readings before this one are of the past
 	machine  machine.Machine   // nil when off
@@ -54,14 +55,14 @@ func newInstance(r *Reconciler, id string) *instance {
 	}
 }
 
-// want tells what the account says, as of a reading.
-func (i *instance) want(wanted types.Instance, network vpcnet.Machine, volumes map[string]string, reading int) {
+// want tells what the account says, as of a reading, and why that can't be.
+func (i *instance) want(wanted types.Instance, network vpcnet.Machine, volumes map[string]string, refused error, reading int) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if reading < i.heedFrom {
 		return
 	}
-	i.wanted, i.network, i.volumes = wanted, network, volumes
+	i.wanted, i.network, i.volumes, i.refused = wanted, network, volumes, refused
 	i.signal()
 }
 
@@ -186,7 +187,7 @@ func (i *instance) do(ctx context.Context, task func(context.Context) error) err
 
 func (i *instance) converge(ctx context.Context) error {
 	i.mu.Lock()
-	gone, wanted, m := i.gone, i.wanted, i.machine
+	gone, wanted, m, refused := i.gone, i.wanted, i.machine, i.refused
 	i.mu.Unlock()
 	switch {
 	case gone:
@@ -194,6 +195,8 @@ func (i *instance) converge(ctx context.Context) error {
 			return err
 		}
 		return i.r.Kind.Delete(i.id)
+	case isOn(wanted) && m == nil && refused != nil:
+		return refused
 	case isOn(wanted) && m == nil:
 		return i.start(ctx)
 	case isOn(wanted):

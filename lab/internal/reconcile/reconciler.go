@@ -130,11 +130,11 @@ func (r *Reconciler) pass(ctx context.Context) error {
 	}
 	roles := r.readRoles(ctx, a)
 	volumesErr := r.makeVolumes(ctx, a)
-	model := r.model(a)
+	model, refused := r.model(a).Possible()
 	if err := r.Network.Apply(ctx, model); err != nil {
 		return errors.Join(err, volumesErr)
 	}
-	r.adopt(ctx, a, roles, reading)
+	r.adopt(ctx, a, roles, refused, reading)
 	return errors.Join(volumesErr, r.dropVolumes(a), r.dropImages(ctx))
 }
 
@@ -199,8 +199,9 @@ func (r *Reconciler) model(a *account) vpcnet.Model {
 	return m
 }
 
-// adopt makes a reading of the account the one that everything goes by.
-func (r *Reconciler) adopt(ctx context.Context, a *account, roles map[string]string, reading int) {
+// adopt makes a reading of the account the one that everything goes by. Of what is
+// refused, the network has nothing, for the reason given.
+func (r *Reconciler) adopt(ctx context.Context, a *account, roles map[string]string, refused map[string]error, reading int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.account, r.roles = a, roles
@@ -219,7 +220,10 @@ func (r *Reconciler) adopt(ctx context.Context, a *account, roles map[string]str
 			r.instances[id] = acting
 			r.running.Go(func() { acting.run(ctx) })
 		}
-		acting.want(i, network, a.dataVolumes(id), reading)
+		acting.want(i, network, a.dataVolumes(id), refused[id], reading)
+		if refused[id] != nil {
+			continue // another may have its address
+		}
 		role := ""
 		if i.IamInstanceProfile != nil {
 			role = roles[aws.ToString(i.IamInstanceProfile.Arn)]

@@ -249,6 +249,24 @@ func TestModelThatCannotBeIsRefused(t *testing.T) {
 	}
 }
 
+func TestWhatCannotBeIsLeftOutOfTheModel(t *testing.T) {
+	m := reference()
+	m.Subnets = append(m.Subnets, Subnet{ID: "again", CIDR: m.Subnets[0].CIDR})
+	m.Machines = append(m.Machines, Machine{ID: "late", Subnet: "again", Address: addr("10.0.1.99")})
+	can, refused := m.Possible()
+	if err := can.validate(); err != nil {
+		t.Error(err)
+	}
+	if want := reference(); len(can.Machines) != len(want.Machines) || len(can.Subnets) != len(want.Subnets) || len(can.Groups) != len(want.Groups) {
+		t.Errorf("left are %d machines, %d subnets, %d groups", len(can.Machines), len(can.Subnets), len(can.Groups))
+	}
+	for _, id := range []string{"again", "late"} {
+		if err := refused[id]; err == nil || !strings.Contains(err.Error(), "overlaps") {
+			t.Errorf("%s is refused with %v, want the overlap", id, err)
+		}
+	}
+}
+
 func TestHostNamespaceIsUntouchedAndNothingStays(t *testing.T) {
 	before := hostNetwork(t)
 	n := open(t, reference())

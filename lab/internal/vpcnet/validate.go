@@ -77,6 +77,44 @@ func (m Model) validate() error {
 	return nil
 }
 
+// Possible is the part of the model that can be, and why each of the other subnets,
+// groups and machines can't, by id. What comes first in the model wins.
+func (m Model) Possible() (Model, map[string]error) {
+	var can Model
+	refused := map[string]error{}
+	try := func(id string, add func(*Model)) {
+		with := Model{Subnets: slices.Clone(can.Subnets), Groups: slices.Clone(can.Groups), Machines: slices.Clone(can.Machines)}
+		add(&with)
+		if err := with.validate(); err != nil {
+			refused[id] = err
+			return
+		}
+		can = with
+	}
+	for _, s := range m.Subnets {
+		try(s.ID, func(with *Model) { with.Subnets = append(with.Subnets, s) })
+	}
+	for _, g := range m.Groups {
+		try(g.ID, func(with *Model) { with.Groups = append(with.Groups, g) })
+	}
+	for _, w := range m.Machines {
+		if err := refused[w.Subnet]; err != nil {
+			refused[w.ID] = err
+			continue
+		}
+		try(w.ID, func(with *Model) { with.Machines = append(with.Machines, w) })
+	}
+	there := func(id string) bool {
+		return slices.ContainsFunc(can.Machines, func(w Machine) bool { return w.ID == id })
+	}
+	for _, p := range m.Partitions {
+		if there(p.A) && (p.B == "" || there(p.B)) {
+			can.Partitions = append(can.Partitions, p)
+		}
+	}
+	return can, refused
+}
+
 func (w Machine) validate(subnets map[string]Subnet, groups map[string]bool) error {
 	s, ok := subnets[w.Subnet]
 	switch {
