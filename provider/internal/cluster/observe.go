@@ -210,7 +210,7 @@ func (w *work) listRoles(ctx context.Context, listed map[model.Role]bool) error 
 			return err
 		}
 		for _, r := range page.Roles {
-			if role, ours := strings.CutPrefix(aws.ToString(r.RoleName), w.iamPrefix()); ours {
+			if role, ours := strings.CutPrefix(aws.ToString(r.RoleName), w.iamPrefix()); ours && aws.ToString(r.Path) == w.iamPath() {
 				listed[model.Role(role)] = true
 			}
 		}
@@ -236,7 +236,7 @@ func (w *work) observeProfiles(ctx context.Context) error {
 		}
 		for _, p := range page.InstanceProfiles {
 			role, ours := strings.CutPrefix(aws.ToString(p.InstanceProfileName), w.iamPrefix())
-			if !ours {
+			if !ours || aws.ToString(p.Path) != w.iamPath() {
 				continue
 			}
 			has := slices.ContainsFunc(p.Roles, func(r iamtypes.Role) bool { return aws.ToString(r.RoleName) == w.iamName(model.Role(role)) })
