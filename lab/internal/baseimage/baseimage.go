@@ -182,7 +182,7 @@ func trust(ctx context.Context, below, layer string, pem []byte, lock *os.File) 
 		return err
 	}
 	work := layer + ".work"
-	defer tree.Remove(work)
+	defer func() { _ = tree.Remove(work) }() // the next build removes what is left
 	if err := os.MkdirAll(filepath.Join(work, "root"), 0o755); err != nil {
 		return err
 	}

@@ -33,12 +33,14 @@ func (w *work) launch(ctx context.Context, nodes []nodeSpec) error {
 		return nil
 	}
 	launched := make([]*ec2types.Instance, len(nodes))
-	w.mayRun = true
+	unanswered := make([]bool, len(nodes))
 	err := base.ParallelAll(ctx, stepsFor(nodes, func(ctx context.Context, n int, node nodeSpec) (err error) {
 		launched[n], err = w.run(ctx, node)
+		unanswered[n] = err != nil && !isRefused(err)
 		return err
 	})...)
 	for n, node := range nodes {
+		w.mayRun = w.mayRun || unanswered[n]
 		if i := launched[n]; i != nil {
 			w.seen.live[node.Name] = instance{Instance: *i, node: node.Name, role: node.Role}
 		}
@@ -47,6 +49,12 @@ func (w *work) launch(ctx context.Context, nodes []nodeSpec) error {
 		return err
 	}
 	return w.waitRunning(ctx, nodes)
+}
+
+// isRefused says whether AWS answered that it does not launch the instance. No
+// answer, or one of a server that broke down, leaves that open.
+func isRefused(err error) bool {
+	return awswait.Code(err) != "" && !awswait.HasCode(err, "InternalError", "InternalFailure", "ServiceUnavailable", "Unavailable")
 }
 
 // run launches one node. If the token of its next generation turns out to
