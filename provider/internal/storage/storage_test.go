@@ -2,20 +2,13 @@ package storage_test
 
 import (
 	"context"
-	"fmt"
-	"regexp"
-	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
-	"github.com/hashicorp/terraform-plugin-testing/knownvalue"
-	"github.com/hashicorp/terraform-plugin-testing/plancheck"
-	"github.com/hashicorp/terraform-plugin-testing/statecheck"
 	"github.com/hashicorp/terraform-plugin-testing/terraform"
-	"github.com/hashicorp/terraform-plugin-testing/tfjsonpath"
 
 	"github.com/xeroops/xeroops/internal/awsfront/inventory"
 	"github.com/xeroops/xeroops/provider/internal/acctest"
@@ -71,39 +64,10 @@ func (a account) behindTerraform(change func(ctx context.Context) error) func() 
 
 func (a account) id(address string) *string { return aws.String(a.ids[address]) }
 
-// repairs are steps that say that a refresh shows the drift, and the apply of
-// the same configuration is an update that leaves none.
-func repairs(address, config, drift string, change func()) []resource.TestStep {
-	return []resource.TestStep{
-		{
-			PreConfig: change, RefreshState: true, ExpectNonEmptyPlan: true,
-			Check: func(s *terraform.State) error {
-				found := ""
-				for name, value := range s.RootModule().Resources[address].Primary.Attributes {
-					if strings.HasPrefix(name, "drift.") {
-						found += value + "\n"
-					}
-				}
-				if !strings.Contains(found, drift) {
-					return fmt.Errorf("drift is %q, want %q", found, drift)
-				}
-				return nil
-			},
-		},
-		{Config: config, ConfigPlanChecks: expect(address, plancheck.ResourceActionUpdate),
-			ConfigStateChecks: []statecheck.StateCheck{has(address, "drift", knownvalue.SetSizeExact(0))}},
-	}
-}
-
-func expect(address string, action plancheck.ResourceActionType) resource.ConfigPlanChecks {
-	return resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{plancheck.ExpectResourceAction(address, action)}}
-}
-
-func has(address, attribute string, value knownvalue.Check) statecheck.StateCheck {
-	return statecheck.ExpectKnownValue(address, tfjsonpath.New(attribute), value)
-}
-
-// says matches an error whose lines Terraform broke where it liked.
-func says(text string) *regexp.Regexp {
-	return regexp.MustCompile(strings.ReplaceAll(text, " ", `[\s│]+`))
-}
+// The steps and checks that this package's tests share with others.
+var (
+	repairs = acctest.Repairs
+	expect  = acctest.Expect
+	has     = acctest.Has
+	says    = acctest.Says
+)
