@@ -129,6 +129,8 @@ func (l *lab) traces() []string {
 
 // processes lists the lab's own: by control group, and by a command line or an
 // environment that names it (moto's has the lab's folder for temporary files).
+// One without a command line has ended: it keeps its control group until its
+// parent, the host's init by now, looks at it, which can be long after.
 func (l *lab) processes() []int {
 	l.t.Helper()
 	var pids []int
@@ -136,11 +138,12 @@ func (l *lab) processes() []int {
 	must(l.t, err)
 	for _, dir := range entries {
 		pid, err := strconv.Atoi(filepath.Base(dir))
-		if err != nil || pid == os.Getpid() || strings.HasPrefix(readOrNothing(dir+"/comm"), "labtest") {
+		command := readOrNothing(dir + "/cmdline")
+		if err != nil || command == "" || pid == os.Getpid() || strings.HasPrefix(readOrNothing(dir+"/comm"), "labtest") {
 			continue
 		}
 		if strings.Contains(readOrNothing(dir+"/cgroup"), "/"+l.cgroup()+"/") ||
-			slices.Contains(strings.Split(readOrNothing(dir+"/cmdline"), "\x00"), "--name="+l.name) ||
+			slices.Contains(strings.Split(command, "\x00"), "--name="+l.name) ||
 			slices.Contains(strings.Split(readOrNothing(dir+"/environ"), "\x00"), "TMPDIR="+l.config.StateDir()) {
 			pids = append(pids, pid)
 		}
