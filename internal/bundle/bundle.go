@@ -1,0 +1,161 @@
+// Package bundle is the shape of a bundle: one version of an application, with
+// every wheel that it depends on and that the image does not have (DESIGN.md
+// §4.2). The CLI makes bundles, app nodes install them.
+package bundle
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"path"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/xeroops/xeroops/internal/cluster"
+)
+
+// ManifestName is the manifest's file among the wheels.
+const ManifestName = "bundle.json"
+
+// Schema is the version of [Manifest] that this code writes.
+const Schema = 1
+
+// Ports that an application may listen on: those that service-ports.json opens.
+const (
+	FirstPort = 8000
+	LastPort  = 8099
+)
+
+// Manifest is the content of bundle.json.
+type Manifest struct {
+	Schema      int       `json:"schema"`
+	Application string    `json:"application"`
+	Version     string    `json:"version"`
+	CreatedAt   time.Time `json:"created_at"`
+	Python      string    `json:"python"`   // such as 3.13
+	Platform    string    `json:"platform"` // such as manylinux_2_41_x86_64
+
+	App         string `json:"app"` // ASGI application, module:attribute
+	Port        int    `json:"port"`
+	RoutePrefix string `json:"route_prefix"` // begins with /api/
+	HealthPath  string `json:"health_path"`  // answers 2xx when the application can serve
+	Workers     int    `json:"workers"`      // processes
+
+	Wheels []Wheel `json:"wheels"` // the application's own first
+}
+
+// Wheel is one file of a bundle.
+type Wheel struct {
+	File   string `json:"file"` // base name
+	SHA256 string `json:"sha256"`
+	Size   int64  `json:"size"` // bytes
+}
+
+var (
+	applicationName = regexp.MustCompile(`^[a-z](-?[a-z0-9])*$`)
+	versionText     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.+_]{0,63}$`)
+	asgiApp         = regexp.MustCompile(`^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$`)
+	urlPath         = regexp.MustCompile(`^/[A-Za-z0-9._~/-]*$`)
+	wheelFile       = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl$`)
+	hexSHA256       = regexp.MustCompile(`^[0-9a-f]{64}$`)
+)
+
+// CheckName returns an error if name can't be an application's: it is part of
+// S3 keys, Redis keys, paths and unit names.
+func CheckName(name string) error {
+	if len(name) > 40 || !applicationName.MatchString(name) {
+		return fmt.Errorf("application name %q: use up to 40 of a-z, 0-9 and single hyphens, beginning with a letter", name)
+	}
+	return nil
+}
+
+// CheckVersion returns an error if version can't be an application's.
+func CheckVersion(version string) error {
+	if !versionText.MatchString(version) || strings.Contains(version, "..") {
+		return fmt.Errorf("version %q: use up to 64 letters, digits and . + _", version)
+	}
+	return nil
+}
+
+// Check returns the first thing that is wrong with the manifest. It is trusted
+// by nobody: whoever could write to the bucket could have written it.
+func (m Manifest) Check() error {
+	if m.Schema != Schema {
+		return fmt.Errorf("schema %d: this version reads schema %d", m.Schema, Schema)
+	}
+	if err := CheckName(m.Application); err != nil {
+		return err
+	}
+	if err := CheckVersion(m.Version); err != nil {
+		return err
+	}
+	switch {
+	case !asgiApp.MatchString(m.App):
+		return fmt.Errorf("app %q: name the ASGI application as module:attribute", m.App)
+	case m.Port < FirstPort || m.Port > LastPort:
+		return fmt.Errorf("port %d: use one of %d to %d", m.Port, FirstPort, LastPort)
+	case !urlPath.MatchString(m.RoutePrefix) || !strings.HasPrefix(m.RoutePrefix, "/api/") || m.RoutePrefix != path.Clean(m.RoutePrefix):
+		return fmt.Errorf("route_prefix %q: use a path below /api/, without a slash at its end", m.RoutePrefix)
+	case !urlPath.MatchString(m.HealthPath):
+		return fmt.Errorf("health_path %q: use a plain path such as /healthz", m.HealthPath)
+	case m.Workers < 1 || m.Workers > 64:
+		return fmt.Errorf("workers %d: use 1 to 64", m.Workers)
+	case len(m.Wheels) == 0:
+		return fmt.Errorf("there is no wheel in it")
+	}
+	seen := map[string]bool{}
+	for _, w := range m.Wheels {
+		if !wheelFile.MatchString(w.File) || seen[w.File] || !hexSHA256.MatchString(w.SHA256) || w.Size <= 0 {
+			return fmt.Errorf("wheel %q: its name, sum or size is not one, or it stands there twice", w.File)
+		}
+		seen[w.File] = true
+	}
+	return nil
+}
+
+// Encode returns the content of bundle.json and its SHA-256, which is what is
+// published and recorded.
+func (m Manifest) Encode() (content []byte, sum string, err error) {
+	if err := m.Check(); err != nil {
+		return nil, "", err
+	}
+	content, err = json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return nil, "", err
+	}
+	return content, Sum(content), nil
+}
+
+// Decode reads bundle.json, whose SHA-256 has to be sum.
+func Decode(content []byte, sum string) (Manifest, error) {
+	if got := Sum(content); got != sum {
+		return Manifest{}, fmt.Errorf("%s has SHA-256 %s, and %s was published", ManifestName, got, sum)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(content))
+	var m Manifest
+	if err := decoder.Decode(&m); err != nil {
+		return Manifest{}, fmt.Errorf("read %s: %w", ManifestName, err)
+	}
+	if err := m.Check(); err != nil {
+		return Manifest{}, fmt.Errorf("%s: %w", ManifestName, err)
+	}
+	return m, nil
+}
+
+// Sum is the SHA-256 of content, hexadecimal.
+func Sum(content []byte) string {
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:])
+}
+
+// Prefix begins the keys of a bundle's files in the uploads bucket, with a slash
+// at its end.
+func Prefix(application, version string) string {
+	return cluster.Wheels + application + "/" + version + "/"
+}
+
+// Key is the key of one of a bundle's files.
+func Key(application, version, file string) string { return Prefix(application, version) + file }

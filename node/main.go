@@ -1,0 +1,37 @@
+// Command xeroops-node is what runs on every machine of a cluster: one static
+// binary with one subcommand per systemd unit.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := newRoot().ExecuteContext(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "xeroops-node:", err)
+		os.Exit(1)
+	}
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "xeroops-node",
+		Short:         "The agent on a cluster's machines; its subcommands are run by systemd units",
+		Version:       version,
+		SilenceErrors: true, SilenceUsage: true,
+	}
+	root.AddCommand()
+	return root
+}
