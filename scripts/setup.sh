@@ -87,10 +87,21 @@ moto_binary() {
   echo "$tools/bin/moto_server"
 }
 
+# The programs of the role images, for tests that run them.
+debian_tree() {
+  if [ "$(id -u)" != 0 ] || ! command -v mmdebstrap >/dev/null; then
+    missing+=("a tree of Debian 13: it takes root and mmdebstrap")
+    return 0
+  fi
+  [ -e "$tools/debian13.packages" ] || say "making a tree of Debian 13; this takes about two minutes"
+  scripts/debiantree.sh >"$tools/debian13.log" 2>&1 || missing+=("a tree of Debian 13: see .tools/debian13.log")
+}
+
 main() {
   mkdir -p "$tools/bin"
   command -v go >/dev/null || { say "Go is missing; install the version that go.mod names"; exit 1; }
   debian_packages
+  debian_tree
   local terraform moto
   terraform=$(terraform_binary) || missing+=("Terraform or OpenTofu: none on PATH, and building OpenTofu $opentofu_version failed")
   moto=$(moto_binary) || missing+=("moto_server: not on PATH, and pip could not install moto $moto_version, see .tools/moto.log")

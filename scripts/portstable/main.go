@@ -38,7 +38,7 @@ func printRole(out io.Writer, role cluster.Role) {
 	for _, s := range cluster.ServicesOf(role) {
 		name, unit, health := s.Name, "`"+s.Unit+"`", check(s.Health)
 		for _, p := range s.Ports {
-			_, _ = fmt.Fprintf(out, "| %s | %s | %d/%s | %s | %s |\n", name, unit, p.Port, p.Protocol, strings.Join(p.From, ", "), health)
+			_, _ = fmt.Fprintf(out, "| %s | %s | %s | %s | %s |\n", name, unit, p, strings.Join(p.From, ", "), health)
 			name, unit, health = "", "", ""
 		}
 		if len(s.Ports) == 0 {

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Makes .tools/debian13: a tree of Debian 13 with the packages of all role images
+# and what their tests need besides, so that tests run the very programs that are
+# shipped. Run again, it adds what the roles have come to name. Needs root.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+readonly tree=$PWD/.tools/debian13 made=$PWD/.tools/debian13.packages
+readonly of_tests=(python3-pytest)
+
+wanted=$({ cat templates/roles/*/packages; printf '%s\n' "${of_tests[@]}"; } | sed 's/#.*//' | tr -s ' \t' '\n' | sed '/^$/d' | sort -u)
+
+mkdir -p .tools
+exec 9>.tools/debian13.lock
+flock 9
+if [ -e "$made" ] && [ "$(cat "$made")" = "$wanted" ]; then exit 0; fi
+
+# The mirror that this machine uses, else mmdebstrap's own.
+# shellcheck disable=SC2016 # apt-get fills it in
+mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | grep -m1 '/debian/$' || true)
+
+# Services are not started in a tree, and PostgreSQL's package makes no cluster.
+# shellcheck disable=SC2016 # mmdebstrap runs it
+prepare='mkdir -p "$1/etc/postgresql-common" "$1/usr/sbin"
+  echo "create_main_cluster = false" >"$1/etc/postgresql-common/createcluster.conf"
+  printf "#!/bin/sh\nexit 101\n" >"$1/usr/sbin/policy-rc.d"; chmod 0755 "$1/usr/sbin/policy-rc.d"'
+
+if [ ! -e "$made" ]; then
+  rm -rf "$tree"
+  mmdebstrap --mode=root --variant=important --components=main --skip=cleanup/apt \
+    --essential-hook="$prepare" --include="$(paste -sd, <<<"$wanted")" trixie "$tree" ${mirror:+"$mirror"}
+else
+  # shellcheck disable=SC2086 # a word a package
+  DEBIAN_FRONTEND=noninteractive chroot "$tree" apt-get -qq -y --no-install-recommends install $wanted
+fi
+printf '%s\n' "$wanted" >"$made"
