@@ -24,11 +24,24 @@ type Service struct {
 	Health Health `json:"health"`
 }
 
-// Port is a port that a service listens on, and who may connect to it.
+// Port is a port, or a range of ports, that a service listens on, and who may
+// connect to it.
 type Port struct {
 	Port     int32    `json:"port"`
-	Protocol string   `json:"protocol"` // tcp or udp
-	From     []string `json:"from"`     // FromInternet, FromVPN or a role
+	ToPort   int32    `json:"to_port,omitempty"` // the range's last; 0 is a single port
+	Protocol string   `json:"protocol"`          // tcp or udp
+	From     []string `json:"from"`              // FromInternet, FromVPN or a role
+}
+
+// Last is the last port of the range, which for a single port is that port.
+func (p Port) Last() int32 { return max(p.Port, p.ToPort) }
+
+// String is how people write it: 443/tcp, 8000-8099/tcp.
+func (p Port) String() string {
+	if p.Last() == p.Port {
+		return fmt.Sprintf("%d/%s", p.Port, p.Protocol)
+	}
+	return fmt.Sprintf("%d-%d/%s", p.Port, p.Last(), p.Protocol)
 }
 
 // Health says how a service's health is checked on its own node.

@@ -25,16 +25,33 @@ func TestServiceTableIsWellFormed(t *testing.T) {
 		for _, p := range s.Ports {
 			checkPort(t, s.Name, p)
 		}
-		if !slices.Contains([]string{"tcp", "http", "unit"}, s.Health.Type) {
-			t.Errorf("service %s: health check %q is none of tcp, http, unit", s.Name, s.Health.Type)
+		checkHealth(t, s)
+	}
+}
+
+func checkHealth(t *testing.T, s Service) {
+	t.Helper()
+	switch s.Health.Type {
+	case "unit":
+		if s.Health.Port != 0 {
+			t.Errorf("service %s: a health check of type unit needs no port", s.Name)
 		}
+	case "tcp", "http":
+		if s.Health.Port < 1 {
+			t.Errorf("service %s: a health check of type %s needs a port", s.Name, s.Health.Type)
+		}
+	default:
+		t.Errorf("service %s: health check %q is none of tcp, http, unit", s.Name, s.Health.Type)
 	}
 }
 
 func checkPort(t *testing.T, service string, p Port) {
 	t.Helper()
-	if p.Port < 1 || p.Port > 65535 {
-		t.Errorf("service %s: port %d is out of range", service, p.Port)
+	if p.Port < 1 || p.Last() > 65535 {
+		t.Errorf("service %s: port %s is out of range", service, p)
+	}
+	if p.ToPort != 0 && p.ToPort <= p.Port {
+		t.Errorf("service %s: to_port %d must be above port %d", service, p.ToPort, p.Port)
 	}
 	if p.Protocol != "tcp" && p.Protocol != "udp" {
 		t.Errorf("service %s: protocol %q is neither tcp nor udp", service, p.Protocol)
@@ -54,11 +71,24 @@ func TestNoPortOfARoleIsListedTwice(t *testing.T) {
 		seen := map[int32]string{}
 		for _, s := range ServicesOf(role) {
 			for _, p := range s.Ports {
-				if other, ok := seen[p.Port]; ok {
-					t.Errorf("role %s: port %d is both %s's and %s's", role, p.Port, other, s.Name)
+				for n := p.Port; n <= p.Last(); n++ {
+					if other, ok := seen[n]; ok {
+						t.Errorf("role %s: port %d is both %s's and %s's", role, n, other, s.Name)
+					}
+					seen[n] = s.Name
 				}
-				seen[p.Port] = s.Name
 			}
+		}
+	}
+}
+
+func TestARangeOfPortsIsWrittenWithBothEnds(t *testing.T) {
+	for want, p := range map[string]Port{
+		"443/tcp":       {Port: 443, Protocol: "tcp"},
+		"8000-8099/tcp": {Port: 8000, ToPort: 8099, Protocol: "tcp"},
+	} {
+		if got := p.String(); got != want {
+			t.Errorf("%+v is written %s, want %s", p, got, want)
 		}
 	}
 }

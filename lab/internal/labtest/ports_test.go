@@ -132,13 +132,16 @@ type port struct {
 func (p port) MarshalJSON() ([]byte, error) { return json.Marshal([]any{p.protocol, p.number}) }
 func (p port) String() string               { return fmt.Sprintf("%s/%d", p.protocol, p.number) }
 
-// allPorts are those of the table, and one that nobody may reach.
+// allPorts are those of the table (of a range both ends), and one that nobody
+// may reach.
 func allPorts() []port {
 	all := []port{{"tcp", 9}}
 	for _, s := range cluster.Services() {
 		for _, p := range s.Ports {
-			if !slices.Contains(all, port{p.Protocol, p.Port}) {
-				all = append(all, port{p.Protocol, p.Port})
+			for _, number := range []int32{p.Port, p.Last()} {
+				if !slices.Contains(all, port{p.Protocol, number}) {
+					all = append(all, port{p.Protocol, number})
+				}
 			}
 		}
 	}
@@ -204,7 +207,7 @@ func (l *lab) connectFromInternet(ports []port) string {
 func allowed(from string, to cluster.Role, p port) bool {
 	for _, s := range cluster.ServicesOf(to) {
 		for _, open := range s.Ports {
-			if open.Port == p.number && open.Protocol == p.protocol {
+			if open.Port <= p.number && p.number <= open.Last() && open.Protocol == p.protocol {
 				return slices.Contains(open.From, from) || slices.Contains(open.From, cluster.FromInternet)
 			}
 		}

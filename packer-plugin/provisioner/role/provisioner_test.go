@@ -13,6 +13,7 @@ import (
 
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 
+	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/packer-plugin/internal/imagerecord"
 )
 
@@ -20,7 +21,7 @@ import (
 func roles() fstest.MapFS {
 	file := func(content string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(content)} }
 	unit := "[Service]\nExecStart=/usr/bin/xeroops-node applications\n"
-	return fstest.MapFS{
+	tree := fstest.MapFS{
 		"common/packages":               file("# for all\ngreeter\n"),
 		"common/files/etc/xeroops/motd": file("common\n"),
 		"common/files/usr/bin/hello":    file("#!/bin/sh\ncat /usr/share/greeter/hello\n"),
@@ -31,6 +32,13 @@ func roles() fstest.MapFS {
 		"app/files/usr/lib/sysusers.d/app.conf":                        file("u app - \"Application\" /var/lib/app\n"),
 		"app/verify.sh":                                                file("#!/bin/sh\nset -eu\ntest \"$(hello)\" = hello\ntest \"$XEROOPS_ROLE\" = app\n"),
 	}
+	for _, name := range units(cluster.RoleApp) {
+		path := "app/files/usr/lib/systemd/system/" + name
+		if tree[path] == nil && name != "ssh.service" { // which is a package's
+			tree[path] = file(unit)
+		}
+	}
+	return tree
 }
 
 func newProvisioner(t *testing.T, tree fstest.MapFS, more map[string]any) *Provisioner {

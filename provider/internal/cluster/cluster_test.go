@@ -61,7 +61,7 @@ func TestGroupsOpenWhatTheTableOfServicesSaysAndNothingElse(t *testing.T) {
 			for _, p := range s.Ports {
 				n := 0
 				for r := range rules {
-					if r.from == p.Port && r.protocol == p.Protocol {
+					if r.from == p.Port && r.to == p.Last() && r.protocol == p.Protocol {
 						n++
 					}
 				}
@@ -80,7 +80,7 @@ func allowedByTable(role model.Role, r rule) bool {
 	}
 	for _, s := range model.ServicesOf(role) {
 		for _, p := range s.Ports {
-			if p.Port == r.from && r.from == r.to && p.Protocol == r.protocol && slices.Contains(p.From, source) {
+			if p.Port == r.from && p.Last() == r.to && p.Protocol == r.protocol && slices.Contains(p.From, source) {
 				return true
 			}
 		}

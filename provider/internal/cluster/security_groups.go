@@ -15,7 +15,7 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
-// rule is one opening of a security group: a port and one source.
+// rule is one opening of a security group: a range of ports and one source.
 type rule struct {
 	protocol   string // "-1" is all, and then ports are 0
 	from, to   int32
@@ -32,7 +32,7 @@ func (w *work) wantedRules(role model.Role) map[rule]bool {
 	for _, s := range model.ServicesOf(role) {
 		for _, p := range s.Ports {
 			for _, from := range p.From {
-				r := rule{protocol: p.Protocol, from: p.Port, to: p.Port}
+				r := rule{protocol: p.Protocol, from: p.Port, to: p.Last()}
 				switch from {
 				case model.FromInternet:
 					r.cidr = "0.0.0.0/0"
