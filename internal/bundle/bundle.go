@@ -35,6 +35,7 @@ type Manifest struct {
 	Application string    `json:"application"`
 	Version     string    `json:"version"`
 	CreatedAt   time.Time `json:"created_at"`
+	CreatedBy   string    `json:"created_by,omitempty"`
 	Python      string    `json:"python"`   // such as 3.13
 	Platform    string    `json:"platform"` // such as manylinux_2_41_x86_64
 
@@ -86,10 +87,29 @@ func (m Manifest) Check() error {
 	if m.Schema != Schema {
 		return fmt.Errorf("schema %d: this version reads schema %d", m.Schema, Schema)
 	}
-	if err := CheckName(m.Application); err != nil {
+	if err := CheckVersion(m.Version); err != nil {
 		return err
 	}
-	if err := CheckVersion(m.Version); err != nil {
+	if err := m.CheckSettings(); err != nil {
+		return err
+	}
+	if len(m.Wheels) == 0 {
+		return fmt.Errorf("there is no wheel in it")
+	}
+	seen := map[string]bool{}
+	for _, w := range m.Wheels {
+		if !wheelFile.MatchString(w.File) || seen[w.File] || !hexSHA256.MatchString(w.SHA256) || w.Size <= 0 {
+			return fmt.Errorf("wheel %q: its name, sum or size is not one, or it stands there twice", w.File)
+		}
+		seen[w.File] = true
+	}
+	return nil
+}
+
+// CheckSettings returns the first thing that is wrong with what a developer says
+// of the application: its name, and from App to Workers.
+func (m Manifest) CheckSettings() error {
+	if err := CheckName(m.Application); err != nil {
 		return err
 	}
 	switch {
@@ -103,15 +123,6 @@ func (m Manifest) Check() error {
 		return fmt.Errorf("health_path %q: use a plain path such as /healthz", m.HealthPath)
 	case m.Workers < 1 || m.Workers > 64:
 		return fmt.Errorf("workers %d: use 1 to 64", m.Workers)
-	case len(m.Wheels) == 0:
-		return fmt.Errorf("there is no wheel in it")
-	}
-	seen := map[string]bool{}
-	for _, w := range m.Wheels {
-		if !wheelFile.MatchString(w.File) || seen[w.File] || !hexSHA256.MatchString(w.SHA256) || w.Size <= 0 {
-			return fmt.Errorf("wheel %q: its name, sum or size is not one, or it stands there twice", w.File)
-		}
-		seen[w.File] = true
 	}
 	return nil
 }

@@ -4,6 +4,8 @@
 package registry
 
 import (
+	"context"
+	"net"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -188,8 +190,17 @@ const Port = "6379"
 // It connects at the first command, and again after a failure; nothing but the
 // context bounds a command's retries by the caller.
 func Open(address, user, password string) *redis.Client {
+	return OpenVia(nil, address, user, password)
+}
+
+// Dialer makes a connection to an address (host:port).
+type Dialer func(ctx context.Context, network, address string) (net.Conn, error)
+
+// OpenVia is [Open] over connections that dial makes; nil is TCP.
+func OpenVia(dial Dialer, address, user, password string) *redis.Client {
 	return redis.NewClient(&redis.Options{
-		Addr: address, Username: user, Password: password,
+		Dialer: dial,
+		Addr:   address, Username: user, Password: password,
 		DialTimeout: 2 * time.Second, ReadTimeout: 3 * time.Second, WriteTimeout: 3 * time.Second,
 		MaxRetries: 2, PoolSize: 4, ContextTimeoutEnabled: true,
 		DisableIdentity: true, // CLIENT SETINFO is no command of these users

@@ -1,0 +1,138 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// publishTries is how often a desired version is written again when another
+// operator wrote one at the same moment.
+const publishTries = 5
+
+// Publish makes d the desired version of an application and tells app nodes, all
+// in one transaction; d.Previous is set to the version that it takes the place of.
+// The progress of that version is emptied: each app node that hears of it reports
+// on it anew, also if it runs the version already.
+func Publish(ctx context.Context, c *redis.Client, application string, d Desired) (Desired, error) {
+	message, err := json.Marshal(Deployment{Service: application, Version: d.Version, SHA256: d.SHA256})
+	if err != nil {
+		return d, err
+	}
+	key := DesiredKey(application)
+	publish := func(tx *redis.Tx) error {
+		var now Desired
+		if err := tx.HGetAll(ctx, key).Scan(&now); err != nil {
+			return err
+		}
+		if d.Previous = now.Version; now.Version == d.Version {
+			d.Previous = now.Previous
+		}
+		_, err := tx.TxPipelined(ctx, func(p redis.Pipeliner) error {
+			p.Del(ctx, ProgressKey(application, d.Version))
+			p.HSet(ctx, key, d)
+			p.SAdd(ctx, ApplicationsKey, application)
+			p.Publish(ctx, DeploymentChannel, message)
+			return nil
+		})
+		return err
+	}
+	for range publishTries {
+		if err = c.Watch(ctx, publish, key); !errors.Is(err, redis.TxFailedErr) {
+			break
+		}
+	}
+	if err != nil {
+		return d, fmt.Errorf("make version %s of %s the desired one: %w", d.Version, application, err)
+	}
+	return d, nil
+}
+
+// ReadDesired returns an application's desired version, whose Version is empty if
+// it has none.
+func ReadDesired(ctx context.Context, c *redis.Client, application string) (Desired, error) {
+	var d Desired
+	if err := c.HGetAll(ctx, DesiredKey(application)).Scan(&d); err != nil {
+		return d, fmt.Errorf("read the desired version of %s: %w", application, err)
+	}
+	return d, nil
+}
+
+// ReadApplications returns the names of all applications that have a desired
+// version, sorted.
+func ReadApplications(ctx context.Context, c *redis.Client) ([]string, error) {
+	names, err := c.SMembers(ctx, ApplicationsKey).Result()
+	if err != nil {
+		return nil, fmt.Errorf("read the names of the applications: %w", err)
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// ReadProgress returns each node's progress with a version, by node.
+func ReadProgress(ctx context.Context, c *redis.Client, application, version string) (map[string]Progress, error) {
+	written, err := c.HGetAll(ctx, ProgressKey(application, version)).Result()
+	if err != nil {
+		return nil, fmt.Errorf("read the progress of %s %s: %w", application, version, err)
+	}
+	all := make(map[string]Progress, len(written))
+	for node, content := range written {
+		var p Progress
+		if err := json.Unmarshal([]byte(content), &p); err != nil {
+			return nil, fmt.Errorf("read the progress of %s %s on %s: %w", application, version, node, err)
+		}
+		all[node] = p
+	}
+	return all, nil
+}
+
+// ReadNodes returns the entries of those of the named nodes that have one.
+func ReadNodes(ctx context.Context, c *redis.Client, names []string) (map[string]Node, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	keys := make([]string, len(names))
+	for i, name := range names {
+		keys[i] = NodeKey(name)
+	}
+	entries, err := c.MGet(ctx, keys...).Result()
+	if err != nil {
+		return nil, fmt.Errorf("read the entries of the nodes: %w", err)
+	}
+	nodes := map[string]Node{}
+	for i, entry := range entries {
+		content, there := entry.(string)
+		if !there {
+			continue
+		}
+		var n Node
+		if err := json.Unmarshal([]byte(content), &n); err != nil {
+			return nil, fmt.Errorf("read the entry of node %s: %w", names[i], err)
+		}
+		nodes[names[i]] = n
+	}
+	return nodes, nil
+}
+
+// ErrNoPython is returned by [ReadPython] when no app node has written it yet.
+var ErrNoPython = errors.New("no app node has said yet which Python its image has")
+
+// ReadPython returns what app nodes' images offer to applications.
+func ReadPython(ctx context.Context, c *redis.Client) (Python, error) {
+	var p Python
+	content, err := c.Get(ctx, PythonKey).Bytes()
+	if errors.Is(err, redis.Nil) {
+		return p, ErrNoPython
+	}
+	if err == nil {
+		err = json.Unmarshal(content, &p)
+	}
+	if err != nil {
+		return p, fmt.Errorf("read which Python the image has: %w", err)
+	}
+	return p, nil
+}
