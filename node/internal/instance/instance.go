@@ -1,0 +1,115 @@
+// Package instance is what a node knows of itself: the user-data's
+// instance.env, the settings in /etc/environment, the role's secrets in
+// /run/xeroops, and the metadata service. `xeroops-node boot` writes the files
+// (DESIGN.md §4.3); every other daemon of the node reads them here.
+package instance
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/envfile"
+)
+
+// The files of a node.
+const (
+	File             = "/etc/xeroops/instance.env"      // from user-data
+	EnvironmentFile  = "/etc/environment"               // instance.env and instance-config.env, in a block of ours
+	CredentialsFile  = "/run/xeroops/credentials.env"   // 0600: the role's prod-credentials.env
+	ApplicationsFile = "/run/xeroops/applications.env"  // 0600, app nodes: the credentials that applications get
+	RegisteredFile   = "/run/xeroops/applications.json" // []registry.Application, by deployments
+	DataVolume       = "XEROOPS_DATA_VOLUME"            // setting: EBS volume id
+	Management       = "XEROOPS_MANAGEMENT_ADDRESS"     // setting: private IPv4
+	missingAdvice    = "cloud-init writes it from the user-data at the first boot; see cloud-init status --long"
+)
+
+// Instance is who a node is, as its user-data says.
+type Instance struct {
+	Node          string
+	Role          cluster.Role
+	Address       string // private IPv4
+	Cluster       string
+	Region        string
+	UploadsBucket string
+}
+
+// Load reads [File]. A file that is not there (yet) is an error that is
+// [fs.ErrNotExist].
+func Load() (Instance, error) { return LoadFile(File) }
+
+// LoadFile reads an instance.env that lies elsewhere.
+func LoadFile(path string) (Instance, error) {
+	vars, err := readEnv(path)
+	if err != nil {
+		return Instance{}, fmt.Errorf("who this node is: %w; %s", err, missingAdvice)
+	}
+	i, err := FromEnv(vars)
+	if err != nil {
+		return Instance{}, fmt.Errorf("who this node is: %s: %w", path, err)
+	}
+	return i, nil
+}
+
+// FromEnv makes an instance of the variables of instance.env.
+func FromEnv(vars map[string]string) (Instance, error) {
+	for _, name := range []string{"HOSTNAME", "INSTANCE_ROLE", "STATIC_IP", "XEROOPS_CLUSTER", "AWS_REGION", "XEROOPS_UPLOADS_BUCKET"} {
+		if vars[name] == "" {
+			return Instance{}, fmt.Errorf("%s is missing", name)
+		}
+	}
+	role, err := cluster.ParseRole(vars["INSTANCE_ROLE"])
+	if err != nil {
+		return Instance{}, fmt.Errorf("INSTANCE_ROLE: %w", err)
+	}
+	return Instance{Node: vars["HOSTNAME"], Role: role, Address: vars["STATIC_IP"], Cluster: vars["XEROOPS_CLUSTER"],
+		Region: vars["AWS_REGION"], UploadsBucket: vars["XEROOPS_UPLOADS_BUCKET"]}, nil
+}
+
+// Env returns the variables of instance.env again.
+func (i Instance) Env() map[string]string {
+	return map[string]string{"HOSTNAME": i.Node, "INSTANCE_ROLE": string(i.Role), "STATIC_IP": i.Address,
+		"XEROOPS_CLUSTER": i.Cluster, "AWS_REGION": i.Region, "XEROOPS_UPLOADS_BUCKET": i.UploadsBucket}
+}
+
+// Layout names the cluster's objects in the uploads bucket.
+func (i Instance) Layout() cluster.Layout { return cluster.Layout{Cluster: i.Cluster} }
+
+// Credentials reads the role's secrets, which boot has put into memory.
+func Credentials() (map[string]string, error) {
+	vars, err := readEnv(CredentialsFile)
+	if err != nil {
+		return nil, fmt.Errorf("credentials of this node: %w; infrastructure-ready.service writes them", err)
+	}
+	return vars, nil
+}
+
+// Config reads the node's settings from the block that boot keeps in
+// [EnvironmentFile]. What others have put into that file is not among them.
+func Config() (map[string]string, error) {
+	text, err := os.ReadFile(EnvironmentFile)
+	if err != nil {
+		return nil, fmt.Errorf("settings of this node: %w", err)
+	}
+	_, block, found := cutBlock(string(text))
+	if !found {
+		return nil, fmt.Errorf("settings of this node: %s holds none; infrastructure-ready.service writes them", EnvironmentFile)
+	}
+	vars, err := envfile.Parse(block)
+	if err != nil {
+		return nil, fmt.Errorf("settings of this node: %s: %w", EnvironmentFile, err)
+	}
+	return vars, nil
+}
+
+func readEnv(path string) (map[string]string, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	vars, err := envfile.Parse(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return vars, nil
+}
