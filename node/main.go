@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/xeroops/xeroops/node/internal/configure"
 )
 
 // version is set by the linker.
@@ -32,6 +34,8 @@ func newRoot() *cobra.Command {
 		Version:       version,
 		SilenceErrors: true, SilenceUsage: true,
 	}
-	root.AddCommand()
+	root.AddCommand(
+		configure.Command(),
+	)
 	return root
 }

@@ -24,3 +24,9 @@ var UserData embed.FS
 //
 //go:embed all:roles
 var Roles embed.FS
+
+// Config holds the templates of services' configuration, config/{common,ROLE}/PATH.tmpl,
+// which `xeroops-node boot` renders to /PATH before it starts the role's units.
+//
+//go:embed all:config
+var Config embed.FS

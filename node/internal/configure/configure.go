@@ -1,0 +1,179 @@
+// Package configure renders the configuration of a node's services from
+// templates/config/{common,ROLE}/PATH.tmpl to /PATH, with text/template. The
+// first line of a template says what the file is to be like and whom a change
+// concerns:
+//
+//	{{/* mode=0640 owner=redis:redis unit=redis-server.service */ -}}
+//
+// Defaults: mode 0644, owner root:root, and all units of the role; unit=none
+// concerns nobody. Where common and the role have a template of one path, the
+// role's counts.
+package configure
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"text/template"
+
+	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/node/internal/topology"
+)
+
+// Data is what a template gets as its dot.
+type Data struct {
+	Node, Role, Cluster, Region, Address string
+
+	Topology    cluster.Topology
+	Config      map[string]string // settings: /etc/environment's
+	Credentials map[string]string // the role's
+	CPUs        int
+	MemoryMiB   int
+}
+
+// File is a rendered file.
+type File struct {
+	Path    string // absolute
+	Mode    fs.FileMode
+	Owner   string
+	Group   string
+	Units   []string // to be told of a change; nil: all of the role
+	Content []byte
+}
+
+const (
+	root   = "config"
+	shared = "common"
+	suffix = ".tmpl"
+)
+
+// Render renders all templates of d's role, sorted by path. templates is a file
+// system with the folder config, such as templates.Config.
+func Render(templates fs.FS, d Data) ([]File, error) {
+	files := map[string]File{}
+	for _, folder := range []string{shared, d.Role} {
+		err := fs.WalkDir(templates, path.Join(root, folder), func(name string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() || !strings.HasSuffix(name, suffix) {
+				return err
+			}
+			target := "/" + strings.TrimSuffix(strings.TrimPrefix(name, path.Join(root, folder)+"/"), suffix)
+			file, err := render(templates, name, d)
+			file.Path = target
+			files[target] = file
+			return err
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("render the configuration of role %s: %w", d.Role, err)
+		}
+	}
+	var sorted []File
+	for _, f := range files {
+		sorted = append(sorted, f)
+	}
+	slices.SortFunc(sorted, func(a, b File) int { return cmp.Compare(a.Path, b.Path) })
+	return sorted, nil
+}
+
+func render(templates fs.FS, name string, d Data) (File, error) {
+	text, err := fs.ReadFile(templates, name)
+	if err != nil {
+		return File{}, err
+	}
+	f, err := header(string(text))
+	if err != nil {
+		return File{}, fmt.Errorf("%s: %w", name, err)
+	}
+	t, err := template.New(name).Option("missingkey=zero").Funcs(d.functions()).Parse(string(text))
+	if err != nil {
+		return File{}, err
+	}
+	var out bytes.Buffer
+	if err := t.Execute(&out, d); err != nil {
+		return File{}, err
+	}
+	f.Content = out.Bytes()
+	return f, nil
+}
+
+var headerLine = regexp.MustCompile(`^\{\{-?/\*(.*?)\*/`)
+
+// header reads the first line. What it doesn't know is an error: a misspelt
+// mode would leave a secret readable.
+func header(text string) (File, error) {
+	f := File{Mode: 0o644, Owner: "root", Group: "root"}
+	line, _, _ := strings.Cut(text, "\n")
+	found := headerLine.FindStringSubmatch(line)
+	if found == nil {
+		return f, nil
+	}
+	for _, field := range strings.Fields(found[1]) {
+		name, value, _ := strings.Cut(field, "=")
+		switch name {
+		case "mode":
+			mode, err := strconv.ParseUint(value, 8, 12)
+			if err != nil {
+				return f, fmt.Errorf("mode %q is not octal", value)
+			}
+			f.Mode = fs.FileMode(mode)
+		case "owner":
+			owner, group, both := strings.Cut(value, ":")
+			if !both {
+				group = owner
+			}
+			f.Owner, f.Group = owner, group
+		case "unit":
+			f.Units = unitNames(value)
+		default:
+			return f, fmt.Errorf("the first line says %q; it may say mode=, owner= and unit=", field)
+		}
+	}
+	return f, nil
+}
+
+func unitNames(value string) []string {
+	if value == "none" {
+		return []string{}
+	}
+	return strings.Split(value, ",")
+}
+
+func (d Data) functions() template.FuncMap {
+	return template.FuncMap{
+		"nodes":      func(role string) []cluster.TopologyNode { return topology.NodesOf(d.Topology, cluster.Role(role)) },
+		"management": d.management,
+		"credential": d.credential,
+		"join":       func(separator string, parts []string) string { return strings.Join(parts, separator) },
+		"default":    fallback,
+	}
+}
+
+func (d Data) management() (string, error) {
+	address := topology.Management(d.Topology)
+	if address == "" {
+		return "", errors.New("the cluster has no node of role management")
+	}
+	return address, nil
+}
+
+func (d Data) credential(name string) (string, error) {
+	value := d.Credentials[name]
+	if value == "" {
+		return "", fmt.Errorf("the credentials of role %s have no %s; give it in credentials_wo, or apply again, which makes the internal ones", d.Role, name)
+	}
+	return value, nil
+}
+
+// fallback is `{{ .Config.NAME | default "x" }}` and `default "x" .Config.NAME`.
+func fallback(otherwise, value any) any {
+	if value == nil || value == "" || value == 0 {
+		return otherwise
+	}
+	return value
+}

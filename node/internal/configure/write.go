@@ -1,0 +1,38 @@
+package configure
+
+import (
+	"fmt"
+	"os/user"
+	"path/filepath"
+	"strconv"
+
+	"github.com/xeroops/xeroops/node/internal/atomicfile"
+)
+
+// Write puts the file in place with its mode and owner, and says whether
+// anything changed.
+func (f File) Write() (changed bool, err error) {
+	owner, err := user.Lookup(f.Owner)
+	if err != nil {
+		return false, fmt.Errorf("write %s: %w; the role's package or sysusers make its users", f.Path, err)
+	}
+	group, err := user.LookupGroup(f.Group)
+	if err != nil {
+		return false, fmt.Errorf("write %s: %w; the role's package or sysusers make its groups", f.Path, err)
+	}
+	uid, err := strconv.Atoi(owner.Uid)
+	if err != nil {
+		return false, fmt.Errorf("write %s: user %s: %w", f.Path, f.Owner, err)
+	}
+	gid, err := strconv.Atoi(group.Gid)
+	if err != nil {
+		return false, fmt.Errorf("write %s: group %s: %w", f.Path, f.Group, err)
+	}
+	return atomicfile.Write(atomicfile.File{Path: f.Path, Content: f.Content, Mode: f.Mode, UID: uid, GID: gid})
+}
+
+// WriteBelow puts the file below a folder, owned by whoever runs this.
+func (f File) WriteBelow(folder string) error {
+	_, err := atomicfile.Write(atomicfile.File{Path: filepath.Join(folder, f.Path), Content: f.Content, Mode: f.Mode, UID: -1, GID: -1})
+	return err
+}
