@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Gets what the tests need and this machine lacks, into .tools/, and writes
-# .tools/env.sh, which says where everything is. Run again, it only looks.
+# .tools/env.sh, which says where everything is. Run again, it only looks. With
+# XEROOPS_SETUP_FOR=up it leaves out what only tests need.
 # What it cannot get it names; the tests that need it then skip, and say so.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -89,6 +90,7 @@ moto_binary() {
 
 # The programs of the role images, for tests that run them.
 debian_tree() {
+  [ "${XEROOPS_SETUP_FOR:-test}" = test ] || return 0
   if [ "$(id -u)" != 0 ] || ! command -v mmdebstrap >/dev/null; then
     missing+=("a tree of Debian 13: it takes root and mmdebstrap")
     return 0

@@ -1,0 +1,50 @@
+// Accountd is a stand-in for an AWS account without machines: moto, with a
+// front before it that mends what moto gets wrong. make up uses it where the lab
+// can't run. It runs until it is told to end.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/xeroops/xeroops/internal/awsfront"
+	"github.com/xeroops/xeroops/internal/awsfront/mend"
+	"github.com/xeroops/xeroops/internal/motoserver"
+)
+
+func main() {
+	env := flag.String("env", "account.env", "file for the environment of AWS clients; it is there once the account is")
+	flag.Parse()
+	if err := run(*env); err != nil {
+		fmt.Fprintln(os.Stderr, "accountd:", err)
+		os.Exit(1)
+	}
+}
+
+func run(env string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	moto, err := motoserver.Start(ctx, motoserver.Options{})
+	if err != nil {
+		return err
+	}
+	defer moto.Stop()
+	front, err := awsfront.Start(awsfront.Options{Upstream: moto.URL, Mends: mend.All(mend.Options{})})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = front.Close() }()
+	content := fmt.Sprintf("export AWS_ENDPOINT_URL=%s AWS_REGION=eu-west-1 AWS_ACCESS_KEY_ID=lab AWS_SECRET_ACCESS_KEY=lab AWS_EC2_METADATA_DISABLED=true\n", front.URL)
+	if err := os.WriteFile(env+".new", []byte(content), 0o600); err != nil {
+		return err
+	}
+	if err := os.Rename(env+".new", env); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}

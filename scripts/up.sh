@@ -1,0 +1,221 @@
+#!/usr/bin/env bash
+# make up: the reference cluster running on this machine, from nothing, and
+# make down: none of it left. Run again, up does what is still to do.
+#
+# As root on Linux the cluster runs in the lab: real machines, with the sample
+# service deployed. Elsewhere there are no machines: Terraform builds the same
+# cluster in a stand-in for the AWS API alone, which shows the provider at work.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+readonly state=$PWD/.tools/up
+readonly log=$state/up.log
+readonly example=examples/complete
+
+# --- progress: a line a step, redrawn with the time and the last words on a terminal
+
+number=0 steps=0 watcher=
+
+elapsed() { printf '%d:%02d' $((SECONDS / 60)) $((SECONDS % 60)); }
+
+# step TITLE COMMAND [ARG…] runs a step. Its output goes to the log; its end is
+# shown if it fails. What it calls is not under set -e: bash has none where the
+# status is looked at.
+step() {
+  local title=$1 begun=$SECONDS status=0
+  shift
+  number=$((number + 1))
+  local line="$number/$steps $title"
+  printf '\n== %s\n' "$line" >>"$log"
+  if [ -t 1 ]; then
+    watch "$line" &
+    watcher=$!
+  else
+    echo "[$(elapsed)] $line"
+  fi
+  "$@" >>"$log" 2>&1 </dev/null || status=$?
+  unwatch
+  if [ "$status" != 0 ]; then
+    printf '[%s] %s failed; the last of %s:\n' "$(elapsed)" "$line" ".tools/up/up.log" >&2
+    tail -n 20 "$log" | sed 's/^/    /' >&2
+    echo "Run it again when that is mended: what is done is not done again." >&2
+    exit "$status"
+  fi
+  echo "[$(elapsed)] $line: $((SECONDS - begun)) s"
+}
+
+watch() {
+  while sleep 1; do
+    printf '\r\033[K[%s] %s  \033[2m%s\033[0m' "$(elapsed)" "$1" "$(tail -n 1 "$log" | tr -dc '[:print:]' | cut -c 1-"$(($(tput cols 2>/dev/null || echo 80) - ${#1} - 12))")"
+  done
+}
+
+unwatch() {
+  if [ -n "$watcher" ]; then
+    kill "$watcher" 2>/dev/null || true
+    wait "$watcher" 2>/dev/null || true
+    printf '\r\033[K'
+    watcher=
+  fi
+}
+trap unwatch EXIT
+trap 'unwatch; echo "interrupted; run it again to go on, or make down to end it" >&2; exit 130' INT TERM
+
+# --- the steps
+
+# terraform_config makes Terraform use the provider that was just built and ask
+# no registry.
+terraform_config() {
+  mkdir -p "$state/mirror"
+  cat >"$state/terraform.rc" <<RC
+provider_installation {
+  dev_overrides {
+    "xeroops/xeroops" = "$PWD/bin"
+  }
+  filesystem_mirror {
+    path = "$state/mirror"
+  }
+}
+RC
+  export TF_CLI_CONFIG_FILE=$state/terraform.rc TF_DATA_DIR=$state/terraform TF_IN_AUTOMATION=1 TF_INPUT=0
+}
+
+terraform_apply() {
+  "$TF_ACC_TERRAFORM_PATH" -chdir="$example" init -no-color &&
+    "$TF_ACC_TERRAFORM_PATH" -chdir="$example" apply -no-color -auto-approve -state="$state/terraform.tfstate" \
+    -var name=reference -var keep_data=false "$@"
+}
+
+tools() {
+  XEROOPS_SETUP_FOR=up scripts/setup.sh || return 1
+  # shellcheck source=/dev/null
+  . .tools/env.sh
+  if [ -z "${TF_ACC_TERRAFORM_PATH:-}" ]; then
+    echo "neither Terraform nor OpenTofu could be had, see above"
+    return 1
+  fi
+}
+
+lab_up() {
+  if ! bin/xeroops-lab status >/dev/null 2>&1; then
+    rm -f "$state"/terraform.tfstate* # of a lab that is gone, and its account with it
+  fi
+  bin/xeroops-lab up
+}
+
+forward() {
+  curl -sko /dev/null --max-time 2 https://127.0.0.1:8443/ || bin/xeroops-lab forward
+}
+
+deploy() {
+  bin/xeroops deploy examples/service --cluster=reference --via='bin/xeroops-lab connect %h %p'
+}
+
+# answers waits until the service answers through the edge, as a client sees it.
+answers() {
+  local url=https://127.0.0.1:8443/api/notes
+  for _ in $(seq 60); do
+    if curl -skf --max-time 5 "$url" >/dev/null; then return; fi
+    sleep 0.5
+  done
+  echo "$url does not answer"
+  curl -ski --max-time 5 "$url"
+  return 1
+}
+
+up_in_lab() {
+  steps=8
+  step "tools" tools
+  step "binaries" make build
+  step "lab" lab_up
+  eval "$(bin/xeroops-lab env)"
+  step "role images" make images
+  terraform_config
+  step "cluster: terraform apply" terraform_apply
+  step "edge on this machine" forward
+  step "sample service: xeroops deploy" deploy
+  step "an answer through the edge" answers
+  cat <<TEXT
+
+The reference cluster runs: seven machines, with the sample service on both app nodes.
+
+  open  https://127.0.0.1:8443/            the edge; its certificate is self-signed
+        https://127.0.0.1:8443/api/notes   the sample service: FastAPI, and rows from PostgreSQL
+
+  try   bin/xeroops-lab status                     the machines
+        bin/xeroops-lab shell db1                  root's shell on one
+        bin/xeroops-lab fault power-cut app1       pull a plug, and look at the page again
+        bin/xeroops status --cluster=reference --via='bin/xeroops-lab connect %h %p'
+                                                   nodes and applications as they see themselves
+        eval "\$(bin/xeroops-lab env)"              then AWS clients and terraform use the lab
+
+  end   make down
+TEXT
+}
+
+# --- without machines
+
+account() { # starts the stand-in for AWS unless it runs
+  if [ -e "$state/account.pid" ] && kill -0 "$(cat "$state/account.pid")" 2>/dev/null; then return; fi
+  rm -f "$state"/terraform.tfstate* "$state/account.env"
+  go build -o "$state/accountd" ./scripts/accountd || return 1
+  "$state/accountd" -env "$state/account.env" >>"$log" 2>&1 </dev/null &
+  echo $! >"$state/account.pid"
+  until [ -e "$state/account.env" ]; do
+    kill -0 "$(cat "$state/account.pid")" || return 1
+    sleep 0.2
+  done
+}
+
+up_without_machines() {
+  echo "$1: the lab's machines take root on Linux. What this machine can do is build the cluster in a stand-in for the AWS API, without machines."
+  steps=4
+  step "tools" tools
+  step "binaries" make build
+  step "stand-in for AWS" account
+  # shellcheck source=/dev/null
+  . "$state/account.env"
+  terraform_config
+  step "cluster: terraform apply" terraform_apply -var on_ready_timeout=skip
+  cat <<TEXT
+
+The reference cluster is in a stand-in for AWS at $AWS_ENDPOINT_URL; it has no machines.
+
+  try   . .tools/up/account.env    then AWS clients use it
+  end   make down
+TEXT
+}
+
+down() {
+  if [ -e "$state/account.pid" ]; then
+    kill "$(cat "$state/account.pid")" 2>/dev/null || true
+  fi
+  if [ -x bin/xeroops-lab ] && [ "$(uname)" = Linux ] && [ "$(id -u)" = 0 ]; then
+    bin/xeroops-lab down
+  fi
+  rm -rf "$state"
+  echo "Nothing of the cluster is left. The caches of images and packages stay for the next up: /var/cache/xeroops-lab; make clean removes the tools."
+}
+
+main() {
+  case ${1:-} in
+  up)
+    mkdir -p "$state"
+    : >"$log"
+    if [ "$(uname)" != Linux ]; then
+      up_without_machines "This is $(uname)"
+    elif [ "$(id -u)" != 0 ]; then
+      up_without_machines "You are not root"
+    else
+      up_in_lab
+    fi
+    ;;
+  down) down ;;
+  *)
+    echo "usage: scripts/up.sh up|down" >&2
+    exit 2
+    ;;
+  esac
+}
+
+main "$@"
