@@ -30,6 +30,7 @@ const shared = "common"
 //	packages         names of Debian packages, one a line
 //	files.tar        what is unpacked to /
 //	units            the units that must be there
+//	ports            what they listen on: protocol and port or range, one a line
 //	env              variables, in sh's syntax
 //	common/ role/    install.sh and verify.sh
 //	sources.list     where apt_sources is set
@@ -52,6 +53,7 @@ func newBundle(roles fs.FS, c Config) ([]byte, error) {
 		b.add("packages", 0o644, lines(packages)),
 		b.add("files.tar", 0o644, files),
 		b.add("units", 0o644, lines(units(cluster.Role(c.Role)))),
+		b.add("ports", 0o644, lines(ports(cluster.Role(c.Role)))),
 		b.add("env", 0o600, environment(c)),
 		b.addScripts(roles, shared, shared),
 		b.addScripts(roles, c.Role, "role"),
@@ -173,6 +175,17 @@ func units(role cluster.Role) []string {
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
+}
+
+// ports are what service-ports.json says that others may connect to.
+func ports(role cluster.Role) []string {
+	var all []string
+	for _, s := range cluster.ServicesOf(role) {
+		for _, p := range s.Ports {
+			all = append(all, fmt.Sprintf("%s %d-%d", p.Protocol, p.Port, p.Last()))
+		}
+	}
+	return all
 }
 
 // environment is read by the scripts with sh's dot command.

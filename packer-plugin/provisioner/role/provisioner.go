@@ -64,8 +64,8 @@ func (p *Provisioner) Provision(ctx context.Context, ui packersdk.Ui, comm packe
 		say string
 		run func(context.Context) error
 	}{
-		{"Installing packages of " + p.config.Role, m.script("packages")},
 		{"Installing files of " + p.config.Role, m.script("files")},
+		{"Installing packages of " + p.config.Role, m.script("packages")},
 		{"Setting up " + p.config.Role, m.script("install")},
 		{"Verifying units and configuration", m.script("verify")},
 		{"Recording what is in the image", func(ctx context.Context) error { return p.writeRecord(ctx, m) }},

@@ -1,10 +1,11 @@
 #!/bin/sh
-# Puts the role's files in place, and makes the users and folders that they name.
+# Puts the role's files in place, and makes its users. This comes before the
+# packages, which keep a file and a user that are there: a user whose data outlives
+# an image has the same number in every image, and no package sets up what the role
+# does not want.
 exec 2>&1
 tar -C / --no-overwrite-dir --no-same-owner -xpf files.tar
 if test -e xeroops-node; then
     install -m 0755 xeroops-node /usr/bin/xeroops-node
 fi
 systemd-sysusers
-systemd-tmpfiles --create --exclude-prefix=/dev || test $? -eq 73 # EX_CANTCREAT: what a container has not
-systemctl daemon-reload 2>/dev/null || true # there is no systemd in a chroot

@@ -1,6 +1,9 @@
 #!/bin/sh
-# Runs the install.sh of common and of the role.
+# Makes the folders that the role names, then runs the install.sh of common and of
+# the role.
 exec 2>&1
+systemd-tmpfiles --create --exclude-prefix=/dev || test $? -eq 73 # EX_CANTCREAT: what a container has not
+systemctl daemon-reload 2>/dev/null || true # there is no systemd in a chroot
 # shellcheck source=/dev/null
 . ./env
 if test -e apt.conf; then export APT_CONFIG="$PWD/apt.conf"; fi
