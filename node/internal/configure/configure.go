@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"path"
 	"regexp"
 	"slices"
@@ -151,7 +152,19 @@ func (d Data) functions() template.FuncMap {
 		"credential": d.credential,
 		"join":       func(separator string, parts []string) string { return strings.Join(parts, separator) },
 		"default":    fallback,
+		"percent":    func(percent, of int) int { return of * percent / 100 },
+		"firstHost":  firstHost,
 	}
+}
+
+// firstHost is the first address of a range, with the range's length: that of
+// the VPN's gateway.
+func firstHost(cidr string) (string, error) {
+	prefix, err := netip.ParsePrefix(cidr)
+	if err != nil {
+		return "", err
+	}
+	return netip.PrefixFrom(prefix.Masked().Addr().Next(), prefix.Bits()).String(), nil
 }
 
 func (d Data) management() (string, error) {
