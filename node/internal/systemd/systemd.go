@@ -89,3 +89,50 @@ func (c *Conn) Trouble(ctx context.Context, u Unit) string {
 	}
 	return text
 }
+
+// Reload makes systemd read all unit files again.
+func (c *Conn) Reload(ctx context.Context) error {
+	if err := c.bus.ReloadContext(ctx); err != nil {
+		return fmt.Errorf("reload systemd's units: %w", err)
+	}
+	return nil
+}
+
+// Queue lets systemd start a unit with all that it wants, in one transaction,
+// and does not wait. A unit that failed too often before may start again.
+func (c *Conn) Queue(ctx context.Context, unit string) error {
+	_ = c.bus.ResetFailedUnitContext(ctx, unit) // an error is that it had not failed
+	if _, err := c.bus.StartUnitContext(ctx, unit, "replace", nil); err != nil {
+		return fmt.Errorf("start %s: %w", unit, err)
+	}
+	return nil
+}
+
+// Start starts a unit and waits until it has started or failed.
+func (c *Conn) Start(ctx context.Context, unit string) error {
+	return c.wait(ctx, "start", unit, c.bus.StartUnitContext)
+}
+
+// Refresh tells a unit that its configuration changed: it is reloaded if it
+// can be, restarted if not, and left alone if it does not run.
+func (c *Conn) Refresh(ctx context.Context, unit string) error {
+	return c.wait(ctx, "reload or restart", unit, c.bus.ReloadOrTryRestartUnitContext)
+}
+
+type job func(ctx context.Context, unit, mode string, result chan<- string) (int, error)
+
+func (c *Conn) wait(ctx context.Context, what, unit string, do job) error {
+	result := make(chan string, 1)
+	if _, err := do(ctx, unit, "replace", result); err != nil {
+		return fmt.Errorf("%s %s: %w", what, unit, err)
+	}
+	select {
+	case r := <-result:
+		if r != "done" && r != "skipped" {
+			return fmt.Errorf("%s %s: job %s; see systemctl status %s", what, unit, r, unit)
+		}
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%s %s: %w", what, unit, ctx.Err())
+	}
+}
