@@ -37,5 +37,6 @@ func (b *build) recordTags() map[string]string {
 		imagerecord.TagVersion:  b.record.Version,
 		imagerecord.TagPackages: fmt.Sprint(len(b.record.Packages)),
 		imagerecord.TagRecord:   b.recordSum,
+		imagerecord.TagContent:  b.record.Content,
 	}
 }

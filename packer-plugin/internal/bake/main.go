@@ -1,10 +1,10 @@
-// Bake builds the images of the cluster's roles, at the same time, with the
-// plugin's binary and without Packer. It is what make images uses where there
-// is no packer on PATH; the plugin does the same for both.
+// Bake builds the images of a Packer template, such as examples/images, that are
+// not there yet: an image that was made of the same content is taken as it is. It
+// is what make images uses: with Packer where that is named, else by driving the
+// plugin's binary itself. The template and the plugin are the same for both.
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"flag"
@@ -13,40 +13,60 @@ import (
 	stdlog "log"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
-	"sync"
+	"syscall"
 	"time"
 
-	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
-
-	"github.com/xeroops/xeroops/internal/cluster"
-	"github.com/xeroops/xeroops/packer-plugin/internal/drive"
+	"github.com/xeroops/xeroops/packer-plugin/internal/packerhcl"
 )
 
 type options struct {
-	plugin, node, output, network, prefix string
-	parallel                              int
-	roles                                 []string
-	log                                   io.Writer
+	folder    string // of the template
+	variables variables
+	plugin    string
+	packer    string // "" drives the plugin itself
+	parallel  int
+	fresh     bool
+	contents  bool
+	log       io.Writer
+}
+
+// variables are those of the template, given as name=value.
+type variables map[string]string
+
+// String implements flag.Value.
+func (v variables) String() string { return "" }
+
+// Set implements flag.Value.
+func (v variables) Set(given string) error {
+	name, value, ok := strings.Cut(given, "=")
+	if !ok {
+		return errors.New("give it as name=value")
+	}
+	v[name] = value
+	return nil
 }
 
 func main() {
-	var o options
+	o := options{variables: variables{}}
 	var log string
+	flag.Var(o.variables, "var", "a variable of the template, name=value; may be repeated")
 	flag.StringVar(&o.plugin, "plugin", "bin/packer-plugin-xeroops", "the plugin's binary")
-	flag.StringVar(&o.node, "node", "", "xeroops-node, built for the images; none by default")
-	flag.StringVar(&o.output, "output", "images.auto.tfvars.json", "file for the ids")
-	flag.StringVar(&o.network, "network", "", "network that SSH comes from, such as 203.0.113.7/32")
-	flag.StringVar(&o.prefix, "prefix", "xeroops-", "of the images' names; role and time follow")
-	flag.IntVar(&o.parallel, "parallel", len(cluster.Roles()), "builds at a time")
+	flag.StringVar(&o.packer, "packer", "", "Packer to build with; without it the plugin is driven directly")
+	flag.IntVar(&o.parallel, "parallel", 5, "builds at a time")
+	flag.BoolVar(&o.fresh, "fresh", false, "build also what is there already")
+	flag.BoolVar(&o.contents, "contents", false, "build nothing, print the content sum of each image")
 	flag.StringVar(&log, "log", os.DevNull, "file for the plugin's log")
-	flag.Parse()
-	if o.roles = flag.Args(); len(o.roles) == 0 {
-		for _, role := range cluster.Roles() {
-			o.roles = append(o.roles, string(role))
-		}
+	flag.Usage = func() {
+		_, _ = fmt.Fprintln(flag.CommandLine.Output(), "usage: bake [flags] FOLDER-OF-THE-TEMPLATE")
+		flag.PrintDefaults()
 	}
+	flag.Parse()
+	if flag.NArg() != 1 {
+		flag.Usage()
+		os.Exit(2)
+	}
+	o.folder = flag.Arg(0)
 	if err := run(o, log); err != nil {
 		fmt.Fprintln(os.Stderr, "bake:", err)
 		os.Exit(1)
@@ -61,58 +81,64 @@ func run(o options, log string) error {
 	defer func() { _ = file.Close() }()
 	o.log = file
 	stdlog.SetOutput(file) // the SDK's own, of this side of the RPC
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	begun := time.Now()
-	free := make(chan struct{}, o.parallel)
-	errs := make([]error, len(o.roles))
-	var all sync.WaitGroup
-	for i, role := range o.roles {
-		all.Go(func() {
-			free <- struct{}{}
-			defer func() { <-free }()
-			if errs[i] = ctx.Err(); errs[i] == nil {
-				errs[i] = bake(ctx, o, role)
-			}
-		})
-	}
-	all.Wait()
-	failed := slices.DeleteFunc(errs, func(err error) bool { return err == nil })
-	fmt.Printf("%d of %d images in %s\n", len(o.roles)-len(failed), len(o.roles), time.Since(begun).Round(time.Second))
-	return errors.Join(failed...)
-}
 
-// bake builds one role's image. One build that fails does not stop the others.
-func bake(ctx context.Context, o options, role string) error {
 	begun := time.Now()
-	w := &prefixed{prefix: role + ": "}
-	artifact, err := drive.Build(ctx, o.plugin, drive.Template{
-		Builder: drive.Component{Name: "ebs", Config: map[string]any{
-			"ami_name":                              o.prefix + role + "-" + begun.UTC().Format("20060102-150405"),
-			"temporary_security_group_source_cidrs": []string{o.network}, "poll_interval": "1s",
-		}},
-		Provisioners:   []drive.Component{{Name: "role", Config: map[string]any{"role": role, "node_binary": o.node}}},
-		PostProcessors: []drive.Component{{Name: "manifest", Config: map[string]any{"output": o.output}}},
-	}, &packersdk.BasicUi{Reader: strings.NewReader(""), Writer: w, ErrorWriter: w}, o.log)
+	builds, err := packerhcl.Load(o.folder, o.variables, begun)
 	if err != nil {
-		return fmt.Errorf("%s: %w", role, err)
+		return err
 	}
-	fmt.Printf("%s: %s in %s\n", role, artifact.Id(), time.Since(begun).Round(time.Second))
-	return drive.Close(artifact)
-}
-
-// prefixed says of each line whose it is.
-type prefixed struct{ prefix string }
-
-// Write implements io.Writer.
-func (p *prefixed) Write(b []byte) (int, error) {
-	var out strings.Builder
-	lines := bufio.NewScanner(strings.NewReader(string(b)))
-	for lines.Scan() {
-		if line := strings.TrimSpace(lines.Text()); line != "" {
-			_, _ = fmt.Fprintln(&out, p.prefix+line)
+	images, err := contentsOf(builds)
+	if err != nil {
+		return err
+	}
+	if o.contents {
+		for _, i := range images {
+			fmt.Println(i.Name, i.content)
+		}
+		return nil
+	}
+	missing, err := o.missing(ctx, images)
+	if err != nil {
+		return err
+	}
+	if len(missing) > 0 {
+		if err := o.build(ctx, missing); err != nil {
+			return err
 		}
 	}
-	_, err := io.WriteString(os.Stdout, out.String())
-	return len(b), err
+	fmt.Printf("%d images in %s: %d built, %d unchanged\n", len(images), time.Since(begun).Round(10*time.Millisecond), len(missing), len(images)-len(missing))
+	return nil
+}
+
+// missing are the images that have to be built; of the others the template's
+// post-processors are told.
+func (o options) missing(ctx context.Context, images []image) (missing []image, err error) {
+	if o.fresh {
+		return images, nil
+	}
+	for _, i := range images {
+		found, err := i.find(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("look for an image of %s: %w", i.Name, err)
+		}
+		if found == nil {
+			missing = append(missing, i)
+			continue
+		}
+		ui := screen(i.Name)
+		if err := i.keep(ctx, found, ui); err != nil {
+			return nil, err
+		}
+		ui.Say("unchanged: " + found.Id())
+	}
+	return missing, nil
+}
+
+func (o options) build(ctx context.Context, missing []image) error {
+	if o.packer != "" {
+		return o.buildWithPacker(missing)
+	}
+	return o.drive(ctx, missing)
 }

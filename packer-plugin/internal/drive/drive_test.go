@@ -131,7 +131,7 @@ func TestABuildWithAllComponentsOutOfProcess(t *testing.T) {
 			scripts = append(scripts, name)
 		}
 	}
-	if want := []string{"packages", "files", "install", "verify", "seal", "scan"}; !slices.Equal(scripts, want) {
+	if want := []string{"files", "packages", "install", "verify", "seal", "scan"}; !slices.Equal(scripts, want) {
 		t.Errorf("the provisioner ran %v, want %v", scripts, want)
 	}
 	found := findImage(t, w)

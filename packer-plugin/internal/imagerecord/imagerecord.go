@@ -17,13 +17,17 @@ const (
 	TagVersion  = "xeroops:version"
 	TagPackages = "xeroops:packages"
 	TagRecord   = "xeroops:image-json-sha256"
+	TagContent  = "xeroops:content-sha256"
 )
 
 // Record is the content of [Path].
 type Record struct {
-	Schema   int             `json:"schema"` // 1
-	Role     string          `json:"role"`
-	Version  string          `json:"version"` // of XeroOps
+	Schema  int    `json:"schema"` // 1
+	Role    string `json:"role"`
+	Version string `json:"version"` // of XeroOps
+	// Content is a SHA-256 sum of all that the provisioner was given. Two images
+	// that have the same were made alike, but for what the Debian mirror had.
+	Content  string          `json:"content_sha256"`
 	Packages []Package       `json:"packages"`
 	SBOM     json.RawMessage `json:"sbom"` // CycloneDX 1.6
 }

@@ -5,11 +5,14 @@ import (
 	"bytes"
 	"cmp"
 	"compress/gzip"
+	"crypto/sha256"
 	"embed"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -36,17 +39,21 @@ const shared = "common"
 //	sources.list     where apt_sources is set
 //	scan-exclude     paths, one a line
 //	xeroops-node     where node_binary is set
-func newBundle(roles fs.FS, c Config) ([]byte, error) {
+//
+// The same role and configuration give the same bytes; content is their SHA-256
+// sum before compression.
+func newBundle(roles fs.FS, c Config) (bundle []byte, content string, err error) {
 	var out bytes.Buffer
+	sum := sha256.New()
 	zipped := gzip.NewWriter(&out)
-	b := &archive{tar.NewWriter(zipped)}
+	b := &archive{tar.NewWriter(io.MultiWriter(zipped, sum))}
 	packages, err := packageNames(roles, c.Role)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	files, err := filesTar(roles, c.Role)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	err = errors.Join(
 		b.addTree(scripts, "scripts", "scripts"),
@@ -64,9 +71,9 @@ func newBundle(roles fs.FS, c Config) ([]byte, error) {
 		err = errors.Join(err, b.add("sources.list", 0o644, lines(c.AptSources)))
 	}
 	if err = cmp.Or(err, b.Close(), zipped.Close()); err != nil {
-		return nil, fmt.Errorf("pack role %s: %w", c.Role, err)
+		return nil, "", fmt.Errorf("pack role %s: %w", c.Role, err)
 	}
-	return out.Bytes(), nil
+	return out.Bytes(), hex.EncodeToString(sum.Sum(nil)), nil
 }
 
 // archive is a tar that is written to.
@@ -192,11 +199,9 @@ func ports(role cluster.Role) []string {
 func environment(c Config) []byte {
 	var out bytes.Buffer
 	variables := map[string]string{"XEROOPS_ROLE": c.Role}
-	for name, value := range c.Environment {
-		variables[name] = value
-	}
-	for name, value := range variables {
-		_, _ = fmt.Fprintf(&out, "export %s=%s\n", name, quote(value))
+	maps.Copy(variables, c.Environment)
+	for _, name := range slices.Sorted(maps.Keys(variables)) {
+		_, _ = fmt.Fprintf(&out, "export %s=%s\n", name, quote(variables[name]))
 	}
 	return out.Bytes()
 }

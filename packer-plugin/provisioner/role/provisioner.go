@@ -45,9 +45,16 @@ func (p *Provisioner) Prepare(raws ...any) error {
 	return p.config.prepare(raws)
 }
 
+// Content is what an image of this configuration is going to have as its
+// imagerecord.Record.Content.
+func (p *Provisioner) Content() (string, error) {
+	_, content, err := newBundle(p.roles, p.config)
+	return content, err
+}
+
 // Provision installs, verifies, records and seals.
 func (p *Provisioner) Provision(ctx context.Context, ui packersdk.Ui, comm packersdk.Communicator, _ map[string]any) (err error) {
-	bundle, err := newBundle(p.roles, p.config)
+	bundle, content, err := newBundle(p.roles, p.config)
 	if err != nil {
 		return err
 	}
@@ -68,7 +75,7 @@ func (p *Provisioner) Provision(ctx context.Context, ui packersdk.Ui, comm packe
 		{"Installing packages of " + p.config.Role, m.script("packages")},
 		{"Setting up " + p.config.Role, m.script("install")},
 		{"Verifying units and configuration", m.script("verify")},
-		{"Recording what is in the image", func(ctx context.Context) error { return p.writeRecord(ctx, m) }},
+		{"Recording what is in the image", func(ctx context.Context) error { return p.writeRecord(ctx, m, content) }},
 		{"Sealing", m.script("seal")},
 		{"Looking for secrets", m.script("scan")},
 	} {

@@ -16,20 +16,20 @@ import (
 const listPackages = `dpkg-query -W -f='${db:Status-Abbrev}\t${Package}\t${Version}\t${Architecture}\n'`
 
 // writeRecord writes down what is in the image, in the image.
-func (p *Provisioner) writeRecord(ctx context.Context, m *machine) error {
+func (p *Provisioner) writeRecord(ctx context.Context, m *machine, content string) error {
 	listed, err := m.output(ctx, listPackages)
 	if err != nil {
 		return fmt.Errorf("list the packages: %w", err)
 	}
-	record := imagerecord.Record{Schema: 1, Role: p.config.Role, Version: p.Version, Packages: parsePackages(listed)}
+	record := imagerecord.Record{Schema: 1, Role: p.config.Role, Version: p.Version, Content: content, Packages: parsePackages(listed)}
 	if record.SBOM, err = json.Marshal(sbom(record)); err != nil {
 		return fmt.Errorf("encode the SBOM: %w", err)
 	}
-	content, err := json.MarshalIndent(record, "", " ")
+	encoded, err := json.MarshalIndent(record, "", " ")
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", imagerecord.Path, err)
 	}
-	if err := m.comm.Upload(m.folder+"/image.json", bytes.NewReader(append(content, '\n')), nil); err != nil {
+	if err := m.comm.Upload(m.folder+"/image.json", bytes.NewReader(append(encoded, '\n')), nil); err != nil {
 		return fmt.Errorf("upload %s: %w", imagerecord.Path, err)
 	}
 	_, err = m.run(ctx, asRoot("install -D -m 0644 "+m.folder+"/image.json "+imagerecord.Path))

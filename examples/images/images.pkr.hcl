@@ -1,0 +1,60 @@
+# The machine images of a cluster, one per role, built at the same time:
+#
+#   packer init .
+#   packer build -var 'ssh_from=["203.0.113.7/32"]' .
+#
+# with the address that you connect from. xeroops-node, of the same release as the
+# plugin, lies beside this file or where node_binary says.
+
+packer {
+  required_plugins {
+    xeroops = {
+      source  = "github.com/xeroops/xeroops"
+      version = ">= 0.1.0"
+    }
+  }
+}
+
+locals {
+  built = formatdate("YYYYMMDD-hhmmss", timestamp())
+}
+
+source "xeroops-ebs" "debian" {
+  region        = var.region
+  source_ami    = var.source_ami
+  instance_type = var.instance_type
+
+  subnet_id                             = var.subnet_id
+  associate_public_ip_address           = var.associate_public_ip_address
+  temporary_security_group_source_cidrs = var.ssh_from
+
+  kms_key_id  = var.kms_key_id
+  ami_regions = var.copy_to_regions
+  tags        = var.tags
+
+  poll_interval = var.poll_interval
+}
+
+build {
+  dynamic "source" {
+    for_each = var.roles
+    labels   = ["xeroops-ebs.debian"]
+    content {
+      name     = source.value
+      ami_name = "${var.name_prefix}-${source.value}-${local.built}"
+    }
+  }
+
+  provisioner "xeroops-role" {
+    role        = source.name
+    node_binary = var.node_binary
+    apt_sources = var.apt_sources
+    environment = var.environment
+  }
+
+  # Terraform reads the file by itself where it lies beside the configuration.
+  post-processor "xeroops-manifest" {
+    region = var.region
+    output = var.manifest
+  }
+}

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
+
+	"github.com/xeroops/xeroops/packer-plugin/internal/drive"
+)
+
+// drive builds images at the same time, without Packer. One build that fails does
+// not stop the others.
+func (o options) drive(ctx context.Context, images []image) error {
+	free := make(chan struct{}, o.parallel)
+	errs := make([]error, len(images))
+	var all sync.WaitGroup
+	for n, i := range images {
+		all.Go(func() {
+			free <- struct{}{}
+			defer func() { <-free }()
+			if errs[n] = ctx.Err(); errs[n] == nil {
+				errs[n] = o.bake(ctx, i)
+			}
+		})
+	}
+	all.Wait()
+	return errors.Join(slices.DeleteFunc(errs, func(err error) bool { return err == nil })...)
+}
+
+func (o options) bake(ctx context.Context, i image) error {
+	begun := time.Now()
+	ui := screen(i.Name)
+	artifact, err := drive.Build(ctx, o.plugin, i.Template, ui, o.log)
+	if err != nil {
+		return fmt.Errorf("%s: %w", i.Name, err)
+	}
+	ui.Say(fmt.Sprintf("built in %s: %s", time.Since(begun).Round(100*time.Millisecond), artifact.Id()))
+	return drive.Close(artifact)
+}
+
+// screen shows what a build says, each line with the build's name.
+func screen(name string) packersdk.Ui {
+	w := &prefixed{prefix: name + ": "}
+	return &packersdk.BasicUi{Reader: strings.NewReader(""), Writer: w, ErrorWriter: w}
+}
+
+// prefixed says of each line whose it is.
+type prefixed struct{ prefix string }
+
+// Write implements io.Writer.
+func (p *prefixed) Write(b []byte) (int, error) {
+	var out strings.Builder
+	lines := bufio.NewScanner(strings.NewReader(string(b)))
+	for lines.Scan() {
+		if line := strings.TrimSpace(lines.Text()); line != "" {
+			_, _ = fmt.Fprintln(&out, p.prefix+line)
+		}
+	}
+	_, err := io.WriteString(os.Stdout, out.String())
+	return len(b), err
+}

@@ -1,0 +1,169 @@
+// Package packerhcl reads the part of Packer's HCL that examples/images is
+// written in: variables, locals, sources of this plugin, one build with dynamic
+// sources, provisioners and post-processors. So the very file that customers give
+// to Packer builds images, and is tested, where there is no Packer. What it
+// doesn't know is an error, never left out.
+package packerhcl
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/ext/dynblock"
+	"github.com/hashicorp/hcl/v2/gohcl"
+	"github.com/hashicorp/hcl/v2/hclparse"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/function"
+	"github.com/zclconf/go-cty/cty/function/stdlib"
+
+	"github.com/xeroops/xeroops/packer-plugin/internal/drive"
+)
+
+// Build is one source of a template with its provisioners and post-processors.
+type Build struct {
+	Name     string // such as app of xeroops-ebs.app
+	Template drive.Template
+}
+
+// file is the top of a template.
+type file struct {
+	Packer    []ignored  `hcl:"packer,block"`
+	Variables []variable `hcl:"variable,block"`
+	Locals    []body     `hcl:"locals,block"`
+	Sources   []source   `hcl:"source,block"`
+	Builds    []body     `hcl:"build,block"`
+}
+
+type ignored struct {
+	Body hcl.Body `hcl:",remain"`
+}
+
+type body struct {
+	Body hcl.Body `hcl:",remain"`
+}
+
+type source struct {
+	Type string   `hcl:"type,label"`
+	Name string   `hcl:"name,label"`
+	Body hcl.Body `hcl:",remain"`
+}
+
+// build is the body of a build block.
+type build struct {
+	Sources        []buildSource `hcl:"source,block"`
+	Provisioners   []component   `hcl:"provisioner,block"`
+	PostProcessors []component   `hcl:"post-processor,block"`
+}
+
+type buildSource struct {
+	Ref  string   `hcl:"ref,label"`
+	Name string   `hcl:"name,optional"`
+	Body hcl.Body `hcl:",remain"`
+}
+
+type component struct {
+	Type string   `hcl:"type,label"`
+	Body hcl.Body `hcl:",remain"`
+}
+
+// Load reads the *.pkr.hcl files of a folder, with values for its variables as
+// Packer's -var has them.
+func Load(folder string, values map[string]string, now time.Time) ([]Build, error) {
+	all, err := parse(folder)
+	if err != nil {
+		return nil, err
+	}
+	ctx := &hcl.EvalContext{
+		Functions: map[string]function.Function{"formatdate": stdlib.FormatDateFunc, "timestamp": timestamp(now)},
+		Variables: map[string]cty.Value{"path": cty.ObjectVal(map[string]cty.Value{"root": cty.StringVal(folder)})},
+	}
+	if ctx.Variables["var"], err = variables(all.Variables, values); err != nil {
+		return nil, err
+	}
+	if ctx.Variables["local"], err = locals(all.Locals, ctx); err != nil {
+		return nil, err
+	}
+	if len(all.Builds) != 1 {
+		return nil, fmt.Errorf("%s has %d build blocks, not one", folder, len(all.Builds))
+	}
+	var b build
+	if diags := gohcl.DecodeBody(dynblock.Expand(all.Builds[0].Body, ctx), ctx, &b); diags.HasErrors() {
+		return nil, fmt.Errorf("read the build of %s: %w", folder, diags)
+	}
+	var builds []Build
+	for _, s := range b.Sources {
+		made, err := all.build(b, s, ctx)
+		if err != nil {
+			return nil, err
+		}
+		builds = append(builds, made)
+	}
+	return builds, nil
+}
+
+// parse reads the files of a folder as if they were one.
+func parse(folder string) (file, error) {
+	var all file
+	paths, err := filepath.Glob(filepath.Join(folder, "*.pkr.hcl"))
+	if err != nil || len(paths) == 0 {
+		return all, errors.Join(fmt.Errorf("%s has no *.pkr.hcl", folder), err)
+	}
+	parser := hclparse.NewParser()
+	var files []*hcl.File
+	for _, path := range paths {
+		parsed, diags := parser.ParseHCLFile(path)
+		if diags.HasErrors() {
+			return all, diags
+		}
+		files = append(files, parsed)
+	}
+	if diags := gohcl.DecodeBody(hcl.MergeFiles(files), nil, &all); diags.HasErrors() {
+		return all, fmt.Errorf("read %s: %w", folder, diags)
+	}
+	return all, nil
+}
+
+// timestamp is Packer's: the time at which the template was read.
+func timestamp(now time.Time) function.Function {
+	return function.New(&function.Spec{
+		Type: function.StaticReturnType(cty.String),
+		Impl: func([]cty.Value, cty.Type) (cty.Value, error) {
+			return cty.StringVal(now.UTC().Format(time.RFC3339)), nil
+		},
+	})
+}
+
+// build evaluates everything for one source of the build.
+func (f file) build(b build, s buildSource, ctx *hcl.EvalContext) (Build, error) {
+	for _, named := range f.Sources {
+		if named.Type+"."+named.Name != s.Ref {
+			continue
+		}
+		if s.Name == "" {
+			s.Name = named.Name
+		}
+		made := Build{Name: s.Name}
+		ctx = ctx.NewChild()
+		ctx.Variables = map[string]cty.Value{"source": cty.ObjectVal(map[string]cty.Value{
+			"name": cty.StringVal(s.Name), "type": cty.StringVal(named.Type)})}
+		var errs []error
+		configure := func(kind, name string, body hcl.Body) drive.Component {
+			c, err := decode(kind, name, body, ctx)
+			errs = append(errs, err)
+			return c
+		}
+		made.Template.Builder = configure("builder", named.Type, hcl.MergeBodies([]hcl.Body{named.Body, s.Body}))
+		for _, c := range b.Provisioners {
+			made.Template.Provisioners = append(made.Template.Provisioners, configure("provisioner", c.Type, c.Body))
+		}
+		for _, c := range b.PostProcessors {
+			made.Template.PostProcessors = append(made.Template.PostProcessors, configure("post-processor", c.Type, c.Body))
+		}
+		return made, errors.Join(errs...)
+	}
+	return Build{}, fmt.Errorf("the build's source %q is nowhere: use TYPE.NAME of a source block", strings.TrimPrefix(s.Ref, "source."))
+}
