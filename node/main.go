@@ -11,7 +11,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/xeroops/xeroops/node/internal/boot"
 	"github.com/xeroops/xeroops/node/internal/configure"
+	"github.com/xeroops/xeroops/node/internal/deployments"
+	"github.com/xeroops/xeroops/node/internal/waitfordb"
 )
 
 // version is set by the linker.
@@ -35,7 +38,11 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true, SilenceUsage: true,
 	}
 	root.AddCommand(
+		boot.Command(),
 		configure.Command(),
+		deployments.Command(),
+		deployments.UnitsCommand(),
+		waitfordb.Command(),
 	)
 	return root
 }

@@ -1,0 +1,108 @@
+package boot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/envfile"
+	"github.com/xeroops/xeroops/node/internal/atomicfile"
+	"github.com/xeroops/xeroops/node/internal/instance"
+	"github.com/xeroops/xeroops/node/internal/topology"
+)
+
+// fetchTimeout bounds the download of an env file.
+const fetchTimeout = 15 * time.Second
+
+// maxEnvFile is more than an env file ever has.
+const maxEnvFile = 1 << 20
+
+// fetchEnv downloads an env file of the uploads bucket.
+func (b *Boot) fetchEnv(ctx context.Context, key string) (vars map[string]string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	out, err := b.S3.GetObject(ctx, &s3.GetObjectInput{Bucket: &b.Instance.UploadsBucket, Key: &key})
+	if err != nil {
+		return nil, fmt.Errorf("fetch s3://%s/%s: %w", b.Instance.UploadsBucket, key, err)
+	}
+	defer func() { err = errors.Join(err, out.Body.Close()) }()
+	text, err := io.ReadAll(io.LimitReader(out.Body, maxEnvFile))
+	if err != nil {
+		return nil, fmt.Errorf("fetch s3://%s/%s: %w", b.Instance.UploadsBucket, key, err)
+	}
+	if vars, err = envfile.Parse(string(text)); err != nil {
+		return nil, fmt.Errorf("read s3://%s/%s: %w", b.Instance.UploadsBucket, key, err)
+	}
+	return vars, nil
+}
+
+// fetchConfig merges the node's settings into /etc/environment.
+func (b *Boot) fetchConfig(ctx context.Context) error {
+	vars, err := b.fetchEnv(ctx, b.Instance.Layout().InstanceConfig(b.Instance.Node))
+	if err != nil {
+		return err
+	}
+	maps.Copy(vars, b.Instance.Env())
+	is, err := os.ReadFile(b.Files.Environment)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	text, err := instance.MergeEnvironment(string(is), vars)
+	if err != nil {
+		return fmt.Errorf("settings of node %s: %w", b.Instance.Node, err)
+	}
+	b.config = vars
+	_, err = atomicfile.Write(atomicfile.File{Path: b.Files.Environment, Content: []byte(text), Mode: 0o644, UID: -1, GID: -1})
+	return err
+}
+
+// notForApplications is what an app node holds for its own daemons.
+const notForApplications = "REDIS_NODE_PASSWORD"
+
+// fetchCredentials puts the role's secrets into memory, where only root reads them.
+func (b *Boot) fetchCredentials(ctx context.Context) error {
+	vars, err := b.fetchEnv(ctx, b.Instance.Layout().Credentials(b.Instance.Role))
+	if err != nil {
+		return err
+	}
+	b.credentials = vars
+	b.status.hidden = slices.Collect(maps.Values(vars))
+	if err := writeSecret(b.Files.Credentials, vars); err != nil {
+		return err
+	}
+	if b.Instance.Role != cluster.RoleApp {
+		return nil
+	}
+	applications := maps.Clone(vars)
+	delete(applications, notForApplications)
+	return writeSecret(b.Files.Applications, applications)
+}
+
+func writeSecret(path string, vars map[string]string) error {
+	text, err := envfile.Format(vars)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	_, err = atomicfile.Write(atomicfile.File{Path: path, Content: []byte(text), Mode: 0o600, UID: -1, GID: -1})
+	return err
+}
+
+// fetchTopology names the cluster's nodes in /etc/hosts.
+func (b *Boot) fetchTopology(ctx context.Context) error {
+	source := topology.Source{S3: b.S3, Bucket: b.Instance.UploadsBucket, Key: b.Instance.Layout().Topology()}
+	t, _, err := source.Fetch(ctx)
+	if err != nil {
+		return err
+	}
+	b.topology = t
+	_, err = b.Files.Topology.Write(t)
+	return err
+}

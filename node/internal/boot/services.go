@@ -1,0 +1,133 @@
+package boot
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/node/internal/atomicfile"
+	"github.com/xeroops/xeroops/node/internal/configure"
+	"github.com/xeroops/xeroops/node/internal/instance"
+	"github.com/xeroops/xeroops/node/internal/systemd"
+	"github.com/xeroops/xeroops/node/internal/volume"
+	"github.com/xeroops/xeroops/templates"
+)
+
+// unitSet are names of units.
+type unitSet map[string]bool
+
+// configure renders the role's templates and remembers whose configuration is
+// another than before.
+func (b *Boot) configure(context.Context) error {
+	memory, err := memoryMiB()
+	if err != nil {
+		return err
+	}
+	files, err := configure.Render(templates.Config, configure.Data{
+		Node: b.Instance.Node, Role: string(b.Instance.Role), Cluster: b.Instance.Cluster, Region: b.Instance.Region, Address: b.Instance.Address,
+		Topology: b.topology, Config: b.config, Credentials: b.credentials, CPUs: runtime.NumCPU(), MemoryMiB: memory})
+	if err != nil {
+		return err
+	}
+	if b.changed == nil {
+		b.changed = unitSet{}
+	}
+	for _, f := range files {
+		changed, err := f.Write()
+		if err != nil {
+			return err
+		}
+		if changed {
+			b.Log.Info("configuration changed", "file", f.Path)
+			b.note(f.Units)
+		}
+	}
+	return nil
+}
+
+// note remembers units to refresh; nil is all of the role.
+func (b *Boot) note(units []string) {
+	if units == nil {
+		units = b.units()
+	}
+	for _, u := range units {
+		b.changed[u] = true
+	}
+}
+
+// units are those that boot starts, in the order of the table.
+func (b *Boot) units() []string {
+	var names []string
+	for _, s := range cluster.ServicesOf(b.Instance.Role) {
+		names = append(names, s.Unit)
+	}
+	return names
+}
+
+// memoryMiB is the machine's memory, see proc_meminfo(5).
+func memoryMiB() (int, error) {
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "MemTotal:" {
+			kib, err := strconv.Atoi(fields[1])
+			return kib / 1024, err
+		}
+	}
+	return 0, fmt.Errorf("/proc/meminfo has no MemTotal")
+}
+
+// mount brings the data volume into place, where the node has one.
+func (b *Boot) mount(ctx context.Context) error {
+	id := b.config[instance.DataVolume]
+	if id == "" {
+		return nil
+	}
+	conn, err := systemd.Connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	v := volume.Of(b.Instance.Role, id)
+	b.volume = &v
+	return v.Mount(ctx, conn)
+}
+
+// target wants all units of the role, so that they start in one transaction,
+// in which systemd keeps their order.
+const target = "xeroops-services.target"
+
+// start refreshes what runs already with another configuration, and has
+// systemd start all that does not run.
+func (b *Boot) start(ctx context.Context) error {
+	conn, err := systemd.Connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	text := "# Written by xeroops-node boot.\n[Unit]\nDescription=The services of role " + string(b.Instance.Role) + "\n"
+	for _, u := range b.units() {
+		text += "Wants=" + u + "\n"
+	}
+	_, err = atomicfile.Write(atomicfile.File{Path: filepath.Join(b.Files.Units, target), Content: []byte(text), Mode: 0o644, UID: -1, GID: -1})
+	if err != nil {
+		return err
+	}
+	if err := conn.Reload(ctx); err != nil { // templates may have made unit files, too
+		return err
+	}
+	for u := range b.changed {
+		if err := conn.Refresh(ctx, u); err != nil {
+			b.Log.Warn("its configuration changed", "unit", u, "error", err) // the watch sees how it is
+		}
+		delete(b.changed, u)
+	}
+	return conn.Queue(ctx, target)
+}

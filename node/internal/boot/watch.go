@@ -1,0 +1,185 @@
+package boot
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/node/internal/health"
+	"github.com/xeroops/xeroops/node/internal/systemd"
+)
+
+// How often services are looked at: while the node comes up, and otherwise.
+const (
+	settling = 500 * time.Millisecond
+	watching = 5 * time.Second
+)
+
+// settlingFor is how long a node that is not ready yet is looked at that often.
+const settlingFor = time.Minute
+
+// growEvery is how often the volume is asked whether it was enlarged.
+const growEvery = time.Minute
+
+// dataVolume is the volume's name among the report's services.
+const dataVolume = "data-volume"
+
+// watch looks at services and volume until the context ends.
+func (b *Boot) watch(ctx context.Context) {
+	again := restarts{pause: newBackoff(2*time.Second, time.Minute)}
+	began := time.Now()
+	lastGrown := began
+	for {
+		pause := watching
+		found := health.Check(ctx, cluster.ServicesOf(b.Instance.Role))
+		if ctx.Err() != nil {
+			return
+		}
+		b.status.services(b.report(ctx, found))
+		if why := b.unready(ctx, found); why != "" {
+			if b.status.report.ReadyAt == nil && time.Since(began) < settlingFor {
+				pause = settling
+			}
+			b.status.trouble(ctx, why)
+			again.perhaps(ctx, b, found)
+		} else {
+			b.status.ready(ctx)
+			again.forget()
+		}
+		if b.volume != nil && time.Since(lastGrown) >= growEvery {
+			lastGrown = time.Now()
+			b.grow(ctx)
+		}
+		if !sleep(ctx, pause) {
+			return
+		}
+	}
+}
+
+// report is what the boot report says of services and volume.
+func (b *Boot) report(ctx context.Context, found []registry.ServiceHealth) []cluster.ServiceReport {
+	var all []cluster.ServiceReport
+	for _, s := range found {
+		all = append(all, cluster.ServiceReport{Name: s.Name, State: s.State, Detail: s.Detail})
+	}
+	if b.volume == nil {
+		return all
+	}
+	state, detail := systemd.Active, b.volume.Trouble()
+	if detail != "" {
+		state = systemd.Failed
+	}
+	return append(all, cluster.ServiceReport{Name: dataVolume, State: state, Detail: detail})
+}
+
+// unready says why the node is not ready, or "".
+func (b *Boot) unready(ctx context.Context, found []registry.ServiceHealth) string {
+	var why []string
+	for _, s := range found {
+		if s.Healthy {
+			continue
+		}
+		text := s.Name + ": " + s.Detail
+		if s.State == systemd.Failed {
+			text += b.lastWords(ctx, s.Name)
+		}
+		why = append(why, text)
+	}
+	if b.volume != nil {
+		if trouble := b.volume.Trouble(); trouble != "" {
+			why = append(why, trouble)
+		}
+	}
+	return strings.Join(why, "\n")
+}
+
+// journalLines is how much of a failed unit's journal goes into the report.
+const journalLines = "5"
+
+// lastWords are the last lines that a failed service's unit logged.
+func (b *Boot) lastWords(ctx context.Context, service string) string {
+	for _, s := range cluster.ServicesOf(b.Instance.Role) {
+		if s.Name != service {
+			continue
+		}
+		out, err := exec.CommandContext(ctx, "journalctl", "--unit="+s.Unit, "--boot", "--lines="+journalLines, "--output=cat", "--no-pager", "--quiet").Output()
+		if err != nil || len(out) == 0 {
+			return ""
+		}
+		return fmt.Sprintf("; its journal ends:\n%s", strings.TrimSpace(string(out)))
+	}
+	return ""
+}
+
+// grow follows a volume that was enlarged.
+func (b *Boot) grow(ctx context.Context) {
+	grown, err := b.volume.Grow(ctx)
+	switch {
+	case err != nil:
+		b.Log.Warn("file system not grown", "error", err)
+	case grown:
+		b.Log.Info("file system grown with its volume", "volume_id", b.volume.ID)
+	}
+}
+
+// restarts starts units that failed again, with pauses. One that somebody
+// stopped after the node was ready stays stopped.
+type restarts struct {
+	pause *backoff
+	after time.Time
+}
+
+func (r *restarts) forget() {
+	r.after = time.Time{}
+	r.pause.reset()
+}
+
+func (r *restarts) perhaps(ctx context.Context, b *Boot, found []registry.ServiceHealth) {
+	if !b.needsStart(found) {
+		return
+	}
+	if r.after.IsZero() {
+		r.after = time.Now().Add(r.pause.next())
+	}
+	if time.Now().Before(r.after) {
+		return
+	}
+	r.after = time.Now().Add(r.pause.next())
+	if err := b.startAgain(ctx, found); err != nil {
+		b.Log.Warn("services not started", "error", err)
+	}
+}
+
+func (b *Boot) needsStart(found []registry.ServiceHealth) bool {
+	for _, s := range found {
+		if b.isToStart(s) {
+			return true
+		}
+	}
+	return false
+}
+
+func (b *Boot) isToStart(s registry.ServiceHealth) bool {
+	return s.State == systemd.Failed || (s.State == systemd.Inactive && b.status.report.ReadyAt == nil)
+}
+
+func (b *Boot) startAgain(ctx context.Context, found []registry.ServiceHealth) error {
+	conn, err := systemd.Connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	for n, s := range cluster.ServicesOf(b.Instance.Role) {
+		if b.isToStart(found[n]) {
+			b.Log.Info("starting again", "unit", s.Unit)
+			if err := conn.Queue(ctx, s.Unit); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
