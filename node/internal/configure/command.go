@@ -38,7 +38,8 @@ func Command() *cobra.Command {
 }
 
 // RenderSample writes what the role's templates come to with made-up data
-// below a folder.
+// below a folder. Where that is /, the files are written as boot writes them, with
+// their owners: for a copy of a node's files, in which the services are tried.
 func RenderSample(role cluster.Role, folder string) ([]File, error) {
 	d, err := Sample(role)
 	if err != nil {
@@ -46,7 +47,11 @@ func RenderSample(role cluster.Role, folder string) ([]File, error) {
 	}
 	files, err := Render(templates.Config, d)
 	for _, f := range files {
-		err = errors.Join(err, f.WriteBelow(folder))
+		write := func() error { return f.WriteBelow(folder) }
+		if folder == "/" {
+			write = func() error { _, err := f.Write(); return err }
+		}
+		err = errors.Join(err, write())
 	}
 	return files, err
 }

@@ -11,18 +11,20 @@ check() { # NAME COMMAND...
 		failed="$failed $name"
 	fi
 }
-in_state() { # STATE UNIT
-	state=$(systemctl is-enabled "$2" 2>/dev/null || true)
-	test "$state" = "$1" || {
-		echo "$2 is $state, not $1"
-		return 1
-	}
+in_state() { # UNIT STATE...
+	unit=$1
+	shift
+	state=$(systemctl is-enabled "$unit" 2>/dev/null || true)
+	for wanted; do
+		if test "$state" = "$wanted"; then return; fi
+	done
+	echo "$unit is $state, not $*"
+	return 1
 }
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 ssh-keygen -q -t ed25519 -N '' -f "$scratch/host" # the image has none
-mkdir -p /run/sshd
 check sshd /usr/sbin/sshd -t -h "$scratch/host"
 check sudoers visudo -cq
 check nftables nft -c -f /etc/nftables.conf
@@ -44,14 +46,14 @@ for unit in $ours $changed; do
 done
 
 for unit in chrony.service nftables.service ssh.service; do
-	check "$unit" in_state enabled "$unit"
+	check "$unit" in_state "$unit" enabled
 done
 if test -e /usr/lib/systemd/system/infrastructure-ready.service; then
-	check infrastructure-ready.service in_state enabled infrastructure-ready.service
+	check infrastructure-ready.service in_state infrastructure-ready.service enabled
 fi
 grep -vx ssh.service ../units >"$scratch/units"
 while read -r unit; do
-	check "$unit" in_state disabled "$unit"
+	check "$unit" in_state "$unit" disabled static
 done <"$scratch/units"
 
 test -z "$failed"
