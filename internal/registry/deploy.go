@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -135,4 +136,35 @@ func ReadPython(ctx context.Context, c *redis.Client) (Python, error) {
 		return p, fmt.Errorf("read which Python the image has: %w", err)
 	}
 	return p, nil
+}
+
+// WriteProgress writes a node's progress with a version; all of that version's
+// progress is forgotten when nothing was written for life.
+func WriteProgress(ctx context.Context, c *redis.Client, application, version string, p Progress, life time.Duration) error {
+	content, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	key := ProgressKey(application, version)
+	_, err = c.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		pipe.HSet(ctx, key, p.Node, content)
+		pipe.Expire(ctx, key, life)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("write the progress of %s %s on %s: %w", application, version, p.Node, err)
+	}
+	return nil
+}
+
+// WritePython says what an app node's image offers to applications.
+func WritePython(ctx context.Context, c *redis.Client, p Python) error {
+	content, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	if err := c.Set(ctx, PythonKey, content, 0).Err(); err != nil {
+		return fmt.Errorf("write which Python the image has: %w", err)
+	}
+	return nil
 }

@@ -1,0 +1,133 @@
+package deployments
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/xeroops/xeroops/internal/bundle"
+)
+
+const (
+	parallelFetches = 8
+	fetchTries      = 4 // of one object, besides the SDK's own retries
+	fetchTimeout    = 2 * time.Minute
+)
+
+// errWrong marks what trying again does not mend: it takes another release.
+var errWrong = errors.New("this release can't run")
+
+func wrong(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", errWrong, fmt.Errorf(format, args...))
+}
+
+// fetcher takes bundles from the uploads bucket. Nothing that it fetched is used
+// before its sum was found right.
+type fetcher struct {
+	s3     *s3.Client
+	bucket string
+	store  store
+}
+
+// manifest fetches bundle.json, which has to be the one that was published.
+func (f fetcher) manifest(ctx context.Context, r release) (m bundle.Manifest, content []byte, err error) {
+	key := bundle.Key(r.Application, r.Version, bundle.ManifestName)
+	err = f.retry(ctx, key, func(body io.Reader) error {
+		content, err = io.ReadAll(io.LimitReader(body, maxManifest))
+		return err
+	})
+	if err != nil {
+		return m, nil, err
+	}
+	m, err = bundle.Decode(content, r.SHA256)
+	if err != nil {
+		return m, nil, wrong("%w", err)
+	}
+	if m.Application != r.Application || m.Version != r.Version {
+		return m, nil, wrong("s3://%s/%s is of %s %s", f.bucket, key, m.Application, m.Version)
+	}
+	return m, content, nil
+}
+
+// wheels fetches those of a bundle that no version on the disk has.
+func (f fetcher) wheels(ctx context.Context, m bundle.Manifest) error {
+	if err := os.MkdirAll(filepath.Join(f.store.root, wheelsFolder), 0o755); err != nil {
+		return fmt.Errorf("fetch wheels: %w", err)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallelFetches)
+	for _, w := range m.Wheels {
+		if info, err := os.Stat(f.store.wheel(w.SHA256)); err == nil && info.Size() == w.Size {
+			continue
+		}
+		group.Go(func() error {
+			key := bundle.Key(m.Application, m.Version, w.File)
+			return f.retry(ctx, key, func(body io.Reader) error { return f.keep(w, body) })
+		})
+	}
+	return group.Wait()
+}
+
+// keep stores a wheel under its sum, or not at all.
+func (f fetcher) keep(w bundle.Wheel, body io.Reader) (err error) {
+	file, err := os.CreateTemp(filepath.Join(f.store.root, wheelsFolder), ".fetching-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(file.Name()))
+		}
+	}()
+	hash := sha256.New()
+	size, err := io.Copy(io.MultiWriter(file, hash), io.LimitReader(body, w.Size+1))
+	if err = errors.Join(err, file.Chmod(0o644), file.Close()); err != nil {
+		return err
+	}
+	if got := hex.EncodeToString(hash.Sum(nil)); got != w.SHA256 || size != w.Size {
+		return wrong("%s has %d bytes with SHA-256 %s, and %s says %d with %s; publish the bundle anew",
+			w.File, size, got, bundle.ManifestName, w.Size, w.SHA256)
+	}
+	return os.Rename(file.Name(), f.store.wheel(w.SHA256))
+}
+
+// retry gets an object until use took all of it.
+func (f fetcher) retry(ctx context.Context, key string, use func(io.Reader) error) error {
+	pause := 250 * time.Millisecond
+	for try := 1; ; try++ {
+		err := f.get(ctx, key, use)
+		if err == nil {
+			return nil
+		}
+		err = fmt.Errorf("fetch s3://%s/%s: %w", f.bucket, key, err)
+		if try == fetchTries || errors.Is(err, errWrong) || isDiskFull(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+			pause *= 3
+		}
+	}
+}
+
+func (f fetcher) get(ctx context.Context, key string, use func(io.Reader) error) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	out, err := f.s3.GetObject(ctx, &s3.GetObjectInput{Bucket: &f.bucket, Key: &key})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Body.Close()) }()
+	return use(out.Body)
+}
