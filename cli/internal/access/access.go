@@ -1,0 +1,180 @@
+// Package access is how an operator reaches a cluster: its bucket with the
+// operator's own AWS rights, and its registry over the VPN, or over a command
+// whose standard input and output are the connection. Nothing on the operator's
+// machine is configured but AWS; everything else is found.
+package access
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/user"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go"
+
+	"github.com/xeroops/xeroops/internal/cluster"
+)
+
+// Settings is what an operator may say; all of it may be empty.
+type Settings struct {
+	Cluster       string // the only one of the bucket
+	UploadsBucket string // uploads- and the account's id
+	Region        string // AWS's own configuration
+	Via           string // TCP
+}
+
+// ErrUnreachable marks that AWS or the registry can't be reached, or refuses.
+var ErrUnreachable = errors.New("cluster can't be reached")
+
+// Access is a cluster that is found.
+type Access struct {
+	Cluster  string
+	Bucket   string
+	S3       *s3.Client
+	Topology cluster.Topology
+	// Who is the operator, for others to read: an AWS principal.
+	Who string
+
+	via string
+}
+
+// Open finds the cluster. It reads only.
+func Open(ctx context.Context, s Settings) (*Access, error) {
+	var options []func(*config.LoadOptions) error
+	if s.Region != "" {
+		options = append(options, config.WithRegion(s.Region))
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, options...)
+	if err != nil {
+		return nil, fmt.Errorf("configure AWS: %w", err)
+	}
+	if cfg.Region == "" {
+		return nil, fmt.Errorf("%w: no AWS region; give --region, or set AWS_REGION", ErrUnreachable)
+	}
+	a := &Access{Cluster: s.Cluster, Bucket: s.UploadsBucket, via: s.Via}
+	a.S3 = s3.NewFromConfig(cfg, func(o *s3.Options) { o.DisableLogOutputChecksumValidationSkipped = true })
+	if err := a.findBucket(ctx, sts.NewFromConfig(cfg)); err != nil {
+		return nil, err
+	}
+	if err := a.findCluster(ctx); err != nil {
+		return nil, err
+	}
+	content, err := a.Object(ctx, cluster.Layout{Cluster: a.Cluster}.Topology())
+	if IsNotFound(err) {
+		return nil, fmt.Errorf("%w: bucket %s has no cluster %q; give its name with --cluster", ErrUnreachable, a.Bucket, a.Cluster)
+	}
+	if err == nil {
+		err = json.Unmarshal(content, &a.Topology)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: read the topology of cluster %s: %w", ErrUnreachable, a.Cluster, err)
+	}
+	return a, nil
+}
+
+// findBucket asks who the operator is, which also says the account.
+func (a *Access) findBucket(ctx context.Context, client *sts.Client) error {
+	identity, err := client.GetCallerIdentity(ctx, nil)
+	switch {
+	case err == nil:
+		// The resource: user/jane, or assumed-role/operators/jane.
+		parts := strings.SplitN(aws.ToString(identity.Arn), ":", 6)
+		a.Who = parts[len(parts)-1]
+		a.Bucket = cmp.Or(a.Bucket, "uploads-"+aws.ToString(identity.Account))
+	case a.Bucket == "":
+		return fmt.Errorf("%w: ask AWS for the account, which names the uploads bucket: %w; check your AWS credentials, or give --uploads-bucket", ErrUnreachable, err)
+	default: // the bucket is known, and STS is not needed for anything else
+		a.Who = localUser()
+	}
+	return nil
+}
+
+func localUser() string {
+	host, _ := os.Hostname() // a name for others to read, nothing more
+	if u, err := user.Current(); err == nil {
+		return u.Username + "@" + host
+	}
+	return "unknown@" + host
+}
+
+// findCluster takes the only cluster there is, where none is named.
+func (a *Access) findCluster(ctx context.Context) error {
+	if a.Cluster != "" {
+		return nil
+	}
+	const clusters = "clusters/"
+	out, err := a.S3.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &a.Bucket, Prefix: aws.String(clusters), Delimiter: aws.String("/")})
+	if err != nil {
+		return fmt.Errorf("%w: look for clusters in bucket %s: %w; give --cluster, and --uploads-bucket if this is not the one", ErrUnreachable, a.Bucket, err)
+	}
+	var names []string
+	for _, p := range out.CommonPrefixes {
+		names = append(names, strings.TrimSuffix(strings.TrimPrefix(aws.ToString(p.Prefix), clusters), "/"))
+	}
+	if len(names) != 1 {
+		return fmt.Errorf("%w: bucket %s has %d clusters %v; name one with --cluster", ErrUnreachable, a.Bucket, len(names), names)
+	}
+	a.Cluster = names[0]
+	return nil
+}
+
+// Object reads an object of the uploads bucket.
+func (a *Access) Object(ctx context.Context, key string) ([]byte, error) {
+	out, err := a.S3.GetObject(ctx, &s3.GetObjectInput{Bucket: &a.Bucket, Key: &key})
+	if err != nil {
+		return nil, fmt.Errorf("read s3://%s/%s: %w", a.Bucket, key, err)
+	}
+	defer out.Body.Close()
+	content, err := io.ReadAll(out.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read s3://%s/%s: %w", a.Bucket, key, err)
+	}
+	return content, nil
+}
+
+// IsNotFound says whether an error is S3's word that there is no such object.
+// Without the right to list a bucket, S3 says AccessDenied of those.
+func IsNotFound(err error) bool {
+	var noKey *types.NoSuchKey
+	var api smithy.APIError
+	return errors.As(err, &noKey) || errors.As(err, &api) && api.ErrorCode() == "NotFound"
+}
+
+// NodesOf returns the names of a role's nodes.
+func (a *Access) NodesOf(role cluster.Role) []string {
+	var names []string
+	for _, n := range a.Topology.Nodes {
+		if n.Role == role {
+			names = append(names, n.Name)
+		}
+	}
+	return names
+}
+
+// Reports returns the boot reports of those nodes that wrote one, by node.
+func (a *Access) Reports(ctx context.Context) map[string]cluster.BootReport {
+	reports := map[string]cluster.BootReport{}
+	for _, n := range a.Topology.Nodes {
+		content, err := a.Object(ctx, cluster.Layout{Cluster: a.Cluster}.Report(n.Name))
+		var r cluster.BootReport
+		if err == nil && json.Unmarshal(content, &r) == nil {
+			reports[n.Name] = r
+		}
+	}
+	return reports
+}
+
+// answerWithin is how long the registry may take to answer the first time; a
+// command of --via may have to log in somewhere first.
+const answerWithin = 15 * time.Second

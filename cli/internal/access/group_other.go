@@ -1,0 +1,8 @@
+//go:build !unix
+
+package access
+
+import "os/exec"
+
+// ownProcessGroup has nothing to do where there are no process groups.
+func ownProcessGroup(*exec.Cmd) {}

@@ -1,0 +1,13 @@
+//go:build unix
+
+package access
+
+import (
+	"os/exec"
+	"syscall"
+)
+
+// ownProcessGroup keeps the terminal's signals from a command.
+func ownProcessGroup(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+}

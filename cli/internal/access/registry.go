@@ -1,0 +1,76 @@
+package access
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/envfile"
+	"github.com/xeroops/xeroops/internal/registry"
+)
+
+const passwordVariable = "REDIS_DEPLOY_PASSWORD"
+
+// Registry connects to the registry on the management node, and returns once it
+// has answered. The password comes from S3, and is kept in memory only.
+func (a *Access) Registry(ctx context.Context) (*redis.Client, error) {
+	var management string
+	for _, n := range a.Topology.Nodes {
+		if n.Role == cluster.RoleManagement {
+			management = net.JoinHostPort(n.Address, registry.Port)
+			break
+		}
+	}
+	if management == "" {
+		return nil, fmt.Errorf("%w: cluster %s has no management node", ErrUnreachable, a.Cluster)
+	}
+	password, err := a.password(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var dial registry.Dialer
+	if a.via != "" {
+		dial = proxy(a.via)
+	}
+	client := registry.OpenVia(dial, management, registry.UserDeploy, password)
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	if _, err := registry.ReadApplications(ctx, client); err != nil {
+		_ = client.Close() // the error that counts is the one before
+		return nil, fmt.Errorf("%w: the registry at %s: %w; %s", ErrUnreachable, management, err, a.wayOut(err))
+	}
+	return client, nil
+}
+
+func (a *Access) password(ctx context.Context) (string, error) {
+	key := cluster.Layout{Cluster: a.Cluster}.Credentials(cluster.RoleManagement)
+	content, err := a.Object(ctx, key)
+	if err != nil {
+		return "", fmt.Errorf("%w: the registry's password: %w; operators need the right to read this object", ErrUnreachable, err)
+	}
+	variables, err := envfile.Parse(string(content))
+	if err != nil {
+		return "", fmt.Errorf("%w: the registry's password: s3://%s/%s: %w", ErrUnreachable, a.Bucket, key, err)
+	}
+	password := variables[passwordVariable]
+	if password == "" {
+		return "", fmt.Errorf("%w: s3://%s/%s has no %s; terraform apply generates it", ErrUnreachable, a.Bucket, key, passwordVariable)
+	}
+	return password, nil
+}
+
+// wayOut says what to do about a registry that does not answer.
+func (a *Access) wayOut(err error) string {
+	switch {
+	case strings.Contains(err.Error(), "WRONGPASS"): // Redis has no other way to say it
+		return "its password is not the one in S3: the management node has not taken a rotation over yet"
+	case a.via != "":
+		return fmt.Sprintf("the connection is made by --via %q: try that command by itself", a.via)
+	default:
+		return "connect the VPN, or name a command that connects with --via"
+	}
+}

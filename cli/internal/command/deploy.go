@@ -1,0 +1,233 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/spf13/cobra"
+
+	"github.com/xeroops/xeroops/cli/internal/access"
+	"github.com/xeroops/xeroops/cli/internal/project"
+	"github.com/xeroops/xeroops/cli/internal/publish"
+	"github.com/xeroops/xeroops/cli/internal/wheel"
+	"github.com/xeroops/xeroops/internal/bundle"
+	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/registry"
+)
+
+// defaultTimeout is more than a node takes for a bundle of hundreds of MB; a node
+// that takes longer is not forgotten, only not waited for.
+const defaultTimeout = 5 * time.Minute
+
+func (a *app) deploy() *cobra.Command {
+	var wheelhouse string
+	var timeout time.Duration
+	c := &cobra.Command{
+		Use:   "deploy [DIR]",
+		Short: "Build the application in DIR and bring it onto all app nodes",
+		Long: `Build the Python project in DIR (default: the current folder), collect the wheels
+that it depends on and the image does not have, publish them as one version, and
+follow the app nodes until they run it. No request fails meanwhile; a node on
+which the new version does not become healthy keeps the one that it has.
+
+The project's pyproject.toml says how to run it:
+
+  [tool.xeroops]
+  app = "notes.main:app"        # ASGI application
+  port = 8001                   # 8000 to 8099, one application each
+  route_prefix = "/api/notes"   # requests below it go to the application
+  health_path = "/healthz"      # default
+  workers = 1                   # default; processes on each node
+  name = "notes"                # default: the project's
+
+A version is published once: to deploy other content, raise the project's version.
+Interrupted at any moment, the same command goes on where it was.`,
+		Example: "  xeroops deploy\n  xeroops deploy services/notes --wheelhouse wheels/",
+		Args:    args(cobra.MaximumNArgs(1)),
+		RunE: func(c *cobra.Command, given []string) error {
+			d := deployment{app: a, wheelhouse: wheelhouse, timeout: timeout, log: c.ErrOrStderr(), out: c.OutOrStdout()}
+			dir := "."
+			if len(given) == 1 {
+				dir = given[0]
+			}
+			return d.run(c.Context(), dir)
+		},
+	}
+	c.Flags().StringVar(&wheelhouse, "wheelhouse", "", "folder of wheels to take all dependencies from, those of the build too; nothing is downloaded")
+	timeoutFlag(c, &timeout)
+	return c
+}
+
+func timeoutFlag(c *cobra.Command, timeout *time.Duration) {
+	c.Flags().DurationVar(timeout, "timeout", defaultTimeout, "how long to wait for the app nodes")
+}
+
+// deployment is one run of deploy.
+type deployment struct {
+	app        *app
+	wheelhouse string
+	timeout    time.Duration
+	log, out   io.Writer
+
+	access *access.Access
+	client *redis.Client
+}
+
+func (d *deployment) run(ctx context.Context, dir string) error {
+	p, err := project.Read(dir)
+	if err != nil {
+		return err
+	}
+	if d.wheelhouse, err = checkWheelhouse(d.wheelhouse); err != nil {
+		return err
+	}
+	python, err := wheel.FindPython(ctx)
+	if err != nil {
+		return err
+	}
+	if d.access, err = access.Open(ctx, d.app.settings); err != nil {
+		return d.untouched(ctx, err)
+	}
+	if d.client, err = d.access.Registry(ctx); err != nil {
+		return d.untouched(ctx, err)
+	}
+	defer d.client.Close()
+	image, err := registry.ReadPython(ctx, d.client)
+	if err != nil {
+		return d.untouched(ctx, fmt.Errorf("%w: %w; start an app node, whose image the wheels are collected for", access.ErrUnreachable, err))
+	}
+	if err := d.checkTaken(ctx, p.Settings); err != nil {
+		return d.untouched(ctx, err)
+	}
+	work, err := os.MkdirTemp("", "xeroops-deploy-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	manifest, err := d.make(ctx, p, python, image, work)
+	if err != nil {
+		return d.untouched(ctx, err)
+	}
+	published, err := d.upload(ctx, manifest, filepath.Join(work, "wheels"))
+	if err != nil {
+		return err
+	}
+	return d.rollOut(ctx, published)
+}
+
+func checkWheelhouse(folder string) (string, error) {
+	if folder == "" {
+		return "", nil
+	}
+	if info, err := os.Stat(folder); err != nil || !info.IsDir() {
+		return "", fmt.Errorf("%w: --wheelhouse %s: it is no folder", errUsage, folder)
+	}
+	return filepath.Abs(folder)
+}
+
+// untouched tells somebody who interrupted that nothing has changed.
+func (d *deployment) untouched(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	return errors.New("interrupted: nothing was published or uploaded")
+}
+
+// checkTaken looks for another application with the port or the route prefix.
+func (d *deployment) checkTaken(ctx context.Context, m bundle.Manifest) error {
+	nodes, err := registry.ReadNodes(ctx, d.client, d.access.NodesOf(cluster.RoleApp))
+	if err != nil {
+		return err
+	}
+	for _, n := range nodes {
+		for _, other := range n.Applications {
+			switch {
+			case other.Name == m.Application:
+			case other.Port == m.Port:
+				return fmt.Errorf("%w: port %d is %s's, on %s; choose another in [tool.xeroops]", project.ErrInvalid, m.Port, other.Name, n.Name)
+			case other.RoutePrefix == m.RoutePrefix:
+				return fmt.Errorf("%w: route_prefix %s is %s's, on %s; choose another in [tool.xeroops]", project.ErrInvalid, m.RoutePrefix, other.Name, n.Name)
+			}
+		}
+	}
+	return nil
+}
+
+// make builds the application and collects what it needs, and describes it all.
+func (d *deployment) make(ctx context.Context, p project.Project, python wheel.Python, image registry.Python, work string) (bundle.Manifest, error) {
+	built, wheels := filepath.Join(work, "built"), filepath.Join(work, "wheels")
+	for _, folder := range []string{built, wheels} {
+		if err := os.Mkdir(folder, 0o700); err != nil {
+			return bundle.Manifest{}, err
+		}
+	}
+	step := d.step("building %s", p.Settings.Application)
+	own, err := wheel.Build(ctx, python, p.Dir, d.wheelhouse, built)
+	if err != nil {
+		return bundle.Manifest{}, err
+	}
+	step("version %s", own.Version)
+	if err := bundle.CheckVersion(own.Version); err != nil {
+		return bundle.Manifest{}, fmt.Errorf("%w: %w", project.ErrInvalid, err)
+	}
+	if err := own.CheckApp(p.Settings.App); err != nil {
+		return bundle.Manifest{}, fmt.Errorf("%w: %w", project.ErrInvalid, err)
+	}
+	step = d.step("collecting what it depends on, for Python %s on %s", image.Version, image.Platform)
+	if err := wheel.Collect(ctx, python, image, own, d.wheelhouse, wheels); err != nil {
+		return bundle.Manifest{}, err
+	}
+	m := p.Settings
+	m.Version, m.Python, m.Platform, m.CreatedBy = own.Version, image.Version, image.Platform, d.access.Who
+	if m, err = publish.Describe(m, filepath.Base(own.Path), wheels); err != nil {
+		return m, err
+	}
+	var size int64
+	for _, w := range m.Wheels {
+		size += w.Size
+	}
+	step("%d wheels, %.1f MB", len(m.Wheels), float64(size)/1e6)
+	return m, nil
+}
+
+// upload puts the bundle into the bucket unless it is there.
+func (d *deployment) upload(ctx context.Context, m bundle.Manifest, folder string) (publish.Published, error) {
+	there, found, err := publish.Find(ctx, d.access, m.Application, m.Version)
+	if err != nil {
+		return there, d.untouched(ctx, err)
+	}
+	if found {
+		if differ := publish.Differences(m, there.Manifest); len(differ) > 0 {
+			return there, fmt.Errorf("%w: %s %s: %s; raise the project's version", publish.ErrOther, m.Application, m.Version, strings.Join(differ, "; "))
+		}
+		d.step("%s %s is uploaded already", m.Application, m.Version)("by %s", there.Manifest.CreatedBy)
+		return there, nil
+	}
+	step := d.step("uploading to s3://%s/%s", d.access.Bucket, bundle.Prefix(m.Application, m.Version))
+	uploaded := 0
+	published, err := publish.Upload(ctx, d.access, m, folder, func(files int) { uploaded = max(uploaded, files) })
+	if err != nil {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("interrupted: nothing was published, and %d of %d wheels are uploaded; run the same again to go on", uploaded, len(m.Wheels))
+		}
+		return published, err
+	}
+	step("done")
+	return published, nil
+}
+
+// step prints what is being done, and returns what prints how it went.
+func (d *deployment) step(format string, values ...any) func(format string, values ...any) {
+	began := time.Now()
+	fmt.Fprintf(d.log, format+" …\n", values...)
+	return func(format string, values ...any) {
+		fmt.Fprintf(d.log, "  "+format+" (%s)\n", append(values, time.Since(began).Round(100*time.Millisecond))...)
+	}
+}

@@ -1,0 +1,67 @@
+package command
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/xeroops/xeroops/cli/internal/access"
+	"github.com/xeroops/xeroops/cli/internal/publish"
+	"github.com/xeroops/xeroops/internal/bundle"
+	"github.com/xeroops/xeroops/internal/registry"
+)
+
+func (a *app) rollback() *cobra.Command {
+	var timeout time.Duration
+	c := &cobra.Command{
+		Use:   "rollback APP [VERSION]",
+		Short: "Bring an earlier version of an application back onto all app nodes",
+		Long: `Bring the version that was desired before, or the one that is named, back onto all
+app nodes, and follow them until they run it. Nodes keep their last versions, so
+nothing is built or uploaded.`,
+		Example: "  xeroops rollback notes\n  xeroops rollback notes 1.4.0",
+		Args:    args(cobra.RangeArgs(1, 2)),
+		RunE: func(c *cobra.Command, given []string) error {
+			if err := bundle.CheckName(given[0]); err != nil {
+				return fmt.Errorf("%w: %w", errUsage, err)
+			}
+			d := deployment{app: a, timeout: timeout, log: c.ErrOrStderr(), out: c.OutOrStdout()}
+			var err error
+			if d.access, err = access.Open(c.Context(), a.settings); err != nil {
+				return err
+			}
+			if d.client, err = d.access.Registry(c.Context()); err != nil {
+				return err
+			}
+			defer d.client.Close()
+			desired, err := registry.ReadDesired(c.Context(), d.client, given[0])
+			if err != nil {
+				return err
+			}
+			version := desired.Previous
+			if len(given) == 2 {
+				version = given[1]
+			}
+			switch {
+			case desired.Version == "":
+				return fmt.Errorf("roll %s back: cluster %s has no such application; xeroops deployments lists them", given[0], d.access.Cluster)
+			case version == "":
+				return fmt.Errorf("roll %s back: %w %s; name one, of those that xeroops deployments %s lists", given[0], errNothingBefore, desired.Version, given[0])
+			}
+			if err := bundle.CheckVersion(version); err != nil {
+				return fmt.Errorf("%w: %w", errUsage, err)
+			}
+			published, found, err := publish.Find(c.Context(), d.access, given[0], version)
+			if err == nil && !found {
+				err = fmt.Errorf("roll %s back: version %s was never published, or is deleted; xeroops deployments %s lists what is there", given[0], version, given[0])
+			}
+			if err != nil {
+				return err
+			}
+			return d.rollOut(c.Context(), published)
+		},
+	}
+	timeoutFlag(c, &timeout)
+	return c
+}

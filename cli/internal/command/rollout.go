@@ -1,0 +1,93 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/xeroops/xeroops/cli/internal/access"
+	"github.com/xeroops/xeroops/cli/internal/publish"
+	"github.com/xeroops/xeroops/cli/internal/rollout"
+	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/registry"
+)
+
+// outcome is what --json prints of a deployment.
+type outcome struct {
+	Application string         `json:"application"`
+	Version     string         `json:"version"`
+	Previous    string         `json:"previous,omitempty"`
+	SHA256      string         `json:"sha256"`
+	Healthy     bool           `json:"healthy"` // on every app node
+	ElapsedMS   int64          `json:"elapsed_ms"`
+	Nodes       []rollout.Node `json:"nodes"`
+}
+
+// rollOut makes a version the desired one and follows the app nodes.
+func (d *deployment) rollOut(ctx context.Context, p publish.Published) error {
+	name, version := p.Manifest.Application, p.Manifest.Version
+	began := time.Now()
+	desired, err := registry.Publish(ctx, d.client, name, registry.Desired{
+		Version: version, SHA256: p.SHA256, PublishedAt: began.UTC().Format(time.RFC3339), PublishedBy: d.access.Who,
+	})
+	if err != nil {
+		if ctx.Err() != nil {
+			return fmt.Errorf("interrupted: %s %s is uploaded, and may or may not be published; xeroops deployments %s says, and running the same again goes on", name, version, name)
+		}
+		return fmt.Errorf("%w: %w; %s is uploaded, so run the same again", access.ErrUnreachable, err, version)
+	}
+	fmt.Fprintf(d.log, "published %s %s; before it was %s\n", name, version, orNone(desired.Previous))
+	waiting, cancel := context.WithTimeout(ctx, d.timeout)
+	defer cancel()
+	status := rollout.Follow(waiting, d.client, name, version, d.access.NodesOf(cluster.RoleApp), rollout.NewScreen(d.log).Show)
+	elapsed := time.Since(began)
+	if d.app.json {
+		if err := printJSON(d.out, outcome{name, version, desired.Previous, p.SHA256, status.Healthy(), elapsed.Milliseconds(), status.Nodes}); err != nil {
+			return err
+		}
+	}
+	return d.verdict(ctx, name, version, status, elapsed)
+}
+
+// verdict says how a deployment ended, and is nil if it runs everywhere.
+func (d *deployment) verdict(ctx context.Context, name, version string, status rollout.Status, elapsed time.Duration) error {
+	switch {
+	case status.Healthy():
+		fmt.Fprintf(d.log, "%s %s runs on %d nodes, %s after it was published\n", name, version, len(status.Nodes), elapsed.Round(100*time.Millisecond))
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("interrupted: %s %s is published, and the nodes go on with it; xeroops deployments %s shows them, and xeroops rollback %s takes it back", name, version, name, name)
+	case status.Superseded.Version != "":
+		return fmt.Errorf("%w: %s published version %s of %s meanwhile, and nodes go on with that", errIncomplete, status.Superseded.PublishedBy, status.Superseded.Version, name)
+	case len(status.Nodes) == 0:
+		return fmt.Errorf("%w: %s %s is published, but cluster %s has no app node", errIncomplete, name, version, d.access.Cluster)
+	}
+	var problems []string
+	for _, n := range status.Nodes {
+		switch n.State {
+		case rollout.State(registry.PhaseHealthy):
+		case rollout.State(registry.PhaseFailed):
+			problems = append(problems, fmt.Sprintf("%s runs %s: %s", n.Name, orNone(n.Running), n.Error))
+		case rollout.StateAbsent:
+			problems = append(problems, n.Name+" sends no heartbeats; it takes the version up when it is back")
+		default:
+			problems = append(problems, fmt.Sprintf("%s did not end within %s: %s; it goes on with it", n.Name, d.timeout, n.Error))
+		}
+	}
+	if status.Problem != nil {
+		problems = append(problems, "the registry: "+status.Problem.Error())
+	}
+	return fmt.Errorf("%w: %s %s:\n  %s", errIncomplete, name, version, strings.Join(problems, "\n  "))
+}
+
+func orNone(version string) string {
+	if version == "" {
+		return "none"
+	}
+	return version
+}
+
+// errNothingBefore is returned by rollback without a version to go back to.
+var errNothingBefore = errors.New("there is no version before")

@@ -1,0 +1,212 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/xeroops/xeroops/cli/internal/access"
+	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/registry"
+)
+
+// clusterStatus is what `status` shows.
+type clusterStatus struct {
+	Cluster      string              `json:"cluster"`
+	Healthy      bool                `json:"healthy"`
+	Registry     string              `json:"registry_error,omitempty"` // why the registry could not be read
+	Nodes        []nodeStatus        `json:"nodes"`
+	Applications []applicationStatus `json:"applications"`
+}
+
+type nodeStatus struct {
+	Name    string              `json:"node"`
+	Role    cluster.Role        `json:"role"`
+	Address string              `json:"address"`
+	State   string              `json:"state"` // of its heartbeat; without one: absent
+	Problem string              `json:"problem,omitempty"`
+	Entry   *registry.Node      `json:"entry,omitempty"`
+	Boot    *cluster.BootReport `json:"boot,omitempty"`
+}
+
+type applicationStatus struct {
+	Name        string            `json:"application"`
+	Desired     string            `json:"desired"`
+	PublishedAt string            `json:"published_at"`
+	PublishedBy string            `json:"published_by"`
+	Running     map[string]string `json:"running"` // version by app node
+}
+
+const stateAbsent = "absent" // no heartbeat
+
+func (a *app) status() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Show the nodes and applications of the cluster, and how they are",
+		Long: `Show the nodes and applications of the cluster, and how they are: from each node's
+own entry in the registry, and where there is none from its boot report in S3. If
+the registry can't be reached, boot reports are all there is, and the exit code is 3.`,
+		Args: args(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			to, err := access.Open(c.Context(), a.settings)
+			if err != nil {
+				return err
+			}
+			s, err := readStatus(c.Context(), to)
+			if !a.json {
+				s.print(c.OutOrStdout())
+				return err
+			}
+			return errors.Join(err, printJSON(c.OutOrStdout(), s))
+		},
+	}
+}
+
+// readStatus returns what it could read, also with an error.
+func readStatus(ctx context.Context, to *access.Access) (clusterStatus, error) {
+	s := clusterStatus{Cluster: to.Cluster, Nodes: []nodeStatus{}, Applications: []applicationStatus{}}
+	reports := to.Reports(ctx)
+	var names []string
+	for _, n := range to.Topology.Nodes {
+		names = append(names, n.Name)
+	}
+	entries, err := s.readRegistry(ctx, to, names)
+	if err != nil {
+		s.Registry = err.Error()
+	}
+	s.Healthy = err == nil
+	for _, n := range to.Topology.Nodes {
+		status := nodeStatus{Name: n.Name, Role: n.Role, Address: n.Address, State: stateAbsent}
+		if r, there := reports[n.Name]; there {
+			status.Boot = &r
+		}
+		if e, there := entries[n.Name]; there {
+			status.Entry, status.State = &e, string(e.State)
+		}
+		status.Problem = status.problem()
+		s.Healthy = s.Healthy && status.State == string(registry.NodeReady)
+		s.Nodes = append(s.Nodes, status)
+	}
+	return s, err
+}
+
+func (s *clusterStatus) readRegistry(ctx context.Context, to *access.Access, names []string) (map[string]registry.Node, error) {
+	client, err := to.Registry(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	entries, err := registry.ReadNodes(ctx, client, names)
+	if err != nil {
+		return nil, err
+	}
+	applications, err := registry.ReadApplications(ctx, client)
+	if err != nil {
+		return entries, err
+	}
+	for _, name := range applications {
+		desired, err := registry.ReadDesired(ctx, client, name)
+		if err != nil {
+			return entries, err
+		}
+		status := applicationStatus{Name: name, Desired: desired.Version, PublishedAt: desired.PublishedAt, PublishedBy: desired.PublishedBy, Running: map[string]string{}}
+		for node, entry := range entries {
+			for _, running := range entry.Applications {
+				if running.Name == name {
+					status.Running[node] = running.Version
+				}
+			}
+		}
+		s.Applications = append(s.Applications, status)
+	}
+	return entries, nil
+}
+
+// problem is what is wrong with the node, in one line.
+func (n nodeStatus) problem() string {
+	if n.Entry == nil {
+		switch {
+		case n.Boot == nil:
+			return "no heartbeat, and it never booted"
+		case n.Boot.Error != "":
+			return "no heartbeat; its boot: " + n.Boot.Error
+		}
+		return "no heartbeat; its last boot is " + string(n.Boot.State)
+	}
+	var problems []string
+	for _, s := range n.Entry.Services {
+		if !s.Healthy {
+			problems = append(problems, strings.TrimSpace(s.Name+" "+s.State+" "+s.Detail))
+		}
+	}
+	for _, a := range n.Entry.Applications {
+		if a.State == registry.AppFailed {
+			problems = append(problems, a.Name+" "+a.Version+" failed")
+		}
+	}
+	return strings.Join(problems, "; ")
+}
+
+func (s clusterStatus) print(out io.Writer) {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "NODE\tROLE\tADDRESS\tSTATE\tLOAD\tMEMORY\tDISK\tUP\tDETAIL")
+	for _, n := range s.Nodes {
+		load, memory, disk, up, detail := "-", "-", "-", "-", n.Problem
+		if e := n.Entry; e != nil {
+			r := e.Resources
+			load = fmt.Sprintf("%.2f/%d", r.Load1, r.CPUs)
+			memory, disk = used(r.MemoryBytes, r.MemoryFree), used(r.DiskBytes, r.DiskFree)
+			up = (time.Duration(r.UptimeSeconds) * time.Second).String()
+			if detail == "" {
+				detail = detailOf(e)
+			}
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", n.Name, n.Role, n.Address, n.State, load, memory, disk, up, detail)
+	}
+	_ = w.Flush() // nothing to be done about an output that is gone
+	if len(s.Applications) > 0 {
+		fmt.Fprintln(out)
+		w = tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "APPLICATION\tDESIRED\tRUNNING\tPUBLISHED\tBY")
+		for _, a := range s.Applications {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", a.Name, a.Desired, a.running(s.Nodes), a.PublishedAt, a.PublishedBy)
+		}
+		_ = w.Flush()
+	}
+}
+
+// running says on which app nodes which version runs.
+func (a applicationStatus) running(nodes []nodeStatus) string {
+	var all []string
+	for _, n := range nodes {
+		if n.Role != cluster.RoleApp {
+			continue
+		}
+		all = append(all, n.Name+" "+orNone(a.Running[n.Name]))
+	}
+	return strings.Join(all, ", ")
+}
+
+// used is a share in percent.
+func used(total, free uint64) string {
+	if total == 0 || free > total {
+		return "-"
+	}
+	return fmt.Sprintf("%d%%", (total-free)*100/total)
+}
+
+// detailOf is what is worth knowing of a healthy node: which PostgreSQL is primary.
+func detailOf(e *registry.Node) string {
+	for _, s := range e.Services {
+		if s.Name == "postgresql" {
+			return s.Detail
+		}
+	}
+	return ""
+}

@@ -1,0 +1,323 @@
+//go:build linux
+
+package command
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/xeroops/xeroops/cli/internal/wheel"
+	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/debiantree"
+	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/internal/registry"
+)
+
+const (
+	bucket   = "uploads-" + motoserver.Account
+	password = "the-deploy-password"
+	// proxyTo makes this test's binary a command for --via.
+	proxyTo  = "XEROOPS_TEST_PROXY_TO"
+	deadline = 20 * time.Second
+)
+
+func TestMain(m *testing.M) {
+	if address := os.Getenv(proxyTo); address != "" {
+		conn, err := net.Dial("tcp4", address)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "no way through:", err)
+			os.Exit(1)
+		}
+		go func() {
+			_, _ = io.Copy(conn, os.Stdin)
+			_ = conn.(*net.TCPConn).CloseWrite()
+		}()
+		_, _ = io.Copy(os.Stdout, conn)
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// world is what the CLI works with: moto's S3 with a cluster's objects, and a
+// Redis with users as on the management node, reached through --via.
+type world struct {
+	t     *testing.T
+	s3    *s3.Client
+	redis string // address
+	nodes *redis.Client
+	dir   string // of the project
+	house string // wheelhouse
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	if _, err := wheel.FindPython(t.Context()); err != nil {
+		t.Skip(err)
+	}
+	w := &world{t: t, redis: startRedis(t)}
+	moto, err := motoserver.Start(t.Context(), motoserver.Options{})
+	if errors.Is(err, motoserver.ErrMissing) {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(moto.Stop)
+	for name, value := range map[string]string{
+		"AWS_ENDPOINT_URL": moto.URL, "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
+		"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
+		"XEROOPS_CLUSTER": "", "XEROOPS_UPLOADS_BUCKET": "", "XEROOPS_VIA": "env " + proxyTo + "=" + w.redis + " " + os.Args[0],
+	} {
+		t.Setenv(name, value)
+	}
+	cfg, err := config.LoadDefaultConfig(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.s3 = s3.NewFromConfig(cfg)
+	if _, err := w.s3.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String(bucket),
+		CreateBucketConfiguration: location()}); err != nil {
+		t.Fatal(err)
+	}
+	w.fillBucket()
+	w.nodes = registry.Open(w.redis, registry.UserNode, "node")
+	t.Cleanup(func() { _ = w.nodes.Close() })
+	w.setJSON(registry.PythonKey, registry.Python{Version: "3.13", Platform: "manylinux_2_41_x86_64",
+		Distributions: map[string]string{"fastapi": "0.115.11", "elements": "1.0.0"}})
+	w.dir, w.house = t.TempDir(), t.TempDir()
+	if err := os.CopyFS(w.dir, os.DirFS("testdata/service")); err != nil {
+		t.Fatal(err)
+	}
+	w.addWheel("greeting", "1.2", "py3-none-any", "")
+	return w
+}
+
+// startRedis starts Debian 13's Redis with the users that a cluster has.
+func startRedis(t *testing.T) string {
+	t.Helper()
+	folder := t.TempDir()
+	address := freeAddress(t)
+	_, port, _ := net.SplitHostPort(address)
+	users := "user default off\n" +
+		"user deploy on >" + password + " ~xeroops:deploy:* ~xeroops:applications %R~xeroops:node:* %R~xeroops:python &deployment-channel" +
+		" +hgetall +hset +del +sadd +smembers +mget +get +publish +watch +unwatch +multi +exec +discard +hello +auth\n" +
+		"user node on >node ~xeroops:* &* +@all -@admin\n"
+	for name, content := range map[string]string{
+		"redis.conf": "port " + port + "\nbind 127.0.0.1\nsave \"\"\ndir " + folder + "\naclfile " + folder + "/users.acl\n",
+		"users.acl":  users,
+	} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	server := debiantree.CommandIn(t, folder, "redis-server", filepath.Join(folder, "redis.conf"))
+	var said bytes.Buffer
+	server.Stdout = &said
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Wait() }) // killed when the test ends
+	client := registry.Open(address, registry.UserNode, "node")
+	defer client.Close()
+	poll(t, "Redis answers", func() bool { return client.Ping(t.Context()).Err() == nil })
+	return address
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func poll(t *testing.T, what string, met func() bool) {
+	t.Helper()
+	for end := time.Now().Add(deadline); !met(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within %s", what, deadline)
+		}
+	}
+}
+
+func (w *world) fillBucket() {
+	layout := cluster.Layout{Cluster: "production"}
+	topology, err := json.Marshal(cluster.Topology{Schema: cluster.TopologySchema, Cluster: "production", Nodes: []cluster.TopologyNode{
+		{Name: "app1", Role: cluster.RoleApp, Address: "127.0.0.1"},
+		{Name: "app2", Role: cluster.RoleApp, Address: "127.0.0.1"},
+		{Name: "management", Role: cluster.RoleManagement, Address: "127.0.0.1"},
+	}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.put(layout.Topology(), string(topology))
+	w.put(layout.Credentials(cluster.RoleManagement), "REDIS_DEPLOY_PASSWORD=\""+password+"\"\n")
+}
+
+func (w *world) put(key, content string) {
+	w.t.Helper()
+	if _, err := w.s3.PutObject(w.t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key, Body: strings.NewReader(content)}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// keys lists what is below a prefix.
+func (w *world) keys(prefix string) []string {
+	w.t.Helper()
+	out, err := w.s3.ListObjectsV2(w.t.Context(), &s3.ListObjectsV2Input{Bucket: aws.String(bucket), Prefix: &prefix})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var keys []string
+	for _, o := range out.Contents {
+		keys = append(keys, strings.TrimPrefix(*o.Key, prefix))
+	}
+	return keys
+}
+
+func (w *world) setJSON(key string, value any) {
+	w.t.Helper()
+	content, err := json.Marshal(value)
+	if err == nil {
+		err = w.nodes.Set(w.t.Context(), key, content, 0).Err()
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// addWheel puts a wheel with no content into the wheelhouse.
+func (w *world) addWheel(name, version, tag, metadata string) {
+	w.t.Helper()
+	out, err := os.Create(filepath.Join(w.house, fmt.Sprintf("%s-%s-%s.whl", name, version, tag)))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer out.Close()
+	archive := zip.NewWriter(out)
+	info := name + "-" + version + ".dist-info/"
+	for file, content := range map[string]string{
+		"METADATA": "Metadata-Version: 2.1\nName: " + name + "\nVersion: " + version + "\n" + metadata,
+		"WHEEL":    "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: " + tag + "\n",
+		"RECORD":   "",
+	} {
+		f, err := archive.Create(info + file)
+		if err == nil {
+			_, err = f.Write([]byte(content))
+		}
+		if err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	if err := archive.Close(); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// edit changes a file of the project.
+func (w *world) edit(file, old, replacement string) {
+	w.t.Helper()
+	path := filepath.Join(w.dir, file)
+	content, err := os.ReadFile(path)
+	if err == nil {
+		if !strings.Contains(string(content), old) {
+			w.t.Fatalf("%s has no %q", file, old)
+		}
+		err = os.WriteFile(path, []byte(strings.Replace(string(content), old, replacement, 1)), 0o600)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// heartbeat writes a node's entry, with the applications that it runs.
+func (w *world) heartbeat(name string, applications ...registry.Application) {
+	w.t.Helper()
+	w.setJSON(registry.NodeKey(name), registry.Node{Schema: registry.Schema, Name: name, Role: cluster.RoleApp, State: registry.NodeReady, Applications: applications})
+}
+
+// subscribe is an app node: it takes each published version through all phases, to
+// the end that fate says.
+func (w *world) subscribe(name string, fate func(version string) (registry.Phase, string)) {
+	w.t.Helper()
+	w.heartbeat(name)
+	subscription := w.nodes.Subscribe(w.t.Context(), registry.DeploymentChannel)
+	if _, err := subscription.Receive(w.t.Context()); err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { _ = subscription.Close() })
+	go func() {
+		for message := range subscription.Channel() {
+			var d registry.Deployment
+			if json.Unmarshal([]byte(message.Payload), &d) != nil {
+				continue
+			}
+			end, why := fate(d.Version)
+			for _, phase := range []registry.Phase{registry.PhaseDownloading, registry.PhaseInstalling, registry.PhaseTrying, end} {
+				p := registry.Progress{Node: name, Phase: phase, ElapsedMS: 10}
+				if phase == registry.PhaseFailed {
+					p.Error, p.Running = why, "0.9"
+				}
+				content, err := json.Marshal(p)
+				if err != nil {
+					return
+				}
+				_ = w.nodes.HSet(context.Background(), registry.ProgressKey(d.Service, d.Version), name, content).Err()
+			}
+		}
+	}()
+}
+
+func healthy(string) (registry.Phase, string) { return registry.PhaseHealthy, "" }
+
+// ran is how a command of the CLI ended.
+type ran struct {
+	code        int
+	out, stderr string
+}
+
+func (w *world) run(args ...string) ran { return w.runWith(w.t.Context(), args...) }
+
+func (w *world) runWith(ctx context.Context, args ...string) ran {
+	w.t.Helper()
+	root := newRoot("test")
+	var out, stderr bytes.Buffer
+	root.SetOut(&out)
+	root.SetErr(&stderr)
+	root.SetArgs(args)
+	code := run(ctx, root)
+	w.t.Logf("xeroops %s: exit %d\n%s%s", strings.Join(args, " "), code, out.String(), stderr.String())
+	if strings.Contains(out.String()+stderr.String(), password) {
+		w.t.Error("the password was printed")
+	}
+	return ran{code, out.String(), stderr.String()}
+}
+
+func (r ran) expect(t *testing.T, code int, said ...string) {
+	t.Helper()
+	if r.code != code {
+		t.Fatalf("exit %d, want %d", r.code, code)
+	}
+	for _, s := range said {
+		if !strings.Contains(r.out+r.stderr, s) {
+			t.Errorf("it did not say %q", s)
+		}
+	}
+}

@@ -1,0 +1,220 @@
+// Package publish puts bundles into the uploads bucket. A version is there once
+// its manifest is, which comes last and is never written over: whoever finds a
+// manifest finds all of its wheels, and a version is the same for ever.
+package publish
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/xeroops/xeroops/cli/internal/access"
+	"github.com/xeroops/xeroops/internal/bundle"
+)
+
+// atOnce is how many files are uploaded at the same time.
+const atOnce = 8
+
+// ErrOther is returned when a version is there already with other content.
+var ErrOther = errors.New("this version is published already with other content")
+
+// Published is a bundle that is in the bucket.
+type Published struct {
+	Manifest bundle.Manifest
+	SHA256   string // of its bundle.json
+}
+
+// Find returns a version's bundle, and false if there is none.
+func Find(ctx context.Context, a *access.Access, application, version string) (Published, bool, error) {
+	content, err := a.Object(ctx, bundle.Key(application, version, bundle.ManifestName))
+	if access.IsNotFound(err) {
+		return Published{}, false, nil
+	}
+	if err != nil {
+		return Published{}, false, err
+	}
+	p := Published{SHA256: bundle.Sum(content)}
+	if p.Manifest, err = bundle.Decode(content, p.SHA256); err != nil {
+		return p, true, fmt.Errorf("version %s of %s: %w", version, application, err)
+	}
+	return p, true, nil
+}
+
+// Versions returns all versions of an application, the newest first.
+func Versions(ctx context.Context, a *access.Access, application string) ([]Published, error) {
+	var all []Published
+	prefix := bundle.Prefix(application, "")
+	prefix = strings.TrimSuffix(prefix, "/")
+	pages := s3.NewListObjectsV2Paginator(a.S3, &s3.ListObjectsV2Input{Bucket: &a.Bucket, Prefix: &prefix, Delimiter: aws.String("/")})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("list the versions of %s: %w", application, err)
+		}
+		for _, found := range page.CommonPrefixes {
+			version := strings.TrimSuffix(strings.TrimPrefix(aws.ToString(found.Prefix), prefix), "/")
+			p, there, err := Find(ctx, a, application, version)
+			if err != nil {
+				return nil, err
+			}
+			if there {
+				all = append(all, p)
+			}
+		}
+	}
+	slices.SortFunc(all, func(x, y Published) int { return y.Manifest.CreatedAt.Compare(x.Manifest.CreatedAt) })
+	return all, nil
+}
+
+// Describe makes the manifest of the wheels in a folder: settings with the rest
+// filled in. own is the application's own wheel.
+func Describe(settings bundle.Manifest, own, folder string) (bundle.Manifest, error) {
+	m := settings
+	m.Schema, m.CreatedAt = bundle.Schema, time.Now().UTC().Truncate(time.Second)
+	paths, err := filepath.Glob(filepath.Join(folder, "*.whl"))
+	if err != nil {
+		return m, err
+	}
+	for _, path := range paths {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return m, err
+		}
+		w := bundle.Wheel{File: filepath.Base(path), SHA256: bundle.Sum(content), Size: int64(len(content))}
+		if w.File == own {
+			m.Wheels = slices.Insert(m.Wheels, 0, w)
+		} else {
+			m.Wheels = append(m.Wheels, w)
+		}
+	}
+	return m, m.Check()
+}
+
+// Differences says how a bundle differs from another, apart from who made it when;
+// it is empty if they are the same.
+func Differences(is, was bundle.Manifest) []string {
+	var all []string
+	note := func(what string, is, was any) {
+		if is != was {
+			all = append(all, fmt.Sprintf("%s: %v, published is %v", what, is, was))
+		}
+	}
+	note("python", is.Python, was.Python)
+	note("platform", is.Platform, was.Platform)
+	note("app", is.App, was.App)
+	note("port", is.Port, was.Port)
+	note("route_prefix", is.RoutePrefix, was.RoutePrefix)
+	note("health_path", is.HealthPath, was.HealthPath)
+	note("workers", is.Workers, was.Workers)
+	sums := func(m bundle.Manifest) map[string]string {
+		of := map[string]string{}
+		for _, w := range m.Wheels {
+			of[w.File] = w.SHA256
+		}
+		return of
+	}
+	now, before := sums(is), sums(was)
+	for _, w := range is.Wheels {
+		if sum, there := before[w.File]; !there {
+			all = append(all, w.File+" is not in the published one")
+		} else if sum != w.SHA256 {
+			all = append(all, w.File+" has other content")
+		}
+	}
+	for _, w := range was.Wheels {
+		if _, there := now[w.File]; !there {
+			all = append(all, w.File+" is in the published one only")
+		}
+	}
+	return all
+}
+
+// Upload puts a bundle into the bucket, its manifest last; done is told of each
+// file. What is there already is left. If somebody published the same version
+// meanwhile, theirs is returned, or ErrOther if it is another.
+func Upload(ctx context.Context, a *access.Access, m bundle.Manifest, folder string, done func(files int)) (Published, error) {
+	content, sum, err := m.Encode()
+	if err != nil {
+		return Published{}, err
+	}
+	var files atomic.Int32
+	group, uploading := errgroup.WithContext(ctx)
+	group.SetLimit(atOnce)
+	for _, w := range m.Wheels {
+		group.Go(func() error {
+			if err := uploadWheel(uploading, a, bundle.Key(m.Application, m.Version, w.File), filepath.Join(folder, w.File), w); err != nil {
+				return err
+			}
+			done(int(files.Add(1)))
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return Published{}, err
+	}
+	key := bundle.Key(m.Application, m.Version, bundle.ManifestName)
+	_, err = a.S3.PutObject(ctx, &s3.PutObjectInput{Bucket: &a.Bucket, Key: &key, Body: strings.NewReader(string(content)),
+		ContentType: aws.String("application/json"), IfNoneMatch: aws.String("*")})
+	var refused smithy.APIError
+	if errors.As(err, &refused) && refused.ErrorCode() == "PreconditionFailed" {
+		return theirs(ctx, a, m)
+	}
+	if err != nil {
+		return Published{}, fmt.Errorf("write s3://%s/%s: %w", a.Bucket, key, err)
+	}
+	return Published{Manifest: m, SHA256: sum}, nil
+}
+
+// theirs is what somebody else published of the same version.
+func theirs(ctx context.Context, a *access.Access, m bundle.Manifest) (Published, error) {
+	p, there, err := Find(ctx, a, m.Application, m.Version)
+	if err == nil && !there {
+		err = errors.New("it is gone again; run the same once more")
+	}
+	if err != nil {
+		return p, fmt.Errorf("read what somebody else published of version %s: %w", m.Version, err)
+	}
+	if d := Differences(m, p.Manifest); len(d) > 0 {
+		return p, fmt.Errorf("%w, by %s a moment ago: %s", ErrOther, p.Manifest.CreatedBy, strings.Join(d, "; "))
+	}
+	return p, nil
+}
+
+// uploadWheel uploads a file unless it is there. S3 keeps the SHA-256 with it, and
+// refuses what arrives with another.
+func uploadWheel(ctx context.Context, a *access.Access, key, path string, w bundle.Wheel) error {
+	raw, err := hex.DecodeString(w.SHA256)
+	if err != nil {
+		return err
+	}
+	sum := base64.StdEncoding.EncodeToString(raw)
+	head, err := a.S3.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &a.Bucket, Key: &key, ChecksumMode: types.ChecksumModeEnabled})
+	if err == nil && aws.ToString(head.ChecksumSHA256) == sum {
+		return nil
+	}
+	// Any error of HeadObject leaves the file to be uploaded, which says what is wrong.
+	content, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer content.Close()
+	if _, err := a.S3.PutObject(ctx, &s3.PutObjectInput{Bucket: &a.Bucket, Key: &key, Body: content, ContentLength: &w.Size,
+		ChecksumAlgorithm: types.ChecksumAlgorithmSha256, ChecksumSHA256: &sum}); err != nil {
+		return fmt.Errorf("upload %s to s3://%s/%s: %w", w.File, a.Bucket, key, err)
+	}
+	return nil
+}
