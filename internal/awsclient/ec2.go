@@ -49,6 +49,7 @@ type EC2 struct {
 	DeregisterImage                        ec2Call[ec2.DeregisterImageInput, ec2.DeregisterImageOutput]
 	DescribeAddresses                      ec2Call[ec2.DescribeAddressesInput, ec2.DescribeAddressesOutput]
 	DescribeIamInstanceProfileAssociations ec2Call[ec2.DescribeIamInstanceProfileAssociationsInput, ec2.DescribeIamInstanceProfileAssociationsOutput]
+	DescribeInstanceAttribute              ec2Call[ec2.DescribeInstanceAttributeInput, ec2.DescribeInstanceAttributeOutput]
 	DescribeInternetGateways               ec2Call[ec2.DescribeInternetGatewaysInput, ec2.DescribeInternetGatewaysOutput]
 	DescribeNetworkInterfaces              ec2Call[ec2.DescribeNetworkInterfacesInput, ec2.DescribeNetworkInterfacesOutput]
 	DescribeVolumesModifications           ec2Call[ec2.DescribeVolumesModificationsInput, ec2.DescribeVolumesModificationsOutput]
@@ -129,6 +130,7 @@ func NewEC2(client *ec2.Client) *EC2 {
 		DeregisterImage:                        client.DeregisterImage,
 		DescribeAddresses:                      client.DescribeAddresses,
 		DescribeIamInstanceProfileAssociations: client.DescribeIamInstanceProfileAssociations,
+		DescribeInstanceAttribute:              client.DescribeInstanceAttribute,
 		DescribeInternetGateways:               client.DescribeInternetGateways,
 		DescribeNetworkInterfaces:              client.DescribeNetworkInterfaces,
 		DescribeVolumesModifications:           client.DescribeVolumesModifications,

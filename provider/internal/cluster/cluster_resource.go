@@ -132,6 +132,7 @@ func (r *clusterResource) Read(ctx context.Context, req resource.ReadRequest, re
 	}
 	work := r.newWork(state, nil)
 	work.objects.recall(remembered)
+	work.readPolicies = true
 	if err := work.observe(ctx); err != nil {
 		base.AddError(&resp.Diagnostics, "read", kindCluster, state.Name.ValueString(), err)
 		return
@@ -176,6 +177,8 @@ func (r *clusterResource) Update(ctx context.Context, req resource.UpdateRequest
 	work.vpnPublicKey = publicKeyOf(state.VPN)
 	work.priorStatus = state.Status.ValueString()
 	work.setProtection = !plan.TerminationProtection.Equal(state.TerminationProtection)
+	work.setTags = !plan.TagsAll.Equal(state.TagsAll) || work.priorStatus == statusIncomplete
+	work.readPolicies = true
 
 	err := work.converge(ctx)
 	plan.fromWork(work, err)

@@ -20,7 +20,9 @@ type work struct {
 	rewriteCredentials bool                             // write given credentials again
 	rotateInternal     bool                             // make new internal credentials
 	setProtection      bool                             // termination_protection was changed
-	first              bool                             // there is no state: policies are put anew without a look
+	setTags            bool                             // tags were changed: also of what a look at them costs a call
+	first              bool                             // there is no state
+	readPolicies       bool                             // look at the policies of IAM roles, instead of putting them anew
 
 	seen         *observed
 	objects      *objectMemory

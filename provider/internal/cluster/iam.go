@@ -3,9 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
@@ -58,8 +56,8 @@ func (w *work) ensureRoles(ctx context.Context) error {
 	})...)
 }
 
-// ensureRole makes role and profile side by side, then puts the policy into
-// the one and the one into the other.
+// ensureRole makes role and profile side by side, then makes the one hold what
+// it should and the other the one.
 func (w *work) ensureRole(ctx context.Context, role model.Role) error {
 	name := w.iamName(role)
 	policy, err := w.policyFor(ctx, role)
@@ -69,51 +67,94 @@ func (w *work) ensureRole(ctx context.Context, role model.Role) error {
 	existing, roleExists := w.seen.roles[role]
 	profile, profileExists := w.seen.profiles[role]
 	err = base.ParallelAll(ctx,
-		func(ctx context.Context) error {
-			if roleExists {
-				return nil
-			}
-			return w.createRole(ctx, name)
-		},
-		func(ctx context.Context) error {
-			if profileExists {
-				return nil
-			}
-			return w.createProfile(ctx, name)
-		},
+		when(!roleExists, func(ctx context.Context) error { return w.createRole(ctx, name) }),
+		when(!profileExists, func(ctx context.Context) error { return w.createProfile(ctx, name) }),
 	)
 	if err != nil {
 		return err
 	}
 	return base.ParallelAll(ctx,
 		func(ctx context.Context) error {
-			if base.SamePolicy(existing.policy, policy) {
-				return nil
+			if err := w.ensurePolicies(ctx, name, existing, policy, roleExists); err != nil || !roleExists || !w.setTags {
+				return err
 			}
-			_, err := awswait.Retry(ctx, awswait.ProfilePropagation, awswait.IsNotFound, func(ctx context.Context) (any, error) {
-				return w.Client.IAM.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: &name, PolicyName: aws.String(policyName), PolicyDocument: &policy})
-			})
-			return err
+			return w.tagRole(ctx, name)
 		},
 		func(ctx context.Context) error {
-			if profile.hasRole {
-				return nil
+			if err := w.fillProfile(ctx, name, profile); err != nil || !profileExists || !w.setTags {
+				return err
 			}
-			_, err := awswait.Retry(ctx, awswait.ProfilePropagation, awswait.IsNotFound, func(ctx context.Context) (any, error) {
-				return w.Client.IAM.AddRoleToInstanceProfile(ctx, &iam.AddRoleToInstanceProfileInput{InstanceProfileName: &name, RoleName: &name})
-			})
-			// A profile holds one role: LimitExceeded means that it is in already.
-			return awswait.Ignore(err, func(err error) bool { return awswait.HasCode(err, "LimitExceeded") || isEntityExists(err) })
+			return w.tagProfile(ctx, name)
 		},
 	)
 }
 
+// when is step, or nothing to do.
+func when(needed bool, step base.Step) base.Step {
+	if !needed {
+		return func(context.Context) error { return nil }
+	}
+	return step
+}
+
+// ensurePolicies gives a role its policy and its trust, and takes away what
+// others gave it: a role may do what its nodes need, and nothing else. One call
+// after the other, since IAM answers ConcurrentModification to some that change
+// one role at the same time.
+func (w *work) ensurePolicies(ctx context.Context, name string, existing iamRole, policy string, existed bool) error {
+	if !base.SamePolicy(existing.policy, policy) {
+		_, err := awswait.Retry(ctx, awswait.ProfilePropagation, awswait.IsNotFound, func(ctx context.Context) (any, error) {
+			return w.Client.IAM.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: &name, PolicyName: aws.String(policyName), PolicyDocument: &policy})
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if existed && !base.SamePolicy(existing.trust, trustPolicy) {
+		_, err := w.Client.IAM.UpdateAssumeRolePolicy(ctx, &iam.UpdateAssumeRolePolicyInput{RoleName: &name, PolicyDocument: aws.String(trustPolicy)})
+		if err != nil {
+			return err
+		}
+	}
+	return w.removePolicies(ctx, name, existing.inline, existing.attached)
+}
+
+func (w *work) removePolicies(ctx context.Context, name string, inline, attached []string) error {
+	for _, policy := range inline {
+		_, err := w.Client.IAM.DeleteRolePolicy(ctx, &iam.DeleteRolePolicyInput{RoleName: &name, PolicyName: &policy})
+		if err = awswait.Ignore(err, awswait.IsNotFound); err != nil {
+			return fmt.Errorf("delete policy %s: %w", policy, err)
+		}
+	}
+	for _, policy := range attached {
+		_, err := w.Client.IAM.DetachRolePolicy(ctx, &iam.DetachRolePolicyInput{RoleName: &name, PolicyArn: &policy})
+		if err = awswait.Ignore(err, awswait.IsNotFound); err != nil {
+			return fmt.Errorf("detach policy %s: %w", policy, err)
+		}
+	}
+	return nil
+}
+
+// fillProfile puts the role into the instance profile of its name.
+func (w *work) fillProfile(ctx context.Context, name string, profile iamProfile) error {
+	if profile.hasRole {
+		return nil
+	}
+	_, err := awswait.Retry(ctx, awswait.ProfilePropagation, awswait.IsNotFound, func(ctx context.Context) (any, error) {
+		return w.Client.IAM.AddRoleToInstanceProfile(ctx, &iam.AddRoleToInstanceProfileInput{InstanceProfileName: &name, RoleName: &name})
+	})
+	// A profile holds one role: LimitExceeded means that it is in already.
+	return awswait.Ignore(err, func(err error) bool { return awswait.HasCode(err, "LimitExceeded") || isEntityExists(err) })
+}
+
 func isEntityExists(err error) bool { return awswait.HasCode(err, "EntityAlreadyExists") }
 
+// trustPolicy lets instances take a role, and nobody else.
+const trustPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
+
 func (w *work) createRole(ctx context.Context, name string) error {
-	trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
 	_, err := w.Client.IAM.CreateRole(ctx, &iam.CreateRoleInput{RoleName: &name, Path: aws.String(w.iamPath()),
-		AssumeRolePolicyDocument: &trust, Description: aws.String("Node of XeroOps cluster " + w.spec.Name), Tags: w.iamTags(name)})
+		AssumeRolePolicyDocument: aws.String(trustPolicy), Description: aws.String("Node of XeroOps cluster " + w.spec.Name), Tags: w.iamTags(name)})
 	if !isEntityExists(err) {
 		return err
 	}
@@ -164,14 +205,6 @@ func (w *work) notOwn(what string) error {
 		what, w.iamPath(), base.TagCluster, w.spec.Name)
 }
 
-func (w *work) iamTags(name string) []iamtypes.Tag {
-	var tags []iamtypes.Tag
-	for k, v := range base.AllTags(name, w.spec.TagsAll, map[string]string{base.TagCluster: w.spec.Name}) {
-		tags = append(tags, iamtypes.Tag{Key: aws.String(k), Value: aws.String(v)})
-	}
-	return tags
-}
-
 // deleteRoles deletes roles and profiles, whatever half of them exists.
 func (w *work) deleteRoles(ctx context.Context, roles []model.Role) error {
 	return base.ParallelAll(ctx, stepsFor(roles, func(ctx context.Context, _ int, role model.Role) error {
@@ -202,12 +235,7 @@ func (w *work) deleteRole(ctx context.Context, role model.Role) error {
 		profile.hasRole = hasProfile // it may
 	}
 	step := func(has bool, do base.Step) base.Step {
-		return func(ctx context.Context) error {
-			if !has {
-				return nil
-			}
-			return gone(do(ctx))
-		}
+		return when(has, func(ctx context.Context) error { return gone(do(ctx)) })
 	}
 	err := base.ParallelAll(ctx,
 		step(profile.hasRole, func(ctx context.Context) error {
@@ -229,36 +257,24 @@ func (w *work) deleteRole(ctx context.Context, role model.Role) error {
 		}),
 		step(hasRole, func(ctx context.Context) error {
 			_, err := awswait.Retry(ctx, awswait.ProfilePropagation, awswait.IsInUse, func(ctx context.Context) (any, error) {
-				return w.Client.IAM.DeleteRole(ctx, &iam.DeleteRoleInput{RoleName: &name})
+				out, err := w.Client.IAM.DeleteRole(ctx, &iam.DeleteRoleInput{RoleName: &name})
+				if awswait.IsInUse(err) { // by policies that others gave it, perhaps
+					if err := w.stripRole(ctx, name); err != nil {
+						return nil, err
+					}
+				}
+				return out, err
 			})
 			return err
 		}),
 	)
 }
 
-// driftOfRoles lists how the IAM roles differ from what is wanted.
-func (w *work) driftOfRoles(ctx context.Context) []string {
-	var found []string
-	for _, role := range w.managedRoles() {
-		existing, exists := w.seen.roles[role]
-		wanted, err := w.policyFor(ctx, role)
-		switch {
-		case !exists:
-			found = append(found, fmt.Sprintf("IAM role %s is gone", w.iamName(role)))
-		case err == nil && !base.SamePolicy(existing.policy, wanted):
-			found = append(found, fmt.Sprintf("the policy of IAM role %s was changed", w.iamName(role)))
-		case !w.seen.profiles[role].hasRole:
-			found = append(found, fmt.Sprintf("instance profile %s does not hold its role", w.iamName(role)))
-		}
+// stripRole takes away all policies that a role has.
+func (w *work) stripRole(ctx context.Context, name string) error {
+	var role iamRole
+	if err := w.readRole(ctx, name, &role); err != nil {
+		return err
 	}
-	return found
-}
-
-// decodePolicy decodes a policy document as IAM answers with it: URL-encoded
-// (RFC 3986).
-func decodePolicy(document string) (string, error) {
-	if strings.HasPrefix(document, "{") {
-		return document, nil
-	}
-	return url.PathUnescape(document)
+	return w.removePolicies(ctx, name, role.inline, role.attached)
 }

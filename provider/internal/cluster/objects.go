@@ -48,9 +48,12 @@ type remembered struct {
 	Reports map[string]knownReport   `json:"reports"`
 }
 
+// writtenObject is what is remembered of an object. Of credentials that is the
+// ETag alone. It may be their MD5, which gives nothing away: each of them holds
+// a random password of 256 bits.
 type writtenObject struct {
 	ETag   string `json:"etag"`
-	SHA256 string `json:"sha256"` // of the content; secrets are not remembered
+	SHA256 string `json:"sha256,omitempty"` // of the content
 }
 
 func newObjectMemory() *objectMemory {
@@ -113,6 +116,20 @@ func (m *objectMemory) note(key, etag, content string) {
 	m.written[key] = writtenObject{ETag: etag, SHA256: digest(content)}
 }
 
+// noteSecret remembers what was written, but nothing of its content.
+func (m *objectMemory) noteSecret(key, etag string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.written[key] = writtenObject{ETag: etag}
+}
+
+// etagOf returns the ETag of what was written, or "".
+func (m *objectMemory) etagOf(key string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.written[key].ETag
+}
+
 func digest(content string) string {
 	sum := sha256.Sum256([]byte(content))
 	return hex.EncodeToString(sum[:])
@@ -122,6 +139,9 @@ func digest(content string) string {
 // of nodes that are gone. Credentials come first in thought: the gateway's
 // public key, which is in the topology, is made with them.
 func (w *work) ensureObjects(ctx context.Context) error {
+	if err := w.restoreCredentials(ctx); err != nil {
+		return err
+	}
 	credentials, err := w.wantedCredentials(ctx)
 	if err != nil {
 		return err
@@ -132,7 +152,13 @@ func (w *work) ensureObjects(ctx context.Context) error {
 	}
 	var steps []base.Step
 	for key, content := range credentials {
-		steps = append(steps, func(ctx context.Context) error { _, err := w.put(ctx, key, content, "text/plain"); return err })
+		steps = append(steps, func(ctx context.Context) error {
+			etag, err := w.put(ctx, key, content, "text/plain")
+			if err == nil {
+				w.objects.noteSecret(key, etag)
+			}
+			return err
+		})
 	}
 	for key, content := range open {
 		if w.objects.unchanged(key, w.seen.objects[key], content) {
@@ -322,7 +348,8 @@ func (w *work) driftOfObjects() []string {
 	var found []string
 	layout := w.spec.layout()
 	for _, role := range w.spec.roles() {
-		if w.seen.objects[layout.Credentials(role)] == "" {
+		key := layout.Credentials(role)
+		if w.seen.objects[key] == "" && w.objects.etagOf(key) == "" { // else it is found below
 			found = append(found, "the credentials of role "+string(role)+" are gone")
 		}
 	}

@@ -4,15 +4,11 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"slices"
-	"strings"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"github.com/aws/aws-sdk-go-v2/service/iam"
-	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/hashicorp/terraform-plugin-framework/attr"
 	"github.com/hashicorp/terraform-plugin-framework/path"
@@ -34,6 +30,7 @@ type observed struct {
 	live      map[string]instance // by node; pending to stopped
 	surplus   []instance          // further live instances of a node
 	ended     []instance          // terminated ones, while AWS shows them
+	exposed   map[string]bool     // ids of those that should be protected against termination and are not
 	groups    map[model.Role]ec2types.SecurityGroup
 	roles     map[model.Role]iamRole
 	profiles  map[model.Role]iamProfile
@@ -70,13 +67,6 @@ func (i instance) interfaceID() string {
 	return aws.ToString(i.NetworkInterfaces[0].NetworkInterfaceId)
 }
 
-type iamRole struct{ policy string }
-
-type iamProfile struct {
-	arn     string
-	hasRole bool
-}
-
 // nothing says whether AWS has nothing left of the cluster.
 func (o *observed) nothing() bool {
 	return len(o.live) == 0 && len(o.surplus) == 0 && len(o.groups) == 0 && len(o.roles) == 0 && len(o.profiles) == 0
@@ -87,7 +77,7 @@ func (o *observed) nothing() bool {
 func (w *work) observe(ctx context.Context, further ...base.Step) error {
 	w.seen = &observed{vpcID: w.spec.VPCID, live: map[string]instance{}, groups: map[model.Role]ec2types.SecurityGroup{},
 		roles: map[model.Role]iamRole{}, profiles: map[model.Role]iamProfile{}, objects: map[string]string{}}
-	return base.Parallel(ctx, append(further, w.observeInstances, w.observeGroups, w.observeRoles, w.observeProfiles,
+	return base.Parallel(ctx, append(further, w.observeProtectedInstances, w.observeGroups, w.observeRoles, w.observeProfiles,
 		w.observeAddresses, w.observeTables, w.observeObjects)...)
 }
 
@@ -170,77 +160,6 @@ func (w *work) observeGroups(ctx context.Context) error {
 				continue // of a cluster of that name in another VPC
 			}
 			w.seen.groups[model.Role(base.FlattenEC2Tags(g.Tags)[base.TagRole])] = g
-		}
-	}
-	return nil
-}
-
-// observeRoles lists the roles, and at the same time asks for the policies of
-// those that there should be.
-func (w *work) observeRoles(ctx context.Context) error {
-	wanted := w.managedRoles()
-	policies := make([]string, len(wanted))
-	listed := map[model.Role]bool{}
-	steps := []base.Step{func(ctx context.Context) error { return w.listRoles(ctx, listed) }}
-	if !w.first {
-		steps = append(steps, stepsFor(wanted, func(ctx context.Context, n int, role model.Role) (err error) {
-			policies[n], err = w.readPolicy(ctx, role)
-			return err
-		})...)
-	}
-	if err := base.Parallel(ctx, steps...); err != nil {
-		return err
-	}
-	for role := range listed {
-		w.seen.roles[role] = iamRole{}
-	}
-	for n, role := range wanted {
-		if listed[role] {
-			w.seen.roles[role] = iamRole{policy: policies[n]}
-		}
-	}
-	return nil
-}
-
-func (w *work) listRoles(ctx context.Context, listed map[model.Role]bool) error {
-	pages := iam.NewListRolesPaginator(w.Client.IAM, &iam.ListRolesInput{PathPrefix: aws.String(w.iamPath())})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return err
-		}
-		for _, r := range page.Roles {
-			if role, ours := strings.CutPrefix(aws.ToString(r.RoleName), w.iamPrefix()); ours && aws.ToString(r.Path) == w.iamPath() {
-				listed[model.Role(role)] = true
-			}
-		}
-	}
-	return nil
-}
-
-// readPolicy reads a role's policy; "" if role or policy do not exist.
-func (w *work) readPolicy(ctx context.Context, role model.Role) (string, error) {
-	out, err := w.Client.IAM.GetRolePolicy(ctx, &iam.GetRolePolicyInput{RoleName: aws.String(w.iamName(role)), PolicyName: aws.String(policyName)})
-	if err != nil {
-		return "", awswait.Ignore(err, awswait.IsNotFound)
-	}
-	return decodePolicy(aws.ToString(out.PolicyDocument))
-}
-
-func (w *work) observeProfiles(ctx context.Context) error {
-	pages := iam.NewListInstanceProfilesPaginator(w.Client.IAM, &iam.ListInstanceProfilesInput{PathPrefix: aws.String(w.iamPath())})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return err
-		}
-		for _, p := range page.InstanceProfiles {
-			role, ours := strings.CutPrefix(aws.ToString(p.InstanceProfileName), w.iamPrefix())
-			if !ours || aws.ToString(p.Path) != w.iamPath() {
-				continue
-			}
-			has := slices.ContainsFunc(p.Roles, func(r iamtypes.Role) bool { return aws.ToString(r.RoleName) == w.iamName(model.Role(role)) })
-			w.seen.profiles[model.Role(role)] = iamProfile{arn: aws.ToString(p.Arn), hasRole: has}
 		}
 	}
 	return nil

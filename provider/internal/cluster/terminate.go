@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -61,6 +62,31 @@ func (w *work) terminate(ctx context.Context, instances []instance) error {
 func (w *work) protect(ctx context.Context, i instance, on bool) error {
 	_, err := w.Client.EC2.ModifyInstanceAttribute(ctx, &ec2.ModifyInstanceAttributeInput{InstanceId: i.InstanceId,
 		DisableApiTermination: &ec2types.AttributeBooleanValue{Value: aws.Bool(on)}})
+	return err
+}
+
+// observeProtectedInstances observes the instances, and where they should be
+// protected against termination, whether they are. That costs a call for each,
+// and is left out where protection is set anew anyway.
+func (w *work) observeProtectedInstances(ctx context.Context) error {
+	if err := w.observeInstances(ctx); err != nil || !w.spec.TerminationProtection || w.setProtection || w.first {
+		return err
+	}
+	live := slices.Collect(maps.Values(w.seen.live))
+	exposed := make([]bool, len(live))
+	err := base.Parallel(ctx, stepsFor(live, func(ctx context.Context, n int, i instance) error {
+		out, err := w.Client.EC2.DescribeInstanceAttribute(ctx, &ec2.DescribeInstanceAttributeInput{InstanceId: i.InstanceId,
+			Attribute: ec2types.InstanceAttributeNameDisableApiTermination})
+		if err != nil {
+			return awswait.Ignore(err, awswait.IsNotFound)
+		}
+		exposed[n] = out.DisableApiTermination != nil && !aws.ToBool(out.DisableApiTermination.Value)
+		return nil
+	})...)
+	w.seen.exposed = map[string]bool{}
+	for n, i := range live {
+		w.seen.exposed[i.id()] = exposed[n]
+	}
 	return err
 }
 

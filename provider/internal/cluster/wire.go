@@ -30,7 +30,11 @@ func (w *work) wire(ctx context.Context) error {
 	if err := base.ParallelAll(ctx, w.releases()...); err != nil {
 		return err
 	}
-	return base.ParallelAll(ctx, append(steps, w.ensureRoutes)...)
+	if err := base.ParallelAll(ctx, append(steps, w.ensureRoutes)...); err != nil {
+		return err
+	}
+	w.setTags = false // a rollout wires once more after each node
+	return nil
 }
 
 // releases frees the addresses and volumes that one node holds and another is
@@ -90,6 +94,7 @@ func (w *work) wireNode(n nodeSpec, i instance) []base.Step {
 	add("set tags", w.tagsDiffer(n, i), func(ctx context.Context) error {
 		return base.SetEC2Tags(ctx, w.Client.EC2, i.id(), i.Tags, w.wantedNodeTags(n, i))
 	})
+	add("set the tags of its root volume", w.setTags, func(ctx context.Context) error { return w.tagRootVolume(ctx, n, i) })
 	add("turn off the source/destination check", n.Role == model.RoleWireGuard && aws.ToBool(i.SourceDestCheck), func(ctx context.Context) error {
 		_, err := w.Client.EC2.ModifyInstanceAttribute(ctx, &ec2.ModifyInstanceAttributeInput{InstanceId: i.InstanceId,
 			SourceDestCheck: &ec2types.AttributeBooleanValue{Value: aws.Bool(false)}})
@@ -106,7 +111,7 @@ func (w *work) wireNode(n nodeSpec, i instance) []base.Step {
 			HttpTokens: ec2types.HttpTokensStateRequired, HttpPutResponseHopLimit: aws.Int32(1), HttpEndpoint: ec2types.InstanceMetadataEndpointStateEnabled})
 		return err
 	})
-	add("set its termination protection", w.setProtection, func(ctx context.Context) error { return w.protect(ctx, i, w.spec.TerminationProtection) })
+	add("set its termination protection", w.setProtection || w.seen.exposed[i.id()], func(ctx context.Context) error { return w.protect(ctx, i, w.spec.TerminationProtection) })
 	add("associate "+n.EIPID, n.EIPID != "" && !w.hasAddress(n, i), func(ctx context.Context) error { return w.associate(ctx, n, i) })
 	add("give up its Elastic IP", n.EIPID == "" && w.seen.addressOf(i) != nil, func(ctx context.Context) error { return w.disassociate(ctx, w.seen.addressOf(i)) })
 	attached := i.volumeAt(dataDevice)
@@ -166,6 +171,15 @@ func (w *work) wantedNodeTags(n nodeSpec, i instance) []ec2types.Tag {
 func (w *work) tagsDiffer(n nodeSpec, i instance) bool {
 	set, remove := base.TagChanges(base.FlattenEC2Tags(i.Tags), base.FlattenEC2Tags(w.wantedNodeTags(n, i)))
 	return len(set)+len(remove) > 0
+}
+
+// tagRootVolume makes the tags of a node's root volume those of its instance.
+func (w *work) tagRootVolume(ctx context.Context, n nodeSpec, i instance) error {
+	volume, exists, err := w.Describe.Volumes.Get(ctx, i.volumeAt(aws.ToString(i.RootDeviceName)))
+	if err != nil || !exists {
+		return err
+	}
+	return base.SetEC2Tags(ctx, w.Client.EC2, aws.ToString(volume.VolumeId), volume.Tags, w.wantedNodeTags(n, i))
 }
 
 // addressOf returns the Elastic IP that points to the instance, or nil.
@@ -263,6 +277,7 @@ func (w *work) driftOfNodes() []string {
 		add(!i.inGroup(aws.ToString(w.seen.groups[n.Role].GroupId)), "node %s is not in its security group alone", n.Name)
 		add(!w.hasProfile(n, i), "node %s does not run with instance profile %s", n.Name, w.profileName(n.Role))
 		add(!i.requiresTokens(), "node %s answers metadata requests without a token", n.Name)
+		add(w.seen.exposed[i.id()], "node %s is not protected against termination", n.Name)
 		add(n.Role == model.RoleWireGuard && aws.ToBool(i.SourceDestCheck), "node %s checks source and destination, so it routes nothing", n.Name)
 	}
 	add(len(w.seen.surplus) > 0, "%d instances too many", len(w.seen.surplus))
