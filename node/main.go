@@ -14,6 +14,7 @@ import (
 	"github.com/xeroops/xeroops/node/internal/boot"
 	"github.com/xeroops/xeroops/node/internal/configure"
 	"github.com/xeroops/xeroops/node/internal/deployments"
+	"github.com/xeroops/xeroops/node/internal/etcdmember"
 	"github.com/xeroops/xeroops/node/internal/waitfordb"
 )
 
@@ -42,6 +43,7 @@ func newRoot() *cobra.Command {
 		configure.Command(),
 		deployments.Command(),
 		deployments.UnitsCommand(),
+		etcdmember.Command(),
 		waitfordb.Command(),
 	)
 	return root
