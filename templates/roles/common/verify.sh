@@ -36,10 +36,18 @@ ours=$(cd /usr/lib/systemd/system && find . -maxdepth 1 \( -name 'xeroops-*' -o 
 changed=$(cd /usr/lib/systemd/system && find . -path '*.d/xeroops.conf' -printf '%h\n' | sed 's,^\./,,; s,\.d$,,')
 for unit in $ours $changed; do
 	test -e "/usr/lib/systemd/system/$unit" || continue # of a role that this one is not
+	instance=$unit
 	case $unit in
-	*@.*) check "$unit" systemd-analyze verify --man=no --recursive-errors=no "${unit%@*}@x.${unit##*.}" ;;
-	*) check "$unit" systemd-analyze verify --man=no --recursive-errors=no "$unit" ;;
+	*@.service)
+		instance=${unit%@*}@8000.service
+		if ! grep -q '^ExecStart=' "/usr/lib/systemd/system/$unit"; then # an instance's drop-in says it
+			mkdir -p "/etc/systemd/system/$unit.d"
+			printf '[Service]\nExecStart=/usr/bin/true\n' >"/etc/systemd/system/$unit.d/checks.conf"
+		fi
+		;;
+	*@.*) instance=${unit%@*}@8000.${unit##*.} ;;
 	esac
+	check "$unit" systemd-analyze verify --man=no --recursive-errors=no "$instance"
 	case $unit in
 	*.service) echo "$unit: exposure $(systemd-analyze security --no-pager --offline=yes "$unit" 2>/dev/null | sed -n 's/.*exposure level for .*: \([0-9.]* [A-Z]*\).*/\1/p')" ;;
 	esac
