@@ -8,6 +8,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# Everything is compiled the same way, and so once.
+export CGO_ENABLED=0 GOFLAGS="${GOFLAGS:-} -trimpath"
+
 readonly state=$PWD/.tools/up
 readonly log=$state/up.log
 readonly example=examples/complete
