@@ -3,9 +3,11 @@ package boot
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -123,11 +125,26 @@ func (b *Boot) start(ctx context.Context) error {
 	if err := conn.Reload(ctx); err != nil { // templates may have made unit files, too
 		return err
 	}
-	for u := range b.changed {
-		if err := conn.Refresh(ctx, u); err != nil {
-			b.Log.Warn("its configuration changed", "unit", u, "error", err) // the watch sees how it is
-		}
-		delete(b.changed, u)
+	if err := b.refresh(ctx, conn); err != nil {
+		return err
 	}
 	return conn.Queue(ctx, target)
+}
+
+// refresh tells those that run already that their configuration changed.
+func (b *Boot) refresh(ctx context.Context, conn *systemd.Conn) error {
+	units, err := conn.Units(ctx, slices.Collect(maps.Keys(b.changed)))
+	if err != nil {
+		return err
+	}
+	for name, u := range units {
+		if u.IsUp() {
+			b.Log.Info("its configuration changed", "unit", name)
+			if err := conn.Refresh(ctx, name); err != nil {
+				b.Log.Warn("its configuration changed", "unit", name, "error", err) // the watch sees how it is
+			}
+		}
+		delete(b.changed, name)
+	}
+	return nil
 }

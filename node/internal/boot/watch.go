@@ -2,6 +2,7 @@ package boot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"strings"
@@ -173,13 +174,12 @@ func (b *Boot) startAgain(ctx context.Context, found []registry.ServiceHealth) e
 		return err
 	}
 	defer conn.Close()
+	var errs error // one that can't start is no reason to leave the others
 	for n, s := range cluster.ServicesOf(b.Instance.Role) {
 		if b.isToStart(found[n]) {
 			b.Log.Info("starting again", "unit", s.Unit)
-			if err := conn.Queue(ctx, s.Unit); err != nil {
-				return err
-			}
+			errs = errors.Join(errs, conn.Queue(ctx, s.Unit))
 		}
 	}
-	return nil
+	return errs
 }
