@@ -84,7 +84,9 @@ func (d *daemon) recover(ctx context.Context) error {
 // between is gone, so everything is looked at then.
 func (d *daemon) listen(ctx context.Context, all *sync.WaitGroup) {
 	subscription := d.registry.Subscribe(ctx, registry.DeploymentChannel)
-	defer func() { _ = subscription.Close() }()
+	close := func() { _ = subscription.Close() } // which ends the channel
+	defer close()
+	defer context.AfterFunc(ctx, close)()
 	for received := range subscription.ChannelWithSubscriptions() {
 		switch m := received.(type) {
 		case *redis.Subscription:
@@ -93,9 +95,6 @@ func (d *daemon) listen(ctx context.Context, all *sync.WaitGroup) {
 			if r, ok := parseMessage(m.Payload); ok {
 				d.wake(ctx, all, r.Service)
 			}
-		}
-		if ctx.Err() != nil {
-			return
 		}
 	}
 }

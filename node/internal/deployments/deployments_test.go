@@ -1,0 +1,160 @@
+package deployments
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/xeroops/xeroops/internal/bundle"
+	"github.com/xeroops/xeroops/internal/load"
+	"github.com/xeroops/xeroops/internal/registry"
+)
+
+func TestVersionsFollowOneAnotherUnderLoadWithoutAFailedRequest(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	first := r.publish(version{version: "1.0"})
+	r.mustBeHealthy("1.0")
+	report := r.underLoad(func() {
+		r.publish(version{version: "1.1+local"})
+		r.mustBeHealthy("1.1+local")
+		r.publish(version{version: "2.0", begins: "import nothing_of_that_name"})
+		r.mustFail("2.0", "nothing_of_that_name")
+		r.publish(version{version: "2.1", health: 503})
+		r.mustFail("2.1", "503")
+		r.publish(version{version: "2.2", spoilt: true})
+		r.mustFail("2.2", "SHA-256")
+		if got := r.answer(); got != "1.1+local" {
+			t.Errorf("after releases that failed %q answers, not the version before", got)
+		}
+		began := time.Now()
+		r.desire("1.0", first.SHA256)
+		r.mustBeHealthy("1.0")
+		t.Logf("rollback: %s", time.Since(began))
+	})
+	t.Log(report)
+	if report.Failed > 0 {
+		t.Errorf("%d of %d requests failed: %v", report.Failed, report.Requests, report.Errors)
+	}
+}
+
+// underLoad sends requests on new connections while f runs.
+func (r *rig) underLoad(f func()) load.Report {
+	r.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	reports := make(chan load.Report, 1)
+	url := "http://127.0.0.1:" + strings.TrimPrefix(socketUnit(r.port), "xeroops-application@")
+	url = strings.TrimSuffix(url, ".socket") + "/wait/0.02"
+	go func() { reports <- load.Run(ctx, load.Options{URL: url, Rate: 100, Fresh: true}) }()
+	f()
+	cancel()
+	return <-reports
+}
+
+func (r *rig) mustFail(version, why string) {
+	r.t.Helper()
+	p := r.await(version)
+	if p.Phase != registry.PhaseFailed || !strings.Contains(p.Error, why) {
+		r.t.Errorf("version %s: phase %s, error %q; want it to fail with %q", version, p.Phase, p.Error, why)
+	}
+	r.t.Logf("%s failed after %d ms: %s", version, p.ElapsedMS, p.Error)
+	if _, err := os.Stat(r.store.environment("demo", version)); err == nil {
+		r.t.Errorf("the environment of %s, which failed, is still there", version)
+	}
+}
+
+func TestAFailedReleaseIsTriedAgainOnlyWhenItIsPublishedAgain(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	bad := r.publish(version{version: "1.0", health: 500})
+	r.mustFail("1.0", "500")
+	r.stop()
+	if _, failed := r.store.failed(bad); !failed {
+		t.Fatal("the release is not marked as failed")
+	}
+	check(t, r.registry.Del(t.Context(), registry.ProgressKey("demo", "1.0")).Err())
+	r.start() // reads the desired version, as a node does that comes back
+	if p := r.await("1.0"); p.Phase != registry.PhaseFailed || p.ElapsedMS != 0 {
+		t.Errorf("after a restart: %+v, want the failure of before without a new try", p)
+	}
+	again := r.desire("1.0", bad.SHA256)
+	eventually(t, "the release to be tried again", func() error {
+		if _, failed := r.store.failed(again); !failed {
+			return os.ErrNotExist
+		}
+		return nil
+	})
+}
+
+func TestANodeThatWasDownCatchesUpAndKeepsWhatRanWithoutTheRegistry(t *testing.T) {
+	r := newRig(t)
+	r.publish(version{version: "1.0"}) // nobody hears the message
+	r.start()
+	r.mustBeHealthy("1.0")
+	r.stop()
+	check(t, r.units.Stop(t.Context(), serviceUnit("demo", "1.0"), true)) // the node reboots
+	check(t, r.registry.FlushAll(t.Context()).Err())                      // an empty Redis says nothing
+	r.start()
+	eventually(t, "the version of the disk to answer", func() error {
+		if got := r.answer(); got != "1.0" {
+			return context.DeadlineExceeded
+		}
+		return nil
+	})
+}
+
+func TestAKilledDaemonsHalfMadeWorkIsUndone(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	first := r.publish(version{version: "1.0"})
+	r.mustBeHealthy("1.0")
+	r.publish(version{version: "1.1"})
+	r.mustBeHealthy("1.1")
+	r.stop()
+	// As if it had been killed in a roll back, before it made 1.0 current, and
+	// while it made 1.2.
+	check(t, r.units.Start(t.Context(), serviceUnit("demo", "1.0")))
+	check(t, r.units.Start(t.Context(), trialUnit("demo", "1.0")))
+	check(t, os.MkdirAll(r.store.environment("demo", "1.2")+"/bin", 0o755))
+	r.start()
+	eventually(t, "one unit to run", func() error {
+		states, err := r.units.States(t.Context(), unitsOf("demo"))
+		if err == nil && (len(states) != 1 || states[serviceUnit("demo", "1.1")] == "") {
+			err = context.DeadlineExceeded
+		}
+		return err
+	})
+	if _, err := os.Stat(r.store.environment("demo", "1.2")); err == nil {
+		t.Error("the half-made environment is still there")
+	}
+	r.desire("1.0", first.SHA256)
+	r.mustBeHealthy("1.0")
+}
+
+func TestTheLastFiveVersionsStayAndShareTheirWheels(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	shared := newWheel(t, "shared", "1", map[string]string{"shared.py": "x = 1\n"})
+	for _, v := range []string{"1", "2", "3", "4", "5", "6"} {
+		r.publish(version{version: v, wheels: []wheel{shared}})
+		r.mustBeHealthy(v)
+	}
+	eventually(t, "the oldest to go, and its wheel", func() error {
+		wheels, err := filepath.Glob(r.store.wheel("*"))
+		if n := len(r.store.versions("demo")); n != kept || len(wheels) != kept+1 {
+			err = fmt.Errorf("there are %d versions and %d wheels; want %d, and a wheel of each and one they share", n, len(wheels), kept)
+		}
+		return err
+	})
+	if _, err := r.store.installed("demo", "1"); err == nil {
+		t.Error("version 1 is still there")
+	}
+	if _, err := os.Stat(r.store.wheel(bundle.Sum(shared.content))); err != nil {
+		t.Error(err)
+	}
+}
