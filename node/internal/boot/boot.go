@@ -57,22 +57,26 @@ func DefaultFiles() Files {
 
 // Run boots the node and watches it until the context ends.
 func (b *Boot) Run(ctx context.Context) error {
-	started := time.Now()
-	b.status = &status{
-		report: cluster.BootReport{Schema: cluster.BootReportSchema, Cluster: b.Instance.Cluster, Node: b.Instance.Node, Role: b.Instance.Role,
-			State: cluster.BootBooting, StartedAt: started.UTC().Truncate(time.Millisecond), Services: []cluster.ServiceReport{}},
-		wellAt: started,
-		object: &object{S3: b.S3, Bucket: b.Instance.UploadsBucket, Key: b.Instance.Layout().Report(b.Instance.Node), Log: b.Log},
-		log:    b.Log,
-	}
+	b.begin()
 	for _, s := range b.steps() {
 		if !b.until(ctx, s) {
 			return nil
 		}
 	}
-	b.Log.Info("configured", "elapsed", time.Since(started).Round(time.Millisecond).String())
+	b.Log.Info("configured", "elapsed", time.Since(b.status.wellAt).Round(time.Millisecond).String())
 	b.watch(ctx)
 	return nil
+}
+
+func (b *Boot) begin() {
+	now := time.Now()
+	b.status = &status{
+		report: cluster.BootReport{Schema: cluster.BootReportSchema, Cluster: b.Instance.Cluster, Node: b.Instance.Node, Role: b.Instance.Role,
+			State: cluster.BootBooting, StartedAt: now.UTC().Truncate(time.Millisecond), Services: []cluster.ServiceReport{}},
+		wellAt: now,
+		object: &object{S3: b.S3, Bucket: b.Instance.UploadsBucket, Key: b.Instance.Layout().Report(b.Instance.Node), Log: b.Log},
+		log:    b.Log,
+	}
 }
 
 // step is a part of a boot that leaves things as they are to be, or an error.

@@ -40,7 +40,7 @@ func (b *Boot) watch(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		b.status.services(b.report(ctx, found))
+		b.status.services(b.report(found))
 		if why := b.unready(ctx, found); why != "" {
 			if b.status.report.ReadyAt == nil && time.Since(began) < settlingFor {
 				pause = settling
@@ -62,8 +62,8 @@ func (b *Boot) watch(ctx context.Context) {
 }
 
 // report is what the boot report says of services and volume.
-func (b *Boot) report(ctx context.Context, found []registry.ServiceHealth) []cluster.ServiceReport {
-	var all []cluster.ServiceReport
+func (b *Boot) report(found []registry.ServiceHealth) []cluster.ServiceReport {
+	all := []cluster.ServiceReport{}
 	for _, s := range found {
 		all = append(all, cluster.ServiceReport{Name: s.Name, State: s.State, Detail: s.Detail})
 	}
