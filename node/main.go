@@ -13,8 +13,11 @@ import (
 
 	"github.com/xeroops/xeroops/node/internal/boot"
 	"github.com/xeroops/xeroops/node/internal/configure"
+	"github.com/xeroops/xeroops/node/internal/dbroles"
 	"github.com/xeroops/xeroops/node/internal/deployments"
+	"github.com/xeroops/xeroops/node/internal/edgecert"
 	"github.com/xeroops/xeroops/node/internal/etcdmember"
+	"github.com/xeroops/xeroops/node/internal/vpnpeers"
 	"github.com/xeroops/xeroops/node/internal/waitfordb"
 )
 
@@ -41,9 +44,12 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		boot.Command(),
 		configure.Command(),
+		dbroles.Command(),
 		deployments.Command(),
 		deployments.UnitsCommand(),
+		edgecert.Command(),
 		etcdmember.Command(),
+		vpnpeers.Command(),
 		waitfordb.Command(),
 	)
 	return root

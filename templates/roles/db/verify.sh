@@ -2,6 +2,9 @@
 set -eu
 /usr/lib/postgresql/17/bin/postgres --version
 pgbackrest version
+if test "${XEROOPS_BACKUP_ENGINE:-pgbackrest}" = wal-g; then
+	wal-g --version
+fi
 test "$(id -u postgres)" = 800
 test -z "$(pg_lsclusters -h)" # Patroni makes the cluster
 for unit in postgresql.service postgresql@.service; do
@@ -11,6 +14,6 @@ done
 ../scripts/starts.sh etcd 2379 etcd --data-dir "$(runuser -u etcd -- mktemp -d)" \
 	--listen-client-urls http://0.0.0.0:2379 --advertise-client-urls http://127.0.0.1:2379
 if test -e /etc/patroni/config.yml; then
-	runuser -u postgres -- patroni --validate-config /etc/patroni/config.yml
+	patroni --validate-config /etc/patroni/config.yml
 fi
 ../scripts/starts.sh postgres 6432 pgbouncer /etc/pgbouncer/pgbouncer.ini
