@@ -61,7 +61,7 @@ func serve(ctx context.Context, log hclog.Logger) error {
 	}
 	password := os.Getenv(passwordVariable)
 	if password == "" {
-		return fmt.Errorf("%s is not set: it stands in %s, which xeroops-deployments.service reads", passwordVariable, instance.CredentialsFile)
+		return fmt.Errorf("%s is not set: boot puts it into /run/xeroops/registry.env, which xeroops-deployments.service reads", passwordVariable)
 	}
 	objects, err := self.S3(ctx)
 	if err != nil {

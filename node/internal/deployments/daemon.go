@@ -249,4 +249,3 @@ func (d *daemon) offer(ctx context.Context) {
 		d.log.Warn("can't say what the image's Python has", "error", err)
 	}
 }
-

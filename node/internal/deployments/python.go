@@ -124,7 +124,9 @@ func unpackedBytes(m bundle.Manifest, s store) (uint64, error) {
 	return sum + sum/2, nil
 }
 
-func isDiskFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
+func isDiskFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
 
 func lastLines(text string, n int) string {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
