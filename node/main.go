@@ -15,8 +15,10 @@ import (
 	"github.com/xeroops/xeroops/node/internal/configure"
 	"github.com/xeroops/xeroops/node/internal/dbroles"
 	"github.com/xeroops/xeroops/node/internal/deployments"
+	"github.com/xeroops/xeroops/node/internal/discovery"
 	"github.com/xeroops/xeroops/node/internal/edgecert"
 	"github.com/xeroops/xeroops/node/internal/etcdmember"
+	"github.com/xeroops/xeroops/node/internal/routing"
 	"github.com/xeroops/xeroops/node/internal/vpnpeers"
 	"github.com/xeroops/xeroops/node/internal/waitfordb"
 )
@@ -47,8 +49,11 @@ func newRoot() *cobra.Command {
 		dbroles.Command(),
 		deployments.Command(),
 		deployments.UnitsCommand(),
+		discovery.Command(),
+		discovery.HostsCommand(),
 		edgecert.Command(),
 		etcdmember.Command(),
+		routing.Command(),
 		vpnpeers.Command(),
 		waitfordb.Command(),
 	)

@@ -13,6 +13,7 @@ package configure
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -154,6 +155,7 @@ func (d Data) functions() template.FuncMap {
 		"default":    fallback,
 		"percent":    func(percent, of int) int { return of * percent / 100 },
 		"firstHost":  firstHost,
+		"sha256":     func(s string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(s))) },
 	}
 }
 

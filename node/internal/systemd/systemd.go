@@ -6,6 +6,8 @@ package systemd
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/coreos/go-systemd/v22/dbus"
 )
@@ -135,4 +137,25 @@ func (c *Conn) wait(ctx context.Context, what, unit string, do job) error {
 	case <-ctx.Done():
 		return fmt.Errorf("%s %s: %w", what, unit, ctx.Err())
 	}
+}
+
+// FailedUnits is how many units have failed.
+func (c *Conn) FailedUnits(_ context.Context) (int, error) {
+	text, err := c.bus.GetManagerProperty("NFailedUnits") // a D-Bus value as text, such as @u 0
+	if err == nil {
+		var n int
+		if n, err = strconv.Atoi(strings.TrimPrefix(text, "@u ")); err == nil {
+			return n, nil
+		}
+	}
+	return 0, fmt.Errorf("ask systemd how many units failed: %w", err)
+}
+
+// IsStopping says whether the machine is shutting down.
+func (c *Conn) IsStopping(_ context.Context) (bool, error) {
+	text, err := c.bus.GetManagerProperty("SystemState")
+	if err != nil {
+		return false, fmt.Errorf("ask systemd how the machine is: %w", err)
+	}
+	return text == `"stopping"`, nil
 }

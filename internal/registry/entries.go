@@ -1,0 +1,92 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path"
+	"regexp"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/xeroops/xeroops/internal/bundle"
+)
+
+// ReadEntries is [ReadNodes] for who can do without some of them: an entry
+// that can't be read is a problem and no error.
+func ReadEntries(ctx context.Context, c *redis.Client, names []string) (entries map[string]Node, problems []error, err error) {
+	entries = map[string]Node{}
+	keys := make([]string, len(names))
+	for i, name := range names {
+		keys[i] = NodeKey(name)
+	}
+	// An empty registry is read, too: whether it can be is what counts.
+	if len(keys) == 0 {
+		return entries, nil, c.Ping(ctx).Err()
+	}
+	found, err := c.MGet(ctx, keys...).Result()
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the entries of the nodes: %w", err)
+	}
+	for i, content := range found {
+		text, there := content.(string)
+		if !there {
+			continue
+		}
+		var n Node
+		if err := json.Unmarshal([]byte(text), &n); err != nil {
+			problems = append(problems, fmt.Errorf("read the entry of node %s: %w", names[i], err))
+			continue
+		}
+		entries[names[i]] = n
+	}
+	return entries, problems, nil
+}
+
+// WriteNode writes a node's entry, and says so on [TopologyChannel] if it is news.
+func WriteNode(ctx context.Context, c *redis.Client, n Node, news bool) error {
+	content, err := json.Marshal(n)
+	if err != nil {
+		return err
+	}
+	_, err = c.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		p.Set(ctx, NodeKey(n.Name), content, Expiry)
+		if news {
+			p.Publish(ctx, TopologyChannel, n.Name)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("write the entry of node %s: %w", n.Name, err)
+	}
+	return nil
+}
+
+// HasNode says whether a node has an entry.
+func HasNode(ctx context.Context, c *redis.Client, name string) (bool, error) {
+	n, err := c.Exists(ctx, NodeKey(name)).Result()
+	if err != nil {
+		return false, fmt.Errorf("look for the entry of node %s: %w", name, err)
+	}
+	return n == 1, nil
+}
+
+var plainPath = regexp.MustCompile(`^/[A-Za-z0-9._~/-]{0,200}$`)
+
+// Check returns the first thing that is wrong with an application's entry. What
+// is right may stand in HAProxy's configuration.
+func (a Application) Check() error {
+	if err := bundle.CheckName(a.Name); err != nil {
+		return err
+	}
+	switch {
+	case a.Port < bundle.FirstPort || a.Port > bundle.LastPort:
+		return fmt.Errorf("application %s: port %d is none of %d to %d", a.Name, a.Port, bundle.FirstPort, bundle.LastPort)
+	case !plainPath.MatchString(a.RoutePrefix) || !strings.HasPrefix(a.RoutePrefix, "/api/") || path.Clean(a.RoutePrefix) != a.RoutePrefix:
+		return fmt.Errorf("application %s: route prefix %q is no plain path below /api/", a.Name, a.RoutePrefix)
+	case !plainPath.MatchString(a.HealthPath):
+		return fmt.Errorf("application %s: health path %q is no plain path", a.Name, a.HealthPath)
+	}
+	return nil
+}

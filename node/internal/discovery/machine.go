@@ -1,0 +1,154 @@
+package discovery
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/node/internal/health"
+	"github.com/xeroops/xeroops/node/internal/instance"
+	"github.com/xeroops/xeroops/node/internal/systemd"
+	"github.com/xeroops/xeroops/node/internal/volume"
+)
+
+// drainFile takes a node out of traffic for as long as it is there.
+const drainFile = "/run/xeroops/drain"
+
+// machine is the node that this runs on.
+type machine struct {
+	instance   instance.Instance
+	instanceID string
+	bootID     string
+	versions   map[string]string
+	services   []cluster.Service
+	dataMount  string // of the data volume; "" without one
+	log        hclog.Logger
+
+	bus      *systemd.Conn // kept open; nil while there is none
+	unread   string        // why applications.json could not be read, said once
+	stopping bool
+}
+
+func newMachine(i instance.Instance, instanceID, version string, log hclog.Logger) *machine {
+	m := &machine{instance: i, instanceID: instanceID, versions: versions(version), log: log}
+	// Discovery itself is well if it can say so, and would else find itself starting.
+	for _, s := range cluster.ServicesOf(i.Role) {
+		if s.Name != "discovery" {
+			m.services = append(m.services, s)
+		}
+	}
+	m.bootID = readLine("/proc/sys/kernel/random/boot_id")
+	if config, err := instance.Config(); err == nil && config[instance.DataVolume] != "" {
+		m.dataMount = volume.Of(i.Role, config[instance.DataVolume]).Where
+	}
+	return m
+}
+
+func readLine(path string) string {
+	text, _ := os.ReadFile(path)
+	return strings.TrimSpace(string(text))
+}
+
+// entry implements node.
+func (m *machine) entry(ctx context.Context) registry.Node {
+	n := registry.Node{Schema: registry.Schema, Name: m.instance.Node, Role: m.instance.Role, Address: m.instance.Address,
+		InstanceID: m.instanceID, BootID: m.bootID, State: registry.NodeReady, Versions: m.versions}
+	n.Services = health.Check(ctx, m.services)
+	if slices.ContainsFunc(n.Services, func(s registry.ServiceHealth) bool { return !s.Healthy }) {
+		n.State = registry.NodeDegraded
+	}
+	if m.stopping || exists(drainFile) {
+		n.State = registry.NodeDraining
+	}
+	n.Applications = m.applications()
+	n.Resources = resources(m.dataMount)
+	if m.connect(ctx) == nil {
+		n.Resources.FailedUnits, _ = m.bus.FailedUnits(ctx)
+	}
+	return n
+}
+
+// applications are what deployments wrote; none where there is no such file.
+func (m *machine) applications() []registry.Application {
+	var all []registry.Application
+	text, err := os.ReadFile(instance.RegisteredFile)
+	if err == nil {
+		err = json.Unmarshal(text, &all)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err.Error() != m.unread {
+			m.log.Error("no application of this node gets traffic", "error", fmt.Errorf("read %s: %w", instance.RegisteredFile, err))
+		}
+		m.unread = err.Error()
+		return nil
+	}
+	m.unread = ""
+	return all
+}
+
+// fingerprint implements node.
+func (m *machine) fingerprint(ctx context.Context) string {
+	var b strings.Builder
+	text, err := os.ReadFile(instance.RegisteredFile)
+	fmt.Fprintln(&b, string(text), err, exists(drainFile))
+	if err := m.connect(ctx); err != nil {
+		fmt.Fprintln(&b, err)
+		return b.String()
+	}
+	var names []string
+	for _, s := range m.services {
+		names = append(names, s.Unit)
+	}
+	units, err := m.bus.Units(ctx, names)
+	if err != nil {
+		m.disconnect()
+		fmt.Fprintln(&b, err)
+	}
+	for _, name := range names {
+		fmt.Fprintln(&b, name, units[name].Active, units[name].Sub)
+	}
+	return b.String()
+}
+
+// isStopping says whether the machine is shutting down.
+func (m *machine) isStopping(ctx context.Context) bool {
+	if m.connect(ctx) != nil {
+		return false
+	}
+	stopping, err := m.bus.IsStopping(ctx)
+	m.stopping = err == nil && stopping
+	return m.stopping
+}
+
+func (m *machine) connect(ctx context.Context) error {
+	if m.bus != nil {
+		return nil
+	}
+	// The connection is to outlive this look at it.
+	bus, err := systemd.Connect(context.WithoutCancel(ctx))
+	if err == nil {
+		m.bus = bus
+	}
+	return err
+}
+
+func (m *machine) disconnect() {
+	if m.bus != nil {
+		m.bus.Close()
+	}
+	m.bus = nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}

@@ -1,0 +1,312 @@
+//go:build linux
+
+package routing
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/debiantree"
+	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/node/internal/configure"
+	"github.com/xeroops/xeroops/node/internal/topology"
+	"github.com/xeroops/xeroops/templates"
+)
+
+// world is a management node: Redis and HAProxy of Debian 13, with the daemon in
+// between, and nodes that are addresses of the loopback network.
+type world struct {
+	t        testing.TB
+	dir      string
+	network  string // 127.x.y.
+	redis    *redisServer
+	admin    *redis.Client
+	haproxy  *exec.Cmd
+	settings Settings
+	topology cluster.Topology
+	stop     context.CancelFunc // of the daemon
+	stopped  chan struct{}
+}
+
+var networks atomic.Uint32
+
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	debiantree.Path(t)
+	dir, err := os.MkdirTemp("", "routing") // t.TempDir's paths are too long for sockets
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, dir: dir, network: fmt.Sprintf("127.%d.%d.", 100+os.Getpid()%100, networks.Add(1))}
+	front := w.network + "250"
+	w.settings = Settings{
+		Config: filepath.Join(dir, "haproxy.cfg"), StatsSocket: filepath.Join(dir, "stats"), Master: filepath.Join(dir, "master"),
+		StateFile: filepath.Join(dir, "state", "servers"), Group: "haproxy",
+		Applications: front + ":5001", Primary: front + ":5432", Replica: front + ":5433",
+	}
+	w.topology = cluster.Topology{Schema: cluster.TopologySchema, Cluster: "test",
+		Nodes: []cluster.TopologyNode{{Name: "management", Role: cluster.RoleManagement, Address: w.network + "249"}}}
+	w.redis = newRedis(t, dir, w.network+"249")
+	w.admin = w.redis.as(registry.UserAdmin)
+	w.writeTopology()
+	return w
+}
+
+// start runs the daemon and, once it is ready, HAProxy.
+func (w *world) start() {
+	w.t.Helper()
+	w.startDaemon()
+	w.startHAProxy()
+}
+
+func (w *world) startDaemon() {
+	w.t.Helper()
+	ctx, stop := context.WithCancel(w.t.Context())
+	log := hclog.New(&hclog.LoggerOptions{Name: "routing", Level: hclog.Debug, Output: testWriter{w.t}})
+	r := &Routing{Redis: w.redis.as(registry.UserNode), Topology: w.files(), Saved: filepath.Join(w.dir, "entries.json"), Log: log,
+		Balancer: &balancer{Settings: w.settings, log: log, haproxy: func(_ context.Context, args ...string) *exec.Cmd {
+			return debiantree.Command(w.t, "haproxy", args...)
+		}}}
+	ready := make(chan struct{})
+	w.stop, w.stopped = stop, make(chan struct{})
+	go func() {
+		defer close(w.stopped)
+		if err := r.Run(ctx, func() { close(ready) }); err != nil {
+			w.t.Error(err)
+		}
+	}()
+	w.t.Cleanup(w.stopDaemon)
+	<-ready
+}
+
+func (w *world) stopDaemon() {
+	w.stop()
+	<-w.stopped
+}
+
+func (w *world) startHAProxy() {
+	w.t.Helper()
+	w.haproxy = debiantree.Command(w.t, "haproxy", "-W", "-S", w.settings.Master, "-f", w.settings.Config)
+	w.haproxy.Stdout, w.haproxy.Stderr = testWriter{w.t}, testWriter{w.t}
+	if err := w.haproxy.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(w.killHAProxy)
+	w.within(5*time.Second, "HAProxy answers", func() bool {
+		_, err := runningShape(w.t.Context(), w.settings.StatsSocket)
+		return err == nil
+	})
+}
+
+// killHAProxy kills the master; workers end with it.
+func (w *world) killHAProxy() {
+	if w.haproxy.ProcessState == nil {
+		_ = w.haproxy.Process.Kill()
+		_ = w.haproxy.Wait()
+	}
+}
+
+func (w *world) files() topology.Files {
+	return topology.Files{Topology: filepath.Join(w.dir, "topology.json"), Hosts: filepath.Join(w.dir, "hosts")}
+}
+
+func (w *world) writeTopology() {
+	w.t.Helper()
+	if _, err := w.files().Write(w.topology); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// add puts a node into the topology and returns its address.
+func (w *world) add(name string, role cluster.Role) string {
+	w.t.Helper()
+	address := fmt.Sprintf("%s%d", w.network, len(w.topology.Nodes)+10)
+	w.topology.Nodes = append(w.topology.Nodes, cluster.TopologyNode{Name: name, Role: role, Address: address})
+	w.writeTopology()
+	return address
+}
+
+func (w *world) remove(name string) {
+	w.t.Helper()
+	for i, n := range w.topology.Nodes {
+		if n.Name == name {
+			w.topology.Nodes = append(append([]cluster.TopologyNode{}, w.topology.Nodes[:i]...), w.topology.Nodes[i+1:]...)
+			w.writeTopology()
+			return
+		}
+	}
+	w.t.Fatalf("no node %s", name)
+}
+
+// beat writes a node's entry, as discovery does.
+func (w *world) beat(name string, state registry.NodeState, apps ...registry.Application) {
+	w.t.Helper()
+	n := registry.Node{Schema: registry.Schema, Name: name, Role: cluster.RoleApp, State: state, Applications: apps, UpdatedAt: time.Now()}
+	if err := registry.WriteNode(w.t.Context(), w.redis.as(registry.UserNode), n, true); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) within(limit time.Duration, what string, is func() bool) time.Duration {
+	w.t.Helper()
+	begun := time.Now()
+	for !is() {
+		if time.Since(begun) > limit {
+			w.t.Fatalf("not within %s: %s", limit, what)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return time.Since(begun)
+}
+
+// up says whether HAProxy has the server and thinks that it is up.
+func (w *world) up(backend, server string) bool {
+	all, err := runningServers(w.t.Context(), w.settings.StatsSocket)
+	return err == nil && all[backend][server].up
+}
+
+func (w *world) url(path string) string { return "http://" + w.settings.Applications + path }
+
+// get returns the status and who answered.
+func (w *world) get(path string) (status int, by string) {
+	res, err := http.Get(w.url(path))
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer func() { _ = res.Body.Close() }()
+	return res.StatusCode, res.Header.Get("X-Served-By")
+}
+
+// appNode serves an application at an address until it is killed.
+type appNode struct {
+	server *http.Server
+}
+
+func serve(t testing.TB, name, address string, handler http.Handler) *appNode {
+	t.Helper()
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Served-By", name)
+		if handler != nil {
+			handler.ServeHTTP(w, r)
+		}
+	})
+	n := &appNode{server: &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}}
+	go func() { _ = n.server.Serve(listener) }()
+	t.Cleanup(n.kill)
+	return n
+}
+
+// kill ends the listener and every connection at once.
+func (n *appNode) kill() { _ = n.server.Close() }
+
+func application(name string, port int) registry.Application {
+	return registry.Application{Name: name, Version: "1", Port: port, RoutePrefix: "/api/" + name, HealthPath: "/healthz", State: registry.AppRunning}
+}
+
+// redisServer is Debian's Redis with the configuration of a management node.
+type redisServer struct {
+	t           testing.TB
+	dir         string
+	address     string
+	credentials map[string]string
+	process     *exec.Cmd
+}
+
+func newRedis(t testing.TB, dir, address string) *redisServer {
+	t.Helper()
+	data, err := configure.Sample(cluster.RoleManagement)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range data.Credentials {
+		data.Credentials[name] = "test-" + name
+	}
+	files, err := configure.Render(templates.Config, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if filepath.Dir(f.Path) == "/etc/redis" {
+			if err := os.WriteFile(filepath.Join(dir, filepath.Base(f.Path)), f.Content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	r := &redisServer{t: t, dir: dir, address: address, credentials: data.Credentials}
+	r.start()
+	t.Cleanup(func() { r.kill() })
+	return r
+}
+
+func (r *redisServer) start() {
+	r.t.Helper()
+	data := filepath.Join(r.dir, "redis")
+	if err := os.MkdirAll(data, 0o755); err != nil {
+		r.t.Fatal(err)
+	}
+	r.process = debiantree.Command(r.t, "redis-server", filepath.Join(r.dir, "redis.conf"), "--dir", data, "--bind", r.address,
+		"--aclfile", filepath.Join(r.dir, "users.acl"))
+	r.process.Stdout = testWriter{r.t}
+	if err := r.process.Start(); err != nil {
+		r.t.Fatal(err)
+	}
+	admin := r.as(registry.UserAdmin)
+	limit := time.Now().Add(10 * time.Second)
+	for admin.Ping(r.t.Context()).Err() != nil {
+		if time.Now().After(limit) {
+			r.t.Fatal("Redis does not answer")
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func (r *redisServer) kill() {
+	_ = r.process.Process.Kill()
+	_ = r.process.Wait()
+}
+
+// forget removes what Redis has stored; it must not run.
+func (r *redisServer) forget() {
+	if err := os.RemoveAll(filepath.Join(r.dir, "redis")); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// as is a client, to be had for the whole test.
+func (r *redisServer) as(user string) *redis.Client {
+	c := registry.Open(net.JoinHostPort(r.address, registry.Port), user, r.credentials["REDIS_"+strings.ToUpper(user)+"_PASSWORD"])
+	r.t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+type testWriter struct{ t testing.TB }
+
+func (w testWriter) Write(p []byte) (int, error) {
+	if w.t.Context().Err() == nil {
+		w.t.Log(strings.TrimSpace(string(p)))
+	}
+	return len(p), nil
+}
