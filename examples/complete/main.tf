@@ -16,10 +16,10 @@ provider "xeroops" {
   default_tags = { project = var.name }
 }
 
-# The newest image of each role. Pin image ids instead where a new image should
-# reach the cluster only by a change that somebody reviewed.
+# The newest image of each role that image_ids does not name. Name all of them
+# where a new image should reach the cluster only by a change that somebody reviewed.
 data "xeroops_image" "this" {
-  for_each = toset(["openresty-lb", "wireguard", "app", "management", "db"])
+  for_each = setsubtract(["openresty-lb", "wireguard", "app", "management", "db"], keys(var.image_ids))
 
   role = each.key
 }
@@ -29,7 +29,7 @@ module "cluster" {
 
   name              = var.name
   availability_zone = coalesce(var.availability_zone, "${var.region}a")
-  image_ids         = { for role, image in data.xeroops_image.this : role => image.id }
+  image_ids         = merge({ for role, image in data.xeroops_image.this : role => image.id }, var.image_ids)
 
   app_count        = var.app_count
   instance_types   = { db = "t3.medium" }

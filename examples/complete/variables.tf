@@ -16,6 +16,12 @@ variable "name" {
   default     = "production"
 }
 
+variable "image_ids" {
+  description = "Images by role, as packer build writes them to images.auto.tfvars.json; of a role that is not here, the newest one."
+  type        = map(string)
+  default     = {}
+}
+
 variable "app_count" {
   description = "How many app nodes."
   type        = number

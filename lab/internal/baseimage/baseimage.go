@@ -90,6 +90,20 @@ func MirrorURL(layers []string) (string, error) {
 	return "", errors.New("find Debian mirror of image: no layer has an etc/apt/sources.list")
 }
 
+// Identity is the same for layers that were made by one recipe and hold the same
+// packages: what was captured above the one fits above the other.
+func Identity(layers []string) (string, error) {
+	var parts []string
+	for _, l := range layers {
+		status, err := os.ReadFile(filepath.Join(l, "var/lib/dpkg/status"))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return "", fmt.Errorf("identify the base image: %w", err)
+		}
+		parts = append(parts, filepath.Base(l), string(status))
+	}
+	return hash(parts...), nil
+}
+
 func hash(parts ...string) string {
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 	return fmt.Sprintf("%x", sum[:8])

@@ -85,7 +85,7 @@ host lacks something; exec, shell and ssh give the command's own.`,
 	flags.StringVar(&a.config.Name, "name", os.Getenv("XEROOPS_LAB_NAME"), `the lab's name, so that several can run beside one another (default "lab", or $XEROOPS_LAB_NAME)`)
 	flags.StringVar(&a.config.RunRoot, "run-dir", "", "folder for sockets and namespaces (default "+supervisor.DefaultRunRoot+")")
 	flags.StringVar(&a.config.StateRoot, "state-dir", "", "folder for the machines' disks (default "+supervisor.DefaultStateRoot+")")
-	root.AddCommand(a.up(), a.down(), a.status(), a.env(), a.exec(), a.shell(), a.ssh(), a.logs(), a.forward(), a.fault(), a.supervise(), a.connect())
+	root.AddCommand(a.up(), a.down(), a.status(), a.env(), a.exec(), a.shell(), a.ssh(), a.logs(), a.forward(), a.fault(), a.importImages(), a.supervise(), a.connect())
 	return root
 }
 

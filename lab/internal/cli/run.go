@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -59,6 +60,10 @@ What it started and is still running ends with the lab.`,
 				return fmt.Errorf("run %q on the internet side: %w", command, err)
 			}
 			defer group.Close()
+			// A terminal's Ctrl-C is the command's: it may have to clean up, and its end is ours.
+			interrupted := make(chan os.Signal, 1)
+			signal.Notify(interrupted, os.Interrupt)
+			defer signal.Stop(interrupted)
 			return attach(cmd).Run()
 		},
 	}

@@ -59,8 +59,8 @@ func newTerraform(l *lab) *terraform {
 	return t
 }
 
-// copyExamples copies a folder without what Terraform left in it for whoever tried
-// the examples there.
+// copyExamples copies a folder without what Terraform and Packer left in it for
+// whoever tried the examples there.
 func copyExamples(to, from string) error {
 	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
@@ -73,7 +73,7 @@ func copyExamples(to, from string) error {
 		switch name := e.Name(); {
 		case name == ".terraform":
 			return fs.SkipDir
-		case name == ".terraform.lock.hcl" || strings.HasPrefix(name, "terraform.tfstate"):
+		case name == ".terraform.lock.hcl" || strings.HasPrefix(name, "terraform.tfstate") || strings.Contains(name, ".auto.tfvars"):
 			return nil
 		case e.IsDir():
 			return os.MkdirAll(filepath.Join(to, rel), 0o755)

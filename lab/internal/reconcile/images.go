@@ -79,9 +79,23 @@ func (r *Reconciler) captureImage(ctx context.Context, instanceID, imageID strin
 		}
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.images[imageID] = image{volumes: volumes}
+	r.mu.Unlock()
+	for _, i := range out.Images {
+		if err := r.cacheImage(ctx, i, r.imageOf(instanceID)); err != nil { // the image is sound nevertheless
+			r.Log.Warn("image is not kept for labs to come", "image_id", imageID, "error", err)
+		}
+	}
 	return nil
+}
+
+// imageOf is the id of the image that an instance was launched from.
+func (r *Reconciler) imageOf(instanceID string) string {
+	i, err := r.find(instanceID)
+	if err != nil {
+		return ""
+	}
+	return aws.ToString(i.latest().ImageId)
 }
 
 // capture copies the disk of an instance's machine under the id of an image or

@@ -25,6 +25,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/hashicorp/go-hclog"
 	"github.com/xeroops/xeroops/lab/internal/baseimage"
+	"github.com/xeroops/xeroops/lab/internal/imagecache"
 	"github.com/xeroops/xeroops/lab/internal/imds"
 	"github.com/xeroops/xeroops/lab/internal/machine"
 	"github.com/xeroops/xeroops/lab/internal/volume"
@@ -47,6 +48,7 @@ type Options struct {
 	Kind           machine.Kind
 	Volumes        *volume.Store
 	Images         *baseimage.Store
+	Cache          *imagecache.Cache // of images that outlive the lab
 	BaseLayers     []string
 	BaseImages     []string // ids of the images that the account began with
 	CredentialLife time.Duration
@@ -58,6 +60,8 @@ type Reconciler struct {
 	Options
 	trigger chan struct{}
 	passing sync.Mutex // one pass at a time, so that readings are adopted in order
+
+	importing sync.Mutex // one import at a time, so that none is made twice
 
 	mu        sync.Mutex
 	reads     int // readings begun

@@ -59,6 +59,13 @@ func (c *Client) Inject(ctx context.Context, f Fault) error {
 	return c.call(ctx, http.MethodPost, "/faults", f, nil)
 }
 
+// ImportImages takes images from the cache into the account, by the sums of what
+// they were made of, and returns the ids of those that the cache has.
+func (c *Client) ImportImages(ctx context.Context, contents []string) (map[string]string, error) {
+	var ids map[string]string
+	return ids, c.call(ctx, http.MethodPost, "/images", contents, &ids)
+}
+
 // Forward makes a port of a role's public address reachable on the host.
 func (c *Client) Forward(ctx context.Context, f Forward) error {
 	return c.call(ctx, http.MethodPost, "/forwards", f, nil)

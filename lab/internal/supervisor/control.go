@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/xeroops/xeroops/lab/internal/imagecache"
 	"github.com/xeroops/xeroops/lab/internal/machine"
 )
 
@@ -140,6 +141,18 @@ func (s *Supervisor) serveControl() (io.Closer, error) {
 		}
 		reply(w, struct{}{}, err)
 	})
+	mux.HandleFunc("POST /images", func(w http.ResponseWriter, r *http.Request) {
+		var contents []string
+		ids := map[string]string{}
+		err := json.NewDecoder(r.Body).Decode(&contents)
+		if err == nil {
+			err = s.isReady()
+		}
+		if err == nil {
+			ids, err = s.importImages(r.Context(), contents)
+		}
+		reply(w, ids, err)
+	})
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
 	go func() { s.until(server.Serve(l)) }()
 	return server, nil
@@ -150,6 +163,22 @@ func (s *Supervisor) isReady() error {
 		return errors.New("the lab is not up yet")
 	}
 	return nil
+}
+
+// importImages takes images from the cache, and leaves out what it has not.
+func (s *Supervisor) importImages(ctx context.Context, contents []string) (ids map[string]string, err error) {
+	ids = map[string]string{}
+	for _, content := range contents {
+		id, err := s.reconciler.ImportImage(ctx, content)
+		if errors.Is(err, imagecache.ErrMissing) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		ids[content] = id
+	}
+	return ids, nil
 }
 
 func (s *Supervisor) inject(ctx context.Context, f Fault) error {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/xeroops/xeroops/internal/awsfront/mend"
 	"github.com/xeroops/xeroops/internal/motoserver"
 	"github.com/xeroops/xeroops/lab/internal/baseimage"
+	"github.com/xeroops/xeroops/lab/internal/imagecache"
 	"github.com/xeroops/xeroops/lab/internal/reconcile"
 	"github.com/xeroops/xeroops/lab/internal/s3front"
 	"github.com/xeroops/xeroops/lab/internal/volume"
@@ -174,6 +176,7 @@ func (s *Supervisor) makeNetwork(context.Context) (err error) {
 	s.reconciler = reconcile.New(reconcile.Options{
 		EC2: ec2.NewFromConfig(direct), IAM: iam.NewFromConfig(direct),
 		Network: s.network, Kind: s.config.Kind(), Volumes: volumes, Images: images, BaseLayers: s.layers,
+		Cache:      imagecache.New(filepath.Join(s.config.CacheDir, "images")),
 		BaseImages: seededImages(), CredentialLife: s.config.CredentialLife, Log: s.log.Named("reconcile"),
 	})
 	return nil

@@ -77,6 +77,10 @@ func New(ctx context.Context, o Options) (*Workspace, error) {
 	if err := os.CopyFS(filepath.Join(o.Dir, "examples"), os.DirFS(filepath.Join(o.Module, "examples"))); err != nil {
 		return nil, fmt.Errorf("copy the examples: %w", err)
 	}
+	// Of whoever built images for the example where it lies: they are another account's.
+	if err := os.RemoveAll(filepath.Join(w.root, "images.auto.tfvars.json")); err != nil {
+		return nil, err
+	}
 	if err := w.writeProvider(o.Binary); err != nil {
 		return nil, err
 	}

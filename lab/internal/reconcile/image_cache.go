@@ -1,0 +1,152 @@
+//go:build linux
+
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/lab/internal/baseimage"
+	"github.com/xeroops/xeroops/lab/internal/imagecache"
+)
+
+// tagContent is on an image that says what it was made of: by that it is found
+// again in the cache.
+const tagContent = "xeroops:content-sha256"
+
+// cacheImage keeps a new image for labs to come, if it says what it was made of
+// and consists of the base image and one layer.
+func (r *Reconciler) cacheImage(ctx context.Context, made types.Image, from string) error {
+	id, content := aws.ToString(made.ImageId), tag(made.Tags, tagContent)
+	if content == "" || len(r.volumesOf(id)) > 0 {
+		return nil
+	}
+	if below, err := r.layers(from); err != nil || !slices.Equal(below, r.BaseLayers) {
+		return err
+	}
+	layers, err := r.Images.Layers(id)
+	if err != nil {
+		return err
+	}
+	below, err := baseimage.Identity(r.BaseLayers)
+	if err != nil {
+		return err
+	}
+	i := imagecache.Image{Content: content, Below: below, Role: tag(made.Tags, tagRole), Name: aws.ToString(made.Name),
+		Description: aws.ToString(made.Description), Tags: tagMap(made.Tags)}
+	if snapshot := rootSnapshot(made); snapshot != "" {
+		out, err := r.EC2.DescribeSnapshots(ctx, &ec2.DescribeSnapshotsInput{SnapshotIds: []string{snapshot}})
+		if err != nil {
+			return fmt.Errorf("read the snapshot of %s: %w", id, err)
+		}
+		for _, s := range out.Snapshots {
+			i.SnapshotTags = tagMap(s.Tags)
+		}
+	}
+	return r.Cache.Put(ctx, i, layers[0])
+}
+
+// ImportImage makes an image of the cache one of the account, with the name and
+// tags that it had, and returns its id; one that the account has already stays as
+// it is. What the cache has not is imagecache.ErrMissing.
+func (r *Reconciler) ImportImage(ctx context.Context, content string) (id string, err error) {
+	r.importing.Lock()
+	defer r.importing.Unlock()
+	same, err := r.EC2.DescribeImages(ctx, &ec2.DescribeImagesInput{Owners: []string{"self"},
+		Filters: []types.Filter{{Name: aws.String("tag:" + tagContent), Values: []string{content}}}})
+	if err != nil {
+		return "", fmt.Errorf("look for image %s: %w", content, err)
+	}
+	if len(same.Images) > 0 {
+		return aws.ToString(same.Images[0].ImageId), nil
+	}
+	below, err := baseimage.Identity(r.BaseLayers)
+	if err != nil {
+		return "", err
+	}
+	err = r.Cache.Get(content, below, func(i imagecache.Image, layer string) (err error) {
+		id, err = r.addImage(ctx, i, layer)
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("import image: %w", err)
+	}
+	return id, nil
+}
+
+// addImage registers an image as a copy of Debian's, the only call with which
+// moto makes an image of no instance and keeps its architecture.
+func (r *Reconciler) addImage(ctx context.Context, i imagecache.Image, layer string) (string, error) {
+	made, err := r.EC2.CopyImage(ctx, &ec2.CopyImageInput{Name: &i.Name, Description: &i.Description,
+		SourceImageId: aws.String(motoserver.BaseImageID), SourceRegion: aws.String(r.EC2.Options().Region)})
+	if err != nil {
+		return "", fmt.Errorf("register %s: %w", i.Name, err)
+	}
+	id := aws.ToString(made.ImageId)
+	if err := r.fill(ctx, id, i, layer); err != nil {
+		r.drop(id)
+		_, undone := r.EC2.DeregisterImage(ctx, &ec2.DeregisterImageInput{ImageId: &id})
+		return "", errors.Join(fmt.Errorf("register %s: %w", i.Name, err), undone)
+	}
+	return id, nil
+}
+
+// fill gives a registered image its content and tags. Tags come last: by them it
+// is found.
+func (r *Reconciler) fill(ctx context.Context, id string, i imagecache.Image, layer string) error {
+	err := r.Images.Add(id, r.BaseLayers, func(to string) error { return imagecache.Copy(ctx, to, layer) })
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.images[id] = image{}
+	r.mu.Unlock()
+	out, err := r.EC2.DescribeImages(ctx, &ec2.DescribeImagesInput{ImageIds: []string{id}})
+	if err != nil {
+		return err
+	}
+	for _, made := range out.Images {
+		if snapshot := rootSnapshot(made); snapshot != "" {
+			r.copied(snapshot, id)
+			if err := r.setTags(ctx, snapshot, i.SnapshotTags); err != nil {
+				return err
+			}
+		}
+	}
+	return r.setTags(ctx, id, i.Tags)
+}
+
+func (r *Reconciler) setTags(ctx context.Context, id string, tags map[string]string) error {
+	if len(tags) == 0 {
+		return nil
+	}
+	in := &ec2.CreateTagsInput{Resources: []string{id}}
+	for key, value := range tags {
+		in.Tags = append(in.Tags, types.Tag{Key: aws.String(key), Value: aws.String(value)})
+	}
+	_, err := r.EC2.CreateTags(ctx, in)
+	return err
+}
+
+func tagMap(tags []types.Tag) map[string]string {
+	all := map[string]string{}
+	for _, t := range tags {
+		all[aws.ToString(t.Key)] = aws.ToString(t.Value)
+	}
+	return all
+}
+
+func rootSnapshot(i types.Image) string {
+	for _, d := range i.BlockDeviceMappings {
+		if d.Ebs != nil && isRootDevice(aws.ToString(d.DeviceName)) {
+			return aws.ToString(d.Ebs.SnapshotId)
+		}
+	}
+	return ""
+}

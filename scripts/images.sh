@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# make images: the role images in the lab, which is started if it isn't up. Takes from
+# the lab's cache what has not changed, and builds the rest: with Packer if it is on PATH
+# or named by XEROOPS_PACKER, else with bake; both read examples/images.
+# Usage: images.sh [-o MANIFEST] [FLAG OF BAKE…], such as -fresh to build all.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+
+readonly bin=${XEROOPS_BIN:-$root/bin}
+manifest=$root/examples/complete/images.auto.tfvars.json
+if [ "${1:-}" = -o ]; then
+  manifest=$2
+  shift 2
+fi
+readonly lab=$bin/xeroops-lab
+readonly from='["198.18.255.2/32"]' # the lab's internet side
+
+eval "$("$lab" up)"
+(cd "$root" && go build -o "$bin/bake" ./packer-plugin/internal/bake)
+bake=("$bin/bake" -plugin "$bin/packer-plugin-xeroops"
+  -var "ssh_from=$from" -var poll_interval=250ms -var "node_binary=$bin/xeroops-node" -var "manifest=$manifest")
+if packer=$(command -v "${XEROOPS_PACKER:-packer}"); then bake+=(-packer "$packer"); fi
+
+rm -f "$manifest"
+case " $* " in
+*' -fresh '*) ;;
+*) "${bake[@]}" -contents "$root/examples/images" | cut -d ' ' -f 2 | xargs "$lab" import-images >/dev/null ;;
+esac
+exec "$lab" exec -- "${bake[@]}" "$@" "$root/examples/images"
