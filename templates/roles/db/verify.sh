@@ -3,7 +3,7 @@ set -eu
 /usr/lib/postgresql/17/bin/postgres --version
 pgbackrest version
 if test "${XEROOPS_BACKUP_ENGINE:-pgbackrest}" = wal-g; then
-	wal-g --version
+	/usr/local/bin/wal-g --version
 fi
 test "$(id -u postgres)" = 800
 test -z "$(pg_lsclusters -h)" # Patroni makes the cluster
