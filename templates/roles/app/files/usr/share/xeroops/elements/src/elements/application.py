@@ -1,0 +1,95 @@
+"""A FastAPI application with everything in place."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any, cast
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.responses import JSONResponse
+from psycopg import OperationalError
+
+from elements import health, redis
+from elements.database import Database
+from elements.logs import configure_logging, request_id
+from elements.requests import Requests
+from elements.settings import Settings
+
+type Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Any]]
+
+
+@dataclass(frozen=True)
+class Elements:
+    """What an application has, open while it runs."""
+
+    settings: Settings
+    database: Database
+    redis: redis.Client
+    queue: redis.Client
+
+
+def create_app(
+    settings: Settings | None = None,
+    *,
+    lifespan: Lifespan | None = None,
+    checks: Mapping[str, health.Check] | None = None,
+    **fastapi: Any,
+) -> FastAPI:
+    """Makes an application. `lifespan` runs within the life of the pools, `checks`
+    count for /readyz beside the primary's; the rest is FastAPI's. The API's
+    description is below the route prefix, or it could not be reached."""
+    settings = settings or Settings()
+    configure_logging(settings)
+    own = Elements(settings, Database(settings), redis.shared(settings), redis.queue(settings))
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for client in (own.redis, own.queue):
+                stack.push_async_callback(client.aclose)
+            await own.database.open()
+            stack.push_async_callback(own.database.close)
+            if lifespan is not None:
+                await stack.enter_async_context(lifespan(app))
+            yield
+
+    described = {
+        "title": settings.application,
+        "version": settings.version,
+        "openapi_url": f"{settings.route_prefix}/openapi.json",
+        "docs_url": f"{settings.route_prefix}/docs",
+        "redoc_url": None,
+    }
+    app = FastAPI(lifespan=life, **(described | fastapi))
+    app.state.elements = own
+    app.add_middleware(Requests)
+    app.add_exception_handler(OperationalError, _unavailable)
+    app.include_router(
+        health.router(
+            {"primary": own.database.check_primary, **(checks or {})},
+            {"replica": own.database.check_replica, "redis": own.redis.ping, "queue": own.queue.ping},
+        )
+    )
+    return app
+
+
+def elements(request: Request) -> Elements:
+    """Dependency: what the application has."""
+    return cast(Elements, request.app.state.elements)
+
+
+def _database(own: Annotated[Elements, Depends(elements)]) -> Database:
+    return own.database
+
+
+Db = Annotated[Database, Depends(_database)]
+"""`db: Db` in a path function."""
+
+
+async def _unavailable(_request: Request, _error: Exception) -> JSONResponse:
+    """The database is away for the moment, as during a failover: the client may try again."""
+    return JSONResponse(
+        {"detail": "the database is not available; try again in a moment", "request_id": request_id.get()},
+        status_code=503,
+        headers={"Retry-After": "2"},
+    )
