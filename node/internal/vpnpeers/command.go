@@ -22,13 +22,13 @@ import (
 // interval is how soon a new peer can connect: a list request costs 0.0005 cents.
 const interval = 10 * time.Second
 
-const device = "wg0"
+const wireguard = "wg0"
 
 // Command is `xeroops-node vpn-peers`.
 func Command() *cobra.Command {
 	return &cobra.Command{
 		Use:   "vpn-peers",
-		Short: "Keep the peers of " + device + " those of the objects in S3",
+		Short: "Keep the peers of " + wireguard + " those of the objects in S3",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			i, err := instance.Load()
@@ -123,7 +123,7 @@ func (g *gateway) once(ctx context.Context) error {
 	peers, bad := usable(objects, vpn, g.layout)
 	maps.Copy(bad, unread)
 	g.tell(bad)
-	shown, err := g.wg(ctx, "show", device, "allowed-ips")
+	shown, err := g.wg(ctx, "show", wireguard, "allowed-ips")
 	if err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ func (g *gateway) once(ctx context.Context) error {
 	}
 	const perCall = 100 // a command line has its limit
 	for part := range slices.Chunk(wholePeers(args), perCall) {
-		if _, err := g.wg(ctx, append([]string{"set", device}, slices.Concat(part...)...)...); err != nil {
+		if _, err := g.wg(ctx, append([]string{"set", wireguard}, slices.Concat(part...)...)...); err != nil {
 			return err
 		}
 	}

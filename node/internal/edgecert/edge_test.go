@@ -1,0 +1,78 @@
+//go:build linux
+
+package edgecert
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/debiantree"
+	"github.com/xeroops/xeroops/node/internal/configure"
+)
+
+// TestMain lets a copy of this binary be the application behind the edge.
+func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) != "application" {
+		os.Exit(m.Run())
+	}
+	fmt.Fprintln(os.Stderr, http.ListenAndServe("10.0.2.20:5001", http.HandlerFunc(echo))) //nolint:gosec // a test's
+	os.Exit(1)
+}
+
+// echo answers with the request's headers, and with the status that the path asks for.
+func echo(w http.ResponseWriter, r *http.Request) {
+	if _, status, found := strings.Cut(r.URL.Path, "/status/"); found {
+		code, _ := strconv.Atoi(status)
+		w.WriteHeader(code)
+		_, _ = fmt.Fprintln(w, "status", code)
+	}
+	_ = r.Header.Write(w)
+}
+
+func TestTheEdgeServesFilesAndPassesRequestsOnAsItShould(t *testing.T) {
+	folder := t.TempDir()
+	if _, err := configure.RenderSample(cluster.RoleLoadBalancer, folder); err != nil {
+		t.Fatal(err)
+	}
+	text, err := selfSign([]string{"198.51.100.1", "edge"}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, key, err := split(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, content := range map[string][]byte{certificateFile: certificate, keyFile: key} {
+		if err := write(filepath.Join(folder, path), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	script, err := os.ReadFile("testdata/edge.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := filepath.Join(folder, "files")
+	if err := os.CopyFS(files, os.DirFS("../../../templates/roles/openresty-lb/files")); err != nil {
+		t.Fatal(err)
+	}
+	binary, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := debiantree.Command(t, "sh", "-c", string(script), "edge.sh", folder, files, binary)
+	cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWPID // all ends with the script
+	cmd.SysProcAttr.Unshareflags |= syscall.CLONE_NEWNET
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	t.Logf("%s", out)
+}

@@ -1,0 +1,100 @@
+package edgecert
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/motoserver"
+)
+
+func newStore(t *testing.T) Store {
+	t.Helper()
+	moto, err := motoserver.Start(t.Context(), motoserver.Options{})
+	if errors.Is(err, motoserver.ErrMissing) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(moto.Stop)
+	client := s3.New(s3.Options{BaseEndpoint: &moto.URL, Region: "us-east-1", UsePathStyle: true,
+		Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
+	if _, err := client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("uploads")}); err != nil {
+		t.Fatal(err)
+	}
+	return Store{S3: client, Bucket: "uploads", Layout: cluster.Layout{Cluster: "production"}}
+}
+
+func TestAReplacedEdgeShowsTheSameCertificate(t *testing.T) {
+	store := newStore(t)
+	certificates := make([][]byte, 8)
+	var all sync.WaitGroup // also where several make one at the same time
+	for n := range certificates {
+		all.Go(func() {
+			var err error
+			if certificates[n], _, err = store.SelfSigned(t.Context(), "edge", []string{"edge"}, time.Now()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	later, _, err := store.SelfSigned(t.Context(), "edge", []string{"another"}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range certificates {
+		if !bytes.Equal(c, later) {
+			t.Error("two edges of one name show different certificates")
+		}
+	}
+}
+
+func TestACertificateIsForTheEdgesNamesAndAddresses(t *testing.T) {
+	now := time.Now()
+	text, err := selfSign([]string{"198.51.100.1", "edge", "edge.production.internal", "10.0.1.10"}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, key, err := split(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(certificate, []byte("PRIVATE")) {
+		t.Error("the certificate's file holds the key")
+	}
+	pair, err := tls.X509KeyPair(certificate, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(pair.Leaf)
+	for _, name := range []string{"198.51.100.1", "edge", "edge.production.internal", "10.0.1.10"} {
+		if _, err := pair.Leaf.Verify(x509.VerifyOptions{DNSName: name, Roots: roots, CurrentTime: now.Add(lifetime - time.Hour)}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestAnObjectThatIsNoCertificateIsAnErrorThatSaysWhatToDo(t *testing.T) {
+	store := newStore(t)
+	_, err := store.S3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: &store.Bucket,
+		Key: aws.String("clusters/production/tls/self-signed/edge.pem"), Body: strings.NewReader("nonsense")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = store.SelfSigned(t.Context(), "edge", []string{"edge"}, time.Now())
+	if err == nil || !strings.Contains(err.Error(), "remove the object") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,150 @@
+package vpnpeers
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/motoserver"
+)
+
+var (
+	vpn    = netip.MustParsePrefix("10.100.0.0/16")
+	layout = cluster.Layout{Cluster: "production"}
+)
+
+func key(n byte) string {
+	return base64.StdEncoding.EncodeToString(append(make([]byte, 31), n))
+}
+
+func peer(name string, n byte, address string) cluster.VPNPeer {
+	return cluster.VPNPeer{Schema: cluster.VPNPeerSchema, Name: name, PublicKey: key(n), Address: address}
+}
+
+func TestAPeerThatMakesNoSenseIsLeftOutAndNoOther(t *testing.T) {
+	good := peer("laptop", 1, "10.100.0.2")
+	for name, bad := range map[string]cluster.VPNPeer{
+		"schema is 2":               {Schema: 2, Name: "z", PublicKey: key(2), Address: "10.100.0.3"},
+		"not 32 bytes":              {Schema: 1, Name: "z", PublicKey: "c2hvcnQ=", Address: "10.100.0.3"},
+		"not one of":                peer("z", 2, "10.0.2.30"),
+		"is that of the gateway":    peer("z", 2, "10.100.0.1"),
+		"is that of laptop":         peer("z", 2, "10.100.0.2"),
+		"is another peer's":         peer("z", 1, "10.100.0.3"),
+		"which is another object's": peer("y", 2, "10.100.0.3"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			objects := map[string]cluster.VPNPeer{layout.VPNPeer("laptop"): good, layout.VPNPeer("z"): bad}
+			peers, why := usable(objects, vpn, layout)
+			if !reflect.DeepEqual(peers, map[string]netip.Addr{key(1): netip.MustParseAddr("10.100.0.2")}) {
+				t.Errorf("peers are %v", peers)
+			}
+			if err := why[layout.VPNPeer("z")]; err == nil || !strings.Contains(err.Error(), name) {
+				t.Errorf("it is left out as %v", err)
+			}
+		})
+	}
+}
+
+// device is wg(8) of an interface that a test keeps: its real one needs a network
+// device, which the lab's test has.
+type device map[string]string
+
+func (d device) wg(_ context.Context, args ...string) (string, error) {
+	var out strings.Builder
+	switch args[0] {
+	case "show":
+		for key, allowed := range d {
+			_, _ = fmt.Fprintf(&out, "%s\t%s\n", key, allowed)
+		}
+	case "set":
+		for _, p := range wholePeers(args[2:]) {
+			if p[2] == "remove" {
+				delete(d, p[1])
+			} else {
+				d[p[1]] = p[3]
+			}
+		}
+	}
+	return out.String(), nil
+}
+
+func TestTheInterfaceFollowsTheObjects(t *testing.T) {
+	client := startS3(t)
+	put := func(name string, content any) {
+		t.Helper()
+		body, err := json.Marshal(content)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("uploads"), Key: aws.String(layout.VPNPeer(name)), Body: strings.NewReader(string(body))})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := device{key(9): "(none)"} // of before
+	g := gateway{source: &source{S3: client, Bucket: "uploads", Layout: layout}, layout: layout, log: hclog.NewNullLogger(),
+		vpn: func() (netip.Prefix, error) { return vpn, nil }, wg: d.wg}
+	want := func(what string, want device) {
+		t.Helper()
+		if err := g.once(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(d, want) {
+			t.Errorf("%s: the interface has %v, want %v", what, d, want)
+		}
+	}
+	want("nobody", device{})
+	put("laptop", peer("laptop", 1, "10.100.0.2"))
+	put("broken", "no peer")
+	want("one peer", device{key(1): "10.100.0.2/32"})
+	put("phone", peer("phone", 2, "10.100.0.3"))
+	put("laptop", peer("laptop", 1, "10.100.0.4"))
+	want("a second one, and the first with another address", device{key(1): "10.100.0.4/32", key(2): "10.100.0.3/32"})
+	clear(d)
+	want("after the interface was made anew", device{key(1): "10.100.0.4/32", key(2): "10.100.0.3/32"})
+	if _, err := client.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String("uploads"), Key: aws.String(layout.VPNPeer("laptop"))}); err != nil {
+		t.Fatal(err)
+	}
+	want("the first one is gone", device{key(2): "10.100.0.3/32"})
+}
+
+func TestPeersStayWhileS3IsAway(t *testing.T) {
+	nowhere := "http://127.0.0.1:9"
+	client := s3.New(s3.Options{BaseEndpoint: &nowhere, Region: "us-east-1", RetryMaxAttempts: 1, Credentials: aws.AnonymousCredentials{}})
+	d := device{key(1): "10.100.0.2/32"}
+	g := gateway{source: &source{S3: client, Bucket: "uploads", Layout: layout}, layout: layout, log: hclog.NewNullLogger(),
+		vpn: func() (netip.Prefix, error) { return vpn, nil }, wg: d.wg}
+	if err := g.once(t.Context()); err == nil || len(d) != 1 {
+		t.Errorf("got %v, and the interface has %v", err, d)
+	}
+}
+
+func startS3(t *testing.T) *s3.Client {
+	t.Helper()
+	moto, err := motoserver.Start(t.Context(), motoserver.Options{})
+	if errors.Is(err, motoserver.ErrMissing) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(moto.Stop)
+	client := s3.New(s3.Options{BaseEndpoint: &moto.URL, Region: "us-east-1", UsePathStyle: true,
+		Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
+	if _, err := client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("uploads")}); err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
