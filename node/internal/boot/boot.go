@@ -8,7 +8,6 @@ package boot
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -26,6 +25,9 @@ import (
 // says failed (DESIGN.md §4.4).
 const patience = 5 * time.Minute
 
+// reportEvery is how often details of a state are reported at most.
+const reportEvery = 2 * time.Second
+
 // Boot is the boot of one node.
 type Boot struct {
 	Instance instance.Instance
@@ -39,6 +41,7 @@ type Boot struct {
 	credentials map[string]string
 	topology    cluster.Topology
 	volume      *volume.Volume // nil without one
+	ungrown     string         // why its file system has not grown with it
 	changed     unitSet        // whose configuration changed
 }
 
@@ -74,7 +77,7 @@ func (b *Boot) begin() {
 		report: cluster.BootReport{Schema: cluster.BootReportSchema, Cluster: b.Instance.Cluster, Node: b.Instance.Node, Role: b.Instance.Role,
 			State: cluster.BootBooting, StartedAt: now.UTC().Truncate(time.Millisecond), Services: []cluster.ServiceReport{}},
 		wellAt: now,
-		object: &object{S3: b.S3, Bucket: b.Instance.UploadsBucket, Key: b.Instance.Layout().Report(b.Instance.Node), Log: b.Log},
+		object: &object{S3: b.S3, Bucket: b.Instance.UploadsBucket, Key: b.Instance.Layout().Report(b.Instance.Node), Log: b.Log, Every: reportEvery},
 		log:    b.Log,
 	}
 }
@@ -129,8 +132,10 @@ func (b *Boot) try(ctx context.Context, s step) error {
 
 func (b *Boot) identify(ctx context.Context) error {
 	is, err := b.Instance.Identify(ctx, b.Metadata)
+	if err != nil { // and no report: it would be taken for another instance's
+		return err
+	}
 	b.status.report.InstanceID, b.status.report.ImageID = is.InstanceID, is.ImageID
-	id, errBoot := bootID()
-	b.status.report.BootID = id
-	return errors.Join(err, errBoot)
+	b.status.report.BootID, err = bootID()
+	return err
 }

@@ -72,6 +72,7 @@ func newRig(t *testing.T) *rig {
 	client := i.S3By(metadata, func(o *s3.Options) { o.BaseEndpoint, o.UsePathStyle = &front.URL, true })
 	r.Boot = &Boot{Instance: i, Metadata: metadata, S3: client, Files: r.files(), Log: hclog.New(&hclog.LoggerOptions{Output: testLog{t}})}
 	r.begin()
+	r.status.object.Every = 0
 	_, err = client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &i.UploadsBucket,
 		CreateBucketConfiguration: &types.CreateBucketConfiguration{LocationConstraint: types.BucketLocationConstraintEuWest1}})
 	check(t, err)
@@ -305,13 +306,41 @@ func TestTheReportIsWrittenOnAChangeOnly(t *testing.T) {
 		r.status.ready(t.Context())
 	}
 	r.front.ClearFaults()
-	if !r.status.object.after.IsZero() {
+	if r.status.object.pause != nil {
 		t.Error("it tried to write a report that had not changed")
 	}
 	r.status.services([]cluster.ServiceReport{{Name: "nginx", State: "active"}})
 	r.status.ready(t.Context())
 	if at() == first {
 		t.Error("a change was not written")
+	}
+}
+
+func TestDetailsOfOneStateAreReportedNowAndThen(t *testing.T) {
+	r := newRig(t)
+	r.publish(t)
+	await(t, r.inBackground(t))
+	r.status.object.Every = time.Hour
+	r.status.trouble(t.Context(), "first") // the pause begins with the report of this
+	r.status.trouble(t.Context(), "second")
+	if report := r.report(t); report.Error != "first" {
+		t.Errorf("in between: %+v", report)
+	}
+	r.status.ready(t.Context())
+	if report := r.report(t); report.State != cluster.BootReady {
+		t.Errorf("another state: %+v", report)
+	}
+}
+
+func TestNoReportIsWrittenInAnotherInstancesName(t *testing.T) {
+	r := newRig(t)
+	r.metadata.Address = "10.0.2.77"
+	if err := r.identify(t.Context()); err == nil {
+		t.Fatal("it took another's user-data")
+	}
+	r.status.trouble(t.Context(), "anything")
+	if report := r.report(t); report != nil {
+		t.Errorf("got %+v", report)
 	}
 }
 

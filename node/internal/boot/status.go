@@ -97,8 +97,12 @@ type object struct {
 	S3          *s3.Client
 	Bucket, Key string
 	Log         hclog.Logger
+	// Every is the pause between reports of one state: what restarts over and
+	// over changes its words twice a second.
+	Every time.Duration
 
 	written []byte
+	state   cluster.BootState
 	after   time.Time // not to be tried before
 	pause   *backoff
 }
@@ -107,10 +111,11 @@ type object struct {
 const putTimeout = 10 * time.Second
 
 // put writes a report if it is another than the last that was written. One
-// that can't be written is written with the next call after a pause.
+// that can't be written, or is too early, is written with a later call.
 func (o *object) put(ctx context.Context, report cluster.BootReport) {
 	text, err := json.MarshalIndent(report, "", "  ")
-	if err != nil || bytes.Equal(text, o.written) || time.Now().Before(o.after) {
+	early := time.Now().Before(o.after) && (o.pause != nil || report.State == o.state)
+	if err != nil || bytes.Equal(text, o.written) || early {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, putTimeout)
@@ -125,7 +130,8 @@ func (o *object) put(ctx context.Context, report cluster.BootReport) {
 			"state", string(report.State), "report_error", report.Error, "error", err)
 		return
 	}
-	o.written, o.pause = text, nil
+	o.written, o.state, o.pause = text, report.State, nil
+	o.after = time.Now().Add(o.Every)
 	o.Log.Info("reported", "state", string(report.State), "error", report.Error)
 }
 

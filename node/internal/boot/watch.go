@@ -70,11 +70,11 @@ func (b *Boot) report(found []registry.ServiceHealth) []cluster.ServiceReport {
 	if b.volume == nil {
 		return all
 	}
-	state, detail := systemd.Active, b.volume.Trouble()
-	if detail != "" {
-		state = systemd.Failed
+	of := cluster.ServiceReport{Name: dataVolume, State: systemd.Active, Detail: b.ungrown}
+	if trouble := b.volume.Trouble(); trouble != "" {
+		of.State, of.Detail = systemd.Failed, trouble
 	}
-	return append(all, cluster.ServiceReport{Name: dataVolume, State: state, Detail: detail})
+	return append(all, of)
 }
 
 // unready says why the node is not ready, or "".
@@ -85,7 +85,7 @@ func (b *Boot) unready(ctx context.Context, found []registry.ServiceHealth) stri
 			continue
 		}
 		text := s.Name + ": " + s.Detail
-		if s.State == systemd.Failed {
+		if s.State == systemd.Failed || strings.Contains(s.Detail, systemd.AutoRestart) {
 			text += b.lastWords(ctx, s.Name)
 		}
 		why = append(why, text)
@@ -120,9 +120,13 @@ func (b *Boot) lastWords(ctx context.Context, service string) string {
 func (b *Boot) grow(ctx context.Context) {
 	grown, err := b.volume.Grow(ctx)
 	switch {
-	case err != nil:
+	case err == nil:
+		b.ungrown = ""
+	case b.ungrown != err.Error():
+		b.ungrown = err.Error()
 		b.Log.Warn("file system not grown", "error", err)
-	case grown:
+	}
+	if grown {
 		b.Log.Info("file system grown with its volume", "volume_id", b.volume.ID)
 	}
 }

@@ -21,6 +21,9 @@ const (
 	Activating = "activating"
 )
 
+// AutoRestart is the sub-state of a service that ended and will be started again.
+const AutoRestart = "auto-restart"
+
 // notFound is the load state of a unit that has no file.
 const notFound = "not-found"
 
