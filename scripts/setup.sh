@@ -30,6 +30,10 @@ LIST
   if ! command -v moto_server >/dev/null && ! python3 -c 'import ensurepip' 2>/dev/null; then
     wanted+=(python3-venv)
   fi
+  # What builds the sample service without an index: xeroops deploy --wheelhouse.
+  python3 -m pip --version >/dev/null 2>&1 || wanted+=(python3-pip)
+  compgen -G '/usr/share/python-wheels/setuptools-*' >/dev/null || wanted+=(python3-setuptools-whl)
+  compgen -G '/usr/share/python-wheels/wheel-*' >/dev/null || wanted+=(python3-wheel-whl)
   [ ${#wanted[@]} -gt 0 ] || return 0
   if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     missing+=("Debian packages ${wanted[*]}: install them as root with apt-get")

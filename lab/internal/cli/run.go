@@ -17,7 +17,7 @@ import (
 	"github.com/xeroops/xeroops/lab/internal/vpcnet"
 )
 
-// find returns the instance of a node's name or an instance id.
+// find returns the instance of a node's name, an address or an instance id.
 func (a *app) find(ctx context.Context, name string) (reconcile.Status, error) {
 	all, err := a.client().Instances(ctx)
 	if err != nil {
@@ -25,7 +25,7 @@ func (a *app) find(ctx context.Context, name string) (reconcile.Status, error) {
 	}
 	var known []string
 	for _, i := range all {
-		if i.InstanceID == name || i.Node == name && i.State != "shutting-down" {
+		if i.InstanceID == name || (i.Node == name || i.Address == name) && i.State != "shutting-down" {
 			return i, nil
 		}
 		known = append(known, i.Node)
@@ -120,15 +120,17 @@ itself: no security group is in the way. Give the private key with -i after --.`
 	return c
 }
 
-// connect is ssh's way to a machine: it copies standard input and output to a
-// port, once it is inside the machine's network.
+// connect is the way to a machine for ssh's ProxyCommand and xeroops --via: it
+// copies standard input and output to a port, once it is inside the machine's network.
 func (a *app) connect() *cobra.Command {
 	var inside bool
 	c := &cobra.Command{
-		Use:    "connect NODE PORT",
-		Short:  "Connect standard input and output to a port of a machine",
-		Hidden: true,
-		Args:   exactArgs(2),
+		Use:   "connect NODE|ADDRESS PORT",
+		Short: "Connect standard input and output to a port of a machine",
+		Long: `Connect standard input and output to a port of a machine, as far as the machine is
+concerned from itself: no security group is in the way.`,
+		Example: "  xeroops status --via 'xeroops-lab connect %h %p'",
+		Args:    exactArgs(2),
 		RunE: func(c *cobra.Command, given []string) error {
 			if inside {
 				return pipe(c.Context(), net.JoinHostPort("127.0.0.1", given[1]))
