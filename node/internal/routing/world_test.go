@@ -5,12 +5,16 @@ package routing
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -37,6 +41,7 @@ type world struct {
 	haproxy  *exec.Cmd
 	settings Settings
 	topology cluster.Topology
+	log      logged             // what the daemon said
 	stop     context.CancelFunc // of the daemon
 	stopped  chan struct{}
 }
@@ -79,7 +84,7 @@ func (w *world) start() {
 func (w *world) startDaemon() {
 	w.t.Helper()
 	ctx, stop := context.WithCancel(w.t.Context())
-	log := hclog.New(&hclog.LoggerOptions{Name: "routing", Level: hclog.Debug, Output: testWriter{w.t}})
+	log := hclog.New(&hclog.LoggerOptions{Name: "routing", Level: hclog.Debug, Output: io.MultiWriter(testWriter{w.t}, &w.log)})
 	r := &Routing{Redis: w.redis.as(registry.UserNode), Topology: w.files(), Saved: filepath.Join(w.dir, "entries.json"), Log: log,
 		Balancer: &balancer{Settings: w.settings, log: log, haproxy: func(_ context.Context, args ...string) *exec.Cmd {
 			return debiantree.Command(w.t, "haproxy", args...)
@@ -183,6 +188,53 @@ func (w *world) up(backend, server string) bool {
 }
 
 func (w *world) url(path string) string { return "http://" + w.settings.Applications + path }
+
+// has says whether HAProxy has the server, and does not only wait for its last
+// connection to end.
+func (w *world) has(backend, server string) bool {
+	all, err := runningServers(w.t.Context(), w.settings.StatsSocket)
+	is, found := all[backend][server]
+	return err == nil && found && !is.maintenance
+}
+
+func (w *world) weight(backend, server string) string {
+	all, _ := runningServers(w.t.Context(), w.settings.StatsSocket)
+	return all[backend][server].weight
+}
+
+// look makes the daemon look at the registry, and waits until it has.
+func (w *world) look() {
+	w.t.Helper()
+	reads := regexp.MustCompile(`cmdstat_mget:calls=(\d+)`)
+	count := func() int {
+		info, err := w.admin.Info(w.t.Context(), "commandstats").Result()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		n := 0
+		if found := reads.FindStringSubmatch(info); found != nil {
+			n, _ = strconv.Atoi(found[1])
+		}
+		return n
+	}
+	before := count()
+	w.within(8*time.Second, "routing has looked again", func() bool {
+		if err := w.admin.Publish(w.t.Context(), registry.TopologyChannel, "app1").Err(); err != nil {
+			w.t.Fatal(err)
+		}
+		return count() > before+1 // the second began after the message
+	})
+}
+
+func (w *world) clientAt(address string) *http.Client {
+	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
+	return &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true}}
+}
+
+func twoApps(w *world) cluster.Topology {
+	return cluster.Topology{Nodes: []cluster.TopologyNode{
+		{Name: "app1", Role: cluster.RoleApp, Address: w.network + "1"}, {Name: "app2", Role: cluster.RoleApp, Address: w.network + "2"}}}
+}
 
 // get returns the status and who answered.
 func (w *world) get(path string) (status int, by string) {
@@ -300,6 +352,24 @@ func (r *redisServer) as(user string) *redis.Client {
 	c := registry.Open(net.JoinHostPort(r.address, registry.Port), user, r.credentials["REDIS_"+strings.ToUpper(user)+"_PASSWORD"])
 	r.t.Cleanup(func() { _ = c.Close() })
 	return c
+}
+
+// logged keeps what was logged.
+type logged struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logged) has(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.text.String(), text)
 }
 
 type testWriter struct{ t testing.TB }

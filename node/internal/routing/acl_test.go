@@ -1,0 +1,81 @@
+//go:build linux
+
+package routing
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/xeroops/xeroops/internal/debiantree"
+	"github.com/xeroops/xeroops/internal/registry"
+)
+
+// What each user of the registry may and may not, by the Redis and the
+// configuration of a management node.
+func TestUsersOfTheRegistryMayWhatTheyNeedAndNoMore(t *testing.T) {
+	debiantree.Path(t)
+	r := newRedis(t, t.TempDir(), "127.0.98.1")
+	may := map[string][]string{
+		registry.UserNode: {"PING", "SET xeroops:node:app1 x EX 90", "GET xeroops:node:app1", "MGET xeroops:node:app1 xeroops:node:app2", "EXISTS xeroops:node:app1",
+			"PUBLISH xeroops:topology app1", "HGETALL xeroops:deploy:shop", "SMEMBERS xeroops:applications", "HSET xeroops:deploy:shop:1.0 app1 {}",
+			"EXPIRE xeroops:deploy:shop:1.0 60", "SET xeroops:python {}", "SUBSCRIBE deployment-channel xeroops:topology"},
+		registry.UserApp: {"PING", "SET app:cart:1 x EX 60", "INCR app:hits", "LPUSH app:queue x", "BRPOP app:queue 1", "XADD app:stream * a b", "PUBLISH app:news x",
+			"HSET app:h a b", "ZADD app:z 1 a", "EXPIRE app:h 60", "DEL app:h", "EVAL return(redis.call('get',KEYS[1])) 1 app:hits", "PSUBSCRIBE app:*"},
+		registry.UserDeploy: {"PING", "GET xeroops:node:app1", "MGET xeroops:node:app1", "SCAN 0 MATCH xeroops:node:*", "WATCH xeroops:deploy:shop",
+			"HSET xeroops:deploy:shop version 1.0", "HGETALL xeroops:deploy:shop", "DEL xeroops:deploy:shop:1.0", "SADD xeroops:applications shop", "SMEMBERS xeroops:applications",
+			"GET xeroops:python", "PUBLISH deployment-channel {}", "SUBSCRIBE xeroops:topology"},
+		registry.UserAdmin: {"INFO", "CONFIG GET maxmemory", "KEYS *", "ACL LIST", "CLIENT LIST", "SET anything x", "DEL anything"},
+	}
+	never := []string{"CONFIG SET dir /tmp", "FLUSHALL", "FLUSHDB", "KEYS *", "SHUTDOWN", "ACL SETUSER x on", "ACL LIST", "MONITOR",
+		"MODULE LIST", "REPLICAOF 192.0.2.1 6379", "SAVE", "CLIENT KILL TYPE normal", "SCRIPT FLUSH", "FUNCTION FLUSH", "SWAPDB 0 1", "INFO"}
+	mayNot := map[string][]string{
+		registry.UserNode: {"HSET xeroops:deploy:shop version 2.0", "DEL xeroops:deploy:shop", "SADD xeroops:applications x", "GET app:cart:1", "SET app:cart:1 x", "SET other x",
+			"PUBLISH app:news x", "SUBSCRIBE app:news", "EVAL return(1) 0", "SCAN 0"},
+		registry.UserApp: {"GET xeroops:node:app1", "SET xeroops:node:app1 x", "HGETALL xeroops:deploy:shop", "SET other x", "PUBLISH xeroops:topology x", "PUBLISH deployment-channel x",
+			"SUBSCRIBE deployment-channel", "PSUBSCRIBE *", "EVAL return(redis.call('get','xeroops:node:app1')) 0", "RENAME app:hits other", "COPY app:hits other", "SCAN 0", "FUNCTION LOAD x"},
+		registry.UserDeploy: {"SET xeroops:node:app1 x", "DEL xeroops:node:app1", "GET app:cart:1", "SET other x", "PUBLISH app:news x", "SET xeroops:python x", "EVAL return(1) 0"},
+	}
+	for _, user := range []string{registry.UserNode, registry.UserApp, registry.UserDeploy} {
+		mayNot[user] = append(mayNot[user], never...)
+	}
+	for user, commands := range may {
+		for _, command := range commands {
+			if err := send(t, r, user, command); err != nil && err != redis.Nil { //nolint:errorlint // go-redis returns it as it is
+				t.Errorf("%s may not %s: %v", user, command, err)
+			}
+		}
+	}
+	for user, commands := range mayNot {
+		for _, command := range commands {
+			if err := send(t, r, user, command); err == nil || !strings.Contains(err.Error(), "NOPERM") && !strings.Contains(err.Error(), "ermission") {
+				t.Errorf("%s may %s: %v", user, command, err)
+			}
+		}
+	}
+}
+
+func TestRegistryLetsNobodyInWithoutAPassword(t *testing.T) {
+	debiantree.Path(t)
+	r := newRedis(t, t.TempDir(), "127.0.98.2")
+	for user, password := range map[string]string{"": "", "default": "", registry.UserNode: "wrong", registry.UserAdmin: ""} {
+		c := redis.NewClient(&redis.Options{Addr: r.address + ":6379", Username: user, Password: password, DisableIdentity: true, MaxRetries: -1})
+		if err := c.Ping(t.Context()).Err(); err == nil {
+			t.Errorf("user %q got in with password %q", user, password)
+		}
+		_ = c.Close()
+	}
+}
+
+// send sends one command on a connection of its own.
+func send(t *testing.T, r *redisServer, user, command string) error {
+	t.Helper()
+	conn := r.as(user).Conn()
+	defer func() { _ = conn.Close() }()
+	var args []any
+	for _, word := range strings.Fields(command) {
+		args = append(args, word)
+	}
+	return conn.Do(t.Context(), args...).Err()
+}

@@ -1,0 +1,105 @@
+//go:build linux
+
+package routing
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/debiantree"
+	"github.com/xeroops/xeroops/internal/registry"
+)
+
+// BenchmarkThousandNodes is one pass of the daemon over a registry of 1,000 app
+// nodes: read, render, check by haproxy -c, write, put into effect. Run it with
+// -benchtime 20x; besides the mean it reports median and maximum.
+func BenchmarkThousandNodes(b *testing.B) {
+	w := newWorld(b)
+	const nodes = 1000
+	for i := range nodes {
+		w.topology.Nodes = append(w.topology.Nodes, cluster.TopologyNode{Name: fmt.Sprintf("app%d", i), Role: cluster.RoleApp,
+			Address: fmt.Sprintf("%s.%d.%d", w.network[:len(w.network)-1-len(lastOctet(w.network))-1], 200+i/250, 1+i%250)})
+	}
+	w.writeTopology()
+	log := hclog.NewNullLogger()
+	r := &Routing{Redis: w.redis.as(registry.UserNode), Topology: w.files(), Saved: filepath.Join(w.dir, "entries.json"), Log: log, view: newView(nil),
+		Balancer: &balancer{Settings: w.settings, log: log, haproxy: func(_ context.Context, args ...string) *exec.Cmd {
+			return debiantree.Command(b, "haproxy", args...)
+		}}}
+	beat := func(node int, state registry.NodeState, apps ...registry.Application) {
+		entry := thousandth(w.topology.Nodes[1+node], state, apps...)
+		if err := registry.WriteNode(b.Context(), w.redis.as(registry.UserNode), entry, false); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for i := range nodes {
+		beat(i, registry.NodeReady, application("shop", 8000))
+	}
+	r.initial(b.Context())
+	w.startHAProxy()
+	r.pass(b.Context(), w.topology)
+
+	measure := func(name string, change func(round int)) {
+		b.Run(name, func(b *testing.B) {
+			var took []time.Duration
+			for round := 1; b.Loop(); round++ {
+				b.StopTimer()
+				change(round)
+				b.StartTimer()
+				began := time.Now()
+				r.pass(b.Context(), w.topology)
+				took = append(took, time.Since(began))
+				if r.trouble != "" {
+					b.Fatal(r.trouble)
+				}
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Milliseconds()), "median-ms")
+			b.ReportMetric(float64(took[len(took)-1].Milliseconds()), "max-ms")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+	measure("nothing changed", func(int) {})
+	measure("one node drains", func(round int) {
+		beat(7, []registry.NodeState{registry.NodeReady, registry.NodeDraining}[round%2], application("shop", 8000))
+	})
+	measure("one node comes or goes", func(round int) {
+		beat(7, registry.NodeReady, []registry.Application{application("shop", 8000)}[:round%2]...)
+	})
+	measure("half of the nodes come or go", func(round int) {
+		for i := range nodes / 2 {
+			beat(i, registry.NodeReady, []registry.Application{application("shop", 8000)}[:round%2]...)
+		}
+	})
+	measure("new application, reload", func(round int) {
+		beat(7, registry.NodeReady, application("shop", 8000), application("more"+strconv.Itoa(round), 8001))
+	})
+}
+
+func lastOctet(network string) string {
+	trimmed := network[:len(network)-1]
+	for i := len(trimmed) - 1; ; i-- {
+		if trimmed[i] == '.' {
+			return trimmed[i+1:]
+		}
+	}
+}
+
+// thousandth is an entry as long as a real one.
+func thousandth(n cluster.TopologyNode, state registry.NodeState, apps ...registry.Application) registry.Node {
+	return registry.Node{Schema: registry.Schema, Name: n.Name, Role: n.Role, Address: n.Address, InstanceID: "i-0123456789abcdef0",
+		BootID: "4c1f9a42-6ed5-4f5c-8d43-a0b9eb6f4c65", State: state, Applications: apps, UpdatedAt: time.Now(),
+		Services: []registry.ServiceHealth{{Name: "sshd", State: "active", Healthy: true}, {Name: "redis-local", State: "active", Healthy: true},
+			{Name: "applications", State: "active", Healthy: true}, {Name: "deployments", State: "active", Healthy: true}},
+		Resources: registry.Resources{CPUs: 2, Load1: 0.42, MemoryBytes: 4 << 30, MemoryFree: 3 << 30, DiskBytes: 8 << 30, DiskFree: 5 << 30, UptimeSeconds: 86400},
+		Versions:  map[string]string{"image": "0.1.0", "linux": "6.12.48+deb13-cloud-amd64", "python3": "3.13.5-1", "redis-server": "5:8.0.2-3+deb13u1", "xeroops-node": "0.1.0"}}
+}
