@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/xeroops/xeroops/internal/debiantree"
@@ -16,6 +17,11 @@ const library = "../../templates/roles/app/files/usr/share/xeroops/elements"
 func TestElements(t *testing.T) {
 	work := copyOf(t, library)
 	pytest(t, work, filepath.Join(work, "src"))
+}
+
+func TestSampleService(t *testing.T) {
+	elements, work := copyOf(t, library), copyOf(t, "../../examples/service")
+	pytest(t, work, strings.Join([]string{filepath.Join(elements, "src"), filepath.Join(elements, "tests"), filepath.Join(work, "src")}, ":"))
 }
 
 // copyOf copies a folder to where tests may write, since what they leave would

@@ -1,19 +1,9 @@
-"""Real servers for the tests: PostgreSQL with a replica, PgBouncer before each, Redis."""
+from collections.abc import Iterator
 
-import os
-import pathlib
-import shutil
-import socket
-import subprocess
-import time
-from collections.abc import Callable, Iterator
-
-import psycopg
 import pytest
+from servers import Servers, missing
 
 from elements import Settings
-
-POSTGRES = pathlib.Path("/usr/lib/postgresql/17/bin")
 
 
 @pytest.fixture(scope="session")
@@ -21,142 +11,10 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
-
-
-def until(met: Callable[[], object], what: str, seconds: float = 20) -> None:
-    """Polls a condition, which may raise until it is met."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            if met():
-                return
-            why = ""
-        except (OSError, psycopg.Error) as error:
-            why = str(error)
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} s {why}"
-        time.sleep(0.02)
-
-
-class PostgreSQL:
-    """A server on a port of its own."""
-
-    def __init__(self, folder: pathlib.Path) -> None:
-        self.folder, self.port = folder, free_port()
-
-    def start(self) -> None:
-        run(
-            POSTGRES / "pg_ctl", "-w", "-D", self.folder, "-l", f"{self.folder}.log", "start",
-            "-o", f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off",
-        )  # fmt: skip
-
-    def stop(self, mode: str) -> None:
-        run(POSTGRES / "pg_ctl", "-w", "-D", self.folder, "-m", mode, "stop")
-
-    def admin(self, query: str) -> None:
-        """Runs a query as the superuser, past PgBouncer."""
-        with psycopg.connect(f"host=127.0.0.1 port={self.port} user=postgres dbname=postgres", autocommit=True) as conn:
-            conn.execute(query.encode())
-
-
-class PgBouncer:
-    """In transaction mode, as on db nodes, before one PostgreSQL."""
-
-    def __init__(self, folder: pathlib.Path, server: PostgreSQL) -> None:
-        self.port = free_port()
-        self.ini = folder / f"pgbouncer-{self.port}.ini"
-        self.ini.write_text(
-            f"""[databases]
-* = host=127.0.0.1 port={server.port}
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {self.port}
-unix_socket_dir =
-auth_type = trust
-auth_file = {folder}/users.txt
-pool_mode = transaction
-default_pool_size = 4
-server_login_retry = 1
-ignore_startup_parameters = extra_float_digits,options
-"""
-        )
-        (folder / "users.txt").write_text('"app" ""\n')
-        self.start()
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(["pgbouncer", "-q", self.ini])
-        until(lambda: socket.create_connection(("127.0.0.1", self.port)).close() is None, "PgBouncer listens")
-
-    def stop(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-
-def run(*command: object) -> None:
-    done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert done.returncode == 0, f"{command}: {done.stdout}"
-
-
-class Servers:
-    """All of them, and the settings that lead to them."""
-
-    def __init__(self, folder: pathlib.Path) -> None:
-        self.primary = PostgreSQL(folder / "primary")
-        run(POSTGRES / "initdb", "-D", self.primary.folder, "--auth=trust", "--no-sync", "-U", "postgres")
-        self.primary.start()
-        self.primary.admin("CREATE ROLE app LOGIN")
-        self.primary.admin("CREATE DATABASE app OWNER app")
-        self.replica = PostgreSQL(folder / "replica")
-        run(
-            POSTGRES / "pg_basebackup", "-D", self.replica.folder, "-R", "-c", "fast", "--no-sync",
-            "-d", f"host=127.0.0.1 port={self.primary.port} user=postgres",
-        )  # fmt: skip
-        self.replica.start()
-        self.bouncer = PgBouncer(folder, self.primary)
-        self.replica_bouncer = PgBouncer(folder, self.replica)
-        self.redis_port, self.queue_port = free_port(), free_port()
-        (folder / "users.acl").write_text("user default off\nuser app on >secret ~app:* &app:* +@all -@admin -@dangerous\n")
-        self.redis = [
-            subprocess.Popen(["redis-server", "--port", str(port), "--save", "", "--dir", folder, *more], stdout=subprocess.DEVNULL)
-            for port, more in ((self.redis_port, ["--aclfile", folder / "users.acl"]), (self.queue_port, []))
-        ]
-        for port in (self.redis_port, self.queue_port):
-            until(lambda port=port: socket.create_connection(("127.0.0.1", port)).close() is None, "Redis listens")
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {
-            "XEROOPS_APPLICATION": "notes",
-            "XEROOPS_VERSION": "1.2.3",
-            "XEROOPS_NODE": "app1",
-            "XEROOPS_ROUTE_PREFIX": "/api/notes",
-            "DATABASE_HOST": "127.0.0.1",
-            "PRIMARY_PORT": str(self.bouncer.port),
-            "REPLICA_PORT": str(self.replica_bouncer.port),
-            "REDIS_HOST": "127.0.0.1",
-            "REDIS_PORT": str(self.redis_port),
-            "REDIS_APP_PASSWORD": "secret",
-            "QUEUE_PORT": str(self.queue_port),
-        }
-
-    def stop(self) -> None:
-        for redis in self.redis:
-            redis.kill()
-            redis.wait()
-        self.bouncer.stop()
-        self.replica_bouncer.stop()
-        self.replica.stop("immediate")
-        self.primary.stop("immediate")
-
-
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    if not POSTGRES.exists() or not shutil.which("pgbouncer") or not shutil.which("redis-server"):
-        pytest.skip("needs Debian 13's PostgreSQL, PgBouncer and Redis")
-    assert os.getuid() != 0, "PostgreSQL doesn't run as root"
+    if why := missing():
+        pytest.skip(why)
     all_of_them = Servers(tmp_path_factory.mktemp("servers"))
     yield all_of_them
     all_of_them.stop()

@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from conftest import Servers, free_port, until
+from servers import Servers, free_port, until
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from redis.exceptions import NoPermissionError

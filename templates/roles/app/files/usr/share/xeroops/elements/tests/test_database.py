@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import psycopg
 import pytest
-from conftest import Servers
+from servers import Servers
 
 from elements import Database, MigrationError, Position, Settings, migrate
 

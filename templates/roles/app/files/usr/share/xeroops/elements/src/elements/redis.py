@@ -19,12 +19,12 @@ _TRIES = 3
 
 def shared(settings: Settings) -> Client:
     """A client of the cluster's Redis. It connects at the first command."""
-    return _client(settings.redis_host, settings.redis_port, "app", settings.redis_password.get_secret_value())
+    return _client(settings, settings.redis_host, settings.redis_port)
 
 
 def queue(settings: Settings) -> Client:
-    """A client of the node's own Redis."""
-    return _client(settings.queue_host, settings.queue_port, None, None)
+    """A client of the node's own Redis, where all keys are applications'."""
+    return _client(settings, settings.queue_host, settings.queue_port)
 
 
 def key(settings: Settings, *parts: str) -> str:
@@ -32,12 +32,12 @@ def key(settings: Settings, *parts: str) -> str:
     return ":".join(("app", settings.application, *parts))
 
 
-def _client(host: str, port: int, user: str | None, password: str | None) -> Client:
+def _client(settings: Settings, host: str, port: int) -> Client:
     return Redis(
         host=host,
         port=port,
-        username=user,
-        password=password,
+        username="app",
+        password=settings.redis_password.get_secret_value(),
         decode_responses=True,
         socket_connect_timeout=2.0,
         socket_timeout=5.0,
