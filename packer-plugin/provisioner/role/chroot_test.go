@@ -131,13 +131,14 @@ func (c *chroot) addRepository(t *testing.T) {
 	tree := t.TempDir()
 	for name, content := range map[string]string{
 		"DEBIAN/control":          "Package: greeter\nVersion: 1.0+deb13\nArchitecture: all\nMaintainer: test <test@example.org>\nDescription: test\n",
+		"DEBIAN/preinst":          "#!/bin/sh\nid app && test -e /etc/xeroops/motd\n", // users and files come before
 		"usr/share/greeter/hello": "hello\n",
 	} {
 		path := filepath.Join(tree, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(path, []byte(content), 0o644); err != nil { //nolint:gosec // what a package holds is for all
+		if err := os.WriteFile(path, []byte(content), os.FileMode(modeOf([]byte(content)))); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -17,6 +17,21 @@ import (
 	"github.com/xeroops/xeroops/packer-plugin/internal/imagerecord"
 )
 
+// verify is a role's verify.sh: it sees the rendered configuration, has the role's
+// ports at hand, may start services on the cluster's addresses, and leaves nothing.
+const verify = `#!/bin/sh
+set -eu
+test "$(hello)" = hello
+test "$XEROOPS_ROLE" = app
+grep -qx sample /etc/app.conf
+grep -qx 'tcp 8000-8099' ../ports
+../scripts/starts.sh app 8000 python3 -c 'import socket, time
+s = socket.create_server(("10.0.2.10", 8000)); time.sleep(60)'
+! ../scripts/starts.sh app 8001 sh -c 'echo cannot; exit 1' >/tmp/said
+grep -qx cannot /tmp/said
+touch /etc/trace
+`
+
 // roles is a small tree with everything that a role's folder can have.
 func roles() fstest.MapFS {
 	file := func(content string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(content)} }
@@ -30,7 +45,7 @@ func roles() fstest.MapFS {
 		"app/files/usr/lib/systemd/system/xeroops-applications.target": file("[Unit]\nDescription=Applications\n"),
 		"app/files/usr/lib/systemd/system/app.service":                 file(unit),
 		"app/files/usr/lib/sysusers.d/app.conf":                        file("u app - \"Application\" /var/lib/app\n"),
-		"app/verify.sh":                                                file("#!/bin/sh\nset -eu\ntest \"$(hello)\" = hello\ntest \"$XEROOPS_ROLE\" = app\n"),
+		"app/verify.sh":                                                file(verify),
 	}
 	for _, name := range units(cluster.RoleApp) {
 		path := "app/files/usr/lib/systemd/system/" + name
@@ -44,7 +59,8 @@ func roles() fstest.MapFS {
 func newProvisioner(t *testing.T, tree fstest.MapFS, more map[string]any) *Provisioner {
 	t.Helper()
 	node := filepath.Join(t.TempDir(), "xeroops-node")
-	if err := os.WriteFile(node, []byte("#!/bin/sh\n"), 0o600); err != nil {
+	render := "#!/bin/sh\ntest \"$*\" = 'configure --sample app /' && echo sample >/etc/app.conf\n"
+	if err := os.WriteFile(node, []byte(render), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	config := map[string]any{"role": "app", "node_binary": node, "apt_sources": []string{"deb [trusted=yes] copy:/repo ./"},
@@ -88,7 +104,7 @@ func TestARoleIsInstalledRecordedAndSealedAndOnceMoreChangesNothing(t *testing.T
 		}
 	}
 	for _, gone := range []string{"etc/ssh/ssh_host_*", "root/.bash_history", "home/admin/.ssh", "var/lib/cloud/instances", "var/lib/apt/lists/*",
-		"usr/sbin/policy-rc.d", "tmp/*", "etc/hostname"} {
+		"usr/sbin/policy-rc.d", "tmp/*", "etc/hostname", "etc/trace", "etc/app.conf"} {
 		if c.has(gone) {
 			t.Errorf("%s is still there", gone)
 		}
