@@ -43,6 +43,7 @@ type Boot struct {
 	volume      *volume.Volume // nil without one
 	ungrown     string         // why its file system has not grown with it
 	changed     unitSet        // whose configuration changed
+	stale       bool           // a unit file changed that systemd may have read
 }
 
 // Files are what boot writes.

@@ -47,6 +47,7 @@ func (b *Boot) configure(context.Context) error {
 		if changed {
 			b.Log.Info("configuration changed", "file", f.Path)
 			b.note(f.Units)
+			b.stale = b.stale || strings.Contains(f.Path, "/systemd/system/")
 		}
 	}
 	return nil
@@ -114,21 +115,32 @@ func (b *Boot) start(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
-	text := "# Written by xeroops-node boot.\n[Unit]\nDescription=The services of role " + string(b.Instance.Role) + "\n"
-	for _, u := range b.units() {
-		text += "Wants=" + u + "\n"
-	}
-	_, err = atomicfile.Write(atomicfile.File{Path: filepath.Join(b.Files.Units, target), Content: []byte(text), Mode: 0o644, UID: -1, GID: -1})
-	if err != nil {
+	if err := b.writeTarget(); err != nil {
 		return err
 	}
-	if err := conn.Reload(ctx); err != nil { // templates may have made unit files, too
-		return err
+	if b.stale { // which takes a second on a busy machine
+		if err := conn.Reload(ctx); err != nil {
+			return err
+		}
+		b.stale = false
 	}
 	if err := b.refresh(ctx, conn); err != nil {
 		return err
 	}
 	return conn.Queue(ctx, target)
+}
+
+// writeTarget makes the target. systemd finds a new unit by itself.
+func (b *Boot) writeTarget() error {
+	text := "# Written by xeroops-node boot.\n[Unit]\nDescription=The services of role " + string(b.Instance.Role) + "\n"
+	for _, u := range b.units() {
+		text += "Wants=" + u + "\n"
+	}
+	path := filepath.Join(b.Files.Units, target)
+	_, none := os.Stat(path)
+	changed, err := atomicfile.Write(atomicfile.File{Path: path, Content: []byte(text), Mode: 0o644, UID: -1, GID: -1})
+	b.stale = b.stale || (changed && none == nil)
+	return err
 }
 
 // refresh tells those that run already that their configuration changed.

@@ -46,7 +46,7 @@ func (b *Boot) watch(ctx context.Context) {
 				pause = settling
 			}
 			b.status.trouble(ctx, why)
-			again.perhaps(ctx, b, found)
+			again.perhaps(ctx, b)
 		} else {
 			b.status.ready(ctx)
 			again.forget()
@@ -131,8 +131,7 @@ func (b *Boot) grow(ctx context.Context) {
 	}
 }
 
-// restarts starts units that failed again, with pauses. One that somebody
-// stopped after the node was ready stays stopped.
+// restarts starts units that failed again, with pauses.
 type restarts struct {
 	pause *backoff
 	after time.Time
@@ -143,10 +142,9 @@ func (r *restarts) forget() {
 	r.pause.reset()
 }
 
-func (r *restarts) perhaps(ctx context.Context, b *Boot, found []registry.ServiceHealth) {
-	if !b.needsStart(found) {
-		return
-	}
+// perhaps starts what is down, if the pause is over. It is called as long as
+// the node is not ready.
+func (r *restarts) perhaps(ctx context.Context, b *Boot) {
 	if r.after.IsZero() {
 		r.after = time.Now().Add(r.pause.next())
 	}
@@ -154,35 +152,30 @@ func (r *restarts) perhaps(ctx context.Context, b *Boot, found []registry.Servic
 		return
 	}
 	r.after = time.Now().Add(r.pause.next())
-	if err := b.startAgain(ctx, found); err != nil {
+	if err := b.startAgain(ctx); err != nil {
 		b.Log.Warn("services not started", "error", err)
 	}
 }
 
-func (b *Boot) needsStart(found []registry.ServiceHealth) bool {
-	for _, s := range found {
-		if b.isToStart(s) {
-			return true
-		}
-	}
-	return false
-}
-
-func (b *Boot) isToStart(s registry.ServiceHealth) bool {
-	return s.State == systemd.Failed || (s.State == systemd.Inactive && b.status.report.ReadyAt == nil)
-}
-
-func (b *Boot) startAgain(ctx context.Context, found []registry.ServiceHealth) error {
+// startAgain starts what failed. One that somebody stopped after the node was
+// ready stays stopped.
+func (b *Boot) startAgain(ctx context.Context) error {
 	conn, err := systemd.Connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
+	units, err := conn.Units(ctx, b.units())
+	if err != nil {
+		return err
+	}
+	neverReady := b.status.report.ReadyAt == nil
 	var errs error // one that can't start is no reason to leave the others
-	for n, s := range cluster.ServicesOf(b.Instance.Role) {
-		if b.isToStart(found[n]) {
-			b.Log.Info("starting again", "unit", s.Unit)
-			errs = errors.Join(errs, conn.Queue(ctx, s.Unit))
+	for _, name := range b.units() {
+		u := units[name]
+		if u.Load == systemd.Loaded && !u.Queued && (u.Active == systemd.Failed || (u.Active == systemd.Inactive && neverReady)) {
+			b.Log.Info("starting again", "unit", name)
+			errs = errors.Join(errs, conn.Queue(ctx, name))
 		}
 	}
 	return errs

@@ -24,8 +24,11 @@ const (
 // AutoRestart is the sub-state of a service that ended and will be started again.
 const AutoRestart = "auto-restart"
 
-// notFound is the load state of a unit that has no file.
-const notFound = "not-found"
+// Load states of a unit.
+const (
+	Loaded   = "loaded"
+	notFound = "not-found" // it has no file
+)
 
 // Unit is how a unit is.
 type Unit struct {
@@ -33,6 +36,8 @@ type Unit struct {
 	Load   string // loaded, not-found, masked, …
 	Active string
 	Sub    string // such as running, dead, auto-restart
+	// Queued is that a job waits or runs, such as a start after another unit's.
+	Queued bool
 }
 
 // IsUp says whether the unit does its work.
@@ -62,7 +67,7 @@ func (c *Conn) Units(ctx context.Context, names []string) (map[string]Unit, erro
 	}
 	units := map[string]Unit{}
 	for _, s := range states {
-		units[s.Name] = Unit{Name: s.Name, Load: s.LoadState, Active: s.ActiveState, Sub: s.SubState}
+		units[s.Name] = Unit{Name: s.Name, Load: s.LoadState, Active: s.ActiveState, Sub: s.SubState, Queued: s.JobId != 0}
 	}
 	return units, nil
 }
@@ -85,8 +90,10 @@ func (c *Conn) Trouble(ctx context.Context, u Unit) string {
 		return ""
 	case u.Load == notFound:
 		return "the image has no unit " + u.Name
-	case u.Load != "loaded":
+	case u.Load != Loaded:
 		return fmt.Sprintf("unit %s is %s", u.Name, u.Load)
+	case u.Active == Inactive && u.Queued:
+		return "unit " + u.Name + " waits for others to start"
 	}
 	text := fmt.Sprintf("unit %s is %s (%s)", u.Name, u.Active, u.Sub)
 	if result := c.Result(ctx, u.Name); result != "" && result != "success" {
