@@ -84,9 +84,9 @@ func (d *daemon) recover(ctx context.Context) error {
 // between is gone, so everything is looked at then.
 func (d *daemon) listen(ctx context.Context, all *sync.WaitGroup) {
 	subscription := d.registry.Subscribe(ctx, registry.DeploymentChannel)
-	close := func() { _ = subscription.Close() } // which ends the channel
-	defer close()
-	defer context.AfterFunc(ctx, close)()
+	end := func() { _ = subscription.Close() } // and with it the channel
+	defer end()
+	defer context.AfterFunc(ctx, end)()
 	for received := range subscription.ChannelWithSubscriptions() {
 		switch m := received.(type) {
 		case *redis.Subscription:
@@ -134,14 +134,41 @@ func (d *daemon) wake(ctx context.Context, all *sync.WaitGroup, application stri
 	}
 }
 
+// work brings one application up to date whenever it is woken. Byte code, without
+// which each start of a version takes longer, is made in between.
 func (d *daemon) work(ctx context.Context, application string, wake <-chan struct{}) {
-	for {
+	var compiling sync.WaitGroup
+	defer compiling.Wait()
+	for stop := func() {}; ; {
 		select {
 		case <-ctx.Done():
+			stop()
 			return
 		case <-wake:
-			d.reconcile(ctx, application)
 		}
+		stop()
+		compiling.Wait()
+		d.reconcile(ctx, application)
+		var idle context.Context
+		idle, stop = context.WithCancel(ctx)
+		compiling.Go(func() { d.compileCurrent(idle, application) })
+	}
+}
+
+func (d *daemon) compileCurrent(ctx context.Context, application string) {
+	v, ok := d.store.current(application)
+	if !ok || d.store.isCompiled(v) {
+		return
+	}
+	err := d.python.compile(ctx, d.store.environment(application, v.Version))
+	if ctx.Err() != nil {
+		return // the next time goes on
+	}
+	if err != nil { // a file for another Python, say, that nobody imports
+		d.log.Warn("byte code is not complete", "application", application, "version", v.Version, "error", err)
+	}
+	if err := d.store.markCompiled(v); err != nil {
+		d.log.Warn("byte code will be looked at again", "application", application, "version", v.Version, "error", err)
 	}
 }
 

@@ -94,9 +94,6 @@ func (d *deployer) makeEnvironment(ctx context.Context, m bundle.Manifest, conte
 		}
 		return wrong("%w", err)
 	}
-	if err := d.python.compile(ctx, folder); err != nil { // a file of another Python's syntax, say: its import will tell
-		d.log.Warn("byte code is not complete", "application", m.Application, "version", m.Version, "error", err)
-	}
 	return d.store.complete(m.Application, m.Version, content)
 }
 
@@ -144,7 +141,7 @@ func (d *deployer) try(ctx context.Context, v installed) error {
 	if err := d.supervisor.Start(ctx, name); err != nil {
 		return d.explain(ctx, name, began, err)
 	}
-	probe := probe{port: v.Port + trialOffset, path: v.HealthPath, version: v.Version, hits: 1}
+	probe := probe{port: v.Port + trialOffset, path: v.HealthPath, version: v.Version}
 	return d.explain(ctx, name, began, d.await(ctx, name, probe))
 }
 
@@ -153,7 +150,7 @@ func (d *deployer) try(ctx context.Context, v installed) error {
 func (d *deployer) switchTo(ctx context.Context, v installed) error {
 	before, had := d.store.current(v.Application)
 	name, began := serviceUnit(v.Application, v.Version), time.Now()
-	probe := probe{port: v.Port, path: v.HealthPath, version: v.Version, hits: 3}
+	probe := probe{port: v.Port, path: v.HealthPath, version: v.Version}
 	err := d.supervisor.Start(ctx, name)
 	if err == nil {
 		err = d.await(ctx, name, probe)

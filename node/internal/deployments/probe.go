@@ -16,6 +16,11 @@ const (
 	stopTimeout  = 40 * time.Second // more than the template's TimeoutStopSec
 	probeTimeout = 2 * time.Second
 	probePause   = 50 * time.Millisecond
+	// goodAnswers of a version that may share its port are enough.
+	goodAnswers = 3
+	// aloneFor is longer than uvicorn takes to notice that it is to stop: it looks
+	// every 0.1 s.
+	aloneFor = 500 * time.Millisecond
 )
 
 // probe asks a port for a version's health path.
@@ -23,8 +28,9 @@ type probe struct {
 	port    int
 	path    string
 	version string
-	hits    int  // so many good answers of the version are enough
-	alone   bool // no other version may answer in between
+	// alone wants good answers of this version and no others for aloneFor; without
+	// it some good ones are enough, as another version may share the port.
+	alone bool
 }
 
 // answer is what one request found.
@@ -56,43 +62,67 @@ func (p probe) ask(ctx context.Context) answer {
 	return answer{version: res.Header.Get(VersionHeader), err: err}
 }
 
+// verdict is what the answers so far say of a version.
+type verdict struct {
+	good      int
+	goodSince time.Time
+	badSince  time.Time
+}
+
+// add takes an answer, and says whether the version is healthy, or an error if it
+// has been ill for too long.
+func (v *verdict) add(p probe, a answer, now time.Time) (healthy bool, err error) {
+	switch {
+	case a.version != p.version:
+		if p.alone {
+			v.good = 0
+		}
+		return false, nil
+	case a.err != nil:
+		v.good = 0
+		if v.badSince.IsZero() {
+			v.badSince = now
+		}
+		if now.Sub(v.badSince) > badTimeout {
+			err = wrong("it is not healthy: %w", a.err)
+		}
+		return false, err
+	}
+	v.badSince = time.Time{}
+	if v.good++; v.good == 1 {
+		v.goodSince = now
+	}
+	return v.good >= goodAnswers && (!p.alone || now.Sub(v.goodSince) >= aloneFor), nil
+}
+
 // await polls until a version is healthy. It gives up at once when the unit no
 // longer runs, soon when the version answers that it is not well, and after
 // startTimeout when it does not answer.
 func (d *deployer) await(ctx context.Context, unit string, p probe) error {
 	deadline := time.Now().Add(startTimeout)
-	var badSince time.Time
-	for good := 0; ; {
+	var v verdict
+	for {
 		a := p.ask(ctx)
-		switch {
-		case a.version != p.version:
-			if p.alone {
-				good = 0
-			}
-			if a.err == nil {
-				a.err = fmt.Errorf("version %q answered", a.version)
-			}
-		case a.err == nil:
-			if good++; good >= p.hits {
-				return nil
-			}
-			badSince = time.Time{}
-			continue // without a pause
-		case badSince.IsZero():
-			good, badSince = 0, time.Now()
-		case time.Since(badSince) > badTimeout:
-			return wrong("it is not healthy: %w", a.err)
+		if healthy, err := v.add(p, a, time.Now()); healthy || err != nil {
+			return err
 		}
 		if err := d.runs(ctx, unit); err != nil {
 			return err
 		}
 		if time.Now().After(deadline) {
+			if a.err == nil {
+				a.err = fmt.Errorf("version %q answered", a.version)
+			}
 			return wrong("it did not answer on port %d for %s: %w", p.port, startTimeout, a.err)
+		}
+		pause := probePause
+		if a.err == nil && a.version == p.version && !p.alone {
+			pause = 0
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(probePause):
+		case <-time.After(pause):
 		}
 	}
 }

@@ -275,9 +275,12 @@ func (r *rig) mustBeHealthy(version string) {
 	if p := r.await(version); p.Phase != registry.PhaseHealthy {
 		r.t.Fatalf("version %s: %s: %s", version, p.Phase, p.Error)
 	}
-	if got := r.answer(); got != version {
-		r.t.Fatalf("version %s is healthy, but %q answers", version, got)
-	}
+	eventually(r.t, "nothing but "+version+" to answer", func() error {
+		if got := r.answer(); got != version {
+			return fmt.Errorf("%q answers", got)
+		}
+		return nil
+	})
 }
 
 // answer is what the application says.

@@ -28,6 +28,7 @@ const (
 	wheelsFolder = ".wheels"
 	currentLink  = "current"
 	failedFile   = ".failed.json"
+	compiledMark = ".compiled" // in an environment: byte code is complete
 	// kept is how many versions of an application stay, the one that serves among them.
 	kept = 5
 	// maxManifest bounds bundle.json in bytes: a thousand wheels are 200 kB.
@@ -169,6 +170,15 @@ func (s store) complete(application, version string, manifest []byte) error {
 	_, err := atomicfile.Write(atomicfile.File{
 		Path: filepath.Join(folder, bundle.ManifestName), Content: manifest, Mode: 0o644, UID: -1, GID: -1})
 	return err
+}
+
+func (s store) isCompiled(v installed) bool {
+	_, err := os.Stat(filepath.Join(s.environment(v.Application, v.Version), compiledMark))
+	return err == nil
+}
+
+func (s store) markCompiled(v installed) error {
+	return os.WriteFile(filepath.Join(s.environment(v.Application, v.Version), compiledMark), nil, 0o644)
 }
 
 // removeHalfMade removes environments that a killed daemon left incomplete.
