@@ -1,5 +1,5 @@
-#!/usr/bin/env bash
+#!/bin/sh
 # Builds this service and brings it onto all app nodes of the cluster; further
 # arguments are xeroops deploy's, such as --cluster production.
-set -euo pipefail
+set -eu
 exec "${XEROOPS:-xeroops}" deploy "$(dirname "$0")" "$@"

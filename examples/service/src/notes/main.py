@@ -3,7 +3,7 @@
 The edge passes /api/notes on as it is, so every path here begins with it.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from importlib.resources import files
@@ -20,7 +20,7 @@ settings = Settings()
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
     # A version whose tables can't be made does not start, and so is not deployed.
     await migrate(app.state.elements.database, settings, files("notes") / "migrations")
     yield

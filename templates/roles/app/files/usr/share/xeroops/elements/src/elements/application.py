@@ -1,15 +1,17 @@
 """A FastAPI application with everything in place."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, cast
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 from psycopg import OperationalError
 
-from elements import health, redis
+from elements import health
+from elements import redis as redis_clients
 from elements.database import Database
 from elements.logs import configure_logging, request_id
 from elements.requests import Requests
@@ -24,8 +26,8 @@ class Elements:
 
     settings: Settings
     database: Database
-    redis: redis.Client
-    queue: redis.Client
+    redis: redis_clients.Client
+    queue: redis_clients.Client
 
 
 def create_app(
@@ -40,10 +42,10 @@ def create_app(
     description is below the route prefix, or it could not be reached."""
     settings = settings or Settings()
     configure_logging(settings)
-    own = Elements(settings, Database(settings), redis.shared(settings), redis.queue(settings))
+    own = Elements(settings, Database(settings), redis_clients.shared(settings), redis_clients.queue(settings))
 
     @asynccontextmanager
-    async def life(app: FastAPI) -> AsyncIterator[None]:
+    async def life(app: FastAPI) -> AsyncGenerator[None]:
         async with AsyncExitStack() as stack:
             for client in (own.redis, own.queue):
                 stack.push_async_callback(client.aclose)
@@ -53,7 +55,7 @@ def create_app(
                 await stack.enter_async_context(lifespan(app))
             yield
 
-    described = {
+    described: dict[str, Any] = {
         "title": settings.application,
         "version": settings.version,
         "openapi_url": f"{settings.route_prefix}/openapi.json",
@@ -67,7 +69,11 @@ def create_app(
     app.include_router(
         health.router(
             {"primary": own.database.check_primary, **(checks or {})},
-            {"replica": own.database.check_replica, "redis": own.redis.ping, "queue": own.queue.ping},
+            {
+                "replica": own.database.check_replica,
+                "redis": partial(redis_clients.check, own.redis),
+                "queue": partial(redis_clients.check, own.queue),
+            },
         )
     )
     return app

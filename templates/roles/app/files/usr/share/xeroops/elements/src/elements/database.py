@@ -15,7 +15,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from time import monotonic
 from typing import NewType
@@ -62,14 +62,14 @@ class Database:
         await asyncio.gather(self._primary.close(), self._replica.close())
 
     @asynccontextmanager
-    async def primary(self) -> AsyncIterator[Connection]:
+    async def primary(self) -> AsyncGenerator[Connection]:
         """A connection for one transaction that may write: it is committed at the
         end of the block, and rolled back if an exception leaves it."""
         async with self._transaction(self._primary) as conn:
             yield conn
 
     @asynccontextmanager
-    async def replica(self, *, after: Position | None = None) -> AsyncIterator[Connection]:
+    async def replica(self, *, after: Position | None = None) -> AsyncGenerator[Connection]:
         """A connection for one transaction that reads, from a replica.
 
         A replica is some milliseconds behind. With `after`, what was committed
@@ -112,7 +112,7 @@ class Database:
             await conn.execute("SELECT 1")
 
     @asynccontextmanager
-    async def _transaction(self, pool: Pool) -> AsyncIterator[Connection]:
+    async def _transaction(self, pool: Pool) -> AsyncGenerator[Connection]:
         """A transaction on a connection that is known to work, for its BEGIN came
         through. (The pool's own check costs a round trip more, and pauses for a
         second after each dead connection that it finds.)"""

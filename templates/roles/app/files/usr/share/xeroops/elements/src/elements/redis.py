@@ -5,6 +5,9 @@
 - The node's own, for queues whose work may stay on the node; it is lost with it.
 """
 
+from collections.abc import Awaitable
+from typing import cast
+
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
@@ -25,6 +28,11 @@ def shared(settings: Settings) -> Client:
 def queue(settings: Settings) -> Client:
     """A client of the node's own Redis, where all keys are applications'."""
     return _client(settings, settings.queue_host, settings.queue_port)
+
+
+async def check(client: Client) -> None:
+    """Raises if the server does not answer."""
+    await cast(Awaitable[bool], client.ping())  # pyright: ignore[reportUnknownMemberType]
 
 
 def key(settings: Settings, *parts: str) -> str:
