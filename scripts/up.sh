@@ -133,7 +133,7 @@ up_in_lab() {
   step "binaries" make build
   step "lab" lab_up
   eval "$(bin/xeroops-lab env)"
-  step "role images" make images
+  step "role images" scripts/images.sh
   terraform_config
   step "cluster: terraform apply" terraform_apply
   step "edge on this machine" forward
