@@ -13,6 +13,7 @@ import (
 
 	"github.com/xeroops/xeroops/node/internal/boot"
 	"github.com/xeroops/xeroops/node/internal/configure"
+	"github.com/xeroops/xeroops/node/internal/dbready"
 	"github.com/xeroops/xeroops/node/internal/dbroles"
 	"github.com/xeroops/xeroops/node/internal/deployments"
 	"github.com/xeroops/xeroops/node/internal/discovery"
@@ -46,6 +47,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		boot.Command(),
 		configure.Command(),
+		dbready.Command(),
 		dbroles.Command(),
 		deployments.Command(),
 		deployments.UnitsCommand(),
