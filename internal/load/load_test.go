@@ -12,10 +12,10 @@ import (
 func TestWhatFailsIsCounted(t *testing.T) {
 	var asked atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("X-Served-By", "app1")
 		if n := asked.Add(1); n > 10 && n <= 15 {
 			w.WriteHeader(http.StatusBadGateway)
 		}
+		_, _ = w.Write([]byte(`{"node": "app1"}`))
 	}))
 	defer server.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
