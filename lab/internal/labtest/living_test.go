@@ -1,0 +1,146 @@
+//go:build linux
+
+package labtest
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/xeroops/xeroops/internal/load"
+	"github.com/xeroops/xeroops/internal/motoserver"
+)
+
+const (
+	clusterName = "reference"
+	// servicePath is the sample service's, behind the edge.
+	servicePath = "/api/notes"
+)
+
+// livingCluster is the reference cluster in a lab, booted from the role images,
+// with the sample service on its app nodes.
+type livingCluster struct {
+	*lab
+	terraform *terraform
+	xeroops   string // the operator's CLI
+	generator string // of load
+	edge      string // the edge's public address
+}
+
+// startCluster brings all of it up, as make up does.
+func startCluster(t *testing.T) *livingCluster {
+	t.Helper()
+	l := newLab(t)
+	l.up()
+	manifest := l.images()
+	c := &livingCluster{lab: l, terraform: newTerraform(l), xeroops: build(t, "cli", "xeroops"), generator: build(t, "internal/load/generator", "generator")}
+	content, err := os.ReadFile(manifest)
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(c.terraform.dir, filepath.Base(manifest)), content, 0o600))
+	began := time.Now()
+	c.apply()
+	t.Logf("terraform apply until every node is ready: %.1f s", time.Since(began).Seconds())
+	c.edge = strings.TrimSpace(c.terraform.run("output", "-raw", "edge_address"))
+	began = time.Now()
+	t.Logf("deploy, %.1f s:\n%s", time.Since(began).Seconds(), c.deploy(filepath.Join(root(t), "examples", "service")))
+	c.servedBy(time.Minute, "app1", "app2")
+	return c
+}
+
+// with is the cluster for a subtest.
+func (c *livingCluster) with(t *testing.T) *livingCluster {
+	of := *c
+	of.lab = c.lab.with(t)
+	terraform := *c.terraform
+	terraform.lab = of.lab
+	of.terraform = &terraform
+	return &of
+}
+
+// apply waits for the nodes' boot reports, as a customer's does.
+func (c *livingCluster) apply(vars ...string) {
+	c.t.Helper()
+	c.terraform.run(append([]string{"apply", "-no-color", "-auto-approve", "-input=false", "-var=name=" + clusterName, "-var=keep_data=false"}, vars...)...)
+}
+
+// curl is a command for the internet side that fails if the status is an error.
+func (c *livingCluster) curl(path string, options ...string) string {
+	return fmt.Sprintf("curl --silent --show-error --insecure --fail-with-body --max-time 10 %s https://%s%s", strings.Join(options, " "), c.edge, path)
+}
+
+// deploy runs xeroops deploy and returns what it printed.
+func (c *livingCluster) deploy(dir string, options ...string) string {
+	c.t.Helper()
+	out, err := c.tryDeploy(dir, options...)
+	if err != nil {
+		c.t.Fatalf("xeroops deploy %s: %v\n%s", dir, err, out)
+	}
+	return out
+}
+
+func (c *livingCluster) tryDeploy(dir string, options ...string) (string, error) {
+	return c.operate(append([]string{"deploy", dir}, options...)...)
+}
+
+// operate runs the operator's CLI.
+func (c *livingCluster) operate(args ...string) (string, error) {
+	via := fmt.Sprintf("%s connect --name=%s %%h %%p", c.binary, c.name)
+	cmd := exec.CommandContext(c.t.Context(), c.xeroops, append(args, "--cluster="+clusterName, "--via="+via)...)
+	cmd.Env = append(os.Environ(), c.env...)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// uploads is the name of the uploads bucket.
+func (c *livingCluster) uploads() string { return "uploads-" + motoserver.Account }
+
+// underLoad asks for path at a rate while something is done, and reports.
+func (c *livingCluster) underLoad(path string, rate int, do func()) load.Report {
+	c.t.Helper()
+	cmd := exec.CommandContext(c.t.Context(), c.binary, "exec", "--", c.generator, "-url=https://"+c.edge+path, "-rate="+strconv.Itoa(rate))
+	cmd.Env = append(os.Environ(), "XEROOPS_LAB_NAME="+c.name)
+	var out, problem bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &problem
+	running, err := cmd.StdinPipe()
+	must(c.t, err)
+	must(c.t, cmd.Start())
+	do()
+	must(c.t, running.Close())
+	if err := cmd.Wait(); err != nil {
+		c.t.Fatalf("load: %v: %s", err, problem.String())
+	}
+	var report load.Report
+	if err := json.Unmarshal(out.Bytes(), &report); err != nil {
+		c.t.Fatalf("load: %v: %s%s", err, out.String(), problem.String())
+	}
+	return report
+}
+
+// instanceIDs are the instances by node.
+func (c *livingCluster) instanceIDs() map[string]string {
+	c.t.Helper()
+	ids := map[string]string{}
+	for _, i := range c.status() {
+		if i.State == "running" {
+			ids[i.Node] = i.InstanceID
+		}
+	}
+	return ids
+}
+
+// servedBy asks until each of the nodes has answered, and returns how long that took.
+func (c *livingCluster) servedBy(within time.Duration, nodes ...string) time.Duration {
+	c.t.Helper()
+	return c.until(fmt.Sprintf("%v answer", nodes), within, func() (bool, string) {
+		report := c.underLoad(servicePath+"/items", 20, func() { c.hold(time.Second) })
+		return !slices.ContainsFunc(nodes, func(n string) bool { return report.Answers[n] == 0 }), fmt.Sprintf("%v %v", report.Answers, report)
+	})
+}
