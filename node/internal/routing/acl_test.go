@@ -8,15 +8,14 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/xeroops/xeroops/internal/debiantree"
 	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/node/internal/registrytest"
 )
 
 // What each user of the registry may and may not, by the Redis and the
 // configuration of a management node.
 func TestUsersOfTheRegistryMayWhatTheyNeedAndNoMore(t *testing.T) {
-	debiantree.Path(t)
-	r := newRedis(t, t.TempDir(), "127.0.98.1")
+	r := registrytest.Start(t, "127.0.98.1")
 	may := map[string][]string{
 		registry.UserNode: {"PING", "SET xeroops:node:app1 x EX 90", "GET xeroops:node:app1", "MGET xeroops:node:app1 xeroops:node:app2", "EXISTS xeroops:node:app1",
 			"PUBLISH xeroops:topology app1", "HGETALL xeroops:deploy:shop", "SMEMBERS xeroops:applications", "HSET xeroops:deploy:shop:1.0 app1 {}",
@@ -57,10 +56,9 @@ func TestUsersOfTheRegistryMayWhatTheyNeedAndNoMore(t *testing.T) {
 }
 
 func TestRegistryLetsNobodyInWithoutAPassword(t *testing.T) {
-	debiantree.Path(t)
-	r := newRedis(t, t.TempDir(), "127.0.98.2")
+	r := registrytest.Start(t, "127.0.98.2")
 	for user, password := range map[string]string{"": "", "default": "", registry.UserNode: "wrong", registry.UserAdmin: ""} {
-		c := redis.NewClient(&redis.Options{Addr: r.address + ":6379", Username: user, Password: password, DisableIdentity: true, MaxRetries: -1})
+		c := redis.NewClient(&redis.Options{Addr: r.Address, Username: user, Password: password, DisableIdentity: true, MaxRetries: -1})
 		if err := c.Ping(t.Context()).Err(); err == nil {
 			t.Errorf("user %q got in with password %q", user, password)
 		}
@@ -69,9 +67,9 @@ func TestRegistryLetsNobodyInWithoutAPassword(t *testing.T) {
 }
 
 // send sends one command on a connection of its own.
-func send(t *testing.T, r *redisServer, user, command string) error {
+func send(t *testing.T, r *registrytest.Server, user, command string) error {
 	t.Helper()
-	conn := r.as(user).Conn()
+	conn := r.As(user).Conn()
 	defer func() { _ = conn.Close() }()
 	var args []any
 	for _, word := range strings.Fields(command) {

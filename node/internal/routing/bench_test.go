@@ -4,11 +4,16 @@ package routing
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,28 +30,40 @@ import (
 func BenchmarkThousandNodes(b *testing.B) {
 	w := newWorld(b)
 	const nodes = 1000
+	second, _, _ := strings.Cut(strings.TrimPrefix(w.network, "127."), ".")
 	for i := range nodes {
 		w.topology.Nodes = append(w.topology.Nodes, cluster.TopologyNode{Name: fmt.Sprintf("app%d", i), Role: cluster.RoleApp,
-			Address: fmt.Sprintf("%s.%d.%d", w.network[:len(w.network)-1-len(lastOctet(w.network))-1], 200+i/250, 1+i%250)})
+			Address: fmt.Sprintf("127.%s.%d.%d", second, 200+i/250, 1+i%250)})
 	}
 	w.writeTopology()
 	log := hclog.NewNullLogger()
-	r := &Routing{Redis: w.redis.as(registry.UserNode), Topology: w.files(), Saved: filepath.Join(w.dir, "entries.json"), Log: log, view: newView(nil),
+	r := &Routing{Redis: w.node, Topology: w.files(), Saved: filepath.Join(w.dir, "entries.json"), Log: log, view: newView(nil),
 		Balancer: &balancer{Settings: w.settings, log: log, haproxy: func(_ context.Context, args ...string) *exec.Cmd {
 			return debiantree.Command(b, "haproxy", args...)
 		}}}
 	beat := func(node int, state registry.NodeState, apps ...registry.Application) {
 		entry := thousandth(w.topology.Nodes[1+node], state, apps...)
-		if err := registry.WriteNode(b.Context(), w.redis.as(registry.UserNode), entry, false); err != nil {
+		if err := registry.WriteNode(b.Context(), w.node, entry, false); err != nil {
 			b.Fatal(err)
 		}
 	}
 	for i := range nodes {
-		beat(i, registry.NodeReady, application("shop", 8000))
+		beat(i, registry.NodeReady, application("shop", 8077))
 	}
 	r.initial(b.Context())
 	w.startHAProxy()
 	r.pass(b.Context(), w.topology)
+
+	everywhere(b, 8077)
+	w.within(30*time.Second, "all servers are up", func() bool {
+		all, err := runningServers(b.Context(), w.settings.StatsSocket)
+		for _, is := range all["app_shop"] {
+			if !is.up {
+				return false
+			}
+		}
+		return err == nil
+	})
 
 	measure := func(name string, change func(round int)) {
 		b.Run(name, func(b *testing.B) {
@@ -70,28 +87,34 @@ func BenchmarkThousandNodes(b *testing.B) {
 	}
 	measure("nothing changed", func(int) {})
 	measure("one node drains", func(round int) {
-		beat(7, []registry.NodeState{registry.NodeReady, registry.NodeDraining}[round%2], application("shop", 8000))
+		beat(7, []registry.NodeState{registry.NodeReady, registry.NodeDraining}[round%2], application("shop", 8077))
 	})
 	measure("one node comes or goes", func(round int) {
-		beat(7, registry.NodeReady, []registry.Application{application("shop", 8000)}[:round%2]...)
+		beat(7, registry.NodeReady, []registry.Application{application("shop", 8077)}[:round%2]...)
 	})
 	measure("half of the nodes come or go", func(round int) {
 		for i := range nodes / 2 {
-			beat(i, registry.NodeReady, []registry.Application{application("shop", 8000)}[:round%2]...)
+			beat(i, registry.NodeReady, []registry.Application{application("shop", 8077)}[:round%2]...)
 		}
 	})
 	measure("new application, reload", func(round int) {
-		beat(7, registry.NodeReady, application("shop", 8000), application("more"+strconv.Itoa(round), 8001))
+		beat(7, registry.NodeReady, application("shop", 8077), application("more"+strconv.Itoa(round), 8077))
 	})
 }
 
-func lastOctet(network string) string {
-	trimmed := network[:len(network)-1]
-	for i := len(trimmed) - 1; ; i-- {
-		if trimmed[i] == '.' {
-			return trimmed[i+1:]
-		}
+// everywhere answers health checks at every address of the loopback network.
+func everywhere(b *testing.B, port int) {
+	onLoopback := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var err error
+		return errors.Join(c.Control(func(fd uintptr) { err = syscall.BindToDevice(int(fd), "lo") }), err)
+	}}
+	listener, err := onLoopback.Listen(b.Context(), "tcp4", fmt.Sprintf("0.0.0.0:%d", port))
+	if err != nil {
+		b.Fatal(err)
 	}
+	server := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), ReadHeaderTimeout: time.Minute}
+	go func() { _ = server.Serve(listener) }()
+	b.Cleanup(func() { _ = server.Close() })
 }
 
 // thousandth is an entry as long as a real one.

@@ -15,10 +15,10 @@ import (
 func TestEmptyRegistryEmptiesNoBackend(t *testing.T) {
 	w, _ := shop(t)
 	report := w.underLoad(load.Options{URL: w.url("/api/shop/x"), Rate: 200}, func() {
-		w.redis.kill()
-		w.redis.forget()
+		w.redis.Kill()
+		w.redis.Forget()
 		time.Sleep(300 * time.Millisecond)
-		w.redis.start()
+		w.redis.Restart()
 		w.look()
 		if !w.has("app_shop", "app1") || !w.has("app_shop", "app2") {
 			t.Error("an empty registry took servers out")
@@ -37,9 +37,9 @@ func TestRestartWithAnEmptyRegistryKeepsWhatWasKnown(t *testing.T) {
 	w, _ := shop(t)
 	report := w.underLoad(load.Options{URL: w.url("/api/shop/x"), Rate: 200}, func() {
 		w.stopDaemon()
-		w.redis.kill()
-		w.redis.forget()
-		w.redis.start()
+		w.redis.Kill()
+		w.redis.Forget()
+		w.redis.Restart()
 		w.startDaemon()
 		w.look()
 		for _, name := range []string{"app1", "app2"} {
@@ -54,14 +54,14 @@ func TestRestartWithAnEmptyRegistryKeepsWhatWasKnown(t *testing.T) {
 func TestRegistryThatIsAwayStopsNothing(t *testing.T) {
 	w, nodes := shop(t)
 	report := w.underLoad(load.Options{URL: w.url("/api/shop/x"), Rate: 200}, func() {
-		w.redis.kill()
+		w.redis.Kill()
 		nodes["app1"].kill()
 		w.within(1500*time.Millisecond, "app1 is out", func() bool { return !w.up("app_shop", "app1") })
 		w.remove("app1") // the topology counts, also now
 		w.within(3*time.Second, "app1 is no server", func() bool { return !w.has("app_shop", "app1") })
 	})
 	w.noneFailed(report)
-	w.redis.start()
+	w.redis.Restart()
 	w.beat("app2", registry.NodeReady, application("shop", 8000), application("more", 8000))
 	took := w.within(7*time.Second, "the registry counts again", func() bool { status, _ := w.get("/api/more"); return status == http.StatusOK })
 	t.Logf("after %s", took)

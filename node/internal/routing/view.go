@@ -65,11 +65,11 @@ func (v *view) says(node string) (entry registry.Node, fresh, known bool) {
 	return s.Entry, v.watched-s.seen < registry.Expiry, known
 }
 
-// entries are all that is known, to be kept across a restart.
+// entries are what is known and what routes are made of, to be kept across a restart.
 func (v *view) entries() map[string]registry.Node {
 	all := make(map[string]registry.Node, len(v.nodes))
 	for name, s := range v.nodes {
-		all[name] = s.Entry
+		all[name] = registry.Node{Name: name, State: s.Entry.State, Applications: s.Entry.Applications}
 	}
 	return all
 }

@@ -25,9 +25,8 @@ import (
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/debiantree"
 	"github.com/xeroops/xeroops/internal/registry"
-	"github.com/xeroops/xeroops/node/internal/configure"
+	"github.com/xeroops/xeroops/node/internal/registrytest"
 	"github.com/xeroops/xeroops/node/internal/topology"
-	"github.com/xeroops/xeroops/templates"
 )
 
 // world is a management node: Redis and HAProxy of Debian 13, with the daemon in
@@ -36,8 +35,9 @@ type world struct {
 	t        testing.TB
 	dir      string
 	network  string // 127.x.y.
-	redis    *redisServer
+	redis    *registrytest.Server
 	admin    *redis.Client
+	node     *redis.Client // what nodes write with
 	haproxy  *exec.Cmd
 	settings Settings
 	topology cluster.Topology
@@ -68,8 +68,8 @@ func newWorld(t testing.TB) *world {
 	}
 	w.topology = cluster.Topology{Schema: cluster.TopologySchema, Cluster: "test",
 		Nodes: []cluster.TopologyNode{{Name: "management", Role: cluster.RoleManagement, Address: w.network + "249"}}}
-	w.redis = newRedis(t, dir, w.network+"249")
-	w.admin = w.redis.as(registry.UserAdmin)
+	w.redis = registrytest.Start(t, w.network+"249")
+	w.admin, w.node = w.redis.As(registry.UserAdmin), w.redis.As(registry.UserNode)
 	w.writeTopology()
 	return w
 }
@@ -85,7 +85,7 @@ func (w *world) startDaemon() {
 	w.t.Helper()
 	ctx, stop := context.WithCancel(w.t.Context())
 	log := hclog.New(&hclog.LoggerOptions{Name: "routing", Level: hclog.Debug, Output: io.MultiWriter(testWriter{w.t}, &w.log)})
-	r := &Routing{Redis: w.redis.as(registry.UserNode), Topology: w.files(), Saved: filepath.Join(w.dir, "entries.json"), Log: log,
+	r := &Routing{Redis: w.redis.As(registry.UserNode), Topology: w.files(), Saved: filepath.Join(w.dir, "entries.json"), Log: log,
 		Balancer: &balancer{Settings: w.settings, log: log, haproxy: func(_ context.Context, args ...string) *exec.Cmd {
 			return debiantree.Command(w.t, "haproxy", args...)
 		}}}
@@ -109,7 +109,9 @@ func (w *world) stopDaemon() {
 func (w *world) startHAProxy() {
 	w.t.Helper()
 	w.haproxy = debiantree.Command(w.t, "haproxy", "-W", "-S", w.settings.Master, "-f", w.settings.Config)
-	w.haproxy.Stdout, w.haproxy.Stderr = testWriter{w.t}, testWriter{w.t}
+	if _, is := w.t.(*testing.T); is { // a benchmark's are too many words
+		w.haproxy.Stdout, w.haproxy.Stderr = testWriter{w.t}, testWriter{w.t}
+	}
 	if err := w.haproxy.Start(); err != nil {
 		w.t.Fatal(err)
 	}
@@ -164,7 +166,7 @@ func (w *world) remove(name string) {
 func (w *world) beat(name string, state registry.NodeState, apps ...registry.Application) {
 	w.t.Helper()
 	n := registry.Node{Schema: registry.Schema, Name: name, Role: cluster.RoleApp, State: state, Applications: apps, UpdatedAt: time.Now()}
-	if err := registry.WriteNode(w.t.Context(), w.redis.as(registry.UserNode), n, true); err != nil {
+	if err := registry.WriteNode(w.t.Context(), w.node, n, true); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -276,82 +278,6 @@ func (n *appNode) kill() { _ = n.server.Close() }
 
 func application(name string, port int) registry.Application {
 	return registry.Application{Name: name, Version: "1", Port: port, RoutePrefix: "/api/" + name, HealthPath: "/healthz", State: registry.AppRunning}
-}
-
-// redisServer is Debian's Redis with the configuration of a management node.
-type redisServer struct {
-	t           testing.TB
-	dir         string
-	address     string
-	credentials map[string]string
-	process     *exec.Cmd
-}
-
-func newRedis(t testing.TB, dir, address string) *redisServer {
-	t.Helper()
-	data, err := configure.Sample(cluster.RoleManagement)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name := range data.Credentials {
-		data.Credentials[name] = "test-" + name
-	}
-	files, err := configure.Render(templates.Config, data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range files {
-		if filepath.Dir(f.Path) == "/etc/redis" {
-			if err := os.WriteFile(filepath.Join(dir, filepath.Base(f.Path)), f.Content, 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	r := &redisServer{t: t, dir: dir, address: address, credentials: data.Credentials}
-	r.start()
-	t.Cleanup(func() { r.kill() })
-	return r
-}
-
-func (r *redisServer) start() {
-	r.t.Helper()
-	data := filepath.Join(r.dir, "redis")
-	if err := os.MkdirAll(data, 0o755); err != nil {
-		r.t.Fatal(err)
-	}
-	r.process = debiantree.Command(r.t, "redis-server", filepath.Join(r.dir, "redis.conf"), "--dir", data, "--bind", r.address,
-		"--aclfile", filepath.Join(r.dir, "users.acl"))
-	r.process.Stdout = testWriter{r.t}
-	if err := r.process.Start(); err != nil {
-		r.t.Fatal(err)
-	}
-	admin := r.as(registry.UserAdmin)
-	limit := time.Now().Add(10 * time.Second)
-	for admin.Ping(r.t.Context()).Err() != nil {
-		if time.Now().After(limit) {
-			r.t.Fatal("Redis does not answer")
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
-
-func (r *redisServer) kill() {
-	_ = r.process.Process.Kill()
-	_ = r.process.Wait()
-}
-
-// forget removes what Redis has stored; it must not run.
-func (r *redisServer) forget() {
-	if err := os.RemoveAll(filepath.Join(r.dir, "redis")); err != nil {
-		r.t.Fatal(err)
-	}
-}
-
-// as is a client, to be had for the whole test.
-func (r *redisServer) as(user string) *redis.Client {
-	c := registry.Open(net.JoinHostPort(r.address, registry.Port), user, r.credentials["REDIS_"+strings.ToUpper(user)+"_PASSWORD"])
-	r.t.Cleanup(func() { _ = c.Close() })
-	return c
 }
 
 // logged keeps what was logged.
