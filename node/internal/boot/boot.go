@@ -41,7 +41,7 @@ type Boot struct {
 	credentials map[string]string
 	topology    cluster.Topology
 	volume      *volume.Volume // nil without one
-	ungrown     string         // why its file system has not grown with it
+	ungrown     repeated       // why its file system has not grown with it
 	changed     unitSet        // whose configuration changed
 	stale       bool           // a unit file changed that systemd may have read
 }
@@ -107,6 +107,7 @@ const stepTimeout = 15 * time.Minute
 // until tries a step until it succeeds; false means that the context ended.
 func (b *Boot) until(ctx context.Context, s step) bool {
 	pause := newBackoff(500*time.Millisecond, 5*time.Second)
+	var why repeated
 	for {
 		err := b.try(ctx, s)
 		if ctx.Err() != nil {
@@ -117,11 +118,24 @@ func (b *Boot) until(ctx context.Context, s step) bool {
 			b.status.going(ctx)
 			return true
 		}
-		b.Log.Warn("not yet, will be tried again", "step", s.what, "error", err)
+		why.say(b.Log.With("step", s.what), "not yet, will be tried again", err)
 		b.status.trouble(ctx, fmt.Sprintf("%s: %v", s.what, err))
 		if !sleep(ctx, pause.next()) {
 			return false
 		}
+	}
+}
+
+// repeated is an error that may come again and again, and is logged once.
+type repeated struct{ text string }
+
+func (r *repeated) say(log hclog.Logger, what string, err error) {
+	switch {
+	case err == nil:
+		r.text = ""
+	case r.text != err.Error():
+		r.text = err.Error()
+		log.Warn(what, "error", err)
 	}
 }
 

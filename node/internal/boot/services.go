@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"slices"
 	"strconv"
@@ -118,12 +119,6 @@ func (b *Boot) start(ctx context.Context) error {
 	if err := b.writeTarget(); err != nil {
 		return err
 	}
-	if b.stale { // which takes a second on a busy machine
-		if err := conn.Reload(ctx); err != nil {
-			return err
-		}
-		b.stale = false
-	}
 	if err := b.refresh(ctx, conn); err != nil {
 		return err
 	}
@@ -143,8 +138,40 @@ func (b *Boot) writeTarget() error {
 	return err
 }
 
+// follow renders the configuration anew if discovery has brought another
+// topology, and tells the services that it concerns.
+func (b *Boot) follow(ctx context.Context) error {
+	t, err := b.Files.Topology.Read()
+	if err != nil || reflect.DeepEqual(t, b.topology) {
+		return err
+	}
+	b.Log.Info("the topology changed", "nodes", len(t.Nodes))
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	conn, err := systemd.Connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	before := b.topology
+	b.topology = t
+	if err = b.configure(ctx); err == nil {
+		err = b.refresh(ctx, conn)
+	}
+	if err != nil {
+		b.topology = before // so that it is tried again
+	}
+	return err
+}
+
 // refresh tells those that run already that their configuration changed.
 func (b *Boot) refresh(ctx context.Context, conn *systemd.Conn) error {
+	if b.stale { // which takes a second on a busy machine
+		if err := conn.Reload(ctx); err != nil {
+			return err
+		}
+		b.stale = false
+	}
 	units, err := conn.Units(ctx, slices.Collect(maps.Keys(b.changed)))
 	if err != nil {
 		return err

@@ -34,6 +34,7 @@ func (b *Boot) watch(ctx context.Context) {
 	again := restarts{pause: newBackoff(2*time.Second, time.Minute)}
 	began := time.Now()
 	lastGrown := began
+	var behind repeated
 	for {
 		pause := watching
 		found := health.Check(ctx, cluster.ServicesOf(b.Instance.Role))
@@ -51,6 +52,7 @@ func (b *Boot) watch(ctx context.Context) {
 			b.status.ready(ctx)
 			again.forget()
 		}
+		behind.say(b.Log, "configuration is not that of the present topology", b.follow(ctx))
 		if b.volume != nil && time.Since(lastGrown) >= growEvery {
 			lastGrown = time.Now()
 			b.grow(ctx)
@@ -70,7 +72,7 @@ func (b *Boot) report(found []registry.ServiceHealth) []cluster.ServiceReport {
 	if b.volume == nil {
 		return all
 	}
-	of := cluster.ServiceReport{Name: dataVolume, State: systemd.Active, Detail: b.ungrown}
+	of := cluster.ServiceReport{Name: dataVolume, State: systemd.Active, Detail: b.ungrown.text}
 	if trouble := b.volume.Trouble(); trouble != "" {
 		of.State, of.Detail = systemd.Failed, trouble
 	}
@@ -99,7 +101,7 @@ func (b *Boot) unready(ctx context.Context, found []registry.ServiceHealth) stri
 }
 
 // journalLines is how much of a failed unit's journal goes into the report.
-const journalLines = "5"
+const journalLines = "8"
 
 // lastWords are the last lines that a failed service's unit logged.
 func (b *Boot) lastWords(ctx context.Context, service string) string {
@@ -119,13 +121,7 @@ func (b *Boot) lastWords(ctx context.Context, service string) string {
 // grow follows a volume that was enlarged.
 func (b *Boot) grow(ctx context.Context) {
 	grown, err := b.volume.Grow(ctx)
-	switch {
-	case err == nil:
-		b.ungrown = ""
-	case b.ungrown != err.Error():
-		b.ungrown = err.Error()
-		b.Log.Warn("file system not grown", "error", err)
-	}
+	b.ungrown.say(b.Log, "file system not grown", err)
 	if grown {
 		b.Log.Info("file system grown with its volume", "volume_id", b.volume.ID)
 	}

@@ -113,29 +113,30 @@ func mustBeBlank(device string) (err error) {
 		return fmt.Errorf("size of %s: %w", device, err)
 	}
 	buffer := make([]byte, mib)
-	for offset, length := range places(size) {
-		part := buffer[:length]
-		if _, err := f.ReadAt(part, offset); err != nil {
-			return fmt.Errorf("read %s at %d: %w", device, offset, err)
+	for _, p := range places(size) {
+		part := buffer[:p.bytes]
+		if _, err := f.ReadAt(part, p.offset); err != nil {
+			return fmt.Errorf("read %s at %d: %w", device, p.offset, err)
 		}
 		if len(bytes.TrimLeft(part, "\x00")) > 0 {
 			return fmt.Errorf("%s has no known file system, but is not blank: there is data within %d bytes from %d; it is left as it is: "+
-				"restore the volume from a snapshot, repair it (e2fsck -b 32768), or overwrite it with zeros if nothing on it is needed", device, length, offset)
+				"restore the volume from a snapshot, repair it (e2fsck -b 32768), or overwrite it with zeros if nothing on it is needed", device, p.bytes, p.offset)
 		}
 	}
 	return nil
 }
 
-// places returns offset and length of what is looked at.
-func places(size int64) map[int64]int64 {
+// place is a part of a device.
+type place struct{ offset, bytes int64 }
+
+// places are what is looked at, in the order in which it is.
+func places(size int64) []place {
 	const sample = 64 << 10
-	at := map[int64]int64{}
+	at := []place{{0, min(mib, size)}, {max(size-mib, 0), min(mib, size)}}
 	step := max(size/samples/groupBytes, 1) * groupBytes
 	for offset := int64(groupBytes); offset < size; offset += step {
-		at[offset] = min(sample, size-offset)
+		at = append(at, place{offset, min(sample, size-offset)})
 	}
-	at[0] = min(mib, size)
-	at[max(size-mib, 0)] = min(mib, size)
 	return at
 }
 
