@@ -31,7 +31,7 @@ LIST
     wanted+=(python3-venv)
   fi
   # What builds the sample service without an index: xeroops deploy --wheelhouse.
-  python3 -m pip --version >/dev/null 2>&1 || wanted+=(python3-pip)
+  /usr/bin/python3 -m pip --version >/dev/null 2>&1 || wanted+=(python3-pip)
   compgen -G '/usr/share/python-wheels/setuptools-*' >/dev/null || wanted+=(python3-setuptools-whl)
   compgen -G '/usr/share/python-wheels/wheel-*' >/dev/null || wanted+=(python3-wheel-whl)
   [ ${#wanted[@]} -gt 0 ] || return 0

@@ -111,8 +111,8 @@ forward() {
 }
 
 deploy() {
-  # Debian's wheels of setuptools build it, and no index is asked.
-  bin/xeroops deploy examples/service --cluster=reference --via='bin/xeroops-lab connect %h %p' --wheelhouse=/usr/share/python-wheels
+  # Debian's Python builds it with Debian's setuptools, and no index is asked.
+  PATH=/usr/bin:$PATH bin/xeroops deploy examples/service --cluster=reference --via='bin/xeroops-lab connect %h %p' --wheelhouse=/usr/share/python-wheels
 }
 
 # answers waits until the service answers through the edge, as a client sees it.

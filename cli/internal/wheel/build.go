@@ -67,7 +67,8 @@ func builder(ctx context.Context, python Python, wheelhouse, into string) *exec.
 	if python.command(ctx, "-c", "import build.__main__").Run() == nil {
 		return python.command(ctx, "-m", "build", "--outdir", into)
 	}
-	return python.command(ctx, "-m", "pip", "wheel", "--no-deps", "--no-cache-dir", "--wheel-dir", into, ".")
+	// The Python that is required is the image's, which pip is asked about later.
+	return python.command(ctx, "-m", "pip", "wheel", "--no-deps", "--ignore-requires-python", "--no-cache-dir", "--wheel-dir", into, ".")
 }
 
 // inspect reads a wheel's own word on what it is.
