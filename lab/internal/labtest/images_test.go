@@ -4,11 +4,19 @@ package labtest
 
 import (
 	"encoding/json"
+	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/xeroops/xeroops/internal/cluster"
 )
 
@@ -29,7 +37,8 @@ func (l *lab) images(flags ...string) (manifest string) {
 // are known again by it.
 func (l *lab) buildForImages() {
 	l.t.Helper()
-	cmd := exec.Command("make", "--no-print-directory", "build", "BIN="+filepath.Dir(l.binary), "BINARIES=node=xeroops-node packer-plugin=packer-plugin-xeroops")
+	cmd := exec.Command("make", "--no-print-directory", "build", "BIN="+filepath.Dir(l.binary), 
+		"BINARIES=node=xeroops-node packer-plugin=packer-plugin-xeroops packer-plugin/internal/bake=bake")
 	cmd.Dir = root(l.t)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		l.t.Fatalf("make build: %v\n%s", err, out)
@@ -52,4 +61,143 @@ func readManifest(t testing.TB, path string) map[cluster.Role]string {
 	}
 	must(t, json.Unmarshal(content, &variables))
 	return variables.Images
+}
+
+// TestRoleImages builds the images, or takes them from the cache, and looks at
+// what is in them, at what a later lab gets, and at the cluster that Terraform
+// makes of the manifest; its subtests build on one another.
+func TestRoleImages(t *testing.T) {
+	l := newLab(t)
+	l.up()
+	first := l.describeImages(readManifest(t, l.images()))
+	if len(first) != len(cluster.Roles()) {
+		t.Fatalf("images of %v, want one of each role", slices.Collect(maps.Keys(first)))
+	}
+	for role, image := range first {
+		t.Run("Sealed/"+string(role), func(t *testing.T) { checkSealed(l.with(t), image) })
+	}
+	l.run("down")
+	l.up()
+	began := time.Now()
+	manifest := l.images()
+	t.Logf("five images from the cache: %.1f s", time.Since(began).Seconds())
+	again := readManifest(t, manifest)
+	t.Run("ALaterLabGetsTheSame", func(t *testing.T) {
+		for role, image := range l.with(t).describeImages(again) {
+			if image.name != first[role].name || !maps.Equal(image.tags, first[role].tags) {
+				t.Errorf("%s is %+v, was %+v", role, image, first[role])
+			}
+		}
+	})
+	tf := newTerraform(l)
+	content, err := os.ReadFile(manifest)
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(tf.dir, filepath.Base(manifest)), content, 0o600))
+	tf.run("apply", "-no-color", "-auto-approve", "-input=false")
+	identities := map[string]string{}
+	for _, n := range reference {
+		t.Run(n.name, func(t *testing.T) { checkRole(l.with(t), n, again[n.role], identities) })
+	}
+}
+
+// roleImage is what the account knows of an image.
+type roleImage struct {
+	id, name string
+	tags     map[string]string
+}
+
+func (l *lab) describeImages(ids map[cluster.Role]string) map[cluster.Role]roleImage {
+	l.t.Helper()
+	images := map[cluster.Role]roleImage{}
+	for role, id := range ids {
+		out, err := l.ec2.DescribeImages(l.t.Context(), &ec2.DescribeImagesInput{ImageIds: []string{id}})
+		must(l.t, err)
+		image := roleImage{id, aws.ToString(out.Images[0].Name), map[string]string{}}
+		for _, tag := range out.Images[0].Tags {
+			image.tags[*tag.Key] = *tag.Value
+		}
+		if image.tags["xeroops:role"] != string(role) || image.tags["xeroops:content-sha256"] == "" {
+			l.t.Errorf("image of %s has the tags %v", role, image.tags)
+		}
+		images[role] = image
+	}
+	return images
+}
+
+// secret finds what an image must not hold. Programs and their libraries have
+// examples of keys, so /usr is not looked at, as far as Debian filled it.
+var (
+	secret = regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----|\b(AKIA|ASIA)[0-9A-Z]{16}\b|(?i)aws_secret_access_key\s*=|(?m)^\s*PrivateKey\s*=\s*[A-Za-z0-9+/]{43}=`)
+	debian = regexp.MustCompile(`^/(usr/(bin|sbin|lib|libexec|include|share)|var/lib/dpkg)/`)
+	absent = regexp.MustCompile(`^/(etc/ssh/ssh_host_|root/\.ssh/|home/[^/]+/\.ssh/|root/\.bash_history|var/lib/cloud/instances?/|var/log/journal/.|var/lib/systemd/random-seed|etc/ssl/private/ssl-cert)`)
+)
+
+// checkSealed reads an image's layer from outside, with no regard to what sealed it.
+func checkSealed(l *lab, image roleImage) {
+	layer := filepath.Join(l.config.StateDir(), "images", image.id)
+	var files, bytes int64
+	must(l.t, filepath.WalkDir(layer, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		files, bytes = files+1, bytes+info.Size()
+		inside := strings.TrimPrefix(path, layer)
+		if absent.MatchString(inside) {
+			l.t.Errorf("%s is in the image", inside)
+		}
+		if strings.HasPrefix(inside, "/var/log/") && info.Size() > 0 {
+			l.t.Errorf("%s has %d bytes of the build's log", inside, info.Size())
+		}
+		if debian.MatchString(inside) && !strings.HasPrefix(inside, "/usr/share/xeroops/") {
+			return nil
+		}
+		content, err := os.ReadFile(path)
+		if found := secret.Find(content); found != nil {
+			l.t.Errorf("%s holds what looks like a secret: %.20s…", inside, found)
+		}
+		return err
+	}))
+	if id, err := os.ReadFile(filepath.Join(layer, "etc/machine-id")); err == nil && len(id) > 0 { // else it is the base image's empty one
+		l.t.Errorf("machine-id is %q", id)
+	}
+	l.t.Logf("%s: %d files, %d MiB, %s packages", image.name, files, bytes>>20, image.tags["xeroops:packages"])
+}
+
+// checkRole looks at a machine of the cluster that Terraform made of the manifest.
+// What is to be unique to a machine goes into identities.
+func checkRole(l *lab, n node, imageID string, identities map[string]string) {
+	if i, _ := l.instance(n.name); i.ImageID != imageID || i.Role != string(n.role) {
+		l.t.Errorf("%s of role %s runs on %s, want %s of role %s", n.name, i.Role, i.ImageID, imageID, n.role)
+	}
+	if got := l.shell(n.name, `sed -n 's/^ "role": "\(.*\)",$/\1/p' /usr/share/xeroops/image.json`); got != string(n.role) {
+		l.t.Errorf("the image says that it is of role %q", got)
+	}
+	if got := l.shell(n.name, "systemctl --failed --no-legend --plain"); got != "" {
+		l.t.Errorf("failed units: %s", got)
+	}
+	enabled := "infrastructure-ready.service ssh.service chrony.service nftables.service"
+	if got := l.shell(n.name, "systemctl is-enabled "+enabled+" | sort -u"); got != "enabled" {
+		l.t.Errorf("is-enabled %s: %s", enabled, got)
+	}
+	for _, s := range cluster.ServicesOf(n.role) {
+		want := "disabled" // boot starts it
+		if s.Unit == "ssh.service" {
+			want = "enabled"
+		}
+		got := l.shell(n.name, "systemctl is-enabled "+s.Unit+" || true")
+		if got != want && got != "static" { // has no [Install], so nothing but boot can start it
+			l.t.Errorf("%s is %s, want %s", s.Unit, got, want)
+		}
+	}
+	for _, path := range []string{"/etc/machine-id", "/etc/ssh/ssh_host_ed25519_key.pub"} {
+		identity := l.shell(n.name, "cut -d' ' -f1,2 "+path)
+		if other := identities[identity]; other != "" || identity == "" {
+			l.t.Errorf("%s is %q, as on %s", path, identity, other)
+		}
+		identities[identity] = n.name
+	}
 }
