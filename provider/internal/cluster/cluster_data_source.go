@@ -98,43 +98,49 @@ func (d *clusterDataSource) Read(ctx context.Context, req datasource.ReadRequest
 		return
 	}
 	name := data.Name.ValueString()
-	w := &work{ProviderData: d.ProviderData, seen: &observed{live: map[string]instance{}}, objects: newObjectMemory(),
-		spec: spec{Name: name, Nodes: map[string]nodeSpec{}, Buckets: buckets{Uploads: data.UploadsBucket.ValueString()}}}
-	reports, err := w.survey(ctx)
+	survey := survey{view: newView(d.ProviderData, name, data.UploadsBucket.ValueString()), nodes: map[string]nodeSpec{}}
+	reports, err := survey.run(ctx)
 	if err != nil {
 		base.AddError(&resp.Diagnostics, "read", kindCluster, name, err)
 		return
 	}
-	data.fromSurvey(w, reports)
+	data.fromSurvey(&survey, reports)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &data)...)
 	if data.RequireReady.ValueBool() && !data.Ready.ValueBool() {
 		resp.Diagnostics.AddError(fmt.Sprintf("Cluster %s is not ready", name),
-			whyNotReady(reports, w)+"\n\nThe next apply repairs what is missing and waits again.")
+			survey.whyNotReady(reports)+"\n\nThe next apply repairs what is missing and waits again.")
 	}
 }
 
-// survey observes the nodes and reads their reports.
-func (w *work) survey(ctx context.Context) ([]nodeReport, error) {
+// survey is what can be learnt of a cluster without its configuration.
+type survey struct {
+	view
+	nodes       map[string]nodeSpec // that it should have, and that it has; role and address alone
+	vpnEndpoint string              // as the topology has it
+}
+
+// run observes the nodes and reads their reports.
+func (s *survey) run(ctx context.Context) ([]nodeReport, error) {
 	var reported []string
 	listReports := func(ctx context.Context) (err error) {
-		reported, err = w.listReports(ctx)
+		reported, err = s.listReports(ctx)
 		return err
 	}
-	if err := base.Parallel(ctx, w.observeInstances, w.observeAddresses, w.observeWanted, listReports); err != nil {
+	if err := base.Parallel(ctx, s.observeInstances, s.observeAddresses, s.observeWanted, listReports); err != nil {
 		return nil, err
 	}
-	for _, i := range w.seen.live { // what runs without being in the topology counts, too
-		if _, wanted := w.spec.Nodes[i.node]; !wanted {
-			w.spec.Nodes[i.node] = nodeSpec{Name: i.node, Role: i.role, Address: aws.ToString(i.PrivateIpAddress)}
+	for _, i := range s.seen.live { // what runs without being in the topology counts, too
+		if _, wanted := s.nodes[i.node]; !wanted {
+			s.nodes[i.node] = nodeSpec{Name: i.node, Role: i.role, Address: aws.ToString(i.PrivateIpAddress)}
 		}
 	}
-	return w.readReportsOf(ctx, w.spec.nodes(), func(n nodeSpec) bool { return slices.Contains(reported, w.spec.layout().Report(n.Name)) })
+	return s.readReportsOf(ctx, spec{Nodes: s.nodes}.nodes(), func(n nodeSpec) bool { return slices.Contains(reported, s.layout().Report(n.Name)) })
 }
 
 // listReports lists the keys of boot reports.
-func (w *work) listReports(ctx context.Context) ([]string, error) {
+func (s *survey) listReports(ctx context.Context) ([]string, error) {
 	var keys []string
-	pages := s3.NewListObjectsV2Paginator(w.Client.S3, &s3.ListObjectsV2Input{Bucket: &w.spec.Buckets.Uploads, Prefix: aws.String(w.spec.layout().Reports())})
+	pages := s3.NewListObjectsV2Paginator(s.Client.S3, &s3.ListObjectsV2Input{Bucket: &s.uploads, Prefix: aws.String(s.layout().Reports())})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
@@ -148,25 +154,25 @@ func (w *work) listReports(ctx context.Context) ([]string, error) {
 }
 
 // observeWanted reads which nodes the cluster should have, from its topology.
-func (w *work) observeWanted(ctx context.Context) error {
-	topology, _, err := readJSON[model.Topology](ctx, w.Client.S3, w.spec.Buckets.Uploads, w.spec.layout().Topology())
+func (s *survey) observeWanted(ctx context.Context) error {
+	topology, _, err := readJSON[model.Topology](ctx, s.Client.S3, s.uploads, s.layout().Topology())
 	if err != nil || topology == nil {
 		return awswait.Ignore(err, awswait.IsNotFound)
 	}
 	for _, n := range topology.Nodes {
-		w.spec.Nodes[n.Name] = nodeSpec{Name: n.Name, Role: n.Role, Address: n.Address}
+		s.nodes[n.Name] = nodeSpec{Name: n.Name, Role: n.Role, Address: n.Address}
 	}
-	w.vpnTopologyEndpoint = topology.VPN.Endpoint
+	s.vpnEndpoint = topology.VPN.Endpoint
 	return nil
 }
 
-func (m *clusterDataModel) fromSurvey(w *work, reports []nodeReport) {
+func (m *clusterDataModel) fromSurvey(s *survey, reports []nodeReport) {
 	m.Nodes, m.Ready = map[string]nodeDataModel{}, types.BoolValue(len(reports) > 0)
 	for _, r := range reports {
-		n := w.spec.Nodes[r.Node]
+		n := s.nodes[r.Node]
 		node := nodeDataModel{Role: types.StringValue(string(n.Role)), Address: types.StringValue(n.Address), State: types.StringValue("gone")}
-		if i, lives := w.seen.live[r.Node]; lives {
-			node.InstanceID, node.PublicIP = types.StringValue(i.id()), types.StringPointerValue(w.seen.publicIP(i))
+		if i, lives := s.seen.live[r.Node]; lives {
+			node.InstanceID, node.PublicIP = types.StringValue(i.id()), types.StringPointerValue(s.seen.publicIP(i))
 			node.State = types.StringValue(string(i.state()))
 		}
 		if !r.none {
@@ -186,18 +192,18 @@ func (m *clusterDataModel) fromSurvey(w *work, reports []nodeReport) {
 			m.Endpoints.Edge = append(m.Endpoints.Edge, n.PublicIP)
 		}
 	}
-	if w.vpnTopologyEndpoint != "" {
-		m.Endpoints.VPN = types.StringValue(w.vpnTopologyEndpoint)
+	if s.vpnEndpoint != "" {
+		m.Endpoints.VPN = types.StringValue(s.vpnEndpoint)
 	}
 }
 
-func whyNotReady(reports []nodeReport, w *work) string {
+func (s *survey) whyNotReady(reports []nodeReport) string {
 	if len(reports) == 0 {
 		return "It has no nodes: there is no cluster of that name, or no topology in the bucket."
 	}
 	var lines []string
 	for _, r := range reports {
-		i, lives := w.seen.live[r.Node]
+		i, lives := s.seen.live[r.Node]
 		switch {
 		case !lives:
 			lines = append(lines, fmt.Sprintf("node %s: it has no instance", r.Node))

@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -93,7 +94,12 @@ func TestBadInputIsRefusedBeforeAnythingIsChanged(t *testing.T) {
 		"two management nodes":          {func(a *account) { a.change("app1", func(n *node) { n.role = "management" }) }, `A cluster has one management`},
 		"a VPN range within the VPC":    {func(a *account) { a.extra = ""; a.vpnInVPC = true }, `overlaps the VPC's|is in vpn_cidr`},
 		"a name that is too long":       {func(a *account) { a.longName = true }, `at most 28`},
-		"credentials of no role":        {func(a *account) { a.extra = `credentials_wo = { web = { A = "b" } }` }, `unknown role "web"`},
+		"more nodes than a policy has room for": {func(a *account) {
+			for n := range 80 {
+				a.nodes[fmt.Sprintf("app-%d", n)] = node{"app", "t3.small", a.private, fmt.Sprintf("10.0.2.%d", 100+n), image("app"), "", ""}
+			}
+		}, `the policy of role app for its 82\s+nodes`},
+		"credentials of no role": {func(a *account) { a.extra = `credentials_wo = { web = { A = "b" } }` }, `unknown role "web"`},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -2,8 +2,10 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -205,6 +207,31 @@ func (m *clusterModel) fromWork(w *work, err error) {
 	m.Instances = w.seen.instancesValue()
 	m.VPN = newVPN(w.vpnEndpoint(), w.vpnPublicKey)
 	m.Status = types.StringValue(w.status(err))
+}
+
+// keepPlanned keeps what the plan promised of instances and status, if a node was
+// lost between plan and apply and had to be launched anew: Terraform takes any
+// other outcome for a bug of the provider. The next refresh shows what is.
+func (m *clusterModel) keepPlanned(planned clusterModel, diags *diag.Diagnostics) {
+	instances := maps.Clone(m.Instances.Elements())
+	var other []string
+	for node, value := range planned.Instances.Elements() {
+		if is, exists := instances[node]; exists && !value.IsUnknown() && !value.Equal(is) {
+			instances[node] = value
+			other = append(other, node)
+		}
+	}
+	if len(other) == 0 {
+		return
+	}
+	slices.Sort(other)
+	m.Instances = types.MapValueMust(instanceType, instances)
+	if !planned.Status.IsUnknown() {
+		m.Status = planned.Status
+	}
+	diags.AddAttributeWarning(path.Root("instances"), fmt.Sprintf("%s %s: lost since the plan: %s", kindCluster, m.Name.ValueString(), strings.Join(other, ", ")),
+		"The instances that the plan showed had gone before it was applied, and were launched anew. "+
+			"The state still has the old ids; the next plan or refresh shows the new ones.")
 }
 
 // fromAWS notes the cluster as it is: a node that is gone is not in nodes, so

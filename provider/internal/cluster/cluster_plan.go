@@ -187,7 +187,8 @@ func (m *clusterModel) planComputed(state clusterModel) {
 	}
 	m.Instances = types.MapValueMust(instanceType, instances)
 	m.Status, m.VPN = state.Status, state.VPN
-	if !same || state.Status.IsNull() || needsProof(state.Status.ValueString(), m.OnReadyTimeout.ValueString()) {
+	// What is put right may have to be waited for, such as a node that was stopped.
+	if !same || state.Status.IsNull() || len(state.Drift.Elements()) > 0 || needsProof(state.Status.ValueString(), m.OnReadyTimeout.ValueString()) {
 		m.Status = types.StringUnknown()
 	}
 	if !sameGateway(m.Nodes, state.Nodes) || publicKeyOf(state.VPN) == "" || !m.InternalVersion.Equal(state.InternalVersion) || !m.CredentialsVersion.Equal(state.CredentialsVersion) {
@@ -212,6 +213,7 @@ func sameGateway(plan, state map[string]nodeModel) bool {
 // checkPlan checks the nodes that would be launched against what they are
 // launched into, as far as that is known.
 func (r *clusterResource) checkPlan(ctx context.Context, plan, state clusterModel, diags *diag.Diagnostics) {
+	r.checkPolicies(plan, diags)
 	var fresh []string
 	for name, n := range plan.Nodes {
 		if before, existed := state.Nodes[name]; n.known() && (!existed || !n.sameInstance(before)) {
@@ -241,6 +243,19 @@ func (r *clusterResource) checkPlan(ctx context.Context, plan, state clusterMode
 		diags.AddAttributeWarning(path.Root("name"), "An earlier apply was interrupted",
 			fmt.Sprintf("Nodes of cluster %s run (%s) that this state does not know. The apply takes them over instead of launching others. If they are not yours, choose another name.",
 				plan.Name.ValueString(), strings.Join(slices.Sorted(maps.Keys(w.seen.live)), ", ")))
+	}
+}
+
+// checkPolicies checks that the roles' policies will not be too long for IAM.
+// What is not known yet, such as a bucket's name, only makes them longer.
+func (r *clusterResource) checkPolicies(plan clusterModel, diags *diag.Diagnostics) {
+	if _, known := base.TagMap(plan.InstanceProfiles); !known || plan.Name.IsUnknown() {
+		return
+	}
+	w := r.newWork(plan, nil)
+	for _, role := range w.managedRoles() {
+		_, err := w.policyIn("aws", role) // the shortest of the partitions
+		base.AddError(diags, "plan", kindCluster, w.name, err)
 	}
 }
 

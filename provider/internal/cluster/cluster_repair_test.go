@@ -1,13 +1,17 @@
 package cluster_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"regexp"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
+	"github.com/hashicorp/terraform-plugin-testing/plancheck"
+	"github.com/hashicorp/terraform-plugin-testing/terraform"
 
 	"github.com/xeroops/xeroops/internal/awsfront"
 	model "github.com/xeroops/xeroops/internal/cluster"
@@ -137,5 +141,29 @@ func TestARunningClusterIsNotTaintedByAnErrorOfALook(t *testing.T) {
 				}
 				return a.checkInstances()
 			})},
+	}})
+}
+
+// between does something after the plan and before its apply.
+type between func(ctx context.Context) error
+
+func (b between) CheckPlan(ctx context.Context, _ plancheck.CheckPlanRequest, resp *plancheck.CheckPlanResponse) {
+	resp.Error = b(ctx)
+}
+
+func TestANodeLostBetweenPlanAndApplyIsRepaired(t *testing.T) {
+	a := newAccount(t)
+	first := a.config()
+	a.extra = `settings = { LEVEL = "debug" }`
+	lose := between(func(ctx context.Context) error {
+		_, err := a.EC2.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: []string{a.ids()["app1"]}})
+		return err
+	})
+	a.Test(resource.TestCase{Steps: []resource.TestStep{
+		{Config: first},
+		{Config: a.config(), ConfigPlanChecks: resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{lose}}, Check: check(a.checkInstances)},
+		{Config: a.config(), ConfigPlanChecks: nothingToDo(), Check: func(s *terraform.State) error {
+			return resource.TestCheckResourceAttr(resourceName, "instances.app1.instance_id", a.ids()["app1"])(s)
+		}},
 	}})
 }

@@ -180,9 +180,12 @@ func (r *clusterResource) Update(ctx context.Context, req resource.UpdateRequest
 	work.setTags = !plan.TagsAll.Equal(state.TagsAll) || work.priorStatus == statusIncomplete
 	work.readPolicies = true
 
+	planned := plan
 	err := work.converge(ctx)
 	plan.fromWork(work, err)
-	if err != nil {
+	if err == nil {
+		plan.keepPlanned(planned, &resp.Diagnostics)
+	} else {
 		// Versions that did not get through are tried again by the next apply.
 		plan.CredentialsVersion, plan.InternalVersion = state.CredentialsVersion, state.InternalVersion
 		plan.TerminationProtection = state.TerminationProtection

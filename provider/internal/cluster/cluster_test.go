@@ -31,11 +31,11 @@ func reference() *work {
 		{Name: "db2", Role: model.RoleDB, Address: "10.0.2.31", VolumeID: "vol-2"},
 	}
 	w := &work{
-		ProviderData: &base.ProviderData{Client: &awsclient.Client{Region: "eu-west-1"}},
+		view: view{ProviderData: &base.ProviderData{Client: &awsclient.Client{Region: "eu-west-1"}}, name: "production", uploads: "uploads-1",
+			seen:    &observed{vpcID: "vpc-1", live: map[string]instance{}, groups: map[model.Role]ec2types.SecurityGroup{}, objects: map[string]string{}},
+			objects: newObjectMemory()},
 		spec: spec{Name: "production", VPCID: "vpc-1", VPNCIDR: "10.100.0.0/16", Nodes: map[string]nodeSpec{},
 			Buckets: buckets{"uploads-1", "pgdump-1", "walg-1", "logs-1"}},
-		seen:    &observed{vpcID: "vpc-1", live: map[string]instance{}, groups: map[model.Role]ec2types.SecurityGroup{}, objects: map[string]string{}},
-		objects: newObjectMemory(),
 	}
 	for _, n := range nodes {
 		n.InstanceType, n.ImageID, n.SubnetID = "t3.small", "ami-1", "subnet-1"

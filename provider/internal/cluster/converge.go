@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-log/tflog"
 
@@ -14,7 +15,7 @@ import (
 // work is one run of an operation on a cluster: what is wanted, what is there,
 // and what came of it.
 type work struct {
-	*base.ProviderData
+	view
 	spec               spec
 	given              map[model.Role]map[string]string // credentials_wo
 	rewriteCredentials bool                             // write given credentials again
@@ -24,23 +25,19 @@ type work struct {
 	first              bool                             // there is no state
 	readPolicies       bool                             // look at the policies of IAM roles, instead of putting them anew
 
-	seen         *observed
-	objects      *objectMemory
 	vpnPublicKey string
-	// vpnTopologyEndpoint is the gateway's endpoint as the topology has it.
-	vpnTopologyEndpoint string
-	around              surroundings
-	priorStatus         string       // before this run; "" if it is the first
-	changed             bool         // something at AWS may have been changed
-	mayRun              bool         // an instance may have been launched
-	launched            bool         // some node is new
-	unready             []nodeReport // nodes that did not report ready in time
-	verified            bool         // readiness was waited for
+	around       surroundings
+	priorStatus  string       // before this run; "" if it is the first
+	changed      bool         // something at AWS may have been changed
+	mayRun       bool         // an instance may have been launched
+	launched     bool         // some node is new, or was started anew
+	unready      []nodeReport // nodes that did not report ready in time
+	verified     bool         // readiness was waited for
 }
 
 func (r *clusterResource) newWork(m clusterModel, given map[model.Role]map[string]string) *work {
-	return &work{ProviderData: r.ProviderData, spec: m.spec(), given: given, objects: newObjectMemory(), seen: &observed{},
-		vpnPublicKey: publicKeyOf(m.VPN)}
+	s := m.spec()
+	return &work{view: newView(r.ProviderData, s.Name, s.Buckets.Uploads), spec: s, given: given, vpnPublicKey: publicKeyOf(m.VPN)}
 }
 
 // converge makes the cluster what is wanted, from whatever is there. It checks
@@ -78,19 +75,28 @@ func (w *work) foundation(ctx context.Context) error {
 // launchMissing launches all nodes that are wanted and not there, side by side:
 // a first create, an added node, a lost one.
 func (w *work) launchMissing(ctx context.Context) error {
-	var missing []nodeSpec
+	var missing, stopped []nodeSpec
 	for _, n := range w.spec.nodes() {
-		if _, lives := w.seen.live[n.Name]; !lives {
+		i, lives := w.seen.live[n.Name]
+		switch {
+		case !lives:
 			missing = append(missing, n)
+		case i.state() == ec2types.InstanceStateNameStopped && !w.toBeReplaced(n):
+			stopped = append(stopped, n)
 		}
 	}
 	if err := w.launch(ctx, missing); err != nil {
 		return err
 	}
-	if err := w.wire(ctx); err != nil {
+	if err := w.wire(ctx); err != nil { // which starts the stopped ones
 		return err
 	}
-	return w.waitReady(ctx, w.unproven(missing))
+	if len(stopped) > 0 {
+		if err := w.waitRunning(ctx, stopped); err != nil {
+			return err
+		}
+	}
+	return w.waitReady(ctx, w.unproven(append(missing, stopped...)))
 }
 
 // needsProof says whether a cluster of that status has to be waited for also if
@@ -100,11 +106,11 @@ func needsProof(status, onReadyTimeout string) bool {
 	return status == statusIncomplete || status == statusUnverified && onReadyTimeout == onTimeoutError
 }
 
-// unproven are the nodes whose readiness has to be waited for: the new ones,
+// unproven are the nodes whose readiness has to be waited for: the fresh ones,
 // and after an incomplete run all that stay.
-func (w *work) unproven(missing []nodeSpec) []nodeSpec {
+func (w *work) unproven(fresh []nodeSpec) []nodeSpec {
 	if !needsProof(w.priorStatus, w.spec.OnReadyTimeout) {
-		return missing
+		return fresh
 	}
 	var nodes []nodeSpec
 	for _, n := range w.spec.nodes() {

@@ -25,9 +25,9 @@ func (w *work) restoreCredentials(ctx context.Context) error {
 	err := base.ParallelAll(ctx, stepsFor(roles, func(ctx context.Context, n int, role model.Role) (err error) {
 		key := w.spec.layout().Credentials(role)
 		written, is := w.objects.etagOf(key), w.seen.objects[key]
-		switch {
-		case written == is:
-		case written == "":
+		switch written {
+		case is:
+		case "":
 			w.objects.noteSecret(key, is)
 		default:
 			restored[n], err = w.restore(ctx, key, written)

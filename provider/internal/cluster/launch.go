@@ -188,7 +188,7 @@ func (w *work) waitRunning(ctx context.Context, nodes []nodeSpec) error {
 			if !visible {
 				w.seen.live[name] = before[name] // not visible yet
 			}
-			if !visible || i.state() == ec2types.InstanceStateNamePending {
+			if !visible || i.state() != ec2types.InstanceStateNameRunning {
 				waiting = append(waiting, name)
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -40,6 +41,7 @@ type knownReport struct {
 	ETag       string          `json:"etag"`
 	InstanceID string          `json:"instance_id"`
 	State      model.BootState `json:"state"`
+	StartedAt  time.Time       `json:"started_at"`
 }
 
 // remembered is how an objectMemory is kept.
@@ -104,10 +106,11 @@ func (m *objectMemory) noteReport(node string, r knownReport) {
 
 // isReady says whether the report with that ETag is known to say that the
 // instance is ready.
-func (m *objectMemory) isReady(node, etag, instanceID string) bool {
+func (m *objectMemory) isReady(node, etag string, i instance) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return etag != "" && m.reports[node] == knownReport{etag, instanceID, model.BootReady}
+	known := m.reports[node]
+	return etag != "" && known.ETag == etag && known.State == model.BootReady && known.isOf(i)
 }
 
 func (m *objectMemory) note(key, etag, content string) {

@@ -94,59 +94,6 @@ func (w *work) observeVPC(ctx context.Context) error {
 	return nil
 }
 
-func (w *work) observeInstances(ctx context.Context) error {
-	pages := ec2.NewDescribeInstancesPaginator(w.Client.EC2, &ec2.DescribeInstancesInput{
-		Filters: []ec2types.Filter{base.Filter("tag:"+base.TagCluster, w.spec.Name)}})
-	var found []ec2types.Instance
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return err // what was seen before stays
-		}
-		for _, reservation := range page.Reservations {
-			found = append(found, reservation.Instances...)
-		}
-	}
-	w.seen.live, w.seen.surplus, w.seen.ended = map[string]instance{}, nil, nil
-	for _, i := range found {
-		if err := w.sort(i); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// sort files an instance under its node, by whether it lives.
-func (w *work) sort(i ec2types.Instance) error {
-	tags := base.FlattenEC2Tags(i.Tags)
-	found := instance{Instance: i, node: tags[base.TagNode], role: model.Role(tags[base.TagRole])}
-	if found.node == "" {
-		return nil // tagged by somebody else: no node of ours
-	}
-	if s := i.State.Name; s == ec2types.InstanceStateNameTerminated || s == ec2types.InstanceStateNameShuttingDown {
-		w.seen.ended = append(w.seen.ended, found)
-		return nil
-	}
-	if w.seen.vpcID == "" { // after an import
-		w.seen.vpcID = aws.ToString(i.VpcId)
-	}
-	if aws.ToString(i.VpcId) != w.seen.vpcID {
-		return fmt.Errorf("cluster name %q is taken: instance %s of a cluster of that name runs in %s; choose another name",
-			w.spec.Name, found.id(), aws.ToString(i.VpcId))
-	}
-	other, twice := w.seen.live[found.node]
-	switch {
-	case !twice:
-		w.seen.live[found.node] = found
-	case aws.ToTime(other.LaunchTime).Before(aws.ToTime(i.LaunchTime)):
-		w.seen.surplus = append(w.seen.surplus, found)
-	default:
-		w.seen.surplus = append(w.seen.surplus, other)
-		w.seen.live[found.node] = found
-	}
-	return nil
-}
-
 func (w *work) observeGroups(ctx context.Context) error {
 	pages := ec2.NewDescribeSecurityGroupsPaginator(w.Client.EC2, &ec2.DescribeSecurityGroupsInput{
 		Filters: []ec2types.Filter{base.Filter("tag:"+base.TagCluster, w.spec.Name)}})
@@ -162,18 +109,6 @@ func (w *work) observeGroups(ctx context.Context) error {
 			w.seen.groups[model.Role(base.FlattenEC2Tags(g.Tags)[base.TagRole])] = g
 		}
 	}
-	return nil
-}
-
-// observeAddresses describes all Elastic IPs of the account and region: there
-// are few (the quota is five), and which of them point to the cluster's
-// instances is not known before those are.
-func (w *work) observeAddresses(ctx context.Context) error {
-	out, err := w.Client.EC2.DescribeAddresses(ctx, &ec2.DescribeAddressesInput{})
-	if err != nil {
-		return err
-	}
-	w.seen.addresses = out.Addresses
 	return nil
 }
 

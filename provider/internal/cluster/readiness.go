@@ -127,30 +127,45 @@ func (p *bootProgress) log(ctx context.Context, reports []nodeReport) {
 }
 
 // readReports reads the nodes' reports. One of an earlier instance does not
-// count.
-func (w *work) readReports(ctx context.Context, nodes []nodeSpec) ([]nodeReport, error) {
-	return w.readReportsOf(ctx, nodes, func(nodeSpec) bool { return true })
+// count, nor one of an earlier boot.
+func (v *view) readReports(ctx context.Context, nodes []nodeSpec) ([]nodeReport, error) {
+	return v.readReportsOf(ctx, nodes, func(nodeSpec) bool { return true })
 }
 
 // readReportsOf reads the reports of those nodes that have one.
-func (w *work) readReportsOf(ctx context.Context, nodes []nodeSpec, has func(nodeSpec) bool) ([]nodeReport, error) {
+func (v *view) readReportsOf(ctx context.Context, nodes []nodeSpec, has func(nodeSpec) bool) ([]nodeReport, error) {
 	reports := make([]nodeReport, len(nodes))
 	err := base.Parallel(ctx, stepsFor(nodes, func(ctx context.Context, n int, node nodeSpec) error {
 		reports[n] = nodeReport{BootReport: model.BootReport{Node: node.Name, Role: node.Role}, none: true}
 		if !has(node) {
 			return nil
 		}
-		report, etag, err := readJSON[model.BootReport](ctx, w.Client.S3, w.spec.Buckets.Uploads, w.spec.layout().Report(node.Name))
-		if err != nil {
+		report, etag, err := readJSON[model.BootReport](ctx, v.Client.S3, v.uploads, v.layout().Report(node.Name))
+		if err != nil || report == nil {
 			return err
 		}
-		if report != nil && report.InstanceID == w.seen.live[node.Name].id() {
+		known := knownReport{ETag: etag, InstanceID: report.InstanceID, State: report.State, StartedAt: report.StartedAt}
+		if known.isOf(v.seen.live[node.Name]) {
 			reports[n] = nodeReport{BootReport: *report}
-			w.objects.noteReport(node.Name, knownReport{etag, report.InstanceID, report.State})
+			v.objects.noteReport(node.Name, known)
 		}
 		return nil
 	})...)
 	return reports, err
+}
+
+// clockSkew is how far a node's clock may be behind AWS's at its boot, before
+// chrony has set it.
+const clockSkew = time.Minute
+
+// isOf says whether a report is of the instance, and of its last start: AWS
+// sets LaunchTime anew when a stopped instance starts. Of a reboot it says
+// nothing.
+func (r knownReport) isOf(i instance) bool {
+	if r.InstanceID != i.id() {
+		return false
+	}
+	return r.StartedAt.IsZero() || i.LaunchTime == nil || r.StartedAt.After(i.LaunchTime.Add(-clockSkew))
 }
 
 // stillReady says whether every node that runs still reports ready. It reads
@@ -159,7 +174,7 @@ func (w *work) stillReady(ctx context.Context) (bool, error) {
 	var changed []nodeSpec
 	for _, n := range w.spec.nodes() {
 		i, lives := w.seen.live[n.Name]
-		if lives && !w.objects.isReady(n.Name, w.seen.objects[w.spec.layout().Report(n.Name)], i.id()) {
+		if lives && !w.objects.isReady(n.Name, w.seen.objects[w.spec.layout().Report(n.Name)], i) {
 			changed = append(changed, n)
 		}
 	}

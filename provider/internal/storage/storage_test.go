@@ -68,6 +68,5 @@ func (a account) id(address string) *string { return aws.String(a.ids[address]) 
 var (
 	repairs = acctest.Repairs
 	expect  = acctest.Expect
-	has     = acctest.Has
 	says    = acctest.Says
 )

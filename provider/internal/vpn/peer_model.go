@@ -8,8 +8,10 @@ import (
 	"strings"
 
 	"github.com/hashicorp/terraform-plugin-framework-timeouts/resource/timeouts"
+	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
+	"github.com/hashicorp/terraform-plugin-framework/tfsdk"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/xeroops/xeroops/internal/cluster"
@@ -94,6 +96,16 @@ func (r *peerResource) save(ctx context.Context, m *peerModel, write func(store,
 		PublicKey: m.PublicKey.ValueString(),
 		Address:   address.String(),
 	})
+}
+
+// note notes in the state what an operation made of the peer, or why it failed.
+func (m peerModel) note(ctx context.Context, operation string, err error, state *tfsdk.State, identity *tfsdk.ResourceIdentity, diags *diag.Diagnostics) {
+	if err != nil {
+		base.AddError(diags, operation, kindPeer, m.Name.ValueString(), err)
+		return
+	}
+	diags.Append(state.Set(ctx, &m)...)
+	diags.Append(identity.Set(ctx, m.identity())...)
 }
 
 // refresh reads the peer as it is; errNoObject if it is gone. A cluster that is

@@ -118,13 +118,8 @@ func (r *peerResource) Create(ctx context.Context, req resource.CreateRequest, r
 	if resp.Diagnostics.HasError() {
 		return
 	}
-
-	if err := r.save(ctx, &peer, store.create); err != nil {
-		base.AddError(&resp.Diagnostics, "create", kindPeer, peer.Name.ValueString(), err)
-		return
-	}
-	resp.Diagnostics.Append(resp.State.Set(ctx, &peer)...)
-	resp.Diagnostics.Append(resp.Identity.Set(ctx, peer.identity())...)
+	err := r.save(ctx, &peer, store.create)
+	peer.note(ctx, "create", err, &resp.State, resp.Identity, &resp.Diagnostics)
 }
 
 func (r *peerResource) Read(ctx context.Context, req resource.ReadRequest, resp *resource.ReadResponse) {
@@ -159,13 +154,8 @@ func (r *peerResource) Update(ctx context.Context, req resource.UpdateRequest, r
 	if resp.Diagnostics.HasError() {
 		return
 	}
-
-	if err := r.save(ctx, &peer, store.update); err != nil {
-		base.AddError(&resp.Diagnostics, "update", kindPeer, peer.Name.ValueString(), err)
-		return
-	}
-	resp.Diagnostics.Append(resp.State.Set(ctx, &peer)...)
-	resp.Diagnostics.Append(resp.Identity.Set(ctx, peer.identity())...)
+	err := r.save(ctx, &peer, store.update)
+	peer.note(ctx, "update", err, &resp.State, resp.Identity, &resp.Diagnostics)
 }
 
 func (r *peerResource) Delete(ctx context.Context, req resource.DeleteRequest, resp *resource.DeleteResponse) {
