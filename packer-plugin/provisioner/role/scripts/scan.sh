@@ -1,6 +1,7 @@
 #!/bin/sh
-# Fails if something that looks like a secret is left in the image. Programs and
-# libraries (/usr) hold examples of keys, so only what a build writes is looked at.
+# Fails if something that looks like a secret is left in the image, or the journal of
+# the build. Programs and libraries (/usr) hold examples of keys, so only what a build
+# writes is looked at.
 exec 2>&1
 keep=$(pwd -P)
 patterns='-----BEGIN ([A-Z0-9]+ )*PRIVATE KEY-----|(^|[^A-Za-z0-9/+])(AKIA|ASIA)[0-9A-Z]{16}([^0-9A-Z]|$)|aws_secret_access_key[[:space:]]*=|gh[pousr]_[A-Za-z0-9]{36}|xox[baprs]-[A-Za-z0-9-]{10,}|^[[:space:]]*PrivateKey[[:space:]]*=[[:space:]]*[A-Za-z0-9+/]{43}='
@@ -25,4 +26,9 @@ if test -n "$passwords"; then
     echo "These accounts have a password, or need none; lock them with passwd -l:"
     echo "$passwords"
 fi
-test -z "$found$passwords"
+journal=$(find /var/log/journal -type f 2>/dev/null || true)
+if test -n "$journal"; then
+    echo "The build's journal is left; something had it written to the disk:"
+    echo "$journal"
+fi
+test -z "$found$passwords$journal"

@@ -27,9 +27,9 @@ if command -v cloud-init >/dev/null; then
 fi
 rm -rf /var/lib/cloud/instance /var/lib/cloud/instances /var/lib/cloud/sem /run/cloud-init/instance-data-sensitive.json
 
-# Logs: what is written from here on stays in memory.
+# Logs: what is written from here on stays in memory, whatever the role says of it.
 if mkdir -p /run/systemd/journald.conf.d 2>/dev/null; then
-    printf '[Journal]\nStorage=volatile\n' >/run/systemd/journald.conf.d/xeroops-seal.conf
+    printf '[Journal]\nStorage=volatile\n' >/run/systemd/journald.conf.d/zz-xeroops-seal.conf
     systemctl restart systemd-journald 2>/dev/null || true
 fi
 rm -rf /var/log/journal/*
