@@ -26,9 +26,12 @@ type status struct {
 	log    hclog.Logger
 }
 
-// going is that nothing is in the way, and nothing is ready yet.
+// going is that nothing is in the way, and nothing is ready yet. A failed boot
+// says why until then.
 func (s *status) going(ctx context.Context) {
-	s.report.Error = ""
+	if s.report.State != cluster.BootFailed {
+		s.report.Error = ""
+	}
 	s.put(ctx)
 }
 
