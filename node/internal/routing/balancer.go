@@ -28,9 +28,6 @@ type balancer struct {
 	former bool
 }
 
-// errNotRunning says that the configuration lies ready and nobody runs it yet.
-var errNotRunning = errors.New("HAProxy does not run")
-
 // How routes were put into effect.
 const (
 	unchanged = "unchanged"
@@ -51,8 +48,8 @@ func (b *balancer) install(ctx context.Context, r Routes) (shape string, err err
 		return shape, nil
 	}
 	candidate := filepath.Join(filepath.Dir(b.StateFile), "candidate.cfg")
-	if _, err := atomicfile.Write(atomicfile.File{Path: candidate, Content: text, Mode: 0o644, UID: -1, GID: -1}); err != nil {
-		return "", err
+	if err := os.WriteFile(candidate, text, 0o644); err != nil {
+		return "", fmt.Errorf("write the new configuration: %w", err)
 	}
 	if out, err := b.haproxy(ctx, "-c", "-q", "-f", candidate).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("haproxy -c of the new configuration, %s, which stays aside: %w: %s", candidate, err, strings.TrimSpace(string(out)))
@@ -69,7 +66,7 @@ func (b *balancer) apply(ctx context.Context, r Routes) (how string, err error) 
 	}
 	runs, err := runningShape(ctx, b.StatsSocket)
 	if err != nil {
-		return "", fmt.Errorf("%w: %w", errNotRunning, err)
+		return "", err
 	}
 	how = unchanged
 	if runs != shape {

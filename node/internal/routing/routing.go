@@ -65,7 +65,7 @@ func (r *Routing) Run(ctx context.Context, ready func()) error {
 			r.pass(ctx, t)
 			next = now.Add(look)
 		}
-		if err := r.Balancer.endFormer(ctx); err != nil && ctx.Err() == nil {
+		if err := r.Balancer.endFormer(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, errNotRunning) {
 			r.Log.Warn("sessions of an old HAProxy worker", "error", err)
 		}
 		select {
@@ -169,7 +169,7 @@ func (r *Routing) again(err error) {
 	}
 	if text := err.Error(); text != r.trouble {
 		r.trouble = text
-		r.Log.Warn("routes stay as they are where news is missing", "error", err)
+		r.Log.Warn("not all is well, trying again", "error", err)
 	}
 	r.retryWait = min(max(2*r.retryWait, 500*time.Millisecond), 5*time.Second)
 	if errors.Is(err, errNotRunning) {

@@ -12,6 +12,10 @@ import (
 	"time"
 )
 
+// errNotRunning says that nobody answers: the configuration lies ready for HAProxy
+// to start.
+var errNotRunning = errors.New("HAProxy does not run")
+
 // ask sends one line of commands to one of HAProxy's sockets and returns the
 // answer. The master's wants to see that nothing more comes.
 func ask(ctx context.Context, socket, commands string) (answer string, err error) {
@@ -19,7 +23,7 @@ func ask(ctx context.Context, socket, commands string) (answer string, err error
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
 	if err != nil {
-		return "", fmt.Errorf("connect to HAProxy: %w", err)
+		return "", fmt.Errorf("%w: %w", errNotRunning, err)
 	}
 	defer func() { _ = conn.Close() }()
 	deadline, _ := ctx.Deadline()
