@@ -77,6 +77,7 @@ func (b *Boot) begin() {
 	b.status = &status{
 		report: cluster.BootReport{Schema: cluster.BootReportSchema, Cluster: b.Instance.Cluster, Node: b.Instance.Node, Role: b.Instance.Role,
 			State: cluster.BootBooting, StartedAt: now.UTC().Truncate(time.Millisecond), Services: []cluster.ServiceReport{}},
+		began:  now,
 		wellAt: now,
 		object: &object{S3: b.S3, Bucket: b.Instance.UploadsBucket, Key: b.Instance.Layout().Report(b.Instance.Node), Log: b.Log, Every: reportEvery},
 		log:    b.Log,

@@ -389,6 +389,16 @@ func TestAFailedBootMayYetBeReady(t *testing.T) {
 	}
 }
 
+func TestTheClockThatIsSetAfterTheStartCounts(t *testing.T) {
+	was := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	if got := corrected(was, was.Add(10*time.Second+300*time.Millisecond), 10*time.Second); !got.Equal(was) {
+		t.Errorf("a clock that runs: %s", got)
+	}
+	if got := corrected(was, was.Add(time.Hour+10*time.Second), 10*time.Second); !got.Equal(was.Add(time.Hour)) {
+		t.Errorf("a clock that was set by an hour: %s", got)
+	}
+}
+
 func TestASignalEndsABootThatWaits(t *testing.T) {
 	r := newRig(t)
 	ctx, stop := context.WithCancel(t.Context())

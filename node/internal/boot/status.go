@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +19,7 @@ import (
 // status is how the boot goes: it is put into the report at each change.
 type status struct {
 	report cluster.BootReport
+	began  time.Time
 	wellAt time.Time // when the node was last ready, or began to boot
 	hidden []string  // values that must never be reported
 	object *object
@@ -50,7 +50,7 @@ func (s *status) ready(ctx context.Context) {
 	if s.report.ReadyAt == nil {
 		at := now.UTC().Truncate(time.Millisecond)
 		s.report.ReadyAt = &at
-		s.log.Info("ready", "elapsed", now.Sub(s.report.StartedAt).Round(time.Millisecond).String())
+		s.log.Info("ready", "elapsed", now.Sub(s.began).Round(time.Millisecond).String())
 	}
 	s.put(ctx)
 }
@@ -90,9 +90,18 @@ func (s *status) put(ctx context.Context) {
 	if s.report.InstanceID == "" { // nobody could tell whose report it is
 		return
 	}
-	report := s.report
-	report.Services = slices.Clone(report.Services)
-	s.object.put(ctx, report)
+	s.report.StartedAt = corrected(s.report.StartedAt, time.Now(), time.Since(s.began))
+	s.object.put(ctx, s.report)
+}
+
+// corrected is when the boot started by the clock of now: chrony may have set
+// it since, and whoever reads the report compares.
+func corrected(was, now time.Time, running time.Duration) time.Time {
+	started := now.Add(-running).UTC().Truncate(time.Millisecond)
+	if started.Sub(was).Abs() < time.Second {
+		return was
+	}
+	return started
 }
 
 // object is the report in S3.
