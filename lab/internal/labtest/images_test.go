@@ -37,7 +37,7 @@ func (l *lab) images(flags ...string) (manifest string) {
 // are known again by it.
 func (l *lab) buildForImages() {
 	l.t.Helper()
-	cmd := exec.Command("make", "--no-print-directory", "build", "BIN="+filepath.Dir(l.binary), 
+	cmd := exec.Command("make", "--no-print-directory", "build", "BIN="+filepath.Dir(l.binary),
 		"BINARIES=node=xeroops-node packer-plugin=packer-plugin-xeroops packer-plugin/internal/bake=bake")
 	cmd.Dir = root(l.t)
 	if out, err := cmd.CombinedOutput(); err != nil {
