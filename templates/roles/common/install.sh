@@ -14,10 +14,7 @@ set -eu
 grep -vx ssh.service ../units | while read -r unit; do
 	systemctl --quiet disable "$unit"
 done
-systemctl --quiet enable chrony.service nftables.service ssh.service
-if test -e /usr/lib/systemd/system/infrastructure-ready.service; then
-	systemctl --quiet enable infrastructure-ready.service
-fi
+systemctl --quiet enable chrony.service infrastructure-ready.service nftables.service ssh.service
 
 # Timers that would ask the internet, or have nothing to do on a machine that is
 # exchanged, not upgraded.

@@ -53,12 +53,9 @@ for unit in $ours $changed; do
 	esac
 done
 
-for unit in chrony.service nftables.service ssh.service; do
+for unit in chrony.service infrastructure-ready.service nftables.service ssh.service; do
 	check "$unit" in_state "$unit" enabled
 done
-if test -e /usr/lib/systemd/system/infrastructure-ready.service; then
-	check infrastructure-ready.service in_state infrastructure-ready.service enabled
-fi
 grep -vx ssh.service ../units >"$scratch/units"
 while read -r unit; do
 	check "$unit" in_state "$unit" disabled static
