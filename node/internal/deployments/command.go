@@ -82,7 +82,7 @@ func serve(ctx context.Context, log hclog.Logger) error {
 	s := store{Root}
 	units := systemd{conn}
 	d := &daemon{
-		deployer: deployer{store: s, fetch: fetcher{objects, self.UploadsBucket, s}, python: images, supervisor: units, offered: offered, log: log},
+		deployer: deployer{store: s, fetch: fetcher{objects, self.UploadsBucket, s}, python: images, supervisor: units, offered: offered, host: "127.0.0.1", log: log},
 		node:     self.Node,
 		registry: redis,
 		status:   status{path: statusFile, store: s, supervisor: units, log: log, mu: new(sync.Mutex)},

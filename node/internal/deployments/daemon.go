@@ -3,6 +3,7 @@ package deployments
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -65,6 +66,11 @@ func (d *daemon) recover(ctx context.Context) error {
 		if err := d.store.removeHalfMade(a); err != nil {
 			d.log.Warn("a half-made environment stays", "application", a, "error", err)
 		}
+	}
+	if err := d.supervisor.Reload(ctx); err != nil { // the last one may not have come to it
+		return err
+	}
+	for _, a := range applications {
 		v, ok := d.store.current(a)
 		if ok {
 			if err := d.supervisor.Start(ctx, serviceUnit(a, v.Version)); err != nil {
@@ -239,9 +245,18 @@ func (d *daemon) bringUp(ctx context.Context, r release) {
 	}
 	log.Info("deployment", "phase", registry.PhaseHealthy, "ms", time.Since(began).Milliseconds())
 	tell(registry.Progress{Phase: registry.PhaseHealthy, Running: r.Version})
-	if err := d.store.prune(r.Application); err != nil {
-		log.Warn("old versions stay", "error", err)
+	d.tidy(ctx, r.Application)
+}
+
+// tidy does what a deployment leaves to do once its version serves.
+func (d *daemon) tidy(ctx context.Context, application string) {
+	if err := d.store.prune(application); err != nil {
+		d.log.Warn("old versions stay", "application", application, "error", err)
 	}
+	if err := d.supervisor.Reload(ctx); err != nil { // so that the target wants this version and not the one before
+		d.log.Error("the version before may start with the node", "application", application, "error", err)
+	}
+	debug.FreeOSMemory() // fetching took some, and the next may be weeks away
 }
 
 func (d *daemon) running(application string) string {

@@ -21,6 +21,7 @@ type deployer struct {
 	python     python
 	supervisor supervisor
 	offered    registry.Python // what the image has
+	host       string          // where applications are asked for their health
 	log        hclog.Logger
 }
 
@@ -36,11 +37,11 @@ func (d *deployer) deploy(ctx context.Context, r release, report report) error {
 		if v, err = d.install(ctx, r, report); err != nil {
 			return err
 		}
+		if err := d.supervisor.Reload(ctx); err != nil { // which makes its units
+			return err
+		}
 	}
 	report(registry.PhaseTrying)
-	if err := d.supervisor.Reload(ctx); err != nil {
-		return err
-	}
 	if err := d.try(ctx, v); err != nil {
 		return d.discard(v, err)
 	}
@@ -141,7 +142,7 @@ func (d *deployer) try(ctx context.Context, v installed) error {
 	if err := d.supervisor.Start(ctx, name); err != nil {
 		return d.explain(ctx, name, began, err)
 	}
-	probe := probe{port: v.Port + trialOffset, path: v.HealthPath, version: v.Version}
+	probe := probe{host: d.host, port: v.Port + trialOffset, path: v.HealthPath, version: v.Version}
 	return d.explain(ctx, name, began, d.await(ctx, name, probe))
 }
 
@@ -150,7 +151,7 @@ func (d *deployer) try(ctx context.Context, v installed) error {
 func (d *deployer) switchTo(ctx context.Context, v installed) error {
 	before, had := d.store.current(v.Application)
 	name, began := serviceUnit(v.Application, v.Version), time.Now()
-	probe := probe{port: v.Port, path: v.HealthPath, version: v.Version}
+	probe := probe{host: d.host, port: v.Port, path: v.HealthPath, version: v.Version}
 	err := d.supervisor.Start(ctx, name)
 	if err == nil {
 		err = d.await(ctx, name, probe)
@@ -160,7 +161,7 @@ func (d *deployer) switchTo(ctx context.Context, v installed) error {
 		d.stopAfterwards(name)
 		return err
 	}
-	if err := d.makeCurrent(ctx, v); err != nil {
+	if err := d.store.setCurrent(v.Application, v.Version); err != nil {
 		return err
 	}
 	if err := d.stopOthers(ctx, v); err != nil {
@@ -172,13 +173,6 @@ func (d *deployer) switchTo(ctx context.Context, v installed) error {
 		return errors.Join(err, d.goBack(v, before, had))
 	}
 	return nil
-}
-
-func (d *deployer) makeCurrent(ctx context.Context, v installed) error {
-	if err := d.store.setCurrent(v.Application, v.Version); err != nil {
-		return err
-	}
-	return d.supervisor.Reload(ctx) // so that the target no longer wants the one before
 }
 
 // stopOthers has all other versions of an application drain, and doesn't wait.
@@ -200,13 +194,14 @@ func (d *deployer) stopOthers(ctx context.Context, v installed) error {
 func (d *deployer) goBack(failed, before installed, had bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	if !had {
-		return errors.Join(d.store.unsetCurrent(failed.Application), d.supervisor.Reload(ctx),
-			d.supervisor.Stop(ctx, serviceUnit(failed.Application, failed.Version), true))
+	var err error
+	if had {
+		err = errors.Join(d.store.setCurrent(before.Application, before.Version),
+			d.supervisor.Start(ctx, serviceUnit(before.Application, before.Version)))
+	} else {
+		err = d.store.unsetCurrent(failed.Application)
 	}
-	return errors.Join(d.makeCurrent(ctx, before),
-		d.supervisor.Start(ctx, serviceUnit(before.Application, before.Version)),
-		d.supervisor.Stop(ctx, serviceUnit(failed.Application, failed.Version), true))
+	return errors.Join(err, d.supervisor.Stop(ctx, serviceUnit(failed.Application, failed.Version), true))
 }
 
 // discard removes a version that did not come up, unless the error is none of its.

@@ -1,13 +1,20 @@
 package deployments
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/xeroops/xeroops/internal/bundle"
 	"github.com/xeroops/xeroops/internal/load"
@@ -20,6 +27,7 @@ func TestVersionsFollowOneAnotherUnderLoadWithoutAFailedRequest(t *testing.T) {
 	first := r.publish(version{version: "1.0"})
 	r.mustBeHealthy("1.0")
 	report := r.underLoad(func() {
+		r.workers = 2
 		r.publish(version{version: "1.1+local"})
 		r.mustBeHealthy("1.1+local")
 		r.publish(version{version: "2.0", begins: "import nothing_of_that_name"})
@@ -157,4 +165,98 @@ func TestTheLastFiveVersionsStayAndShareTheirWheels(t *testing.T) {
 	if _, err := os.Stat(r.store.wheel(bundle.Sum(shared.content))); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestWhatMayPassIsTriedAgain(t *testing.T) {
+	r := newRig(t)
+	// A disk that has less than what always stays free.
+	check(t, unix.Mount("tmpfs", r.store.root, "tmpfs", 0, "size=16m"))
+	unmount := sync.OnceFunc(func() { check(t, unix.Unmount(r.store.root, unix.MNT_DETACH)) })
+	t.Cleanup(unmount)
+	r.start()
+	first := r.publish(version{version: "1.0"})
+	p := r.await("1.0")
+	if _, marked := r.store.failed(first); p.Phase != registry.PhaseFailed || !strings.Contains(p.Error, "disk") || marked {
+		t.Errorf("with a full disk: %+v, marked %t; want an error that names the disk, and no mark", p, marked)
+	}
+	unmount()
+	r.s3Away.Store(true)
+	wake := func() { // as the next minute does
+		check(t, r.registry.Publish(t.Context(), registry.DeploymentChannel, `{"service":"demo"}`).Err())
+	}
+	wake()
+	eventually(t, "a failure that names S3", func() error {
+		if p := r.await("1.0"); !strings.Contains(p.Error, "s3://") {
+			return fmt.Errorf("got %+v", p)
+		}
+		return nil
+	})
+	r.s3Away.Store(false)
+	wake()
+	eventually(t, "health", func() error {
+		if p := r.await("1.0"); p.Phase != registry.PhaseHealthy {
+			return fmt.Errorf("got %+v", p)
+		}
+		return nil
+	})
+}
+
+func TestAPortThatAnotherApplicationHasIsRefused(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	r.publish(version{version: "1.0"})
+	r.mustBeHealthy("1.0")
+	d := r.daemon()
+	other, _ := r.store.current("demo")
+	other.Application = "other"
+	if err := d.fits(other.Manifest); err == nil || !strings.Contains(err.Error(), "demo's") {
+		t.Errorf("got %v, want an error that names whose port it is", err)
+	}
+	other.Application, other.Python = "demo", "3.11"
+	if err := d.fits(other.Manifest); err == nil || !strings.Contains(err.Error(), "3.11") {
+		t.Errorf("got %v, want an error that names the bundle's Python", err)
+	}
+}
+
+// A version that ends must not close a connection whose request is on its way,
+// which uvicorn by itself does now and then.
+func TestConnectionsThatAreOpenWhenAVersionEndsAreServed(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	r.publish(version{version: "1.0"})
+	r.mustBeHealthy("1.0")
+	unit := serviceUnit("demo", "1.0")
+	var connections []net.Conn
+	for range 20 {
+		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", r.port))
+		check(t, err)
+		t.Cleanup(func() { _ = c.Close() })
+		connections = append(connections, c)
+	}
+	r.stop()
+	check(t, r.units.Stop(t.Context(), unit, false))
+	first := bufio.NewReader(connections[0])
+	eventually(t, "the version to begin its end", func() error {
+		if res := ask(t, connections[0], first); !res.Close {
+			return fmt.Errorf("the connection stays open")
+		}
+		return nil
+	})
+	for _, c := range connections[1:] {
+		if res := ask(t, c, bufio.NewReader(c)); !res.Close {
+			t.Error("a connection stays open after its answer")
+		}
+	}
+}
+
+// ask sends a request on a connection, which has to be answered.
+func ask(t *testing.T, c net.Conn, r *bufio.Reader) *http.Response {
+	t.Helper()
+	_, err := fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: demo\r\n\r\n")
+	check(t, err)
+	res, err := http.ReadResponse(r, nil)
+	check(t, err)
+	_, err = io.Copy(io.Discard, res.Body)
+	check(t, err)
+	return res
 }

@@ -3,6 +3,7 @@ package deployments
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -18,13 +19,14 @@ const (
 	probePause   = 50 * time.Millisecond
 	// goodAnswers of a version that may share its port are enough.
 	goodAnswers = 3
-	// aloneFor is longer than uvicorn takes to notice that it is to stop: it looks
-	// every 0.1 s.
-	aloneFor = 500 * time.Millisecond
+	// aloneFor is longer than uvicorn takes to notice that it is to stop: with
+	// several workers it looks every 0.5 s, and they every 0.1 s.
+	aloneFor = 800 * time.Millisecond
 )
 
 // probe asks a port for a version's health path.
 type probe struct {
+	host    string // an address of this machine
 	port    int
 	path    string
 	version string
@@ -46,7 +48,7 @@ var probes = &http.Client{
 }
 
 func (p probe) ask(ctx context.Context) answer {
-	url := "http://127.0.0.1:" + strconv.Itoa(p.port) + p.path
+	url := "http://" + net.JoinHostPort(p.host, strconv.Itoa(p.port)) + p.path
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return answer{err: err}

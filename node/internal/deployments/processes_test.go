@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/xeroops/xeroops/internal/debiantree"
+	"github.com/xeroops/xeroops/templates"
 )
 
 // processes does for units what systemd does: it reads them from what the
@@ -24,6 +25,7 @@ type processes struct {
 	t     testing.TB
 	root  string // of the store
 	units string // where the generator writes
+	serve string // copy of the image's serve.py
 
 	mu      sync.Mutex
 	running map[string]*process
@@ -54,7 +56,11 @@ func (o *output) String() string {
 }
 
 func newProcesses(t testing.TB, root string) *processes {
-	p := &processes{t: t, root: root, units: filepath.Join(t.TempDir(), "units"), running: map[string]*process{}, sockets: map[string]*os.File{}, said: map[string]*output{}}
+	serve, err := templates.Roles.ReadFile("roles/app/files/usr/lib/xeroops/serve.py")
+	check(t, err)
+	copied := filepath.Join(t.TempDir(), "serve.py")
+	check(t, os.WriteFile(copied, serve, 0o644))
+	p := &processes{t: t, root: root, units: filepath.Join(t.TempDir(), "units"), serve: copied, running: map[string]*process{}, sockets: map[string]*os.File{}, said: map[string]*output{}}
 	t.Cleanup(func() {
 		for unit := range p.running {
 			_ = p.Stop(context.Background(), unit, true)
@@ -85,9 +91,13 @@ func (p *processes) Start(_ context.Context, unit string) error {
 	if err != nil {
 		return err
 	}
-	command := strings.Fields(strings.ReplaceAll(setting(content, "ExecStart"), "${XEROOPS_MANAGEMENT_ADDRESS}", "127.0.0.1"))
+	command := strings.Fields(strings.NewReplacer("${XEROOPS_MANAGEMENT_ADDRESS}", "127.0.0.1",
+		"/usr/lib/xeroops/serve.py", p.serve).Replace(setting(content, "ExecStart")))
 	cmd := debiantree.CommandIn(p.t, setting(content, "WorkingDirectory"), command[0], command[1:]...)
 	cmd.Env = append(cmd.Env, "PYTHONDONTWRITEBYTECODE=1")
+	if strings.Contains(string(content), "XEROOPS_TRIAL=1") {
+		cmd.Env = append(cmd.Env, "XEROOPS_TRIAL=1")
+	}
 	if socket := setting(content, "Sockets"); socket != "" {
 		if err := p.listen(socket); err != nil {
 			return err

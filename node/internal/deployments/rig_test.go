@@ -7,11 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,8 +44,10 @@ type rig struct {
 	store    store
 	registry *redis.Client
 	s3       *s3.Client
+	s3Away   atomic.Bool
 	units    *processes
 	port     int
+	workers  int
 	offered  registry.Python
 	stop     func() // of the daemon
 }
@@ -49,7 +56,8 @@ func newRig(t testing.TB) *rig {
 	t.Helper()
 	root := filepath.Join(t.TempDir(), "applications")
 	check(t, os.Mkdir(root, 0o755))
-	r := &rig{t: t, store: store{root}, port: freePort(t), registry: startRedis(t), s3: startS3(t)}
+	r := &rig{t: t, store: store{root}, port: freePort(t), workers: 1, registry: startRedis(t)}
+	r.s3 = startS3(t, &r.s3Away)
 	r.units = newProcesses(t, root)
 	var err error
 	r.offered, err = r.python().offers(t.Context())
@@ -73,7 +81,7 @@ func (r *rig) python() python {
 func (r *rig) daemon() *daemon {
 	log := hclog.New(&hclog.LoggerOptions{Name: "deployments", Output: testWriter{r.t}, Level: hclog.Debug})
 	return &daemon{
-		deployer: deployer{store: r.store, fetch: fetcher{r.s3, bucket, r.store}, python: r.python(), supervisor: r.units, offered: r.offered, log: log},
+		deployer: deployer{store: r.store, fetch: fetcher{r.s3, bucket, r.store}, python: r.python(), supervisor: r.units, offered: r.offered, host: "127.0.0.1", log: log},
 		node:     "app1", registry: r.registry, workers: map[string]chan struct{}{},
 		status: status{path: filepath.Join(filepath.Dir(r.store.root), "applications.json"), store: r.store, supervisor: r.units, log: log, mu: new(sync.Mutex)},
 	}
@@ -131,7 +139,8 @@ func startRedis(t testing.TB) *redis.Client {
 	return c
 }
 
-func startS3(t testing.TB) *s3.Client {
+// startS3 starts moto behind a proxy that can keep everybody out.
+func startS3(t testing.TB, away *atomic.Bool) *s3.Client {
 	t.Helper()
 	moto, err := motoserver.Start(t.Context(), motoserver.Options{})
 	if errors.Is(err, motoserver.ErrMissing) {
@@ -139,7 +148,18 @@ func startS3(t testing.TB) *s3.Client {
 	}
 	check(t, err)
 	t.Cleanup(moto.Stop)
-	c := s3.New(s3.Options{BaseEndpoint: &moto.URL, Region: "us-east-1", UsePathStyle: true,
+	target, err := url.Parse(moto.URL)
+	check(t, err)
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if away.Load() {
+			http.Error(w, "away", http.StatusServiceUnavailable)
+			return
+		}
+		proxy.ServeHTTP(w, q)
+	}))
+	t.Cleanup(front.Close)
+	c := s3.New(s3.Options{BaseEndpoint: &front.URL, Region: "us-east-1", UsePathStyle: true,
 		Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
 	_, err = c.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String(bucket)})
 	check(t, err)
@@ -227,7 +247,7 @@ func (r *rig) publish(v version) release {
 	code := v.begins + strings.NewReplacer("VERSION", v.version, "HEALTH", fmt.Sprint(v.health)).Replace(asgi)
 	wheels := append([]wheel{newWheel(r.t, "demo", v.version, map[string]string{"demo/__init__.py": code})}, v.wheels...)
 	m := bundle.Manifest{Schema: bundle.Schema, Application: "demo", Version: v.version, CreatedAt: time.Now(), Python: r.offered.Version,
-		Platform: r.offered.Platform, App: "demo:app", Port: r.port, RoutePrefix: "/api/demo", HealthPath: "/healthz", Workers: 1}
+		Platform: r.offered.Platform, App: "demo:app", Port: r.port, RoutePrefix: "/api/demo", HealthPath: "/healthz", Workers: r.workers}
 	for n, w := range wheels {
 		m.Wheels = append(m.Wheels, bundle.Wheel{File: w.file, SHA256: bundle.Sum(w.content), Size: int64(len(w.content))})
 		if v.spoilt && n == 0 {
@@ -285,7 +305,7 @@ func (r *rig) mustBeHealthy(version string) {
 
 // answer is what the application says.
 func (r *rig) answer() string {
-	a := probe{port: r.port, path: "/"}.ask(r.t.Context())
+	a := probe{host: "127.0.0.1", port: r.port, path: "/"}.ask(r.t.Context())
 	if a.err != nil {
 		return a.err.Error()
 	}

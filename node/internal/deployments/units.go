@@ -138,7 +138,7 @@ User=%[5]s
 SyslogIdentifier=%[3]s
 WorkingDirectory=%[1]s
 Environment=XEROOPS_APPLICATION=%[3]s XEROOPS_VERSION=%[4]s XEROOPS_ROUTE_PREFIX=%[6]s PORT=%[7]d
-ExecStart=%[1]s/bin/python -m uvicorn %[8]s --no-access-log --timeout-graceful-shutdown 25 --header %[9]s:%[4]s --forwarded-allow-ips ${XEROOPS_MANAGEMENT_ADDRESS} %[10]s
+ExecStart=%[1]s/bin/python -P /usr/lib/xeroops/serve.py %[8]s --no-access-log --timeout-graceful-shutdown 25 --header %[9]s:%[4]s --forwarded-allow-ips ${XEROOPS_MANAGEMENT_ADDRESS} %[10]s
 `, folder, bundle.ManifestName, v.Application, v.Version, userOf(v.Application), v.RoutePrefix, port,
 		arguments, VersionHeader, v.App)
 }

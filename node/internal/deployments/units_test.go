@@ -1,0 +1,91 @@
+package deployments
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/xeroops/xeroops/internal/bundle"
+)
+
+// put puts a complete version on the disk, without an environment.
+func put(t *testing.T, s store, application, version string) installed {
+	t.Helper()
+	m := bundle.Manifest{Schema: bundle.Schema, Application: application, Version: version, CreatedAt: time.Now(), Python: "3.13", Platform: "manylinux_2_41_x86_64",
+		App: "shop.main:app", Port: 8001, RoutePrefix: "/api/shop", HealthPath: "/healthz", Workers: 3,
+		Wheels: []bundle.Wheel{{File: "shop-1-py3-none-any.whl", SHA256: strings.Repeat("a", 64), Size: 1}}}
+	content, sum, err := m.Encode()
+	check(t, err)
+	check(t, os.MkdirAll(s.environment(application, version), 0o755))
+	check(t, s.complete(application, version, content))
+	return installed{m, sum}
+}
+
+func TestUnitsAreMadeOfWhatIsComplete(t *testing.T) {
+	s, folder := store{t.TempDir()}, t.TempDir()
+	put(t, s, "shop", "1.0")
+	put(t, s, "shop", "1.1+x")
+	check(t, s.setCurrent("shop", "1.1+x"))
+	check(t, os.MkdirAll(filepath.Join(s.root, "shop", "1.2", "bin"), 0o755))                                       // half-made
+	check(t, os.MkdirAll(filepath.Join(s.root, "lost+found"), 0o755))                                               // no application
+	check(t, os.WriteFile(filepath.Join(s.root, "shop", "1.0", bundle.ManifestName), []byte(`{"app":"x"}`), 0o644)) // spoilt
+	check(t, writeUnits(s.root, folder))
+	var made []string
+	check(t, filepath.WalkDir(folder, func(path string, d os.DirEntry, err error) error {
+		if !d.IsDir() {
+			path, _ = filepath.Rel(folder, path)
+			made = append(made, path)
+		}
+		return err
+	}))
+	want := []string{
+		`xeroops-application@shop--1.1\x2bx--trial.service.d/50-version.conf`,
+		`xeroops-application@shop--1.1\x2bx.service.d/50-version.conf`,
+		`xeroops-applications.target.wants/xeroops-application@8001.socket`,
+		`xeroops-applications.target.wants/xeroops-application@shop--1.1\x2bx.service`,
+	}
+	if got := strings.Join(made, "\n"); got != strings.Join(want, "\n") {
+		t.Errorf("made\n%s\nwant\n%s", got, strings.Join(want, "\n"))
+	}
+	serving, err := os.ReadFile(filepath.Join(folder, want[1]))
+	check(t, err)
+	for _, line := range []string{"Sockets=xeroops-application@8001.socket", "User=xeroops-app-shop", "--fd 3 --workers 3", "PORT=8001", "shop.main:app"} {
+		if !strings.Contains(string(serving), line) {
+			t.Errorf("the unit has no %q:\n%s", line, serving)
+		}
+	}
+}
+
+func TestAManifestOfAnotherVersionMakesNoUnits(t *testing.T) {
+	s, folder := store{t.TempDir()}, t.TempDir()
+	put(t, s, "shop", "1.0")
+	check(t, os.Rename(s.environment("shop", "1.0"), s.environment("shop", "2.0")))
+	check(t, os.Symlink("../../etc", filepath.Join(s.root, "shop", "current")))
+	check(t, writeUnits(s.root, folder))
+	if made, _ := os.ReadDir(folder); len(made) > 0 {
+		t.Errorf("made %v, want nothing", made)
+	}
+}
+
+func TestNamesOfUnitsTellTheVersion(t *testing.T) {
+	for _, v := range []string{"1.0", "1.0+local.7", "2026.11_3", "a"} {
+		if got, trial := versionOf("my-shop", serviceUnit("my-shop", v)); got != v || trial {
+			t.Errorf("%s: got %s, trial %t", v, got, trial)
+		}
+		if got, trial := versionOf("my-shop", trialUnit("my-shop", v)); got != v || !trial {
+			t.Errorf("trial of %s: got %s, trial %t", v, got, trial)
+		}
+	}
+}
+
+func TestUsersHaveNamesThatSystemdTakes(t *testing.T) {
+	long := strings.Repeat("a", 40)
+	if got := userOf(long); len(got) > 31 || got == userOf(long[:39]+"b") {
+		t.Errorf("got %q", got)
+	}
+	if got := userOf("shop"); got != "xeroops-app-shop" {
+		t.Errorf("got %q", got)
+	}
+}
