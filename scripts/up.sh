@@ -84,7 +84,7 @@ RC
 }
 
 terraform_apply() {
-  "$TF_ACC_TERRAFORM_PATH" -chdir="$example" init -no-color &&
+  "$TF_ACC_TERRAFORM_PATH" -chdir="$example" get -no-color && # init has nothing to do where the provider is overridden
     "$TF_ACC_TERRAFORM_PATH" -chdir="$example" apply -no-color -auto-approve -state="$state/terraform.tfstate" \
     -var name=reference -var keep_data=false "$@"
 }
