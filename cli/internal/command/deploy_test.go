@@ -3,18 +3,19 @@
 package command
 
 import (
+	"context"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/s3/types"
-
+	"github.com/xeroops/xeroops/internal/bundle"
+	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/registry"
 )
-
-func location() *types.CreateBucketConfiguration {
-	return &types.CreateBucketConfiguration{LocationConstraint: "eu-west-1"}
-}
 
 func TestDeployPublishesABundleAndFollowsTheNodes(t *testing.T) {
 	w := newWorld(t)
@@ -91,4 +92,140 @@ func TestDeployGivesUpOnANodeThatDoesNotEnd(t *testing.T) {
 	w.subscribe("app1", healthy)
 	w.heartbeat("app2")
 	w.run("deploy", w.dir, "--wheelhouse", w.house, "--timeout", "1s").expect(t, exitIncomplete, "app2 did not end within 1s")
+}
+
+func TestDeployChangesNothingWhenSomethingIsWrong(t *testing.T) {
+	w := newWorld(t)
+	deploy := func(more ...string) []string {
+		return append([]string{"deploy", w.dir, "--wheelhouse", w.house}, more...)
+	}
+	w.heartbeat("app1", registry.Application{Name: "orders", Port: 8001, RoutePrefix: "/api/orders"})
+	w.run(deploy()...).expect(t, exitUsage, "port 8001 is orders's, on app1")
+	w.edit("pyproject.toml", "port = 8001", "port = 8002")
+	w.edit("pyproject.toml", "/api/notes", "/api/orders")
+	w.run(deploy()...).expect(t, exitUsage, "route_prefix /api/orders is orders's, on app1")
+	w.edit("pyproject.toml", "/api/orders", "/api/notes")
+
+	w.edit("pyproject.toml", "notes.main:app", "notes.mian:app")
+	w.run(deploy()...).expect(t, exitUsage, "has no module notes.mian")
+	w.edit("pyproject.toml", "notes.mian:app", "notes.main:app")
+
+	w.edit("backend.py", "import pathlib", "import pathlib, nonsense")
+	w.run(deploy()...).expect(t, exitFailed, "No module named 'nonsense'")
+	w.edit("backend.py", ", nonsense", "")
+
+	w.edit("pyproject.toml", "greeting>=1", "greeting>=2")
+	w.run(deploy()...).expect(t, exitFailed, "greeting>=2", "--wheelhouse")
+	w.edit("pyproject.toml", "greeting>=2", "greeting>=1")
+
+	w.run("deploy", w.dir, "--wheelhouse", w.dir+"/nowhere").expect(t, exitUsage, "it is no folder")
+	w.run("deploy", t.TempDir()).expect(t, exitUsage, "there is no such file")
+	w.run("deploy", "one", "two").expect(t, exitUsage, "accepts at most 1 arg")
+	w.run("deploy", "--nonsense").expect(t, exitUsage, "--help")
+	w.run(deploy("--cluster", "other")...).expect(t, exitUnreachable, `no cluster "other"`)
+	w.run(deploy("--uploads-bucket", "other")...).expect(t, exitUnreachable, "look for clusters in bucket other")
+	w.run(deploy("--via", "echo no way through >&2; false")...).expect(t, exitUnreachable, "no way through", "try that command by itself")
+	w.run(deploy("--via", "")...).expect(t, exitUnreachable, "connect the VPN")
+
+	w.remove(registry.PythonKey)
+	w.run(deploy()...).expect(t, exitUnreachable, "no app node has said yet which Python its image has")
+	w.put(cluster.Layout{Cluster: "production"}.Credentials(cluster.RoleManagement), "REDIS_DEPLOY_PASSWORD=other\n")
+	w.run(deploy()...).expect(t, exitUnreachable, "has not taken a rotation over yet")
+
+	if keys := w.keys("wheels/"); len(keys) > 0 {
+		t.Errorf("uploaded are %v", keys)
+	}
+}
+
+func TestInterruptedDeploySaysHowThingsAreAndGoesOn(t *testing.T) {
+	w := newWorld(t)
+	w.heartbeat("app1")
+	w.heartbeat("app2")
+	// interrupt deploys until something is written that begins the moment to be tried.
+	interrupt := func(moment string) ran {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		return w.runWatched(ctx, func(written string) {
+			if strings.Contains(written, moment) {
+				cancel()
+			}
+		}, "deploy", w.dir, "--wheelhouse", w.house)
+	}
+	interrupt("building").expect(t, exitInterrupted, "nothing was published or uploaded")
+	interrupt("collecting").expect(t, exitInterrupted, "nothing was published or uploaded")
+	interrupt("uploading").expect(t, exitInterrupted, "nothing was published, and 0 of 2 wheels are uploaded")
+	if keys := w.keys("wheels/notes/1.0.0/"); slices.Contains(keys, bundle.ManifestName) {
+		t.Errorf("uploaded are %v", keys)
+	}
+	interrupt("waiting").expect(t, exitInterrupted, "notes 1.0.0 is published, and the nodes go on with it", "xeroops rollback notes takes it back")
+
+	w.subscribe("app1", healthy)
+	w.subscribe("app2", healthy)
+	w.run("deploy", w.dir, "--wheelhouse", w.house).expect(t, 0, "uploaded already")
+}
+
+func TestDeployLeavesWhatIsUploadedAndMendsWhatIsHalf(t *testing.T) {
+	w := newWorld(t)
+	w.subscribe("app1", healthy)
+	w.subscribe("app2", healthy)
+	const file = "wheels/notes/1.0.0/greeting-1.2-py3-none-any.whl"
+	w.put(file, "half of a wheel, from a deploy that was killed")
+	w.run("deploy", w.dir, "--wheelhouse", w.house).expect(t, 0)
+	content, err := os.ReadFile(filepath.Join(w.house, "greeting-1.2-py3-none-any.whl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.object(file) != string(content) {
+		t.Error("the half wheel is still there")
+	}
+
+	// Killed between the last wheel and the manifest.
+	w.delete("wheels/notes/1.0.0/" + bundle.ManifestName)
+	before := w.modified(file)
+	w.run("deploy", w.dir, "--wheelhouse", w.house).expect(t, 0)
+	if w.modified(file) != before {
+		t.Error("what was there was uploaded again")
+	}
+}
+
+func TestDeployEndsWhenAnotherVersionIsPublishedMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	w.heartbeat("app1")
+	w.heartbeat("app2")
+	operator := registry.Open(w.redis, registry.UserDeploy, password)
+	defer operator.Close()
+	done := false
+	w.runWatched(t.Context(), func(written string) {
+		if strings.Contains(written, "waiting") && !done {
+			done = true
+			if _, err := registry.Publish(t.Context(), operator, "notes", registry.Desired{Version: "9", PublishedBy: "user/joe"}); err != nil {
+				t.Error(err)
+			}
+		}
+	}, "deploy", w.dir, "--wheelhouse", w.house).expect(t, exitIncomplete, "user/joe published version 9 of notes meanwhile")
+}
+
+func TestDeployOutlastsARestartOfTheRegistry(t *testing.T) {
+	w := newWorld(t)
+	w.heartbeat("app1")
+	w.heartbeat("app2")
+	admin := registry.Open(w.redis, registry.UserAdmin, "REDIS_ADMIN_PASSWORD")
+	defer admin.Close()
+	cut := false
+	w.runWatched(t.Context(), func(written string) {
+		if strings.Contains(written, "waiting") && !cut {
+			cut = true // all connections of operators, and none of those that come for a second
+			_ = admin.ClientPause(t.Context(), time.Second).Err()
+			_ = admin.Do(t.Context(), "CLIENT", "KILL", "USER", registry.UserDeploy).Err()
+			w.subscribe("app1", healthy)
+			w.subscribe("app2", healthy)
+			desired, err := registry.ReadDesired(t.Context(), admin, "notes")
+			if err != nil {
+				t.Error(err)
+			}
+			if _, err := registry.Publish(t.Context(), admin, "notes", desired); err != nil {
+				t.Error(err)
+			}
+		}
+	}, "deploy", w.dir, "--wheelhouse", w.house).expect(t, 0, "runs on 2 nodes")
 }

@@ -5,6 +5,7 @@ package command
 import (
 	"archive/zip"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,18 +16,22 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"text/template"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/xeroops/xeroops/cli/internal/wheel"
+	"github.com/xeroops/xeroops/internal/bundle"
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/debiantree"
 	"github.com/xeroops/xeroops/internal/motoserver"
 	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/templates"
 )
 
 const (
@@ -91,7 +96,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w.s3 = s3.NewFromConfig(cfg)
 	if _, err := w.s3.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String(bucket),
-		CreateBucketConfiguration: location()}); err != nil {
+		CreateBucketConfiguration: &types.CreateBucketConfiguration{LocationConstraint: "eu-west-1"}}); err != nil {
 		t.Fatal(err)
 	}
 	w.fillBucket()
@@ -113,10 +118,7 @@ func startRedis(t *testing.T) string {
 	folder := t.TempDir()
 	address := freeAddress(t)
 	_, port, _ := net.SplitHostPort(address)
-	users := "user default off\n" +
-		"user deploy on >" + password + " ~xeroops:deploy:* ~xeroops:applications %R~xeroops:node:* %R~xeroops:python &deployment-channel" +
-		" +hgetall +hset +del +sadd +smembers +mget +get +publish +watch +unwatch +multi +exec +discard +hello +auth\n" +
-		"user node on >node ~xeroops:* &* +@all -@admin\n"
+	users := clusterUsers(t)
 	for name, content := range map[string]string{
 		"redis.conf": "port " + port + "\nbind 127.0.0.1\nsave \"\"\ndir " + folder + "\naclfile " + folder + "/users.acl\n",
 		"users.acl":  users,
@@ -136,6 +138,30 @@ func startRedis(t *testing.T) string {
 	defer client.Close()
 	poll(t, "Redis answers", func() bool { return client.Ping(t.Context()).Err() == nil })
 	return address
+}
+
+// clusterUsers are those of the management node: its own template, filled in.
+func clusterUsers(t *testing.T) string {
+	t.Helper()
+	const path = "config/management/etc/redis/users.acl.tmpl"
+	content, err := templates.Config.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	passwords := map[string]string{"REDIS_DEPLOY_PASSWORD": password, "REDIS_NODE_PASSWORD": "node"}
+	functions := template.FuncMap{
+		"credential": func(name string) string { return cmp.Or(passwords[name], name) },
+		"sha256":     func(s string) string { return bundle.Sum([]byte(s)) },
+	}
+	users := &strings.Builder{}
+	filled, err := template.New(path).Funcs(functions).Parse(string(content))
+	if err == nil {
+		err = filled.Execute(users, nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return users.String()
 }
 
 func freeAddress(t *testing.T) string {
@@ -190,6 +216,44 @@ func (w *world) keys(prefix string) []string {
 		keys = append(keys, strings.TrimPrefix(*o.Key, prefix))
 	}
 	return keys
+}
+
+func (w *world) object(key string) string {
+	w.t.Helper()
+	out, err := w.s3.GetObject(w.t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: &key})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer out.Body.Close()
+	content, err := io.ReadAll(out.Body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return string(content)
+}
+
+func (w *world) modified(key string) time.Time {
+	w.t.Helper()
+	out, err := w.s3.HeadObject(w.t.Context(), &s3.HeadObjectInput{Bucket: aws.String(bucket), Key: &key})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return *out.LastModified
+}
+
+func (w *world) delete(key string) {
+	w.t.Helper()
+	if _, err := w.s3.DeleteObject(w.t.Context(), &s3.DeleteObjectInput{Bucket: aws.String(bucket), Key: &key}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// remove removes a key of the registry.
+func (w *world) remove(key string) {
+	w.t.Helper()
+	if err := w.nodes.Del(w.t.Context(), key).Err(); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 func (w *world) setJSON(key string, value any) {
@@ -297,10 +361,16 @@ func (w *world) run(args ...string) ran { return w.runWith(w.t.Context(), args..
 
 func (w *world) runWith(ctx context.Context, args ...string) ran {
 	w.t.Helper()
+	return w.runWatched(ctx, func(string) {}, args...)
+}
+
+// runWatched tells what the command writes to standard error while it runs.
+func (w *world) runWatched(ctx context.Context, watch func(written string), args ...string) ran {
+	w.t.Helper()
 	root := newRoot("test")
 	var out, stderr bytes.Buffer
 	root.SetOut(&out)
-	root.SetErr(&stderr)
+	root.SetErr(io.MultiWriter(&stderr, watcher(watch)))
 	root.SetArgs(args)
 	code := run(ctx, root)
 	w.t.Logf("xeroops %s: exit %d\n%s%s", strings.Join(args, " "), code, out.String(), stderr.String())
@@ -308,6 +378,13 @@ func (w *world) runWith(ctx context.Context, args ...string) ran {
 		w.t.Error("the password was printed")
 	}
 	return ran{code, out.String(), stderr.String()}
+}
+
+type watcher func(string)
+
+func (w watcher) Write(b []byte) (int, error) {
+	w(string(b))
+	return len(b), nil
 }
 
 func (r ran) expect(t *testing.T, code int, said ...string) {

@@ -14,25 +14,32 @@ import (
 // Screen shows a deployment: on a terminal a table that is drawn again in place,
 // elsewhere a line a change.
 type Screen struct {
-	out      io.Writer
-	terminal *os.File // nil elsewhere
-	drawn    int      // lines of the table that is on the terminal
-	last     map[string]State
-	problem  bool
+	out     io.Writer
+	width   func() int // of the terminal; nil elsewhere
+	drawn   int        // lines of the table that is on the terminal
+	last    map[string]State
+	problem bool
 }
+
+const defaultWidth = 80
 
 // NewScreen returns a screen that writes to out.
 func NewScreen(out io.Writer) *Screen {
 	s := &Screen{out: out, last: map[string]State{}}
 	if file, ok := out.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
-		s.terminal = file
+		s.width = func() int {
+			if width, _, err := term.GetSize(int(file.Fd())); err == nil && width > 0 {
+				return width
+			}
+			return defaultWidth
+		}
 	}
 	return s
 }
 
 // Show shows a status.
 func (s *Screen) Show(status Status) {
-	if s.terminal != nil {
+	if s.width != nil {
 		s.draw(status)
 		return
 	}
@@ -65,10 +72,7 @@ func (s *Screen) draw(status Status) {
 	if status.Problem != nil {
 		fmt.Fprintf(&table, "the registry does not answer, still trying: %s\n", firstLine(status.Problem.Error()))
 	}
-	width, _, err := term.GetSize(int(s.terminal.Fd()))
-	if err != nil || width < 1 {
-		width = 80
-	}
+	width := s.width()
 	var frame strings.Builder
 	if s.drawn > 0 {
 		fmt.Fprintf(&frame, "\x1b[%dA\x1b[J", s.drawn) // up, and clear to the end

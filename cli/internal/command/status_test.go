@@ -1,0 +1,53 @@
+//go:build linux
+
+package command
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/registry"
+)
+
+func TestStatusShowsNodesAndApplications(t *testing.T) {
+	w := newWorld(t)
+	w.heartbeat("app1", registry.Application{Name: "notes", Version: "1.0", State: registry.AppRunning})
+	w.setJSON(registry.NodeKey("management"), registry.Node{Name: "management", Role: cluster.RoleManagement, State: registry.NodeDegraded,
+		Resources: registry.Resources{CPUs: 2, Load1: 0.5, MemoryBytes: 100, MemoryFree: 25, UptimeSeconds: 61},
+		Services:  []registry.ServiceHealth{{Name: "haproxy", State: "failed", Detail: "exit status 1"}, {Name: "redis", State: "active", Healthy: true}}})
+	report, err := json.Marshal(cluster.BootReport{Node: "app2", State: cluster.BootFailed, Error: "no credentials yet"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.put(cluster.Layout{Cluster: "production"}.Report("app2"), string(report))
+	operator := registry.Open(w.redis, registry.UserDeploy, password)
+	defer operator.Close()
+	if _, err := registry.Publish(t.Context(), operator, "notes", registry.Desired{Version: "1.1", PublishedBy: "user/jane"}); err != nil {
+		t.Fatal(err)
+	}
+
+	w.run("status").expect(t, 0, "degraded", "0.50/2", "75%", "1m1s", "haproxy failed exit status 1",
+		"app2", "absent", "no heartbeat; its boot: no credentials yet", "app1 1.0, app2 none", "user/jane")
+
+	var s clusterStatus
+	r := w.run("status", "--json")
+	r.expect(t, 0)
+	if err := json.Unmarshal([]byte(r.out), &s); err != nil {
+		t.Fatal(err)
+	}
+	if s.Healthy || len(s.Nodes) != 3 || len(s.Applications) != 1 || s.Applications[0].Running["app1"] != "1.0" {
+		t.Errorf("the status is %+v", s)
+	}
+}
+
+func TestStatusWithoutTheRegistryShowsWhatS3Has(t *testing.T) {
+	w := newWorld(t)
+	r := w.run("status", "--via", "false")
+	r.expect(t, exitUnreachable, "app1", "no heartbeat, and it never booted")
+	w.run("status", "--via", "false", "--json").expect(t, exitUnreachable, `"registry_error"`)
+	w.run("deployments").expect(t, 0, "nothing is deployed yet")
+	w.run("deployments", "../etc").expect(t, exitUsage, "application name")
+	w.run("rollback").expect(t, exitUsage, "accepts between 1 and 2 arg")
+	w.run("rollback", "Notes").expect(t, exitUsage, "application name")
+}

@@ -1,0 +1,79 @@
+package project
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const good = `[project]
+name = "My.Notes_service"
+version = "1.0"
+[tool.xeroops]
+app = "notes.main:app"
+port = 8001
+route_prefix = "/api/notes"
+`
+
+func write(t *testing.T, content string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "pyproject.toml"), []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestReadFillsInWhatIsNotSaid(t *testing.T) {
+	p, err := Read(write(t, good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := p.Settings
+	if s.Application != "my-notes-service" || s.HealthPath != "/healthz" || s.Workers != 1 || s.Port != 8001 {
+		t.Errorf("read %+v", s)
+	}
+}
+
+func TestReadSaysWhatIsWrong(t *testing.T) {
+	for _, c := range []struct{ name, old, replacement, said string }{
+		{"no TOML", "[project]", "[project", "line 2"},
+		{"no project", good, "", "no [project] with a name"},
+		{"no table", "[tool.xeroops]", "[tool.other]", "has no [tool.xeroops]"},
+		{"a type", "port = 8001", `port = "8001"`, "port"},
+		{"no app", `app = "notes.main:app"`, "", "name the ASGI application as module:attribute"},
+		{"an app that is a command", "notes.main:app", "notes.main:app; rm -rf /", "module:attribute"},
+		{"no port", "port = 8001", "", "port 0: use one of 8000 to 8099"},
+		{"another port", "8001", "80", "port 80: use one of"},
+		{"a prefix elsewhere", "/api/notes", "/notes", "below /api/"},
+		{"all of the API", "/api/notes", "/api/", "below /api/"},
+		{"a slash too many", `/api/notes"`, `/api/notes/"`, "without a slash at its end"},
+		{"a way out", "/api/notes", "/api/../etc", "below /api/"},
+		{"a key that is none", "port = 8001", "port = 8001\nprot = 1", "prot"},
+		{"no workers", "port = 8001", "port = 8001\nworkers = 0", "workers 0: use 1 to 64"},
+		{"too many workers", "port = 8001", "port = 8001\nworkers = 65", "workers 65"},
+		{"no path", "port = 8001", "port = 8001\nhealth_path = \"healthz\"", "health_path"},
+		{"a name that is none", "port = 8001", "port = 8001\nname = \"../notes\"", "application name"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := Read(write(t, strings.Replace(good, c.old, c.replacement, 1)))
+			if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), c.said) {
+				t.Errorf("got %v, which does not say %q", err, c.said)
+			}
+		})
+	}
+}
+
+func TestReadNeedsAProject(t *testing.T) {
+	if _, err := Read(t.TempDir()); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "no such file") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestTheSampleServiceIsValid(t *testing.T) {
+	if _, err := Read("../../../examples/service"); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,55 @@
+package rollout
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+)
+
+var shown = Status{Nodes: []Node{
+	{Name: "app1", State: "installing", ElapsedMS: 1234},
+	{Name: "app2", State: "failed", ElapsedMS: 5000, Error: "it did not answer on /healthz\nTraceback"},
+}}
+
+func TestScreenWritesALineAChangeWhereThereIsNoTerminal(t *testing.T) {
+	var out bytes.Buffer
+	s := NewScreen(&out)
+	s.Show(shown)
+	s.Show(shown)
+	away := shown
+	away.Problem = errors.New("connection refused")
+	s.Show(away)
+	s.Show(away)
+	s.Show(shown)
+	want := `app1: installing (1.2s)
+app2: failed (5s) it did not answer on /healthz
+Traceback
+the registry does not answer, still trying: connection refused
+the registry answers again
+`
+	if out.String() != want {
+		t.Errorf("wrote %q, want %q", out.String(), want)
+	}
+}
+
+func TestScreenDrawsTheTableInPlace(t *testing.T) {
+	var out bytes.Buffer
+	s := NewScreen(&out)
+	s.width = func() int { return 30 }
+	s.Show(shown)
+	first := out.String()
+	if lines := strings.Split(first, "\n"); len(lines) != 4 {
+		t.Errorf("drew %q", first)
+	}
+	for line := range strings.Lines(first) {
+		if len([]rune(strings.TrimSpace(line))) > 30 {
+			t.Errorf("%q is wider than the terminal", line)
+		}
+	}
+	out.Reset()
+	s.Show(shown)
+	if again := out.String(); again != "\x1b[3A\x1b[J"+first {
+		t.Errorf("drew %q over %q", again, first)
+	}
+}

@@ -1,0 +1,150 @@
+package wheel
+
+import (
+	"archive/zip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/xeroops/xeroops/internal/registry"
+)
+
+var image = registry.Python{Version: "3.13", Platform: "manylinux_2_41_x86_64", Distributions: map[string]string{
+	"fastapi": "0.115.11", "typing-extensions": "4.13.2", "odd": "1.0+really~2",
+}}
+
+// tiny makes a wheel with nothing in it but its metadata.
+func tiny(t *testing.T, folder, name, version, tag string, requires ...string) string {
+	t.Helper()
+	path := filepath.Join(folder, strings.Join([]string{strings.ReplaceAll(name, "-", "_"), version, tag}, "-")+".whl")
+	out, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	archive := zip.NewWriter(out)
+	metadata := "Metadata-Version: 2.1\nName: " + name + "\nVersion: " + version + "\nRequires-Python: >=3.13\n"
+	for _, r := range requires {
+		metadata += "Requires-Dist: " + r + "\n"
+	}
+	for file, content := range map[string]string{
+		"METADATA": metadata, "RECORD": "",
+		"WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: " + tag + "\n",
+	} {
+		f, err := archive.Create(strings.ReplaceAll(name, "-", "_") + "-" + version + ".dist-info/" + file)
+		if err == nil {
+			_, err = f.Write([]byte(content))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := archive.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestCollectTakesWhatTheImageNeedsAndDoesNotHave(t *testing.T) {
+	python, err := FindPython(t.Context())
+	if err != nil {
+		t.Skip(err)
+	}
+	const anywhere = "py3-none-any"
+	for _, c := range []struct {
+		name   string
+		needs  []string
+		house  func(t *testing.T, house string)
+		want   []string // besides the application's own
+		failed string
+	}{
+		{"nothing but what the image has", []string{"fastapi>=0.110", "Typing.Extensions"}, nil, nil, ""},
+		{"an extra of what the image has", []string{"fastapi[standard]"}, nil, nil, ""},
+		{"what a dependency depends on", []string{"a"}, func(t *testing.T, house string) {
+			tiny(t, house, "a", "2.0", anywhere, "b<2", "fastapi")
+			tiny(t, house, "b", "1.9", anywhere)
+			tiny(t, house, "b", "2.1", anywhere)
+		}, []string{"a-2.0-py3-none-any.whl", "b-1.9-py3-none-any.whl"}, ""},
+		{"the image's version, though there is a newer one", []string{"fastapi"}, func(t *testing.T, house string) {
+			tiny(t, house, "fastapi", "0.200", anywhere)
+			tiny(t, house, "fastapi", "0.115.11", "cp313-cp313-manylinux_2_41_x86_64")
+		}, nil, ""},
+		{"a newer version than the image's", []string{"fastapi>=0.200"}, func(t *testing.T, house string) {
+			tiny(t, house, "fastapi", "0.200", anywhere)
+		}, nil, "of packages that the image has, only the image's version can be had"},
+		{"older C libraries, and not other systems or Pythons", []string{"c"}, func(t *testing.T, house string) {
+			tiny(t, house, "c", "1.0", "cp313-cp313-manylinux2014_x86_64")
+			tiny(t, house, "c", "1.1", "cp313-cp313-macosx_11_0_arm64")
+			tiny(t, house, "c", "1.2", "cp312-cp312-manylinux_2_17_x86_64")
+			tiny(t, house, "c", "1.3", "cp313-cp313-manylinux_2_42_x86_64")
+			tiny(t, house, "c", "1.4", "cp313-cp313-win_amd64")
+		}, []string{"c-1.0-cp313-cp313-manylinux2014_x86_64.whl"}, ""},
+		{"the stable ABI of an older Python", []string{"c"}, func(t *testing.T, house string) {
+			tiny(t, house, "c", "1.0", "cp39-abi3-manylinux_2_17_x86_64")
+		}, []string{"c-1.0-cp39-abi3-manylinux_2_17_x86_64.whl"}, ""},
+		{"markers of the image, not of this machine", []string{
+			"a; python_version >= '3.13' and sys_platform == 'linux' and platform_machine == 'x86_64'",
+			"nowhere; python_version < '3.13' or sys_platform == 'darwin' or platform_machine == 'arm64'",
+		}, func(t *testing.T, house string) { tiny(t, house, "a", "1.0", anywhere) }, []string{"a-1.0-py3-none-any.whl"}, ""},
+		{"what is nowhere", []string{"nowhere"}, nil, nil, "No matching distribution found for nowhere"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			source, house, into := t.TempDir(), t.TempDir(), t.TempDir()
+			own := tiny(t, source, "notes", "1.0", anywhere, c.needs...)
+			if c.house != nil {
+				c.house(t, house)
+			}
+			err := Collect(t.Context(), python, image, Built{Path: own, Name: "notes", Version: "1.0"}, house, into)
+			if c.failed != "" {
+				if err == nil || !strings.Contains(err.Error(), c.failed) {
+					t.Fatalf("got %v, which does not say %q", err, c.failed)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			entries, err := os.ReadDir(into)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, e := range entries {
+				got = append(got, e.Name())
+			}
+			want := append([]string{"notes-1.0-py3-none-any.whl"}, c.want...)
+			slices.Sort(want)
+			if !slices.Equal(got, want) {
+				t.Errorf("collected %v, want %v", got, want)
+			}
+		})
+	}
+}
+
+func TestCheckAppFindsTheModule(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notes-1.0-py3-none-any.whl")
+	out, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive := zip.NewWriter(out)
+	for _, file := range []string{"notes/main.py", "notes/sub/__init__.py", "notes/fast.cpython-313-x86_64-linux-gnu.so", "notes-1.0.dist-info/METADATA"} {
+		if _, err := archive.Create(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := archive.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for app, found := range map[string]bool{
+		"notes.main:app": true, "notes.sub:app": true, "notes.fast:app": true,
+		"notes.mai:app": false, "main:app": false, "note:app": false,
+	} {
+		if err := (Built{Path: path}).CheckApp(app); (err == nil) != found {
+			t.Errorf("%s: %v", app, err)
+		}
+	}
+}
