@@ -5,7 +5,7 @@ mount -t proc proc /proc # of the processes here
 rendered=$1 binary=$2
 ip link set lo up
 ip route add local 10.0.0.0/8 dev lo # any address of the sample cluster is here
-sample=sample-password-not-secret-0123456789-abcde
+sample='sample-password-not-secret-0123456789-abcde'
 scratch=/run/scratch # /tmp is the host's
 mkdir -m 0777 $scratch
 
