@@ -1,0 +1,150 @@
+//go:build linux
+
+package labtest
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/xeroops/xeroops/internal/cluster"
+)
+
+// TestBoot boots the reference cluster from the role images, and then looks at
+// what one node's boot does when things are not as they should be. Its subtests
+// are of one cluster, each leaves it whole.
+func TestBoot(t *testing.T) {
+	l := newLab(t)
+	l.up()
+	l.images()
+	c := &livingCluster{lab: l, terraform: newTerraform(l)}
+	c.apply()
+	c.logBootTimes()
+	for _, test := range []struct {
+		name string
+		run  func(*livingCluster)
+	}{
+		{"RunAgainItTouchesNothing", bootAgain},
+		{"WhyAServiceDoesNotStartIsReported", brokenService},
+		{"APowerCutKeepsTheVolumeAndItGrows", enlargedVolume},
+		{"ADamagedVolumeIsReportedAndLeftAlone", damagedVolume},
+	} {
+		if !t.Run(test.name, func(t *testing.T) { test.run(c.with(t)) }) {
+			break // the cluster may not be whole
+		}
+	}
+}
+
+// bootReport is what a node says of its boot.
+func (c *livingCluster) bootReport(node string) cluster.BootReport {
+	c.t.Helper()
+	out, err := c.s3.GetObject(c.t.Context(), &s3.GetObjectInput{Bucket: aws.String(c.uploads()),
+		Key: aws.String(cluster.Layout{Cluster: clusterName}.Report(node))})
+	must(c.t, err)
+	defer func() { _ = out.Body.Close() }()
+	var report cluster.BootReport
+	must(c.t, json.NewDecoder(out.Body).Decode(&report))
+	return report
+}
+
+// untilReport waits until the node's report is as wanted.
+func (c *livingCluster) untilReport(node, what string, wanted func(cluster.BootReport) bool) cluster.BootReport {
+	c.t.Helper()
+	var report cluster.BootReport
+	c.until(node+" reports "+what, 2*time.Minute, func() (bool, string) {
+		report = c.bootReport(node)
+		return wanted(report), fmt.Sprintf("%+v", report)
+	})
+	return report
+}
+
+// isWhole is a node whose boot went well.
+func isWhole(r cluster.BootReport) bool { return r.State == cluster.BootReady && r.Error == "" }
+
+// logBootTimes says how long each node took from its first line of log to ready.
+func (c *livingCluster) logBootTimes() {
+	for node := range c.instanceIDs() {
+		report := c.bootReport(node)
+		first := c.shell(node, `journalctl --boot --output=json --lines=+1 --no-pager | sed 's/.*"__REALTIME_TIMESTAMP":"\([0-9]*\)".*/\1/'`)
+		var micros int64
+		_, err := fmt.Sscan(first, &micros)
+		must(c.t, err)
+		c.t.Logf("%s (%s): ready %.1f s after power-on, %.1f s of them boot", node, report.Role,
+			report.ReadyAt.Sub(time.UnixMicro(micros)).Seconds(), report.ReadyAt.Sub(report.StartedAt).Seconds())
+	}
+}
+
+func bootAgain(c *livingCluster) {
+	for _, node := range []string{"app1", "db1", "management"} {
+		const script = `systemctl show --property=Id,MainPID,ActiveEnterTimestampMonotonic 'redis*' 'haproxy*' 'etcd*' 'patroni*' 'pgbouncer*' 'xeroops-*'
+md5sum /etc/environment /etc/hosts`
+		before, was := c.shell(node, script), c.bootReport(node)
+		c.shell(node, "systemctl restart infrastructure-ready")
+		now := c.untilReport(node, "ready again", func(r cluster.BootReport) bool { return isWhole(r) && r.StartedAt.After(was.StartedAt) })
+		if now.BootID != was.BootID || now.InstanceID != was.InstanceID {
+			c.t.Errorf("%s: was %+v, is %+v", node, was, now)
+		}
+		if after := c.shell(node, script); after != before {
+			c.t.Errorf("%s: before\n%s\nafter\n%s", node, before, after)
+		}
+	}
+}
+
+func brokenService(c *livingCluster) {
+	c.shell("edge", "cp /etc/nginx/nginx.conf /root/; echo 'no_such_directive;' >>/etc/nginx/nginx.conf; systemctl restart nginx || true")
+	c.untilReport("edge", "what nginx said", func(r cluster.BootReport) bool { return strings.Contains(r.Error, "no_such_directive") })
+	c.shell("edge", "cp /root/nginx.conf /etc/nginx/nginx.conf")
+	c.untilReport("edge", "ready", isWhole)
+}
+
+// replica is the database node that can be done without.
+func (c *livingCluster) replica() string {
+	if c.primary() == "db1" {
+		return "db2"
+	}
+	return "db1"
+}
+
+func enlargedVolume(c *livingCluster) {
+	node := c.replica()
+	was := c.bootReport(node)
+	c.shell(node, "echo kept >/var/lib/postgresql/marker; sync")
+	volume := c.shell(node, `. /etc/environment; echo "$XEROOPS_DATA_VOLUME"`)
+	_, err := c.ec2.ModifyVolume(c.t.Context(), &ec2.ModifyVolumeInput{VolumeId: &volume, Size: aws.Int32(33)})
+	must(c.t, err)
+	c.run("fault", "power-cut", node)
+	c.run("fault", "power-on", node)
+	c.untilReport(node, "ready after the power cut", func(r cluster.BootReport) bool { return isWhole(r) && r.BootID != was.BootID })
+	if got := c.shell(node, "cat /var/lib/postgresql/marker"); got != "kept" {
+		c.t.Errorf("the marker says %q", got)
+	}
+	if size := c.shell(node, "df --block-size=G --output=size /var/lib/postgresql | tail -1"); strings.TrimSpace(size) != "33G" && strings.TrimSpace(size) != "32G" {
+		c.t.Errorf("the file system has %s, the volume 33 GiB", size)
+	}
+}
+
+func damagedVolume(c *livingCluster) {
+	node := c.replica()
+	const device = "$(readlink -f /dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_vol*)"
+	c.shell(node, "systemctl stop infrastructure-ready patroni pgbouncer var-lib-postgresql.mount")
+	c.shell(node, "dd if="+device+" of=/root/head bs=1M count=1 status=none; dd if=/dev/zero of="+device+" bs=1M count=1 conv=fsync status=none")
+	c.shell(node, "systemctl start infrastructure-ready")
+	report := c.untilReport(node, "what is wrong with the volume", func(r cluster.BootReport) bool { return strings.Contains(r.Error, "is not blank") })
+	if report.State != cluster.BootBooting {
+		c.t.Errorf("before five minutes have passed: %+v", report)
+	}
+	if found := c.shell(node, "systemctl is-active patroni; blkid --probe "+device+"; true"); found != "inactive" {
+		c.t.Errorf("on a damaged volume: %s", found)
+	}
+	c.shell(node, "dd if=/root/head of="+device+" bs=1M conv=fsync status=none")
+	c.untilReport(node, "ready", isWhole)
+	if got := c.shell(node, "cat /var/lib/postgresql/marker"); got != "kept" {
+		c.t.Errorf("the marker says %q", got)
+	}
+}
