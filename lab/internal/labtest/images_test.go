@@ -25,6 +25,11 @@ import (
 func (l *lab) images(flags ...string) (manifest string) {
 	l.t.Helper()
 	l.buildForImages()
+	return l.bakeImages(flags...)
+}
+
+func (l *lab) bakeImages(flags ...string) (manifest string) {
+	l.t.Helper()
 	manifest = filepath.Join(l.t.TempDir(), "images.auto.tfvars.json")
 	cmd := l.imagesCommand(manifest, flags...)
 	if out, err := cmd.CombinedOutput(); err != nil {

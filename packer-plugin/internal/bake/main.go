@@ -85,11 +85,7 @@ func run(o options, log string) error {
 	defer stop()
 
 	begun := time.Now()
-	builds, err := packerhcl.Load(o.folder, o.variables, begun)
-	if err != nil {
-		return err
-	}
-	images, err := contentsOf(builds)
+	images, err := o.images()
 	if err != nil {
 		return err
 	}
@@ -110,6 +106,15 @@ func run(o options, log string) error {
 	}
 	fmt.Printf("%d images in %s: %d built, %d unchanged\n", len(images), time.Since(begun).Round(10*time.Millisecond), len(missing), len(images)-len(missing))
 	return nil
+}
+
+// images are all that the template builds.
+func (o options) images() ([]image, error) {
+	builds, err := packerhcl.Load(o.folder, o.variables, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	return contentsOf(builds)
 }
 
 // missing are the images that have to be built; of the others the template's

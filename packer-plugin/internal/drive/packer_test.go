@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -88,30 +87,16 @@ func TestPackerItselfInterruptedByControlCLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestPackerItselfReadsTheExamplesOfTheDocs(t *testing.T) {
+func TestPackerItselfReadsTheExample(t *testing.T) {
 	packer := packer(t)
-	readme, err := os.ReadFile("../../../docs/packer/README.md")
-	if err != nil {
+	const example = "../../../examples/images"
+	node := filepath.Join(t.TempDir(), "xeroops-node")
+	if err := os.WriteFile(node, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	blocks := regexp.MustCompile("(?s)```hcl\n(.*?)```").FindAllStringSubmatch(string(readme), -1)
-	folder := t.TempDir()
-	t.Chdir(folder)
-	if err := os.Mkdir("bin", 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile("bin/xeroops-node", nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var all strings.Builder
-	for _, b := range blocks {
-		all.WriteString(b[1])
-	}
-	if err := os.WriteFile("images.pkr.hcl", []byte(all.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	run(t, packer("validate", "-var", "my_network=192.0.2.7/32", "."))
-	run(t, packer("fmt", "-check", "."))
+	run(t, packer("init", example))
+	run(t, packer("validate", "-var", `ssh_from=["192.0.2.7/32"]`, "-var", "node_binary="+node, example))
+	run(t, packer("fmt", "-check", example))
 }
 
 // appTemplate has every component in it. Its verbs are the front's URL, the

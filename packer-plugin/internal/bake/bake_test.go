@@ -1,0 +1,59 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/packer-plugin/internal/imagerecord"
+	"github.com/xeroops/xeroops/packer-plugin/internal/packertest"
+)
+
+func TestMain(m *testing.M) { packertest.Main(m) }
+
+func TestAnImageThatIsThereIsNamedAndNotBuiltAgain(t *testing.T) {
+	w := packertest.New(t)
+	t.Setenv("AWS_ENDPOINT_URL", w.Front.URL)
+	node, manifest := filepath.Join(t.TempDir(), "xeroops-node"), filepath.Join(t.TempDir(), "images.auto.tfvars.json")
+	if err := os.WriteFile(node, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := options{folder: "../../../examples/images", variables: variables{
+		"ssh_from": `["192.0.2.7/32"]`, "node_binary": node, "manifest": manifest, "region": packertest.Region}}
+	images, err := o.images()
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := images[0]
+	made, err := w.EC2[packertest.Region].CopyImage(t.Context(), &ec2.CopyImageInput{Name: aws.String("there"),
+		SourceImageId: aws.String(motoserver.BaseImageID), SourceRegion: aws.String(packertest.Region)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.EC2[packertest.Region].CreateTags(t.Context(), &ec2.CreateTagsInput{Resources: []string{*made.ImageId},
+		Tags: []types.Tag{{Key: aws.String(imagerecord.TagContent), Value: aws.String(there.content)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	missing, err := o.missing(t.Context(), images)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(missing) != len(images)-1 || missing[0].Name == there.Name {
+		t.Errorf("of %d images %d are to be built, %s among them", len(images), len(missing), missing[0].Name)
+	}
+	content, err := os.ReadFile(manifest)
+	if err != nil || !strings.Contains(string(content), `"`+there.role+`": "`+*made.ImageId+`"`) {
+		t.Errorf("the manifest is %s, %v", content, err)
+	}
+	o.fresh = true
+	if missing, err := o.missing(t.Context(), images); err != nil || len(missing) != len(images) {
+		t.Errorf("-fresh builds %d of %d images, %v", len(missing), len(images), err)
+	}
+}
