@@ -9,6 +9,8 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/spf13/cobra"
 
 	"github.com/xeroops/xeroops/node/internal/boot"
@@ -28,6 +30,7 @@ import (
 var version = "dev"
 
 func main() {
+	redis.SetLogger(&logging.VoidLogger{}) // what it would say is in the errors
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := newRoot().ExecuteContext(ctx)
 	stop()
