@@ -31,12 +31,12 @@ step() {
   local line="$number/$steps $title"
   printf '\n== %s\n' "$line" >>"$log"
   if [ -t 1 ]; then
-    watch "$line" &
+    watch "$line" 9>&- &
     watcher=$!
   else
     echo "[$(elapsed)] $line"
   fi
-  "$@" >>"$log" 2>&1 </dev/null || status=$?
+  "$@" >>"$log" 2>&1 </dev/null 9>&- || status=$?
   unwatch
   if [ "$status" != 0 ]; then
     printf '[%s] %s failed; the last of %s:\n' "$(elapsed)" "$line" ".tools/up/up.log" >&2
@@ -205,6 +205,11 @@ main() {
   case ${1:-} in
   up)
     mkdir -p "$state"
+    exec 9>"$state/lock"
+    if command -v flock >/dev/null && ! flock --nonblock 9; then
+      echo "another make up is at work in this checkout" >&2
+      exit 1
+    fi
     : >"$log"
     if [ "$(uname)" != Linux ]; then
       up_without_machines "This is $(uname)"
