@@ -15,6 +15,7 @@ import (
 
 	"github.com/xeroops/xeroops/cli/internal/access"
 	"github.com/xeroops/xeroops/cli/internal/publish"
+	"github.com/xeroops/xeroops/cli/internal/rollout"
 	"github.com/xeroops/xeroops/internal/bundle"
 	"github.com/xeroops/xeroops/internal/registry"
 )
@@ -123,8 +124,7 @@ func printVersions(out io.Writer, all []version) error {
 		for _, node := range slices.Sorted(maps.Keys(v.Nodes)) {
 			text := node + " " + string(v.Nodes[node].Phase)
 			if v.Nodes[node].Error != "" {
-				line, _, _ := strings.Cut(v.Nodes[node].Error, "\n")
-				text += " (" + line + ")"
+				text += " (" + rollout.Summary(v.Nodes[node].Error) + ")"
 			}
 			nodes = append(nodes, text)
 		}

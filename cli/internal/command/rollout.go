@@ -69,7 +69,7 @@ func (d *deployment) verdict(ctx context.Context, name, version string, status r
 		switch n.State {
 		case rollout.State(registry.PhaseHealthy):
 		case rollout.State(registry.PhaseFailed):
-			problems = append(problems, fmt.Sprintf("%s runs %s: %s", n.Name, orNone(n.Running), n.Error))
+			problems = append(problems, fmt.Sprintf("%s runs %s: %s", n.Name, orNone(n.Running), strings.ReplaceAll(strings.TrimSpace(n.Error), "\n", "\n    ")))
 		case rollout.StateAbsent:
 			problems = append(problems, n.Name+" sends no heartbeats; it takes the version up when it is back")
 		default:

@@ -21,11 +21,7 @@ func TestStatusShowsNodesAndApplications(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.put(cluster.Layout{Cluster: "production"}.Report("app2"), string(report))
-	operator := registry.Open(w.redis, registry.UserDeploy, password)
-	defer operator.Close()
-	if _, err := registry.Publish(t.Context(), operator, "notes", registry.Desired{Version: "1.1", PublishedBy: "user/jane"}); err != nil {
-		t.Fatal(err)
-	}
+	w.desire("1.1", "user/jane")
 
 	w.run("status").expect(t, 0, "degraded", "0.50/2", "75%", "1m1s", "haproxy failed exit status 1",
 		"app2", "absent", "no heartbeat; its boot: no credentials yet", "app1 1.0, app2 none", "user/jane")
@@ -48,6 +44,4 @@ func TestStatusWithoutTheRegistryShowsWhatS3Has(t *testing.T) {
 	w.run("status", "--via", "false", "--json").expect(t, exitUnreachable, `"registry_error"`)
 	w.run("deployments").expect(t, 0, "nothing is deployed yet")
 	w.run("deployments", "../etc").expect(t, exitUsage, "application name")
-	w.run("rollback").expect(t, exitUsage, "accepts between 1 and 2 arg")
-	w.run("rollback", "Notes").expect(t, exitUsage, "application name")
 }

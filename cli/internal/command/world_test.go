@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"text/template"
 	"time"
@@ -56,8 +57,17 @@ func TestMain(m *testing.M) {
 		_, _ = io.Copy(os.Stdout, conn)
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if moto, err := startMoto(); err == nil {
+		moto.Stop()
+	}
+	os.Exit(code)
 }
+
+// startMoto starts one for all tests; each begins with an empty account.
+var startMoto = sync.OnceValues(func() (*motoserver.Server, error) {
+	return motoserver.Start(context.Background(), motoserver.Options{})
+})
 
 // world is what the CLI works with: moto's S3 with a cluster's objects, and a
 // Redis with users as on the management node, reached through --via.
@@ -76,13 +86,15 @@ func newWorld(t *testing.T) *world {
 		t.Skip(err)
 	}
 	w := &world{t: t, redis: startRedis(t)}
-	moto, err := motoserver.Start(t.Context(), motoserver.Options{})
+	moto, err := startMoto()
+	if err == nil {
+		err = moto.Reset(t.Context())
+	}
 	if errors.Is(err, motoserver.ErrMissing) {
 		t.Skip(err)
 	} else if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(moto.Stop)
 	for name, value := range map[string]string{
 		"AWS_ENDPOINT_URL": moto.URL, "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
 		"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
@@ -201,6 +213,33 @@ func (w *world) put(key, content string) {
 	w.t.Helper()
 	if _, err := w.s3.PutObject(w.t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key, Body: strings.NewReader(content)}); err != nil {
 		w.t.Fatal(err)
+	}
+}
+
+// publish puts a version of notes into the bucket, past the CLI.
+func (w *world) publish(version string) {
+	w.t.Helper()
+	const content = "a wheel"
+	file := "notes-" + version + "-py3-none-any.whl"
+	manifest, _, err := bundle.Manifest{
+		Schema: bundle.Schema, Application: "notes", Version: version, CreatedAt: time.Now(), Python: "3.13", App: "notes.main:app",
+		Port: 8001, RoutePrefix: "/api/notes", HealthPath: "/healthz", Workers: 1,
+		Wheels: []bundle.Wheel{{File: file, SHA256: bundle.Sum([]byte(content)), Size: int64(len(content))}},
+	}.Encode()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.put(bundle.Key("notes", version, file), content)
+	w.put(bundle.Key("notes", version, bundle.ManifestName), string(manifest))
+}
+
+// desire makes a version of notes the desired one, past the CLI.
+func (w *world) desire(version, by string) {
+	w.t.Helper()
+	operator := registry.Open(w.redis, registry.UserDeploy, password)
+	defer operator.Close()
+	if _, err := registry.Publish(w.t.Context(), operator, "notes", registry.Desired{Version: version, PublishedBy: by}); err != nil {
+		w.t.Error(err)
 	}
 }
 

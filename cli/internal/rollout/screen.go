@@ -66,11 +66,11 @@ func (s *Screen) draw(status Status) {
 	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NODE\tSTATE\tELAPSED\tDETAIL")
 	for _, n := range status.Nodes {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", n.Name, n.State, elapsed(n), firstLine(n.Error))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", n.Name, n.State, elapsed(n), Summary(n.Error))
 	}
 	_ = w.Flush() // a strings.Builder takes everything
 	if status.Problem != nil {
-		fmt.Fprintf(&table, "the registry does not answer, still trying: %s\n", firstLine(status.Problem.Error()))
+		fmt.Fprintf(&table, "the registry does not answer, still trying: %s\n", Summary(status.Problem.Error()))
 	}
 	width := s.width()
 	var frame strings.Builder
@@ -95,7 +95,12 @@ func elapsed(n Node) string {
 	return (time.Duration(n.ElapsedMS) * time.Millisecond).Round(100 * time.Millisecond).String()
 }
 
-func firstLine(s string) string {
-	line, _, _ := strings.Cut(s, "\n")
-	return line
+// Summary is an error in one line: what failed, which is its first line, and what
+// that said at last, as Python's tracebacks do.
+func Summary(s string) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	if len(lines) == 1 {
+		return lines[0]
+	}
+	return strings.TrimSpace(lines[0]) + " … " + strings.TrimSpace(lines[len(lines)-1])
 }

@@ -53,3 +53,14 @@ func TestScreenDrawsTheTableInPlace(t *testing.T) {
 		t.Errorf("drew %q over %q", again, first)
 	}
 }
+
+func TestSummaryHasTheEndOfATraceback(t *testing.T) {
+	for long, want := range map[string]string{
+		"it failed": "it failed",
+		"it ended while it started; it said:\nTraceback\n  File\nModuleNotFoundError: no greeting\n": "it ended while it started; it said: … ModuleNotFoundError: no greeting",
+	} {
+		if got := Summary(long); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
