@@ -24,6 +24,7 @@ import (
 	"github.com/xeroops/xeroops/node/internal/instance"
 	"github.com/xeroops/xeroops/node/internal/instance/imdstest"
 	"github.com/xeroops/xeroops/node/internal/topology"
+	"github.com/xeroops/xeroops/node/internal/volume"
 )
 
 // deadline is how long a test waits for what takes less than a second alone.
@@ -341,6 +342,23 @@ func TestNoReportIsWrittenInAnotherInstancesName(t *testing.T) {
 	r.status.trouble(t.Context(), "anything")
 	if report := r.report(t); report != nil {
 		t.Errorf("got %+v", report)
+	}
+}
+
+func TestAVolumeThatIsAttachedLaterIsWaitedFor(t *testing.T) {
+	r := newRig(t)
+	r.publish(t)
+	await(t, r.inBackground(t))
+	v := volume.Volume{ID: "vol-0123", Links: t.TempDir()}
+	attached := make(chan error, 1)
+	go func() { attached <- r.awaitAttached(t.Context(), v) }()
+	r.eventually(t, "a report that names the volume", func(report *cluster.BootReport) bool { return strings.Contains(report.Error, "vol-0123") })
+	check(t, os.Symlink("/dev/null", filepath.Join(v.Links, "nvme-Amazon_Elastic_Block_Store_vol0123")))
+	select {
+	case err := <-attached:
+		check(t, err)
+	case <-time.After(deadline):
+		t.Fatal("it was not seen")
 	}
 }
 

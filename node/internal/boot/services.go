@@ -2,6 +2,7 @@ package boot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/node/internal/atomicfile"
@@ -94,14 +96,35 @@ func (b *Boot) mount(ctx context.Context) error {
 	if id == "" {
 		return nil
 	}
+	v := volume.Of(b.Instance.Role, id)
+	if err := b.awaitAttached(ctx, v); err != nil {
+		return err
+	}
 	conn, err := systemd.Connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	v := volume.Of(b.Instance.Role, id)
 	b.volume = &v
 	return v.Mount(ctx, conn)
+}
+
+// attachedEvery is how often a device is looked for, which costs nothing.
+const attachedEvery = 200 * time.Millisecond
+
+// awaitAttached waits for the volume's device: whoever launched the instance
+// attaches it once that runs, or once the node before has let go of it.
+func (b *Boot) awaitAttached(ctx context.Context, v volume.Volume) error {
+	for {
+		_, err := v.Device()
+		if !errors.Is(err, volume.ErrNotAttached) {
+			return err
+		}
+		b.status.trouble(ctx, err.Error())
+		if !sleep(ctx, attachedEvery) {
+			return err
+		}
+	}
 }
 
 // target wants all units of the role, so that they start in one transaction,
