@@ -87,9 +87,12 @@ is 413
 truncate -s 10485760 $scratch/large
 get $edge/api/x --data-binary @$scratch/large
 is 200
-echo "a WebSocket's upgrade passes"
+echo "a WebSocket's upgrade passes, and no other"
 get $edge/api/x --http1.1 -H 'Connection: Upgrade' -H 'Upgrade: websocket'
-body "upgrade: websocket"
+body "^upgrade: websocket"
+get $edge/api/x --http1.1 -H 'Connection: Upgrade, HTTP2-Settings' -H 'Upgrade: h2c' -H 'HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA'
+never "upgrade: h2c"
+never "^connection:"
 
 echo "the log"
 python3 - <<'PYTHON'
