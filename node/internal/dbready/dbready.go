@@ -55,7 +55,7 @@ func wait(ctx context.Context, url, node string, log hclog.Logger) error {
 		}
 		if said != err.Error() {
 			said = err.Error()
-			log.Info("waiting", "for", said)
+			log.Info("not yet", "because", said)
 		}
 		select {
 		case <-ctx.Done():
@@ -81,7 +81,7 @@ func ask(ctx context.Context, url string) (members []member, err error) {
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return nil, errors.New("Patroni to answer")
+		return nil, errors.New("no answer from Patroni")
 	}
 	defer func() { err = errors.Join(err, res.Body.Close()) }()
 	var answer struct {
@@ -95,15 +95,15 @@ func ask(ctx context.Context, url string) (members []member, err error) {
 func lacks(members []member, node string) error {
 	at := slices.IndexFunc(members, func(m member) bool { return m.Name == node })
 	if at < 0 {
-		return errors.New("Patroni to join its cluster")
+		return errors.New("not in Patroni's cluster")
 	}
 	switch me := members[at]; {
 	case me.Role == "leader" && me.State == "running":
 		return nil
 	case me.State != "streaming":
-		return fmt.Errorf("PostgreSQL to lead or to follow; it is %s, %s", me.Role, me.State)
+		return fmt.Errorf("PostgreSQL neither leads nor follows: it is %s, %s", me.Role, me.State)
 	case !slices.ContainsFunc(members, func(m member) bool { return m.Role == "sync_standby" && m.State == "streaming" }):
-		return errors.New("the primary to wait for a replica's word before it acknowledges")
+		return errors.New("no replica that the primary waits for before it acknowledges")
 	}
 	return nil
 }

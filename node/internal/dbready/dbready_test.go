@@ -16,15 +16,15 @@ func TestANodeIsReadyOnceItLeadsOrTheClusterCanLoseItsPrimary(t *testing.T) {
 		members []member
 		lacks   string
 	}{
-		"not joined":              {nil, "join"},
+		"not joined":              {nil, "not in"},
 		"leads":                   {[]member{{"db2", "leader", "running"}}, ""},
 		"is to lead":              {[]member{{"db2", "leader", "starting"}}, "starting"},
-		"recovers":                {[]member{leader, {"db2", "replica", "running"}}, "to follow"},
+		"recovers":                {[]member{leader, {"db2", "replica", "running"}}, "neither"},
 		"copies":                  {[]member{leader, {"db2", "replica", "creating replica"}}, "creating replica"},
-		"nobody is waited for":    {[]member{leader, {"db2", "replica", "streaming"}}, "word"},
+		"nobody is waited for":    {[]member{leader, {"db2", "replica", "streaming"}}, "no replica"},
 		"is waited for":           {[]member{leader, {"db2", "sync_standby", "streaming"}}, ""},
 		"another is waited for":   {[]member{leader, {"db2", "replica", "streaming"}, {"db3", "sync_standby", "streaming"}}, ""},
-		"who was waited for died": {[]member{leader, {"db2", "replica", "streaming"}, {"db3", "sync_standby", "running"}}, "word"},
+		"who was waited for died": {[]member{leader, {"db2", "replica", "streaming"}, {"db3", "sync_standby", "running"}}, "no replica"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := lacks(c.members, "db2")

@@ -48,7 +48,7 @@ func (d Decision) Settings(ctx context.Context) (string, error) {
 		}
 		if told != err.Error() {
 			told = err.Error()
-			d.Log.Info("etcd waits", "node", d.Self.Name, "for", told)
+			d.Log.Info("etcd waits", "node", d.Self.Name, "because", told)
 		}
 		select {
 		case <-ctx.Done():
