@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	clusterURL     = "http://127.0.0.1:8008/cluster"
+	patroni        = "http://127.0.0.1:8008"
 	pause          = 500 * time.Millisecond
 	requestTimeout = 5 * time.Second
 )
@@ -37,7 +37,7 @@ func Command() *cobra.Command {
 				return err
 			}
 			log := hclog.New(&hclog.LoggerOptions{Name: "database-ready", DisableTime: true})
-			return wait(c.Context(), clusterURL, i.Node, log)
+			return wait(c.Context(), patroni, i.Node, log)
 		},
 	}
 }
@@ -46,10 +46,7 @@ func Command() *cobra.Command {
 func wait(ctx context.Context, url, node string, log hclog.Logger) error {
 	said := ""
 	for {
-		members, err := ask(ctx, url)
-		if err == nil {
-			err = lacks(members, node)
-		}
+		err := check(ctx, url, node)
 		if err == nil {
 			return nil
 		}
@@ -72,27 +69,39 @@ type member struct {
 	State string `json:"state"`
 }
 
-func ask(ctx context.Context, url string) (members []member, err error) {
+func check(ctx context.Context, url, node string) error {
+	var cluster struct {
+		Members []member `json:"members"`
+	}
+	if err := get(ctx, url+"/cluster", &cluster); err != nil {
+		return err
+	}
+	var config struct {
+		Synchronous any `json:"synchronous_mode"` // true, false or "quorum"; an operator may turn it off
+	}
+	if err := get(ctx, url+"/config", &config); err != nil {
+		return err
+	}
+	return lacks(cluster.Members, node, config.Synchronous != nil && config.Synchronous != false)
+}
+
+func get(ctx context.Context, url string, answer any) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return nil, errors.New("no answer from Patroni")
+		return errors.New("no answer from Patroni")
 	}
 	defer func() { err = errors.Join(err, res.Body.Close()) }()
-	var answer struct {
-		Members []member `json:"members"`
-	}
-	err = json.NewDecoder(res.Body).Decode(&answer)
-	return answer.Members, err
+	return json.NewDecoder(res.Body).Decode(answer)
 }
 
 // lacks says what a node still waits for; nil if nothing.
-func lacks(members []member, node string) error {
+func lacks(members []member, node string, synchronous bool) error {
 	at := slices.IndexFunc(members, func(m member) bool { return m.Name == node })
 	if at < 0 {
 		return errors.New("not in Patroni's cluster")
@@ -102,8 +111,12 @@ func lacks(members []member, node string) error {
 		return nil
 	case me.State != "streaming":
 		return fmt.Errorf("PostgreSQL neither leads nor follows: it is %s, %s", me.Role, me.State)
-	case !slices.ContainsFunc(members, func(m member) bool { return m.Role == "sync_standby" && m.State == "streaming" }):
+	case synchronous && !slices.ContainsFunc(members, isWaitedFor):
 		return errors.New("no replica that the primary waits for before it acknowledges")
 	}
 	return nil
+}
+
+func isWaitedFor(m member) bool {
+	return (m.Role == "sync_standby" || m.Role == "quorum_standby") && m.State == "streaming"
 }

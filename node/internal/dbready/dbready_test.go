@@ -27,7 +27,7 @@ func TestANodeIsReadyOnceItLeadsOrTheClusterCanLoseItsPrimary(t *testing.T) {
 		"who was waited for died": {[]member{leader, {"db2", "replica", "streaming"}, {"db3", "sync_standby", "running"}}, "no replica"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := lacks(c.members, "db2")
+			err := lacks(c.members, "db2", true)
 			if (err == nil) != (c.lacks == "") || err != nil && !strings.Contains(err.Error(), c.lacks) {
 				t.Errorf("it lacks %v, want %q", err, c.lacks)
 			}
@@ -37,15 +37,18 @@ func TestANodeIsReadyOnceItLeadsOrTheClusterCanLoseItsPrimary(t *testing.T) {
 
 func TestItWaitsForPatroni(t *testing.T) {
 	var asked atomic.Int32
-	patroni := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if asked.Add(1) == 1 {
+	patroni := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case asked.Add(1) == 1:
 			w.WriteHeader(http.StatusBadGateway)
-			return
+		case r.URL.Path == "/config":
+			_, _ = w.Write([]byte(`{"ttl": 20, "synchronous_mode": false}`))
+		default:
+			_, _ = w.Write([]byte(`{"members": [{"name": "db1", "role": "replica", "state": "streaming"}]}`))
 		}
-		_, _ = w.Write([]byte(`{"members": [{"name": "db1", "role": "leader", "state": "running"}]}`))
 	}))
 	defer patroni.Close()
-	if err := wait(t.Context(), patroni.URL, "db1", hclog.NewNullLogger()); err != nil || asked.Load() != 2 {
+	if err := wait(t.Context(), patroni.URL, "db1", hclog.NewNullLogger()); err != nil || asked.Load() != 3 {
 		t.Errorf("got %v after %d requests", err, asked.Load())
 	}
 }
