@@ -87,7 +87,7 @@ func (b *Boot) unready(ctx context.Context, found []registry.ServiceHealth) stri
 			continue
 		}
 		text := s.Name + ": " + s.Detail
-		if s.State == systemd.Failed || strings.Contains(s.Detail, systemd.AutoRestart) {
+		if isDown(s) {
 			text += b.lastWords(ctx, s.Name)
 		}
 		why = append(why, text)
@@ -98,6 +98,11 @@ func (b *Boot) unready(ctx context.Context, found []registry.ServiceHealth) stri
 		}
 	}
 	return strings.Join(why, "\n")
+}
+
+// isDown is a service that has ended, or will be started anew because it did.
+func isDown(s registry.ServiceHealth) bool {
+	return s.State == systemd.Failed || s.State == systemd.Inactive || strings.Contains(s.Detail, systemd.AutoRestart)
 }
 
 // journalLines is how much of a failed unit's journal goes into the report.
