@@ -23,6 +23,10 @@ const waitDelay = 2 * time.Second
 // (https://reproducible-builds.org/specs/source-date-epoch/).
 const earliest = "SOURCE_DATE_EPOCH=315532800"
 
+// setuptoolsConfig keeps setuptools from leaving files among the project's, of
+// which it would take up again those that the project has removed since.
+const setuptoolsConfig = "[build]\nbuild_base = %[1]s\n[egg_info]\negg_base = %[1]s\n"
+
 // Built is the application's own wheel.
 type Built struct {
 	Path    string
@@ -34,9 +38,18 @@ type Built struct {
 // puts the wheel into a folder that is empty. With a wheelhouse, the project's
 // build system comes from there.
 func Build(ctx context.Context, python Python, dir, wheelhouse, into string) (Built, error) {
+	work, err := os.MkdirTemp("", "xeroops-build-")
+	if err != nil {
+		return Built{}, err
+	}
+	defer os.RemoveAll(work)
+	elsewhere := filepath.Join(work, "setuptools.cfg")
+	if err := os.WriteFile(elsewhere, fmt.Appendf(nil, setuptoolsConfig, work), 0o600); err != nil {
+		return Built{}, err
+	}
 	cmd := builder(ctx, python, wheelhouse, into)
 	cmd.Dir = dir
-	cmd.Env = os.Environ()
+	cmd.Env = append(os.Environ(), "DIST_EXTRA_CONFIG="+elsewhere)
 	if os.Getenv("SOURCE_DATE_EPOCH") == "" {
 		cmd.Env = append(cmd.Env, earliest)
 	}

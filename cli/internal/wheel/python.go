@@ -22,7 +22,7 @@ type Python []string
 // FindPython returns a Python with pip, or an error that says how to get one.
 func FindPython(ctx context.Context) (Python, error) {
 	for _, name := range []string{"python3", "python"} {
-		if exec.CommandContext(ctx, name, "-m", "pip", "--version").Run() == nil {
+		if exec.CommandContext(ctx, name, "-c", "import pip").Run() == nil {
 			return Python{name}, nil
 		}
 	}

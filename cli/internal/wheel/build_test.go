@@ -1,0 +1,74 @@
+package wheel
+
+import (
+	"archive/zip"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+// debiansWheels has setuptools, for Debian's own Python.
+const debiansWheels = "/usr/share/python-wheels"
+
+func TestBuildLeavesTheProjectAsItIsAndIsReproducible(t *testing.T) {
+	t.Setenv("PATH", "/usr/bin:/bin")
+	python, err := FindPython(t.Context())
+	if found, _ := filepath.Glob(debiansWheels + "/setuptools-*"); err != nil || len(found) == 0 {
+		t.Skip("needs Debian's python3-pip, python3-setuptools-whl and, before Debian 13, python3-wheel-whl: make setup")
+	}
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("../../../examples/service")); err != nil {
+		t.Fatal(err)
+	}
+	before := tree(t, dir)
+	build := func() Built {
+		built, err := Build(t.Context(), python, dir, debiansWheels, t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return built
+	}
+	first, second := build(), build()
+	if first.Name != "notes" || first.Version != "1.0.0" || first.CheckApp("notes.main:app") != nil || !has(t, first, "notes/migrations/0001_notes.sql") {
+		t.Errorf("built %+v", first)
+	}
+	// Else modules that the project removes would be in the next wheel all the same.
+	if after := tree(t, dir); !slices.Equal(after, before) {
+		t.Errorf("the project has %v, had %v", after, before)
+	}
+	one, err := os.ReadFile(first.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, err := os.ReadFile(second.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(one, two) {
+		t.Error("two builds of the same differ")
+	}
+}
+
+func tree(t *testing.T, dir string) []string {
+	t.Helper()
+	var all []string
+	err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		all = append(all, path)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func has(t *testing.T, b Built, file string) bool {
+	t.Helper()
+	archive, err := zip.OpenReader(b.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer archive.Close()
+	return slices.ContainsFunc(archive.File, func(f *zip.File) bool { return f.Name == file })
+}
