@@ -3,7 +3,6 @@ package boot
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os/exec"
 	"strings"
 	"time"
@@ -105,8 +104,12 @@ func isDown(s registry.ServiceHealth) bool {
 	return s.State == systemd.Failed || s.State == systemd.Inactive || strings.Contains(s.Detail, systemd.AutoRestart)
 }
 
-// journalLines is how much of a failed unit's journal goes into the report.
-const journalLines = "8"
+// How much of a failed unit's journal goes into the report: lines, and bytes,
+// as a line may have 48 KiB (journald.conf(5), LineMax=).
+const (
+	journalLines = "8"
+	journalBytes = 2000
+)
 
 // lastWords are the last lines that a failed service's unit logged.
 func (b *Boot) lastWords(ctx context.Context, service string) string {
@@ -118,7 +121,8 @@ func (b *Boot) lastWords(ctx context.Context, service string) string {
 		if err != nil || len(out) == 0 {
 			return ""
 		}
-		return fmt.Sprintf("; its journal ends:\n%s", strings.TrimSpace(string(out)))
+		text := strings.TrimSpace(string(out))
+		return "; its journal ends:\n" + strings.ToValidUTF8(text[max(0, len(text)-journalBytes):], "")
 	}
 	return ""
 }
