@@ -121,7 +121,7 @@ func (b *Boot) lastWords(ctx context.Context, service string) string {
 		if err != nil || len(out) == 0 {
 			return ""
 		}
-		text := strings.TrimSpace(string(out))
+		text := b.status.hide(strings.TrimSpace(string(out))) // before a secret may be cut in two
 		return "; its journal ends:\n" + strings.ToValidUTF8(text[max(0, len(text)-journalBytes):], "")
 	}
 	return ""
