@@ -78,6 +78,9 @@ func CheckVersion(version string) error {
 	if !versionText.MatchString(version) || strings.Contains(version, "..") {
 		return fmt.Errorf("version %q: use up to 64 letters, digits and . + _", version)
 	}
+	if version == "current" {
+		return fmt.Errorf("version %q: that is the name of a link on nodes; use another", version)
+	}
 	return nil
 }
 
