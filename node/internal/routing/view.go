@@ -42,8 +42,13 @@ func (v *view) update(entries map[string]registry.Node, now time.Time) {
 		if known && entry.UpdatedAt.Equal(was.Entry.UpdatedAt) && entry.BootID == was.Entry.BootID {
 			continue
 		}
-		v.nodes[name] = sighting{Entry: entry, seen: v.watched}
+		v.nodes[name] = sighting{Entry: essence(entry), seen: v.watched}
 	}
+}
+
+// essence is what of an entry matters here; a thousand whole ones are megabytes.
+func essence(n registry.Node) registry.Node {
+	return registry.Node{Name: n.Name, State: n.State, Applications: n.Applications, BootID: n.BootID, UpdatedAt: n.UpdatedAt}
 }
 
 // interrupted says that the registry can't be read: time stands still.
@@ -69,7 +74,9 @@ func (v *view) says(node string) (entry registry.Node, fresh, known bool) {
 func (v *view) entries() map[string]registry.Node {
 	all := make(map[string]registry.Node, len(v.nodes))
 	for name, s := range v.nodes {
-		all[name] = registry.Node{Name: name, State: s.Entry.State, Applications: s.Entry.Applications}
+		entry := s.Entry
+		entry.UpdatedAt = time.Time{} // or the file would change with every heartbeat
+		all[name] = entry
 	}
 	return all
 }
