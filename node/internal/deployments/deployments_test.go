@@ -260,3 +260,27 @@ func ask(t *testing.T, c net.Conn, r *bufio.Reader) *http.Response {
 	check(t, err)
 	return res
 }
+
+func TestAVersionThatFailsOnceItIsAloneGivesWayToTheOneBefore(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	r.publish(version{version: "1.0"})
+	r.mustBeHealthy("1.0")
+	// Healthy for as long as it is tried, and while both are on the socket.
+	tiring := "asked = 0\ndef health():\n    global asked\n    asked += 1\n    return 200 if asked <= goodAnswers else 503\n"
+	tiring = strings.ReplaceAll(tiring, "goodAnswers", fmt.Sprint(goodAnswers))
+	bad := r.publish(version{version: "1.1", begins: tiring, healthCode: "health()"})
+	r.mustFail("1.1", "503")
+	eventually(t, "the version before to answer", func() error {
+		if got := r.answer(); got != "1.0" {
+			return fmt.Errorf("%q answers", got)
+		}
+		return nil
+	})
+	if current, _ := r.store.current("demo"); current.Version != "1.0" {
+		t.Errorf("current is %s", current.Version)
+	}
+	if _, failed := r.store.failed(bad); !failed {
+		t.Error("the release is not marked as failed")
+	}
+}
