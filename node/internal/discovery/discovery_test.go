@@ -307,6 +307,27 @@ func TestOnlyATopologyOfTheClusterIsPutInPlace(t *testing.T) {
 	}
 }
 
+func TestApplicationsAreThoseOfTheFileAndAtWorstThoseOfBefore(t *testing.T) {
+	m := &machine{registered: filepath.Join(t.TempDir(), "applications.json"), log: hclog.NewNullLogger()}
+	for n, step := range []struct {
+		text string
+		want int
+	}{{`[{"name":"shop"}]`, 1}, {`[{"name":"sh`, 1}, {`[]`, 0}, {`[{"name":"shop"},{"name":"notes"}]`, 2}} {
+		if err := os.WriteFile(m.registered, []byte(step.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := m.applications(); len(got) != step.want {
+			t.Errorf("step %d: %+v, want %d", n+1, got, step.want)
+		}
+	}
+	if err := os.Remove(m.registered); err != nil {
+		t.Fatal(err)
+	}
+	if got := m.applications(); len(got) != 0 {
+		t.Errorf("without the file: %+v", got)
+	}
+}
+
 func TestResourcesAreThoseOfTheMachine(t *testing.T) {
 	r := resources("/")
 	if r.CPUs < 1 || r.MemoryBytes < r.MemoryFree || r.MemoryFree == 0 || r.DiskBytes < r.DiskFree || r.DataDiskBytes != r.DiskBytes || r.UptimeSeconds == 0 {

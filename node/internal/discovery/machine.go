@@ -33,13 +33,15 @@ type machine struct {
 	dataMount  string // of the data volume; "" without one
 	log        hclog.Logger
 
-	bus      *systemd.Conn // kept open; nil while there is none
-	unread   string        // why applications.json could not be read, said once
-	stopping bool
+	registered string // file of deployments
+	running    []registry.Application
+	unread     string        // why the file could not be read, said once
+	bus        *systemd.Conn // kept open; nil while there is none
+	stopping   bool
 }
 
 func newMachine(i instance.Instance, instanceID, version string, log hclog.Logger) *machine {
-	m := &machine{instance: i, instanceID: instanceID, versions: versions(version), log: log}
+	m := &machine{instance: i, instanceID: instanceID, versions: versions(version), log: log, registered: instance.RegisteredFile}
 	// Discovery itself is well if it can say so, and would else find itself starting.
 	for _, s := range cluster.ServicesOf(i.Role) {
 		if s.Name != "discovery" {
@@ -77,28 +79,29 @@ func (m *machine) entry(ctx context.Context) registry.Node {
 	return n
 }
 
-// applications are what deployments wrote; none where there is no such file.
+// applications are what deployments wrote; none where there is no such file. One that
+// can't be read takes no application out of traffic that runs.
 func (m *machine) applications() []registry.Application {
 	var all []registry.Application
-	text, err := os.ReadFile(instance.RegisteredFile)
+	text, err := os.ReadFile(m.registered)
 	if err == nil {
 		err = json.Unmarshal(text, &all)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		if err.Error() != m.unread {
-			m.log.Error("no application of this node gets traffic", "error", fmt.Errorf("read %s: %w", instance.RegisteredFile, err))
+			m.log.Error("what applications run is not known, published is what was known last", "error", fmt.Errorf("read %s: %w", m.registered, err))
 		}
 		m.unread = err.Error()
-		return nil
+		return m.running
 	}
-	m.unread = ""
+	m.running, m.unread = all, ""
 	return all
 }
 
 // fingerprint implements node.
 func (m *machine) fingerprint(ctx context.Context) string {
 	var b strings.Builder
-	text, err := os.ReadFile(instance.RegisteredFile)
+	text, err := os.ReadFile(m.registered)
 	fmt.Fprintln(&b, string(text), err, exists(drainFile))
 	if err := m.connect(ctx); err != nil {
 		fmt.Fprintln(&b, err)
