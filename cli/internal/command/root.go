@@ -40,7 +40,8 @@ var (
 func Execute(version string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	redis.SetLogger(silence{}) // what it would say is in the errors
+	context.AfterFunc(ctx, stop) // who interrupts twice means it
+	redis.SetLogger(silence{})   // what it would say is in the errors
 	return run(ctx, newRoot(version))
 }
 

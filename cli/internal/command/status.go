@@ -175,7 +175,7 @@ func (s clusterStatus) print(out io.Writer) {
 		w = tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "APPLICATION\tDESIRED\tRUNNING\tPUBLISHED\tBY")
 		for _, a := range s.Applications {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", a.Name, a.Desired, a.running(s.Nodes), a.PublishedAt, a.PublishedBy)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", a.Name, a.Desired, a.running(s.Nodes), localTime(a.PublishedAt), a.PublishedBy)
 		}
 		_ = w.Flush()
 	}
@@ -191,6 +191,15 @@ func (a applicationStatus) running(nodes []nodeStatus) string {
 		all = append(all, n.Name+" "+orNone(a.Running[n.Name]))
 	}
 	return strings.Join(all, ", ")
+}
+
+// localTime shows a time of the registry as people here read it.
+func localTime(written string) string {
+	t, err := time.Parse(time.RFC3339, written)
+	if err != nil {
+		return written
+	}
+	return t.Local().Format(time.DateTime)
 }
 
 // used is a share in percent.

@@ -4,8 +4,6 @@ package command
 
 import (
 	"archive/zip"
-	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,7 +15,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"text/template"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -29,10 +26,8 @@ import (
 	"github.com/xeroops/xeroops/cli/internal/wheel"
 	"github.com/xeroops/xeroops/internal/bundle"
 	"github.com/xeroops/xeroops/internal/cluster"
-	"github.com/xeroops/xeroops/internal/debiantree"
 	"github.com/xeroops/xeroops/internal/motoserver"
 	"github.com/xeroops/xeroops/internal/registry"
-	"github.com/xeroops/xeroops/templates"
 )
 
 const (
@@ -122,68 +117,6 @@ func newWorld(t *testing.T) *world {
 	}
 	w.addWheel("greeting", "1.2", "py3-none-any", "")
 	return w
-}
-
-// startRedis starts Debian 13's Redis with the users that a cluster has.
-func startRedis(t *testing.T) string {
-	t.Helper()
-	folder := t.TempDir()
-	address := freeAddress(t)
-	_, port, _ := net.SplitHostPort(address)
-	users := clusterUsers(t)
-	for name, content := range map[string]string{
-		"redis.conf": "port " + port + "\nbind 127.0.0.1\nsave \"\"\ndir " + folder + "\naclfile " + folder + "/users.acl\n",
-		"users.acl":  users,
-	} {
-		if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	server := debiantree.CommandIn(t, folder, "redis-server", filepath.Join(folder, "redis.conf"))
-	var said bytes.Buffer
-	server.Stdout = &said
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Wait() }) // killed when the test ends
-	client := registry.Open(address, registry.UserNode, "node")
-	defer client.Close()
-	poll(t, "Redis answers", func() bool { return client.Ping(t.Context()).Err() == nil })
-	return address
-}
-
-// clusterUsers are those of the management node: its own template, filled in.
-func clusterUsers(t *testing.T) string {
-	t.Helper()
-	const path = "config/management/etc/redis/users.acl.tmpl"
-	content, err := templates.Config.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	passwords := map[string]string{"REDIS_DEPLOY_PASSWORD": password, "REDIS_NODE_PASSWORD": "node"}
-	functions := template.FuncMap{
-		"credential": func(name string) string { return cmp.Or(passwords[name], name) },
-		"sha256":     func(s string) string { return bundle.Sum([]byte(s)) },
-	}
-	users := &strings.Builder{}
-	filled, err := template.New(path).Funcs(functions).Parse(string(content))
-	if err == nil {
-		err = filled.Execute(users, nil)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return users.String()
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func poll(t *testing.T, what string, met func() bool) {
@@ -389,51 +322,3 @@ func (w *world) subscribe(name string, fate func(version string) (registry.Phase
 }
 
 func healthy(string) (registry.Phase, string) { return registry.PhaseHealthy, "" }
-
-// ran is how a command of the CLI ended.
-type ran struct {
-	code        int
-	out, stderr string
-}
-
-func (w *world) run(args ...string) ran { return w.runWith(w.t.Context(), args...) }
-
-func (w *world) runWith(ctx context.Context, args ...string) ran {
-	w.t.Helper()
-	return w.runWatched(ctx, func(string) {}, args...)
-}
-
-// runWatched tells what the command writes to standard error while it runs.
-func (w *world) runWatched(ctx context.Context, watch func(written string), args ...string) ran {
-	w.t.Helper()
-	root := newRoot("test")
-	var out, stderr bytes.Buffer
-	root.SetOut(&out)
-	root.SetErr(io.MultiWriter(&stderr, watcher(watch)))
-	root.SetArgs(args)
-	code := run(ctx, root)
-	w.t.Logf("xeroops %s: exit %d\n%s%s", strings.Join(args, " "), code, out.String(), stderr.String())
-	if strings.Contains(out.String()+stderr.String(), password) {
-		w.t.Error("the password was printed")
-	}
-	return ran{code, out.String(), stderr.String()}
-}
-
-type watcher func(string)
-
-func (w watcher) Write(b []byte) (int, error) {
-	w(string(b))
-	return len(b), nil
-}
-
-func (r ran) expect(t *testing.T, code int, said ...string) {
-	t.Helper()
-	if r.code != code {
-		t.Fatalf("exit %d, want %d", r.code, code)
-	}
-	for _, s := range said {
-		if !strings.Contains(r.out+r.stderr, s) {
-			t.Errorf("it did not say %q", s)
-		}
-	}
-}
