@@ -1,0 +1,256 @@
+//go:build linux
+
+package labtest
+
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+//go:embed testdata/writer.py
+var writer string
+
+// databaseCluster is the reference cluster without an application: its databases
+// and its VPN are looked at here.
+func databaseCluster(t *testing.T) *livingCluster {
+	t.Helper()
+	l := newLab(t)
+	l.up()
+	l.images()
+	c := &livingCluster{lab: l, terraform: newTerraform(l)}
+	c.apply()
+	return c
+}
+
+func TestVPNAndDatabases(t *testing.T) {
+	c := databaseCluster(t)
+	c.untilReplicated(time.Minute)
+	c.checkVPN()
+	c.checkRowsReachTheReplica()
+	c.checkPowerCutOfThePrimary()
+	c.checkManagementIsReplaced()
+	c.checkDatabasesAreReplaced()
+	c.checkEtcdIsAway()
+}
+
+// sql runs a statement on app1 as an application does, through management.
+func (c *livingCluster) sql(port int, statement string) (string, error) {
+	return c.try("shell", "app1", "--", "sh", "-c", `. /run/xeroops/applications.env
+export PGPASSWORD="$POSTGRES_APP_PASSWORD"
+python3 -c 'import psycopg, sys
+with psycopg.connect(host="management", port=sys.argv[1], user="app", dbname="app", connect_timeout=2, prepare_threshold=None) as c:
+    r = c.execute(sys.argv[2])
+    print(*(r.fetchone() if r.description else ["done"]))' "$1" "$2"`, "sh", fmt.Sprint(port), statement)
+}
+
+func (c *livingCluster) mustSQL(port int, statement string) string {
+	c.t.Helper()
+	out, err := c.sql(port, statement)
+	if err != nil {
+		c.t.Fatalf("%s: %v: %s", statement, err, out)
+	}
+	return strings.TrimSpace(out)
+}
+
+// member is one of Patroni's cluster.
+type member struct {
+	Name     string
+	Role     string
+	State    string
+	Timeline int
+}
+
+// databases are the members as a node's Patroni sees them.
+func (c *livingCluster) databases() []member {
+	var cluster struct{ Members []member }
+	for _, node := range []string{"db1", "db2"} {
+		out, err := c.try("shell", node, "--", "curl", "-sS", "--max-time", "3", "http://127.0.0.1:8008/cluster")
+		if err == nil && json.Unmarshal([]byte(out), &cluster) == nil && len(cluster.Members) > 0 {
+			break
+		}
+	}
+	return cluster.Members
+}
+
+func (c *livingCluster) nodeOf(role string) string {
+	all := c.databases()
+	if i := slices.IndexFunc(all, func(m member) bool { return m.Role == role }); i >= 0 {
+		return all[i].Name
+	}
+	return ""
+}
+
+// untilReplicated waits until there is a primary and a replica that it waits for.
+func (c *livingCluster) untilReplicated(within time.Duration) time.Duration {
+	c.t.Helper()
+	return c.until("a primary and a synchronous replica", within, func() (bool, string) {
+		all := c.databases()
+		return len(all) == 2 && slices.ContainsFunc(all, func(m member) bool { return m.Role == "leader" && m.State == "running" }) &&
+			slices.ContainsFunc(all, func(m member) bool {
+				return m.Role == "sync_standby" && m.State == "streaming" && m.Timeline == max(all[0].Timeline, all[1].Timeline)
+			}), fmt.Sprintf("%+v", all)
+	})
+}
+
+func (c *livingCluster) checkRowsReachTheReplica() {
+	c.t.Helper()
+	c.mustSQL(5432, "CREATE TABLE greeting (text text)")
+	c.mustSQL(5432, "INSERT INTO greeting VALUES ('hello')")
+	if got := c.mustSQL(5432, "SELECT text, pg_is_in_recovery() FROM greeting"); got != "hello False" {
+		c.t.Errorf("the primary says %q", got)
+	}
+	c.until("the replica has the row", 10*time.Second, func() (bool, string) {
+		got, err := c.sql(5433, "SELECT text, pg_is_in_recovery() FROM greeting")
+		return err == nil && strings.TrimSpace(got) == "hello True", got
+	})
+	if out, err := c.sql(5433, "INSERT INTO greeting VALUES ('no')"); err == nil {
+		c.t.Errorf("the replica takes rows: %s", out)
+	}
+}
+
+// written is what an application saw while something happened.
+type written struct {
+	Acknowledged, Lost int
+	GapSeconds         float64 `json:"gap_seconds"`
+	Errors             map[string]int
+}
+
+// whileWriting does something a few seconds after an application has begun to
+// write, which it does for that long.
+func (c *livingCluster) whileWriting(duration time.Duration, what string, do func()) written {
+	c.t.Helper()
+	type result struct {
+		out string
+		err error
+	}
+	done := make(chan result, 1)
+	before := c.written()
+	go func() {
+		out, err := c.try("shell", "app1", "--", "sh", "-c", `. /run/xeroops/applications.env
+export PGPASSWORD="$POSTGRES_APP_PASSWORD"
+exec python3 -c "$1" "$2"`, "sh", writer, fmt.Sprint(duration.Seconds()))
+		done <- result{out, err}
+	}()
+	c.until("rows are written", 20*time.Second, func() (bool, string) {
+		now := c.written()
+		return now > before+20, fmt.Sprint(now)
+	})
+	do()
+	r := <-done
+	if r.err != nil {
+		c.t.Fatalf("writer: %v: %s", r.err, r.out)
+	}
+	var w written
+	if err := json.Unmarshal([]byte(r.out), &w); err != nil {
+		c.t.Fatalf("writer: %v: %s", err, r.out)
+	}
+	c.t.Logf("%s: %d rows acknowledged, %d lost, nothing could be written for %.1f s", what, w.Acknowledged, w.Lost, w.GapSeconds)
+	if w.Lost > 0 {
+		c.t.Errorf("%s: acknowledged rows are lost", what)
+	}
+	return w
+}
+
+func (c *livingCluster) written() (rows int) {
+	out, err := c.sql(5432, "SELECT coalesce(max(id), 0) FROM written")
+	if err == nil {
+		_, _ = fmt.Sscan(out, &rows)
+	}
+	return rows
+}
+
+// failoverSeconds is Patroni's ttl, in which nobody else may lead, and what
+// finding out and promoting take on two cores.
+const failoverSeconds = 30
+
+// switchoverSeconds is for a primary that goes down in order, with a replica that
+// can take over; it was 2 s on two busy cores, and 23 s without such a replica.
+const switchoverSeconds = 10
+
+func (c *livingCluster) checkPowerCutOfThePrimary() {
+	c.t.Helper()
+	primary := c.nodeOf("leader")
+	w := c.whileWriting(50*time.Second, "power cut of the primary", func() { c.run("fault", "power-cut", primary) })
+	if w.GapSeconds > failoverSeconds {
+		c.t.Errorf("failover took %.1f s", w.GapSeconds)
+	}
+	c.run("fault", "power-on", primary)
+	c.t.Logf("the former primary is a replica %.1f s after power-on", c.untilReplicated(2*time.Minute).Seconds())
+}
+
+// checkManagementIsReplaced is about etcd: its member of that name is a new one.
+func (c *livingCluster) checkManagementIsReplaced() {
+	c.t.Helper()
+	before := c.instanceIDs()["management"]
+	c.exchange(`{ db = "t3.medium", management = "t3.large" }`)
+	if c.instanceIDs()["management"] == before {
+		c.t.Fatal("management was not replaced")
+	}
+	c.untilReplicated(time.Minute)
+	c.untilEtcdHasThreeMembers()
+}
+
+// exchange has Terraform replace nodes, by another type of instance.
+func (c *livingCluster) exchange(types string) {
+	c.t.Helper()
+	main := filepath.Join(c.terraform.dir, "main.tf")
+	content, err := os.ReadFile(main)
+	must(c.t, err)
+	line := regexp.MustCompile(`(?m)^  instance_types +=.*$`)
+	must(c.t, os.WriteFile(main, line.ReplaceAll(content, []byte("  instance_types = "+types)), 0o600))
+	c.apply()
+}
+
+func (c *livingCluster) untilEtcdHasThreeMembers() {
+	c.t.Helper()
+	c.until("etcd has three members, all healthy", time.Minute, func() (bool, string) {
+		out, err := c.try("shell", "db1", "--", "etcdctl", "endpoint", "health", "--cluster")
+		return err == nil && strings.Count(out, "is healthy") == 3, out
+	})
+}
+
+// checkDatabasesAreReplaced has Terraform exchange both for another instance type:
+// the data moves with its volume, and nobody who can wait for the switchover
+// notices.
+func (c *livingCluster) checkDatabasesAreReplaced() {
+	c.t.Helper()
+	before := c.instanceIDs()
+	w := c.whileWriting(150*time.Second, "both databases are replaced", func() {
+		c.exchange(`{ db = "t3.large", management = "t3.large" }`)
+	})
+	after := c.instanceIDs()
+	if after["db1"] == before["db1"] || after["db2"] == before["db2"] {
+		c.t.Errorf("instances were %v and are %v", before, after)
+	}
+	if w.GapSeconds > switchoverSeconds {
+		c.t.Errorf("nothing could be written for %.1f s", w.GapSeconds)
+	}
+	c.untilReplicated(2 * time.Minute)
+	c.untilEtcdHasThreeMembers()
+}
+
+// checkEtcdIsAway has the primary go on while etcd has no quorum, as all members of
+// the cluster agree that it is one.
+func (c *livingCluster) checkEtcdIsAway() {
+	c.t.Helper()
+	replica := c.nodeOf("sync_standby")
+	w := c.whileWriting(50*time.Second, "etcd without a quorum for 40 s", func() {
+		c.shell(replica, "systemctl stop etcd")
+		c.shell("management", "systemctl stop etcd")
+		time.Sleep(40 * time.Second)
+		c.shell("management", "systemctl start --no-block etcd")
+		c.shell(replica, "systemctl start etcd")
+	})
+	if w.GapSeconds > 5 {
+		c.t.Errorf("nothing could be written for %.1f s", w.GapSeconds)
+	}
+	c.untilReplicated(time.Minute)
+}
