@@ -107,10 +107,10 @@ func TestRolloutOutlastsLostConnections(t *testing.T) {
 			return
 		}
 		cut = true // all connections of operators, and no answer for longer than the CLI waits for one
-		if err := admin.ClientPause(t.Context(), 8*time.Second).Err(); err != nil {
+		if err := admin.Do(t.Context(), "CLIENT", "KILL", "USER", registry.UserDeploy).Err(); err != nil {
 			t.Error(err)
 		}
-		if err := admin.Do(t.Context(), "CLIENT", "KILL", "USER", registry.UserDeploy).Err(); err != nil {
+		if err := admin.ClientPause(t.Context(), 5*time.Second).Err(); err != nil {
 			t.Error(err)
 		}
 		go func() { // its first command is answered when the pause is over

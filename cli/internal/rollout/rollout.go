@@ -16,6 +16,9 @@ import (
 // pollEvery is how often the registry is asked; two short commands each time.
 const pollEvery = 200 * time.Millisecond
 
+// lookTimeout is after how long without an answer the operator is told.
+const lookTimeout = 2 * time.Second
+
 // absentAfter is how long a node without heartbeats is waited for all the same: it
 // may be that only its discovery is away.
 const absentAfter = 5 * time.Second
@@ -81,6 +84,8 @@ func Follow(ctx context.Context, client *redis.Client, application, version stri
 }
 
 func (s *Status) look(ctx context.Context, client *redis.Client, application, version string, elapsed time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
 	names := make([]string, len(s.Nodes))
 	for i, n := range s.Nodes {
 		names[i] = n.Name
