@@ -116,7 +116,10 @@ Restart=always
 func trying(s store, v installed) string {
 	port := v.Port + trialOffset
 	arguments := fmt.Sprintf("--host 127.0.0.1 --port %d --workers 1", port)
+	// A database that is away is no fault of the release: the start fails then, and
+	// not the trial.
 	return dropIn(s, v, port, arguments) + `Environment=XEROOPS_TRIAL=1
+ExecStartPre=/usr/bin/wait-for-db.sh --timeout 60s
 Restart=no
 RuntimeMaxSec=120
 TimeoutStopSec=5

@@ -49,6 +49,13 @@ func TestUnitsAreMadeOfWhatIsComplete(t *testing.T) {
 	if got := strings.Join(made, "\n"); got != strings.Join(want, "\n") {
 		t.Errorf("made\n%s\nwant\n%s", got, strings.Join(want, "\n"))
 	}
+	trying, err := os.ReadFile(filepath.Join(folder, want[0]))
+	check(t, err)
+	for _, line := range []string{"wait-for-db.sh", "--host 127.0.0.1 --port 18001 --workers 1", "MemoryMax=", "RuntimeMaxSec=", "Restart=no"} {
+		if !strings.Contains(string(trying), line) {
+			t.Errorf("the trial's unit has no %q:\n%s", line, trying)
+		}
+	}
 	serving, err := os.ReadFile(filepath.Join(folder, want[1]))
 	check(t, err)
 	for _, line := range []string{"Sockets=xeroops-application@8001.socket", "User=xeroops-app-shop", "--fd 3 --workers 3", "PORT=8001", "shop.main:app"} {
