@@ -5,6 +5,7 @@ package supervisor
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -22,7 +23,7 @@ import (
 
 // serveMachines starts what machines find at fixed addresses.
 func (s *Supervisor) serveMachines(ctx context.Context) error {
-	if err := s.makeFront(); err != nil {
+	if err := errors.Join(s.allowWatches(), s.makeFront()); err != nil {
 		return err
 	}
 	issuer := imds.NewIssuer(time.Now)
