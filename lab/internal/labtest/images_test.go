@@ -28,6 +28,7 @@ func (l *lab) images(flags ...string) (manifest string) {
 	return l.bakeImages(flags...)
 }
 
+// bakeImages is images with the binaries as they are.
 func (l *lab) bakeImages(flags ...string) (manifest string) {
 	l.t.Helper()
 	manifest = filepath.Join(l.t.TempDir(), "images.auto.tfvars.json")
@@ -84,13 +85,18 @@ func TestRoleImages(t *testing.T) {
 	l.run("down")
 	l.up()
 	began := time.Now()
-	manifest := l.images()
+	manifest := l.bakeImages()
 	t.Logf("five images from the cache: %.1f s", time.Since(began).Seconds())
 	again := readManifest(t, manifest)
 	t.Run("ALaterLabGetsTheSame", func(t *testing.T) {
 		for role, image := range l.with(t).describeImages(again) {
-			if image.name != first[role].name || !maps.Equal(image.tags, first[role].tags) {
-				t.Errorf("%s is %+v, was %+v", role, image, first[role])
+			for _, tag := range []string{"xeroops:role", "xeroops:content-sha256", "xeroops:version", "xeroops:packages"} {
+				if got, want := image.tags[tag], first[role].tags[tag]; got != want || want == "" {
+					t.Errorf("%s has %s = %q, had %q", role, tag, got, want)
+				}
+			}
+			if !strings.HasPrefix(image.name, "xeroops-"+string(role)+"-") || image.tags["Name"] == "" {
+				t.Errorf("%s is %+v", role, image) // another lab may have built it meanwhile, with a time of its own
 			}
 		}
 	})
