@@ -17,7 +17,7 @@ readonly from='["198.18.255.2/32"]' # the lab's internet side
 
 eval "$("$lab" up)"
 bake=("$bin/bake" -plugin "$bin/packer-plugin-xeroops"
-  -var "ssh_from=$from" -var poll_interval=250ms -var "node_binary=$bin/xeroops-node" -var "manifest=$manifest")
+  -var "ssh_from=$from" -var poll_interval=250ms -var backup_engine=pgbackrest -var "node_binary=$bin/xeroops-node" -var "manifest=$manifest")
 if packer=$(command -v "${XEROOPS_PACKER:-packer}"); then bake+=(-packer "$packer"); fi
 
 rm -f "$manifest"

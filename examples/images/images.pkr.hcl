@@ -49,7 +49,7 @@ build {
     role        = source.name
     node_binary = var.node_binary
     apt_sources = var.apt_sources
-    environment = var.environment
+    environment = merge({ XEROOPS_BACKUP_ENGINE = var.backup_engine }, var.environment)
   }
 
   # Terraform reads the file by itself where it lies beside the configuration.

@@ -57,6 +57,12 @@ variable "apt_sources" {
   default     = []
 }
 
+variable "backup_engine" {
+  description = "What the database image backs up with: wal-g, which is downloaded from its releases, or pgbackrest, which Debian has."
+  type        = string
+  default     = "wal-g"
+}
+
 variable "environment" {
   description = "Variables for apt and the roles' scripts: a proxy, download URLs with their checksums."
   type        = map(string)

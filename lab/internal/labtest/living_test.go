@@ -86,15 +86,16 @@ func (c *livingCluster) deploy(dir string, options ...string) string {
 	return out
 }
 
+// tryDeploy builds with what Debian has, since there may be no package index.
 func (c *livingCluster) tryDeploy(dir string, options ...string) (string, error) {
-	return c.operate(append([]string{"deploy", dir}, options...)...)
+	return c.operate(append([]string{"deploy", dir, "--wheelhouse=/usr/share/python-wheels"}, options...)...)
 }
 
 // operate runs the operator's CLI.
 func (c *livingCluster) operate(args ...string) (string, error) {
 	via := fmt.Sprintf("%s connect --name=%s %%h %%p", c.binary, c.name)
 	cmd := exec.CommandContext(c.t.Context(), c.xeroops, append(args, "--cluster="+clusterName, "--via="+via)...)
-	cmd.Env = append(os.Environ(), c.env...)
+	cmd.Env = append(append(os.Environ(), c.env...), "PATH=/usr/bin:"+os.Getenv("PATH")) // Debian's Python, whatever else there is
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }

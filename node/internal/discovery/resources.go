@@ -43,12 +43,13 @@ func resources(dataMount string) registry.Resources {
 	return r
 }
 
+// space is what df(1) shows: what is kept for root counts as neither used nor free.
 func space(path string) (size, free uint64) {
 	var s unix.Statfs_t
 	if unix.Statfs(path, &s) != nil {
 		return 0, 0
 	}
-	return s.Blocks * uint64(s.Bsize), s.Bavail * uint64(s.Bsize)
+	return (s.Blocks - s.Bfree + s.Bavail) * uint64(s.Bsize), s.Bavail * uint64(s.Bsize)
 }
 
 // clockSynced is what the kernel was told by chrony; see adjtimex(2).

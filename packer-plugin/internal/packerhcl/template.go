@@ -78,7 +78,7 @@ func Load(folder string, values map[string]string, now time.Time) ([]Build, erro
 		return nil, err
 	}
 	ctx := &hcl.EvalContext{
-		Functions: map[string]function.Function{"formatdate": stdlib.FormatDateFunc, "timestamp": timestamp(now)},
+		Functions: map[string]function.Function{"formatdate": stdlib.FormatDateFunc, "merge": stdlib.MergeFunc, "timestamp": timestamp(now)},
 		Variables: map[string]cty.Value{"path": cty.ObjectVal(map[string]cty.Value{"root": cty.StringVal(folder)})},
 	}
 	if ctx.Variables["var"], err = variables(all.Variables, values); err != nil {
