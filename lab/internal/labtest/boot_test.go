@@ -20,6 +20,7 @@ import (
 // what one node's boot does when things are not as they should be. Its subtests
 // are of one cluster, each leaves it whole.
 func TestBoot(t *testing.T) {
+	drill(t)
 	l := newLab(t)
 	l.up()
 	l.images()

@@ -31,6 +31,7 @@ func databaseCluster(t *testing.T) *livingCluster {
 }
 
 func TestVPNAndDatabases(t *testing.T) {
+	drill(t)
 	c := databaseCluster(t)
 	c.untilReplicated(time.Minute)
 	c.checkVPN()

@@ -73,6 +73,15 @@ func newLab(t testing.TB) *lab {
 	return l
 }
 
+// drill skips a test that breaks a whole cluster for minutes, unless make drills
+// runs it.
+func drill(t *testing.T) {
+	t.Helper()
+	if os.Getenv("XEROOPS_DRILLS") == "" {
+		t.Skip("a drill of several minutes: make drills runs it")
+	}
+}
+
 // sweep ends the labs of test runs that were killed.
 func (l *lab) sweep() {
 	l.t.Helper()
