@@ -27,7 +27,19 @@ var scripts embed.FS
 // shared is the folder that every role has a share in.
 const shared = "common"
 
-// newBundle packs what a role needs on the machine:
+// newBundle packs what a role needs on the machine, compressed; content is the
+// sum of pack.
+func newBundle(roles fs.FS, c Config) (bundle []byte, content string, err error) {
+	var out bytes.Buffer
+	sum := sha256.New()
+	zipped := gzip.NewWriter(&out)
+	if err := cmp.Or(pack(io.MultiWriter(zipped, sum), roles, c), zipped.Close()); err != nil {
+		return nil, "", err
+	}
+	return out.Bytes(), hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+// pack writes a tar with these files:
 //
 //	scripts/         of this provisioner
 //	packages         names of Debian packages, one a line
@@ -40,20 +52,16 @@ const shared = "common"
 //	scan-exclude     paths, one a line
 //	xeroops-node     where node_binary is set
 //
-// The same role and configuration give the same bytes; content is their SHA-256
-// sum before compression.
-func newBundle(roles fs.FS, c Config) (bundle []byte, content string, err error) {
-	var out bytes.Buffer
-	sum := sha256.New()
-	zipped := gzip.NewWriter(&out)
-	b := &archive{tar.NewWriter(io.MultiWriter(zipped, sum))}
+// The same role and configuration give the same bytes.
+func pack(to io.Writer, roles fs.FS, c Config) error {
+	b := &archive{tar.NewWriter(to)}
 	packages, err := packageNames(roles, c.Role)
 	if err != nil {
-		return nil, "", err
+		return err
 	}
 	files, err := filesTar(roles, c.Role)
 	if err != nil {
-		return nil, "", err
+		return err
 	}
 	err = errors.Join(
 		b.addTree(scripts, "scripts", "scripts"),
@@ -70,10 +78,10 @@ func newBundle(roles fs.FS, c Config) (bundle []byte, content string, err error)
 	if len(c.AptSources) > 0 {
 		err = errors.Join(err, b.add("sources.list", 0o644, lines(c.AptSources)))
 	}
-	if err = cmp.Or(err, b.Close(), zipped.Close()); err != nil {
-		return nil, "", fmt.Errorf("pack role %s: %w", c.Role, err)
+	if err = cmp.Or(err, b.Close()); err != nil {
+		return fmt.Errorf("pack role %s: %w", c.Role, err)
 	}
-	return out.Bytes(), hex.EncodeToString(sum.Sum(nil)), nil
+	return nil
 }
 
 // archive is a tar that is written to.

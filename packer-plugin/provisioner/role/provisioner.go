@@ -10,6 +10,8 @@ package role
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io/fs"
 
@@ -48,8 +50,11 @@ func (p *Provisioner) Prepare(raws ...any) error {
 // Content is what an image of this configuration is going to have as its
 // imagerecord.Record.Content.
 func (p *Provisioner) Content() (string, error) {
-	_, content, err := newBundle(p.roles, p.config)
-	return content, err
+	sum := sha256.New()
+	if err := pack(sum, p.roles, p.config); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
 // Provision installs, verifies, records and seals.
