@@ -16,7 +16,9 @@ import (
 const publishTries = 5
 
 // Publish makes d the desired version of an application and tells app nodes, all
-// in one transaction; d.Previous is set to the version that it takes the place of.
+// in one transaction; d.Previous is set to what a rollback goes back to: the
+// version that d takes the place of, or if no node could run that one, what it had
+// taken the place of.
 // The progress of that version is emptied: each app node that hears of it reports
 // on it anew, also if it runs the version already.
 func Publish(ctx context.Context, c *redis.Client, application string, d Desired) (Desired, error) {
@@ -30,10 +32,17 @@ func Publish(ctx context.Context, c *redis.Client, application string, d Desired
 		if err := tx.HGetAll(ctx, key).Scan(&now); err != nil {
 			return err
 		}
-		if d.Previous = now.Version; now.Version == d.Version {
-			d.Previous = now.Previous
+		failed, err := failedEverywhere(ctx, tx, application, now.Version)
+		if err != nil {
+			return err
 		}
-		_, err := tx.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		if d.Previous = now.Previous; !failed && now.Version != d.Version {
+			d.Previous = now.Version
+		}
+		if d.Previous == d.Version { // gone back to; what was before that is not known
+			d.Previous = ""
+		}
+		_, err = tx.TxPipelined(ctx, func(p redis.Pipeliner) error {
 			p.Del(ctx, ProgressKey(application, d.Version))
 			p.HSet(ctx, key, d)
 			p.SAdd(ctx, ApplicationsKey, application)
@@ -51,6 +60,20 @@ func Publish(ctx context.Context, c *redis.Client, application string, d Desired
 		return d, fmt.Errorf("make version %s of %s the desired one: %w", d.Version, application, err)
 	}
 	return d, nil
+}
+
+// failedEverywhere says whether every node that took a version up has reported
+// that it can't run it. Progress that nobody reported, or that has expired, says
+// nothing against a version.
+func failedEverywhere(ctx context.Context, tx *redis.Tx, application, version string) (bool, error) {
+	written, err := tx.HGetAll(ctx, ProgressKey(application, version)).Result()
+	for _, content := range written {
+		var p Progress
+		if json.Unmarshal([]byte(content), &p) != nil || p.Phase != PhaseFailed {
+			return false, err
+		}
+	}
+	return len(written) > 0, err
 }
 
 // ReadDesired returns an application's desired version, whose Version is empty if

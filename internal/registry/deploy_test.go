@@ -72,6 +72,36 @@ func TestPublishKeepsWhatWasBefore(t *testing.T) {
 	}
 }
 
+func TestARollbackGoesBackToWhatRan(t *testing.T) {
+	c := startRedis(t)
+	report := func(version string, phases ...Phase) {
+		for n, phase := range phases {
+			if err := WriteProgress(t.Context(), c, "notes", version, Progress{Node: fmt.Sprint("app", n), Phase: phase}, time.Minute); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, step := range []struct {
+		version, previous string
+		then              []Phase
+	}{
+		{"1", "", []Phase{PhaseHealthy, PhaseHealthy}},
+		{"2", "1", []Phase{PhaseFailed, PhaseFailed}},
+		{"3", "1", []Phase{PhaseFailed, PhaseHealthy}},
+		{"4", "3", []Phase{PhaseFailed}},
+		{"3", "", nil}, // the rollback
+	} {
+		d, err := Publish(t.Context(), c, "notes", Desired{Version: step.version})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Previous != step.previous {
+			t.Errorf("before %s it was %q, want %q", step.version, d.Previous, step.previous)
+		}
+		report(step.version, step.then...)
+	}
+}
+
 func TestPublishAgainEmptiesTheProgress(t *testing.T) {
 	c := startRedis(t)
 	for _, version := range []string{"1", "2"} {

@@ -190,15 +190,13 @@ func badVersions(c *livingCluster) {
 	}
 	// One whose wheel is not what the manifest says.
 	dir := c.variant("1.1.3", func(main string) string { return main + "\n# changed\n" })
-	c.shell("app1", "systemctl stop xeroops-deployments")
-	c.shell("app2", "systemctl stop xeroops-deployments")
+	c.onAppNodes("systemctl stop xeroops-deployments")
 	out, err := c.tryDeploy(dir, "--timeout=1s")
 	if err == nil {
 		c.t.Errorf("with nobody to install it, deploy succeeded:\n%s", out)
 	}
 	c.spoil("notes", "1.1.3")
-	c.shell("app1", "systemctl start xeroops-deployments")
-	c.shell("app2", "systemctl start xeroops-deployments")
+	c.onAppNodes("systemctl start xeroops-deployments")
 	c.until("the wrong sum is noticed", time.Minute, func() (bool, string) {
 		out, err := c.operate("deployments", "notes")
 		return err == nil && strings.Contains(out, "SHA-256"), out
@@ -207,6 +205,16 @@ func badVersions(c *livingCluster) {
 		c.t.Errorf("rollback: %v\n%s", err, out)
 	}
 	c.serves("1.0.0")
+}
+
+// onAppNodes runs a command on each app node.
+func (c *livingCluster) onAppNodes(command string) {
+	c.t.Helper()
+	for node := range c.instanceIDs() {
+		if strings.HasPrefix(node, "app") {
+			c.shell(node, command)
+		}
+	}
 }
 
 // failsUnderLoad deploys what can't be deployed: it is told, and nobody else notices.

@@ -237,28 +237,29 @@ func TestConnectionsThatAreOpenWhenAVersionEndsAreServed(t *testing.T) {
 	check(t, r.units.Stop(t.Context(), unit, false))
 	first := bufio.NewReader(connections[0])
 	eventually(t, "the version to begin its end", func() error {
-		if res := ask(t, connections[0], first); !res.Close {
+		if !ask(t, connections[0], first) {
 			return fmt.Errorf("the connection stays open")
 		}
 		return nil
 	})
 	for _, c := range connections[1:] {
-		if res := ask(t, c, bufio.NewReader(c)); !res.Close {
+		if !ask(t, c, bufio.NewReader(c)) {
 			t.Error("a connection stays open after its answer")
 		}
 	}
 }
 
 // ask sends a request on a connection, which has to be answered.
-func ask(t *testing.T, c net.Conn, r *bufio.Reader) *http.Response {
+func ask(t *testing.T, c net.Conn, r *bufio.Reader) (closes bool) {
 	t.Helper()
 	_, err := fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: demo\r\n\r\n")
 	check(t, err)
 	res, err := http.ReadResponse(r, nil)
 	check(t, err)
+	defer res.Body.Close()
 	_, err = io.Copy(io.Discard, res.Body)
 	check(t, err)
-	return res
+	return res.Close
 }
 
 func TestAVersionThatFailsOnceItIsAloneGivesWayToTheOneBefore(t *testing.T) {

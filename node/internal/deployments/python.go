@@ -50,7 +50,7 @@ func commandOnNode(ctx context.Context, folder, name string, args ...string) *ex
 // offers is what the image's Python has for applications.
 func (p python) offers(ctx context.Context) (registry.Python, error) {
 	var offered registry.Python
-	out, err := p.run(ctx, "/", SystemPython, "-I", "-c", pythonOffers)
+	out, err := p.run(ctx, SystemPython, "-I", "-c", pythonOffers)
 	if err == nil {
 		err = json.Unmarshal(out, &offered)
 	}
@@ -65,7 +65,7 @@ func (p python) offers(ctx context.Context) (registry.Python, error) {
 func (p python) install(ctx context.Context, folder string, m bundle.Manifest, s store) error {
 	ctx, cancel := context.WithTimeout(ctx, installTimeout)
 	defer cancel()
-	if _, err := p.run(ctx, "/", SystemPython, "-I", "-m", "venv", "--without-pip", "--system-site-packages", folder); err != nil {
+	if _, err := p.run(ctx, SystemPython, "-I", "-m", "venv", "--without-pip", "--system-site-packages", folder); err != nil {
 		return fmt.Errorf("make the environment: %w", err)
 	}
 	wheels := filepath.Join(folder, ".wheels") // pip wants the files by their names
@@ -81,7 +81,7 @@ func (p python) install(ctx context.Context, folder string, m bundle.Manifest, s
 		}
 		args = append(args, name)
 	}
-	if _, err := p.run(ctx, "/", filepath.Join(folder, "bin/python"), args...); err != nil {
+	if _, err := p.run(ctx, filepath.Join(folder, "bin/python"), args...); err != nil {
 		return fmt.Errorf("install the wheels: %w", err)
 	}
 	return os.RemoveAll(wheels)
@@ -90,13 +90,13 @@ func (p python) install(ctx context.Context, folder string, m bundle.Manifest, s
 // compile writes byte code, which the application, to whom its environment is
 // read-only, can't. Without it every start compiles anew.
 func (p python) compile(ctx context.Context, folder string) error {
-	_, err := p.run(ctx, "/", filepath.Join(folder, "bin/python"), "-I", "-m", "compileall", "-q", filepath.Join(folder, "lib"))
+	_, err := p.run(ctx, filepath.Join(folder, "bin/python"), "-I", "-m", "compileall", "-q", filepath.Join(folder, "lib"))
 	return err
 }
 
 // run returns the standard output; an error has the last of the standard error.
-func (p python) run(ctx context.Context, folder, name string, args ...string) ([]byte, error) {
-	cmd := p.command(ctx, folder, name, args...)
+func (p python) run(ctx context.Context, name string, args ...string) ([]byte, error) {
+	cmd := p.command(ctx, "/", name, args...)
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &said
 	cmd.WaitDelay = 5 * time.Second

@@ -55,7 +55,7 @@ func (v variable) value(text string, given bool) (cty.Value, error) {
 	if diags.HasErrors() {
 		return cty.NilVal, diags
 	}
-	value := cty.NullVal(kind)
+	var value cty.Value
 	switch {
 	case given && kind == cty.String:
 		return cty.StringVal(text), nil
