@@ -26,7 +26,7 @@ type BootReport struct {
 	StartedAt  time.Time       `json:"started_at"`
 	ReadyAt    *time.Time      `json:"ready_at,omitempty"`
 	Services   []ServiceReport `json:"services"`
-	Error      string          `json:"error,omitempty"` // why State is failed
+	Error      string          `json:"error,omitempty"` // why State is failed, or what keeps the node from being well so far
 }
 
 // BootReportSchema is the version of [BootReport] that this code writes.
