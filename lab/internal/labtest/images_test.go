@@ -17,7 +17,9 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/motoserver"
 )
 
 // images brings the role images of this checkout into the lab as make images
@@ -211,4 +213,19 @@ func checkRole(l *lab, n node, imageID string, identities map[string]string) {
 		}
 		identities[identity] = n.name
 	}
+	l.checkReport(n, imageID)
+}
+
+// checkReport reads the node's boot report and says how long its boot took.
+func (l *lab) checkReport(n node, imageID string) {
+	layout := cluster.Layout{Cluster: "production"}
+	out, err := l.s3.GetObject(l.t.Context(), &s3.GetObjectInput{Bucket: aws.String("uploads-" + motoserver.Account), Key: aws.String(layout.Report(n.name))})
+	must(l.t, err)
+	defer out.Body.Close()
+	var report cluster.BootReport
+	must(l.t, json.NewDecoder(out.Body).Decode(&report))
+	if report.State != cluster.BootReady || report.ReadyAt == nil || report.ImageID != imageID {
+		l.t.Fatalf("the boot report is %+v", report)
+	}
+	l.t.Logf("%s: ready %.1f s after infrastructure-ready began", n.name, report.ReadyAt.Sub(report.StartedAt).Seconds())
 }
