@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # A database node and management's etcd in one network namespace, from the rendered
 # templates: $1 is what `xeroops-node configure --sample db` wrote, $2 the binary.
 set -eu

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # The edge in a network namespace, from what `xeroops-node configure --sample
 # openresty-lb` wrote into $1, with the role's files $2, before an application that
 # answers with what it was sent, $3.
