@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Makes .tools/debian13: a tree of Debian 13 with the packages of all role images
-# and what their tests need besides, so that tests run the very programs that are
+# Makes .tools/debian13: a tree of Debian 13 with the packages of all role images,
+# what is on the image below them, and what their tests need besides, so that tests run the very programs that are
 # shipped. Run again, it adds what the roles have come to name. Needs root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 readonly tree=$PWD/.tools/debian13 made=$PWD/.tools/debian13.packages
-readonly of_tests=(python3-pytest)
+readonly of_base=(ca-certificates curl iproute2 openssl) of_tests=(python3-pytest python3-httpx)
 
-wanted=$({ cat templates/roles/*/packages; printf '%s\n' "${of_tests[@]}"; } | sed 's/#.*//' | tr -s ' \t' '\n' | sed '/^$/d' | sort -u)
+wanted=$({ cat templates/roles/*/packages; printf '%s\n' "${of_base[@]}" "${of_tests[@]}"; } | sed 's/#.*//' | tr -s ' \t' '\n' | sed '/^$/d' | sort -u)
 
 mkdir -p .tools
 exec 9>.tools/debian13.lock
