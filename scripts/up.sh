@@ -133,9 +133,9 @@ up_in_lab() {
   step "binaries" make build
   step "lab" lab_up
   eval "$(bin/xeroops-lab env)"
-  step "role images" scripts/images.sh
+  step "role images" scripts/images.sh -o "$state/images.tfvars.json"
   terraform_config
-  step "cluster: terraform apply" terraform_apply
+  step "cluster: terraform apply" terraform_apply -var-file="$state/images.tfvars.json"
   step "edge on this machine" forward
   step "sample service: xeroops deploy" deploy
   step "an answer through the edge" answers
@@ -180,7 +180,7 @@ up_without_machines() {
   # shellcheck source=/dev/null
   . "$state/account.env"
   terraform_config
-  step "cluster: terraform apply" terraform_apply -var on_ready_timeout=skip
+  step "cluster: terraform apply" terraform_apply -var on_ready_timeout=skip -var 'image_ids={}'
   cat <<TEXT
 
 The reference cluster is in a stand-in for AWS at $AWS_ENDPOINT_URL; it has no machines.
