@@ -192,7 +192,7 @@ TEXT
 
 down() {
   if [ -e "$state/account.pid" ]; then
-    kill "$(cat "$state/account.pid")" 2>/dev/null || true
+    while kill "$(cat "$state/account.pid")" 2>/dev/null; do sleep 0.1; done
   fi
   if [ -x bin/xeroops-lab ] && [ "$(uname)" = Linux ] && [ "$(id -u)" = 0 ]; then
     bin/xeroops-lab down
