@@ -282,7 +282,7 @@ func TestOnlyATopologyOfTheClusterIsPutInPlace(t *testing.T) {
 		"other cluster":   func(t *cluster.Topology) { t.Cluster = "staging" },
 		"other schema":    func(t *cluster.Topology) { t.Schema = 2 },
 		"no nodes":        func(t *cluster.Topology) { t.Nodes = nil },
-		"name with more":  func(t *cluster.Topology) { t.Nodes[0].Name = "app1 deb.debian.org" },
+		"name with more":  func(t *cluster.Topology) { t.Nodes[0].Name = "app1 www.example.com" },
 		"name of a line":  func(t *cluster.Topology) { t.Nodes[0].Name = "app1\n192.0.2.1 x" },
 		"address of host": func(t *cluster.Topology) { t.Nodes[0].Address = "127.0.0.1" },
 		"no address":      func(t *cluster.Topology) { t.Nodes[0].Address = "app1" },
