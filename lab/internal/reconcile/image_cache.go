@@ -100,20 +100,17 @@ func (r *Reconciler) addImage(ctx context.Context, i imagecache.Image, layer str
 // fill gives a registered image its content and tags. Tags come last: by them it
 // is found.
 func (r *Reconciler) fill(ctx context.Context, id string, i imagecache.Image, layer string) error {
-	err := r.Images.Add(id, r.BaseLayers, func(to string) error { return imagecache.Copy(ctx, to, layer) })
-	if err != nil {
-		return err
-	}
-	r.mu.Lock()
-	r.images[id] = image{}
-	r.mu.Unlock()
 	out, err := r.EC2.DescribeImages(ctx, &ec2.DescribeImagesInput{ImageIds: []string{id}})
 	if err != nil {
 		return err
 	}
+	err = r.Images.Add(id, r.BaseLayers, func(to string) error { return imagecache.Copy(ctx, to, layer) })
+	if err != nil {
+		return err
+	}
 	for _, made := range out.Images {
+		r.noteImage(made, nil)
 		if snapshot := rootSnapshot(made); snapshot != "" {
-			r.copied(snapshot, id)
 			if err := r.setTags(ctx, snapshot, i.SnapshotTags); err != nil {
 				return err
 			}

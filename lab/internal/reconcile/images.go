@@ -9,6 +9,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/xeroops/xeroops/lab/internal/machine"
 )
 
@@ -49,6 +50,18 @@ func (r *Reconciler) copied(id, source string) {
 	}
 }
 
+// noteImage notes an image that has content in the image store, which is also its
+// root volume's snapshot's.
+func (r *Reconciler) noteImage(made types.Image, volumes []imageVolume) {
+	id := aws.ToString(made.ImageId)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.images[id] = image{volumes: volumes}
+	if snapshot := rootSnapshot(made); snapshot != "" {
+		r.images[snapshot] = image{content: id}
+	}
+}
+
 // captureImage makes an image of an instance's disk and snapshots of its volumes.
 // As EC2 does, it reboots a running instance for it, unless it is told not to.
 func (r *Reconciler) captureImage(ctx context.Context, instanceID, imageID string, reboot bool) error {
@@ -72,16 +85,7 @@ func (r *Reconciler) captureImage(ctx context.Context, instanceID, imageID strin
 		return fmt.Errorf("read image %s: %w", imageID, err)
 	}
 	for _, i := range out.Images {
-		for _, d := range i.BlockDeviceMappings {
-			if d.Ebs != nil && d.Ebs.SnapshotId != nil {
-				r.copied(*d.Ebs.SnapshotId, imageID)
-			}
-		}
-	}
-	r.mu.Lock()
-	r.images[imageID] = image{volumes: volumes}
-	r.mu.Unlock()
-	for _, i := range out.Images {
+		r.noteImage(i, volumes)
 		if err := r.cacheImage(ctx, i, r.imageOf(instanceID)); err != nil { // the image is sound nevertheless
 			r.Log.Warn("image is not kept for labs to come", "image_id", imageID, "error", err)
 		}

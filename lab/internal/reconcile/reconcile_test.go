@@ -182,6 +182,24 @@ func TestAnImageLastsAsLongAsSomethingIsMadeOfIt(t *testing.T) {
 	}
 }
 
+func TestTheRootVolumesSnapshotHasTheContentOfItsImage(t *testing.T) {
+	r := withInstances(example(), nil)
+	r.noteImage(types.Image{ImageId: aws.String("ami-made"), BlockDeviceMappings: []types.BlockDeviceMapping{
+		{DeviceName: aws.String("/dev/sda1"), Ebs: &types.EbsBlockDevice{SnapshotId: aws.String("snap-root")}},
+		{DeviceName: aws.String("/dev/sdf"), Ebs: &types.EbsBlockDevice{SnapshotId: aws.String("snap-data")}}}},
+		[]imageVolume{{device: "/dev/sdf", snapshot: "snap-data"}})
+	r.copied("ami-registered", "snap-root")
+	if got := r.images["ami-registered"].content; got != "snap-root" || r.images["snap-root"].content != "ami-made" {
+		t.Errorf("an image registered of the snapshot has the content of %q, the snapshot that of %q", got, r.images["snap-root"].content)
+	}
+	if _, known := r.images["snap-data"]; known {
+		t.Error("a data volume's snapshot counts as an image")
+	}
+	if volumes := r.volumesOf("ami-registered"); len(volumes) > 0 {
+		t.Errorf("of the root volume's snapshot alone, the image has the volumes %v", volumes)
+	}
+}
+
 func TestMappingsOfAnImageGiveWayToTheCalls(t *testing.T) {
 	volumes := []imageVolume{{device: "/dev/xvdf", snapshot: "snap-1", gib: 2}, {device: "/dev/xvdg", snapshot: "snap-2", gib: 3}}
 	p := url.Values{"BlockDeviceMapping.1.DeviceName": {"/dev/xvdf"}, "BlockDeviceMapping.1.Ebs.VolumeSize": {"9"}}
