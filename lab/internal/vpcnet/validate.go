@@ -80,6 +80,9 @@ func (m Model) validate() error {
 // Possible is the part of the model that can be, and why each of the other subnets,
 // groups and machines can't, by id. What comes first in the model wins.
 func (m Model) Possible() (Model, map[string]error) {
+	if m.validate() == nil { // as almost always, and the way below costs one validation for each part
+		return m, nil
+	}
 	var can Model
 	refused := map[string]error{}
 	try := func(id string, add func(*Model)) {
