@@ -114,34 +114,6 @@ func ReadProgress(ctx context.Context, c *redis.Client, application, version str
 	return all, nil
 }
 
-// ReadNodes returns the entries of those of the named nodes that have one.
-func ReadNodes(ctx context.Context, c *redis.Client, names []string) (map[string]Node, error) {
-	if len(names) == 0 {
-		return nil, nil
-	}
-	keys := make([]string, len(names))
-	for i, name := range names {
-		keys[i] = NodeKey(name)
-	}
-	entries, err := c.MGet(ctx, keys...).Result()
-	if err != nil {
-		return nil, fmt.Errorf("read the entries of the nodes: %w", err)
-	}
-	nodes := map[string]Node{}
-	for i, entry := range entries {
-		content, there := entry.(string)
-		if !there {
-			continue
-		}
-		var n Node
-		if err := json.Unmarshal([]byte(content), &n); err != nil {
-			return nil, fmt.Errorf("read the entry of node %s: %w", names[i], err)
-		}
-		nodes[names[i]] = n
-	}
-	return nodes, nil
-}
-
 // ErrNoPython is returned by [ReadPython] when no app node has written it yet.
 var ErrNoPython = errors.New("no app node has said yet which Python its image has")
 

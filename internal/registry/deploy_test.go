@@ -148,3 +148,23 @@ func TestPublishersAtTheSameMomentMakeAChain(t *testing.T) {
 		t.Errorf("the versions before %s are %d, want %d: one lost what it took the place of", desired.Version, length-1, publishers-1)
 	}
 }
+
+func TestAnEntryThatCantBeReadIsAnErrorOnlyForWhoNeedsAll(t *testing.T) {
+	c := startRedis(t)
+	if err := WriteNode(t.Context(), c, Node{Name: "app1"}, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Set(t.Context(), NodeKey("app2"), "{", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	names := []string{"app1", "app2", "app3"}
+	if entries, problems, err := ReadEntries(t.Context(), c, names); err != nil || len(problems) != 1 || len(entries) != 1 {
+		t.Errorf("entries %v, problems %v, error %v", entries, problems, err)
+	}
+	if entries, err := ReadNodes(t.Context(), c, names); err == nil || entries != nil {
+		t.Errorf("all entries: %v, %v", entries, err)
+	}
+	if entries, err := ReadNodes(t.Context(), c, []string{"app1", "app3"}); err != nil || len(entries) != 1 {
+		t.Errorf("those that can be read: %v, %v", entries, err)
+	}
+}

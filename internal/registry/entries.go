@@ -13,6 +13,21 @@ import (
 	"github.com/xeroops/xeroops/internal/bundle"
 )
 
+// ReadNodes returns the entries of those of the named nodes that have one.
+func ReadNodes(ctx context.Context, c *redis.Client, names []string) (map[string]Node, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	entries, problems, err := ReadEntries(ctx, c, names)
+	if err == nil && len(problems) > 0 {
+		err = problems[0]
+	}
+	if err != nil {
+		return nil, err
+	}
+	return entries, nil
+}
+
 // ReadEntries is [ReadNodes] for who can do without some of them: an entry
 // that can't be read is a problem and no error.
 func ReadEntries(ctx context.Context, c *redis.Client, names []string) (entries map[string]Node, problems []error, err error) {
