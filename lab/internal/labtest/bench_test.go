@@ -30,7 +30,7 @@ func BenchmarkReferenceCluster(b *testing.B) {
 		tf.forget()
 		b.StartTimer()
 		began := time.Now()
-		tf.apply()
+		tf.apply(unready)
 		apply = append(apply, time.Since(began))
 		l.untilAllReady(len(reference))
 		multiUser = append(multiUser, time.Since(began))

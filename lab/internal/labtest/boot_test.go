@@ -21,11 +21,7 @@ import (
 // are of one cluster, each leaves it whole.
 func TestBoot(t *testing.T) {
 	drill(t)
-	l := newLab(t)
-	l.up()
-	l.images()
-	c := &livingCluster{lab: l, terraform: newTerraform(l)}
-	c.apply()
+	c := newCluster(t)
 	c.logBootTimes()
 	for _, test := range []struct {
 		name string
@@ -45,12 +41,17 @@ func TestBoot(t *testing.T) {
 // bootReport is what a node says of its boot.
 func (c *livingCluster) bootReport(node string) cluster.BootReport {
 	c.t.Helper()
-	out, err := c.s3.GetObject(c.t.Context(), &s3.GetObjectInput{Bucket: aws.String(c.uploads()),
-		Key: aws.String(cluster.Layout{Cluster: clusterName}.Report(node))})
-	must(c.t, err)
+	return c.lab.bootReport(clusterName, node)
+}
+
+// bootReport is what a node of a cluster says of its boot.
+func (l *lab) bootReport(of, node string) cluster.BootReport {
+	l.t.Helper()
+	out, err := l.s3.GetObject(l.t.Context(), &s3.GetObjectInput{Bucket: aws.String(l.uploads()), Key: aws.String(cluster.Layout{Cluster: of}.Report(node))})
+	must(l.t, err)
 	defer func() { _ = out.Body.Close() }()
 	var report cluster.BootReport
-	must(c.t, json.NewDecoder(out.Body).Decode(&report))
+	must(l.t, json.NewDecoder(out.Body).Decode(&report))
 	return report
 }
 

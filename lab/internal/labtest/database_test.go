@@ -18,21 +18,9 @@ import (
 //go:embed testdata/writer.py
 var writer string
 
-// databaseCluster is the reference cluster without an application: its databases
-// and its VPN are looked at here.
-func databaseCluster(t *testing.T) *livingCluster {
-	t.Helper()
-	l := newLab(t)
-	l.up()
-	l.images()
-	c := &livingCluster{lab: l, terraform: newTerraform(l)}
-	c.apply()
-	return c
-}
-
 func TestVPNAndDatabases(t *testing.T) {
 	drill(t)
-	c := databaseCluster(t)
+	c := newCluster(t)
 	c.untilReplicated(time.Minute)
 	c.checkVPN()
 	c.checkRowsReachTheReplica()
@@ -79,14 +67,6 @@ func (c *livingCluster) databases() []member {
 		}
 	}
 	return cluster.Members
-}
-
-func (c *livingCluster) nodeOf(role string) string {
-	all := c.databases()
-	if i := slices.IndexFunc(all, func(m member) bool { return m.Role == role }); i >= 0 {
-		return all[i].Name
-	}
-	return ""
 }
 
 // untilReplicated waits until there is a primary and a replica that it waits for.
@@ -178,7 +158,7 @@ const switchoverSeconds = 10
 
 func (c *livingCluster) checkPowerCutOfThePrimary() {
 	c.t.Helper()
-	primary := c.nodeOf("leader")
+	primary := c.primary()
 	w := c.whileWriting(50*time.Second, "power cut of the primary", func() { c.run("fault", "power-cut", primary) })
 	if w.GapSeconds > failoverSeconds {
 		c.t.Errorf("failover took %.1f s", w.GapSeconds)
@@ -242,11 +222,11 @@ func (c *livingCluster) checkDatabasesAreReplaced() {
 // the cluster agree that it is one.
 func (c *livingCluster) checkEtcdIsAway() {
 	c.t.Helper()
-	replica := c.nodeOf("sync_standby")
+	replica := c.replica()
 	w := c.whileWriting(50*time.Second, "etcd without a quorum for 40 s", func() {
 		c.shell(replica, "systemctl stop etcd")
 		c.shell("management", "systemctl stop etcd")
-		time.Sleep(40 * time.Second)
+		c.hold(40 * time.Second)
 		c.shell("management", "systemctl start --no-block etcd")
 		c.shell(replica, "systemctl start etcd")
 	})

@@ -17,9 +17,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/xeroops/xeroops/internal/cluster"
-	"github.com/xeroops/xeroops/internal/motoserver"
 )
 
 // images brings the role images of this checkout into the lab as make images
@@ -103,10 +101,8 @@ func TestRoleImages(t *testing.T) {
 		}
 	})
 	tf := newTerraform(l)
-	content, err := os.ReadFile(manifest)
-	must(t, err)
-	must(t, os.WriteFile(filepath.Join(tf.dir, filepath.Base(manifest)), content, 0o600))
-	tf.run("apply", "-no-color", "-auto-approve", "-input=false")
+	tf.useImages(manifest)
+	tf.apply()
 	identities := map[string]string{}
 	for _, n := range reference {
 		t.Run(n.name, func(t *testing.T) { checkRole(l.with(t), n, again[n.role], identities) })
@@ -218,12 +214,7 @@ func checkRole(l *lab, n node, imageID string, identities map[string]string) {
 
 // checkReport reads the node's boot report and says how long its boot took.
 func (l *lab) checkReport(n node, imageID string) {
-	layout := cluster.Layout{Cluster: "production"}
-	out, err := l.s3.GetObject(l.t.Context(), &s3.GetObjectInput{Bucket: aws.String("uploads-" + motoserver.Account), Key: aws.String(layout.Report(n.name))})
-	must(l.t, err)
-	defer out.Body.Close()
-	var report cluster.BootReport
-	must(l.t, json.NewDecoder(out.Body).Decode(&report))
+	report := l.bootReport("production", n.name)
 	if report.State != cluster.BootReady || report.ReadyAt == nil || report.ImageID != imageID {
 		l.t.Fatalf("the boot report is %+v", report)
 	}

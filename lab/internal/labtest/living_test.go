@@ -35,22 +35,28 @@ type livingCluster struct {
 	edge      string // the edge's public address
 }
 
-// startCluster brings all of it up, as make up does.
-func startCluster(t *testing.T) *livingCluster {
+// newCluster boots the cluster, without the sample service and what asks for it.
+func newCluster(t *testing.T) *livingCluster {
 	t.Helper()
 	l := newLab(t)
 	l.up()
-	manifest := l.images()
-	c := &livingCluster{lab: l, terraform: newTerraform(l), xeroops: build(t, "cli", "xeroops"), generator: build(t, "internal/load/generator", "generator")}
-	content, err := os.ReadFile(manifest)
-	must(t, err)
-	must(t, os.WriteFile(filepath.Join(c.terraform.dir, filepath.Base(manifest)), content, 0o600))
+	c := &livingCluster{lab: l, terraform: newTerraform(l)}
+	c.terraform.useImages(l.images())
 	began := time.Now()
 	c.apply()
 	t.Logf("terraform apply until every node is ready: %.1f s", time.Since(began).Seconds())
+	return c
+}
+
+// startCluster brings all of it up, as make up does.
+func startCluster(t *testing.T) *livingCluster {
+	t.Helper()
+	c := newCluster(t)
+	c.xeroops, c.generator = build(t, "cli", "xeroops"), build(t, "internal/load/generator", "generator")
 	c.edge = strings.TrimSpace(c.terraform.run("output", "-raw", "edge_address"))
-	began = time.Now()
-	t.Logf("deploy, %.1f s:\n%s", time.Since(began).Seconds(), c.deploy(filepath.Join(root(t), "examples", "service")))
+	began := time.Now()
+	said := c.deploy(filepath.Join(root(t), "examples", "service"))
+	t.Logf("deploy, %.1f s:\n%s", time.Since(began).Seconds(), said)
 	c.servedBy(time.Minute, "app1", "app2")
 	return c
 }
@@ -68,7 +74,7 @@ func (c *livingCluster) with(t *testing.T) *livingCluster {
 // apply waits for the nodes' boot reports, as a customer's does.
 func (c *livingCluster) apply(vars ...string) {
 	c.t.Helper()
-	c.terraform.run(append([]string{"apply", "-no-color", "-auto-approve", "-input=false", "-var=name=" + clusterName, "-var=keep_data=false"}, vars...)...)
+	c.terraform.apply(append([]string{"-var=name=" + clusterName, "-var=keep_data=false"}, vars...)...)
 }
 
 // curl is a command for the internet side that fails if the status is an error.
@@ -101,7 +107,7 @@ func (c *livingCluster) operate(args ...string) (string, error) {
 }
 
 // uploads is the name of the uploads bucket.
-func (c *livingCluster) uploads() string { return "uploads-" + motoserver.Account }
+func (l *lab) uploads() string { return "uploads-" + motoserver.Account }
 
 // underLoad asks for path at a rate while something is done, and reports.
 func (c *livingCluster) underLoad(path string, rate int, do func()) load.Report {

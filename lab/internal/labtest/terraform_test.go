@@ -97,17 +97,28 @@ func (t *terraform) run(args ...string) string {
 	return string(out)
 }
 
-// apply stands the reference cluster up. The base image writes no boot report, so
-// nothing waits for one.
+// useImages has nodes run the images of a manifest.
+func (t *terraform) useImages(manifest string) {
+	t.lab.t.Helper()
+	content, err := os.ReadFile(manifest)
+	must(t.lab.t, err)
+	must(t.lab.t, os.WriteFile(filepath.Join(t.dir, filepath.Base(manifest)), content, 0o600))
+}
+
+// unready is for nodes of the base image: it writes no boot report, so nothing
+// may wait for one.
+const unready = "-var=on_ready_timeout=skip"
+
+// apply stands the reference cluster up.
 func (t *terraform) apply(vars ...string) {
 	t.lab.t.Helper()
-	t.run(append([]string{"apply", "-no-color", "-auto-approve", "-input=false", "-var=on_ready_timeout=skip"}, vars...)...)
+	t.run(append([]string{"apply", "-no-color", "-auto-approve", "-input=false"}, vars...)...)
 }
 
 func (t *terraform) destroy() {
 	t.lab.t.Helper()
-	t.apply("-var=keep_data=false")
-	t.run("destroy", "-no-color", "-auto-approve", "-input=false", "-var=on_ready_timeout=skip", "-var=keep_data=false")
+	t.apply(unready, "-var=keep_data=false")
+	t.run("destroy", "-no-color", "-auto-approve", "-input=false", unready, "-var=keep_data=false")
 }
 
 // forget drops the state of a cluster that ended with its lab.

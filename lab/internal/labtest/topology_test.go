@@ -45,7 +45,7 @@ func TestReferenceTopology(t *testing.T) {
 	l.up()
 	tf := newTerraform(l)
 	began := time.Now()
-	tf.apply()
+	tf.apply(unready)
 	t.Logf("apply: %.1f s", time.Since(began).Seconds())
 	for _, n := range reference {
 		l.untilState(n.name, "running")
