@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/node/internal/backoff"
 	"github.com/xeroops/xeroops/node/internal/instance"
 	"github.com/xeroops/xeroops/node/internal/topology"
 	"github.com/xeroops/xeroops/node/internal/volume"
@@ -107,7 +108,7 @@ const stepTimeout = 15 * time.Minute
 
 // until tries a step until it succeeds; false means that the context ended.
 func (b *Boot) until(ctx context.Context, s step) bool {
-	pause := newBackoff(500*time.Millisecond, 5*time.Second)
+	pause := backoff.New(500*time.Millisecond, 5*time.Second)
 	var why repeated
 	for {
 		err := b.try(ctx, s)
@@ -121,7 +122,7 @@ func (b *Boot) until(ctx context.Context, s step) bool {
 		}
 		why.say(b.Log.With("step", s.what), "not yet, will be tried again", err)
 		b.status.trouble(ctx, fmt.Sprintf("%s: %v", s.what, err))
-		if !sleep(ctx, pause.next()) {
+		if !backoff.Sleep(ctx, pause.Next()) {
 			return false
 		}
 	}

@@ -431,16 +431,3 @@ func TestASignalEndsABootThatWaits(t *testing.T) {
 		t.Fatal("it did not end")
 	}
 }
-
-func TestPausesGrowAndVary(t *testing.T) {
-	b := newBackoff(time.Second, 5*time.Second)
-	for _, about := range []time.Duration{1, 2, 4, 5, 5} {
-		if got := b.next(); got < about*time.Second*3/4 || got > about*time.Second*5/4 {
-			t.Errorf("got %s, want about %ds", got, about)
-		}
-	}
-	b.reset()
-	if got := b.next(); got > 1250*time.Millisecond {
-		t.Errorf("after a reset: %s", got)
-	}
-}

@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
 
+	"github.com/xeroops/xeroops/node/internal/backoff"
 	"github.com/xeroops/xeroops/node/internal/instance"
 )
 
@@ -35,14 +36,14 @@ func Command() *cobra.Command {
 // whoAmI waits for cloud-init to write instance.env. One that can't be
 // understood is an error at once: nothing here can mend it.
 func whoAmI(ctx context.Context, log hclog.Logger) (instance.Instance, error) {
-	pause := newBackoff(200*time.Millisecond, 5*time.Second)
+	pause := backoff.New(200*time.Millisecond, 5*time.Second)
 	for {
 		i, err := instance.Load()
 		if err == nil || !errors.Is(err, fs.ErrNotExist) {
 			return i, err
 		}
 		log.Warn("not yet", "error", err)
-		if !sleep(ctx, pause.next()) {
+		if !backoff.Sleep(ctx, pause.Next()) {
 			return i, nil
 		}
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/node/internal/atomicfile"
+	"github.com/xeroops/xeroops/node/internal/backoff"
 	"github.com/xeroops/xeroops/node/internal/configure"
 	"github.com/xeroops/xeroops/node/internal/instance"
 	"github.com/xeroops/xeroops/node/internal/systemd"
@@ -121,7 +122,7 @@ func (b *Boot) awaitAttached(ctx context.Context, v volume.Volume) error {
 			return err
 		}
 		b.status.trouble(ctx, err.Error())
-		if !sleep(ctx, attachedEvery) {
+		if !backoff.Sleep(ctx, attachedEvery) {
 			return err
 		}
 	}

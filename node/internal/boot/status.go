@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/node/internal/backoff"
 )
 
 // status is how the boot goes: it is put into the report at each change.
@@ -116,7 +117,7 @@ type object struct {
 	written []byte
 	state   cluster.BootState
 	after   time.Time // not to be tried before
-	pause   *backoff
+	pause   *backoff.Backoff
 }
 
 // putTimeout bounds a try to write the report, which has a kilobyte or two.
@@ -135,9 +136,9 @@ func (o *object) put(ctx context.Context, report cluster.BootReport) {
 	_, err = o.S3.PutObject(ctx, &s3.PutObjectInput{Bucket: &o.Bucket, Key: &o.Key, Body: bytes.NewReader(text), ContentType: aws.String("application/json")})
 	if err != nil {
 		if o.pause == nil {
-			o.pause = newBackoff(time.Second, 30*time.Second)
+			o.pause = backoff.New(time.Second, 30*time.Second)
 		}
-		o.after = time.Now().Add(o.pause.next())
+		o.after = time.Now().Add(o.pause.Next())
 		o.Log.Error("the boot report can't be written, will be tried again", "object", fmt.Sprintf("s3://%s/%s", o.Bucket, o.Key),
 			"state", string(report.State), "report_error", report.Error, "error", err)
 		return

@@ -9,6 +9,7 @@ import (
 
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/node/internal/backoff"
 	"github.com/xeroops/xeroops/node/internal/health"
 	"github.com/xeroops/xeroops/node/internal/systemd"
 )
@@ -30,7 +31,7 @@ const dataVolume = "data-volume"
 
 // watch looks at services and volume until the context ends.
 func (b *Boot) watch(ctx context.Context) {
-	again := restarts{pause: newBackoff(2*time.Second, time.Minute)}
+	again := restarts{pause: backoff.New(2*time.Second, time.Minute)}
 	began := time.Now()
 	lastGrown := began
 	var behind repeated
@@ -56,7 +57,7 @@ func (b *Boot) watch(ctx context.Context) {
 			lastGrown = time.Now()
 			b.grow(ctx)
 		}
-		if !sleep(ctx, pause) {
+		if !backoff.Sleep(ctx, pause) {
 			return
 		}
 	}
@@ -138,25 +139,25 @@ func (b *Boot) grow(ctx context.Context) {
 
 // restarts starts units that failed again, with pauses.
 type restarts struct {
-	pause *backoff
+	pause *backoff.Backoff
 	after time.Time
 }
 
 func (r *restarts) forget() {
 	r.after = time.Time{}
-	r.pause.reset()
+	r.pause.Reset()
 }
 
 // perhaps starts what is down, if the pause is over. It is called as long as
 // the node is not ready.
 func (r *restarts) perhaps(ctx context.Context, b *Boot) {
 	if r.after.IsZero() {
-		r.after = time.Now().Add(r.pause.next())
+		r.after = time.Now().Add(r.pause.Next())
 	}
 	if time.Now().Before(r.after) {
 		return
 	}
-	r.after = time.Now().Add(r.pause.next())
+	r.after = time.Now().Add(r.pause.Next())
 	if err := b.startAgain(ctx); err != nil {
 		b.Log.Warn("services not started", "error", err)
 	}

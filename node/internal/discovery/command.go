@@ -14,6 +14,7 @@ import (
 
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/node/internal/backoff"
 	"github.com/xeroops/xeroops/node/internal/instance"
 	"github.com/xeroops/xeroops/node/internal/topology"
 )
@@ -98,7 +99,7 @@ func leave(ctx context.Context, m *machine, d *Discovery) {
 	}
 	d.Drain(ctx)
 	if m.instance.Role == cluster.RoleApp {
-		wait(ctx, routed)
+		backoff.Sleep(ctx, routed)
 	}
 }
 

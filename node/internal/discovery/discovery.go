@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/node/internal/backoff"
 	"github.com/xeroops/xeroops/node/internal/topology"
 )
 
@@ -25,6 +26,12 @@ const (
 
 // writeTimeout bounds one exchange with the registry.
 const writeTimeout = 3 * time.Second
+
+// How long a registry that is away is not asked, at first and at most.
+const (
+	firstPause = 250 * time.Millisecond
+	lastPause  = 4 * time.Second
+)
 
 // node is what is looked at.
 type node interface {
@@ -47,12 +54,14 @@ type Discovery struct {
 	toldAt   time.Time     // zero if nothing was
 	toTell   *registry.Node
 	news     bool // toTell is more than a heartbeat
-	pause    pause
+	pause    *backoff.Backoff
+	after    time.Time // the registry is not to be asked before
 	troubled bool
 }
 
 // Run keeps the entry until the context ends.
 func (d *Discovery) Run(ctx context.Context) {
+	d.pause = backoff.New(firstPause, lastPause)
 	clock := time.NewTicker(glance)
 	defer clock.Stop()
 	var print string
@@ -92,7 +101,7 @@ func (d *Discovery) consider(entry registry.Node) {
 // tell writes what there is to tell; otherwise it looks whether the registry has
 // lost the entry: it was emptied, or its clock jumped past the expiry.
 func (d *Discovery) tell(ctx context.Context) {
-	if !d.pause.over() {
+	if time.Now().Before(d.after) {
 		return
 	}
 	c := d.client()
@@ -129,13 +138,14 @@ func (d *Discovery) settle(ctx context.Context, err error) {
 			d.Log.Info("the registry is there again")
 		}
 		d.troubled = false
-		d.pause = pause{}
+		d.after = time.Time{}
+		d.pause.Reset()
 	case ctx.Err() == nil:
 		if !d.troubled {
 			d.Log.Warn("the registry is away, trying again", "error", err)
 		}
 		d.troubled = true
-		d.pause.fail()
+		d.after = time.Now().Add(d.pause.Next())
 		if d.toTell == nil { // it may have lost the entry meanwhile
 			again := d.told
 			d.toTell, d.news = &again, true
@@ -150,7 +160,7 @@ func (d *Discovery) Drain(ctx context.Context) {
 	}
 	entry := d.told
 	entry.State = registry.NodeDraining
-	d.toTell, d.news, d.pause = &entry, true, pause{}
+	d.toTell, d.news, d.after = &entry, true, time.Time{}
 	d.tell(ctx)
 }
 

@@ -5,6 +5,7 @@ package discovery
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/node/internal/backoff"
 	"github.com/xeroops/xeroops/node/internal/registrytest"
 	"github.com/xeroops/xeroops/node/internal/topology"
 )
@@ -230,11 +232,11 @@ func TestEntryIsDueAfterThirtySecondsAndNewsWhenItDiffers(t *testing.T) {
 }
 
 func TestPauseGrowsToAFewSecondsAndVaries(t *testing.T) {
-	var p pause
+	d := &Discovery{Log: hclog.NewNullLogger(), pause: backoff.New(firstPause, lastPause)}
 	var lengths []time.Duration
 	for range 8 {
-		p.fail()
-		lengths = append(lengths, time.Until(p.until))
+		d.settle(t.Context(), errors.New("it is away"))
+		lengths = append(lengths, time.Until(d.after))
 	}
 	if lengths[0] > 400*time.Millisecond || lengths[7] < 2*time.Second || lengths[7] > 5*time.Second {
 		t.Errorf("pauses %v", lengths)

@@ -16,6 +16,7 @@ import (
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/registry"
 	"github.com/xeroops/xeroops/node/internal/atomicfile"
+	"github.com/xeroops/xeroops/node/internal/backoff"
 	"github.com/xeroops/xeroops/node/internal/topology"
 )
 
@@ -57,7 +58,7 @@ func (f *fetcher) run(ctx context.Context, early <-chan struct{}) {
 			return
 		case <-early:
 			// The node that is new was written down before it was launched.
-			if !wait(ctx, time.Second) {
+			if !backoff.Sleep(ctx, time.Second) {
 				return
 			}
 		case <-time.After(askEvery):
@@ -84,7 +85,7 @@ func (f *fetcher) listen(ctx context.Context, open func(address string) *redis.C
 		if t, err := f.Copy.Read(); err == nil {
 			f.listenTo(ctx, open(registryOf(t)), t, early)
 		}
-		if !wait(ctx, 5*time.Second) {
+		if !backoff.Sleep(ctx, 5*time.Second) {
 			return
 		}
 	}
@@ -150,13 +151,4 @@ func putInPlace(fetched string, files topology.Files, of string) (changed bool, 
 		}
 	}
 	return files.Write(t)
-}
-
-func wait(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/debiantree"
 	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/node/internal/backoff"
 )
 
 // BenchmarkThousandNodes is one pass of the daemon over a registry of 1,000 app
@@ -40,7 +41,7 @@ func BenchmarkThousandNodes(b *testing.B) {
 	}
 	w.writeTopology()
 	log := hclog.NewNullLogger()
-	r := &Routing{Redis: w.node, Topology: w.files(), Saved: filepath.Join(w.dir, "entries.json"), Log: log, view: newView(nil),
+	r := &Routing{Redis: w.node, Topology: w.files(), Saved: filepath.Join(w.dir, "entries.json"), Log: log, view: newView(nil), pause: backoff.New(time.Second, time.Second),
 		Balancer: &balancer{Settings: w.settings, log: log, haproxy: func(_ context.Context, args ...string) *exec.Cmd {
 			return debiantree.Command(b, "haproxy", args...)
 		}}}

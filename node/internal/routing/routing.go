@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -22,6 +21,7 @@ import (
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/registry"
 	"github.com/xeroops/xeroops/node/internal/atomicfile"
+	"github.com/xeroops/xeroops/node/internal/backoff"
 	"github.com/xeroops/xeroops/node/internal/topology"
 )
 
@@ -43,17 +43,18 @@ type Routing struct {
 	Balancer *balancer
 	Log      hclog.Logger
 
-	view      *view
-	problems  []string
-	trouble   string // said last, so that it is said once
-	retry     time.Time
-	retryWait time.Duration
+	view     *view
+	problems []string
+	trouble  string // said last, so that it is said once
+	retry    time.Time
+	pause    *backoff.Backoff
 }
 
 // Run keeps HAProxy in step until the context ends. ready is called once
 // there is a configuration with which HAProxy can start.
 func (r *Routing) Run(ctx context.Context, ready func()) error {
 	r.view = newView(r.load())
+	r.pause = backoff.New(500*time.Millisecond, 5*time.Second)
 	news := make(chan struct{}, 1)
 	go r.listen(ctx, news)
 	t := r.initial(ctx)
@@ -72,7 +73,7 @@ func (r *Routing) Run(ctx context.Context, ready func()) error {
 		case <-ctx.Done():
 			return nil
 		case <-news:
-			if !pause(ctx, gather) {
+			if !backoff.Sleep(ctx, gather) {
 				return nil
 			}
 			next = time.Time{}
@@ -164,18 +165,18 @@ func (r *Routing) again(err error) {
 		if r.trouble != "" {
 			r.Log.Info("all is well again")
 		}
-		r.trouble, r.retry, r.retryWait = "", time.Time{}, 0
+		r.trouble, r.retry = "", time.Time{}
+		r.pause.Reset()
 		return
 	}
 	if text := err.Error(); text != r.trouble {
 		r.trouble = text
 		r.Log.Warn("not all is well, trying again", "error", err)
 	}
-	r.retryWait = min(max(2*r.retryWait, 500*time.Millisecond), 5*time.Second)
 	if errors.Is(err, errNotRunning) {
-		r.retryWait = 500 * time.Millisecond // it starts with the file; only what changed since is to be told
+		r.pause.Reset() // it starts with the file; only what changed since is to be told
 	}
-	r.retry = time.Now().Add(time.Duration(float64(r.retryWait) * (0.75 + rand.Float64()/2)))
+	r.retry = time.Now().Add(r.pause.Next())
 }
 
 // complain logs what was left out, once.
@@ -200,15 +201,6 @@ func (r *Routing) listen(ctx context.Context, news chan<- struct{}) {
 		case news <- struct{}{}:
 		default:
 		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
 	}
 }
 
