@@ -8,9 +8,11 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 	registry "github.com/hashicorp/packer-plugin-sdk/packer/registry/image"
 
+	"github.com/xeroops/xeroops/internal/awsclient"
 	"github.com/xeroops/xeroops/packer-plugin/internal/imagerecord"
 )
 
@@ -33,6 +35,12 @@ func newArtifact(b *build) *Artifact {
 		a.images = append(a.images, *b.images[region])
 	}
 	return a
+}
+
+// ArtifactOf is an image that an earlier build made.
+func ArtifactOf(client *awsclient.Client, made types.Image, role string) *Artifact {
+	i := image{region: client.Region, ec2: client.EC2, id: aws.ToString(made.ImageId), snapshots: snapshotsOf(made)}
+	return &Artifact{images: []image{i}, summary: i.region + ": " + i.id, role: role}
 }
 
 // BuilderId implements packer.Artifact.

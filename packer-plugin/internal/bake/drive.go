@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -59,10 +58,9 @@ type prefixed struct{ prefix string }
 // Write implements io.Writer.
 func (p *prefixed) Write(b []byte) (int, error) {
 	var out strings.Builder
-	lines := bufio.NewScanner(strings.NewReader(string(b)))
-	for lines.Scan() {
-		if line := strings.TrimSpace(lines.Text()); line != "" {
-			_, _ = fmt.Fprintln(&out, p.prefix+line)
+	for line := range strings.Lines(string(b)) {
+		if line = strings.TrimSpace(line); line != "" {
+			out.WriteString(p.prefix + line + "\n")
 		}
 	}
 	_, err := io.WriteString(os.Stdout, out.String())

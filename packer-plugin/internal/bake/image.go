@@ -70,10 +70,7 @@ func (i image) find(ctx context.Context) (packersdk.Artifact, error) {
 	newest := slices.MaxFunc(out.Images, func(a, b types.Image) int {
 		return cmp.Compare(aws.ToString(a.CreationDate), aws.ToString(b.CreationDate))
 	})
-	return &packersdk.MockArtifact{
-		IdValue: client.Region + ":" + aws.ToString(newest.ImageId), BuilderIdValue: ebs.BuilderID,
-		StateValues: map[string]any{"xeroops_role": i.role},
-	}, nil
+	return ebs.ArtifactOf(client, newest, i.role), nil
 }
 
 // keep has the template's post-processors treat an image that is there.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -35,12 +34,11 @@ func (o options) buildWithPacker(images []image) error {
 	for name, value := range o.variables {
 		args = append(args, "-var", name+"="+value)
 	}
-	err = run("plugins", "install", "--path", o.plugin, "github.com/xeroops/xeroops")
-	if err == nil {
-		err = run("init", o.folder)
+	if err := run("plugins", "install", "--path", o.plugin, "github.com/xeroops/xeroops"); err != nil {
+		return err
 	}
-	if err == nil {
-		err = run(append(args, o.folder)...)
+	if err := run("init", o.folder); err != nil {
+		return err
 	}
-	return errors.Join(err)
+	return run(append(args, o.folder)...)
 }
