@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
@@ -31,15 +30,11 @@ type Build struct {
 
 // file is the top of a template.
 type file struct {
-	Packer    []ignored  `hcl:"packer,block"`
+	Packer    []body     `hcl:"packer,block"` // ignored
 	Variables []variable `hcl:"variable,block"`
 	Locals    []body     `hcl:"locals,block"`
 	Sources   []source   `hcl:"source,block"`
 	Builds    []body     `hcl:"build,block"`
-}
-
-type ignored struct {
-	Body hcl.Body `hcl:",remain"`
 }
 
 type body struct {
@@ -79,7 +74,7 @@ func Load(folder string, values map[string]string, now time.Time) ([]Build, erro
 	}
 	ctx := &hcl.EvalContext{
 		Functions: map[string]function.Function{"formatdate": stdlib.FormatDateFunc, "merge": stdlib.MergeFunc, "timestamp": timestamp(now)},
-		Variables: map[string]cty.Value{"path": cty.ObjectVal(map[string]cty.Value{"root": cty.StringVal(folder)})},
+		Variables: map[string]cty.Value{},
 	}
 	if ctx.Variables["var"], err = variables(all.Variables, values); err != nil {
 		return nil, err
@@ -165,5 +160,5 @@ func (f file) build(b build, s buildSource, ctx *hcl.EvalContext) (Build, error)
 		}
 		return made, errors.Join(errs...)
 	}
-	return Build{}, fmt.Errorf("the build's source %q is nowhere: use TYPE.NAME of a source block", strings.TrimPrefix(s.Ref, "source."))
+	return Build{}, fmt.Errorf("the build's source %q is nowhere: use TYPE.NAME of a source block", s.Ref)
 }
