@@ -1,7 +1,6 @@
 package main
 
 import (
-	"archive/zip"
 	"bytes"
 	"context"
 	"fmt"
@@ -20,6 +19,7 @@ import (
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/envfile"
 	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/internal/wheelfile"
 )
 
 // release says in what a version is bad: "import", "health", "sum" or nothing.
@@ -98,24 +98,9 @@ func dependency(name, version string) map[string]string {
 	return files
 }
 
-// newWheel makes a wheel; writing to memory does not fail.
 func newWheel(name, version string, files map[string]string) wheel {
-	var out bytes.Buffer
-	z := zip.NewWriter(&out)
-	info := name + "-" + version + ".dist-info/"
-	files[info+"METADATA"] = "Metadata-Version: 2.1\nName: " + name + "\nVersion: " + version + "\n"
-	files[info+"WHEEL"] = "Wheel-Version: 1.0\nGenerator: deploybench\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-	record := info + "RECORD,,\n"
-	for path := range files {
-		record += path + ",,\n"
-	}
-	files[info+"RECORD"] = record
-	for path, content := range files {
-		w, _ := z.Create(path)
-		_, _ = io.WriteString(w, content)
-	}
-	_ = z.Close()
-	return wheel{name + "-" + version + "-py3-none-any.whl", out.Bytes()}
+	file, content := wheelfile.Wheel{Name: name, Version: version, Tag: wheelfile.Anywhere, Files: files}.Make()
+	return wheel{file, content}
 }
 
 func (b *bench) put(ctx context.Context, key string, content []byte) error {

@@ -3,7 +3,6 @@
 package command
 
 import (
-	"archive/zip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,6 +27,7 @@ import (
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/motoserver"
 	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/internal/wheelfile"
 )
 
 const (
@@ -115,7 +115,10 @@ func newWorld(t *testing.T) *world {
 	if err := os.CopyFS(w.dir, os.DirFS("testdata/service")); err != nil {
 		t.Fatal(err)
 	}
-	w.addWheel("greeting", "1.2", "py3-none-any", "")
+	file, content := wheelfile.Wheel{Name: "greeting", Version: "1.2", Tag: wheelfile.Anywhere}.Make()
+	if err := os.WriteFile(filepath.Join(w.house, file), content, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	return w
 }
 
@@ -235,34 +238,6 @@ func (w *world) setJSON(key string, value any) {
 		err = w.nodes.Set(w.t.Context(), key, content, 0).Err()
 	}
 	if err != nil {
-		w.t.Fatal(err)
-	}
-}
-
-// addWheel puts a wheel with no content into the wheelhouse.
-func (w *world) addWheel(name, version, tag, metadata string) {
-	w.t.Helper()
-	out, err := os.Create(filepath.Join(w.house, fmt.Sprintf("%s-%s-%s.whl", name, version, tag)))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer out.Close()
-	archive := zip.NewWriter(out)
-	info := name + "-" + version + ".dist-info/"
-	for file, content := range map[string]string{
-		"METADATA": "Metadata-Version: 2.1\nName: " + name + "\nVersion: " + version + "\n" + metadata,
-		"WHEEL":    "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: " + tag + "\n",
-		"RECORD":   "",
-	} {
-		f, err := archive.Create(info + file)
-		if err == nil {
-			_, err = f.Write([]byte(content))
-		}
-		if err != nil {
-			w.t.Fatal(err)
-		}
-	}
-	if err := archive.Close(); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -1,7 +1,6 @@
 package wheel
 
 import (
-	"archive/zip"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -13,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/internal/wheelfile"
 )
 
 // resolve runs pip as if on the image.
@@ -77,47 +77,19 @@ func Collect(ctx context.Context, python Python, image registry.Python, app Buil
 // returns a constraints file that allows no other version.
 func standIns(image registry.Python, app Built, into string) (constraints string, err error) {
 	var lines strings.Builder
+	tag := strings.Join([]string{abi(image), abi(image), image.Platform}, "-")
 	for name, version := range image.Distributions {
 		if !publicVersion.MatchString(version) || normalized(name) == normalized(app.Name) {
 			continue
 		}
 		fmt.Fprintf(&lines, "%s==%s\n", name, version)
-		if err := writeStandIn(image, name, version, into); err != nil {
+		file, content := wheelfile.Wheel{Name: strings.ReplaceAll(normalized(name), "-", "_"), Version: version, Build: standIn, Tag: tag}.Make()
+		if err := os.WriteFile(filepath.Join(into, file), content, 0o600); err != nil {
 			return "", fmt.Errorf("stand in for %s %s: %w", name, version, err)
 		}
 	}
 	constraints = filepath.Join(into, "constraints.txt")
 	return constraints, os.WriteFile(constraints, []byte(lines.String()), 0o600)
-}
-
-func writeStandIn(image registry.Python, name, version, into string) (err error) {
-	name = strings.ReplaceAll(normalized(name), "-", "_")
-	tag := strings.Join([]string{abi(image), abi(image), image.Platform}, "-")
-	out, err := os.Create(filepath.Join(into, strings.Join([]string{name, version, standIn, tag}, "-")+".whl"))
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if closed := out.Close(); err == nil {
-			err = closed
-		}
-	}()
-	archive := zip.NewWriter(out)
-	folder := name + "-" + version + ".dist-info/"
-	for file, content := range map[string]string{
-		"METADATA": "Metadata-Version: 2.1\nName: " + name + "\nVersion: " + version + "\n",
-		"WHEEL":    "Wheel-Version: 1.0\nGenerator: xeroops\nRoot-Is-Purelib: true\nTag: " + tag + "\n",
-		"RECORD":   "",
-	} {
-		w, err := archive.Create(folder + file)
-		if err != nil {
-			return err
-		}
-		if _, err := w.Write([]byte(content)); err != nil {
-			return err
-		}
-	}
-	return archive.Close()
 }
 
 func removeStandIns(folder string) error {

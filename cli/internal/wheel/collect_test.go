@@ -1,7 +1,6 @@
 package wheel
 
 import (
-	"archive/zip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/internal/wheelfile"
 )
 
 var image = registry.Python{Version: "3.13", Platform: "manylinux_2_41_x86_64", Distributions: map[string]string{
@@ -18,30 +18,13 @@ var image = registry.Python{Version: "3.13", Platform: "manylinux_2_41_x86_64", 
 // tiny makes a wheel with nothing in it but its metadata.
 func tiny(t *testing.T, folder, name, version, tag string, requires ...string) string {
 	t.Helper()
-	path := filepath.Join(folder, strings.Join([]string{strings.ReplaceAll(name, "-", "_"), version, tag}, "-")+".whl")
-	out, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer out.Close()
-	archive := zip.NewWriter(out)
-	metadata := "Metadata-Version: 2.1\nName: " + name + "\nVersion: " + version + "\nRequires-Python: >=3.13\n"
+	metadata := "Requires-Python: >=3.13\n"
 	for _, r := range requires {
 		metadata += "Requires-Dist: " + r + "\n"
 	}
-	for file, content := range map[string]string{
-		"METADATA": metadata, "RECORD": "",
-		"WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: " + tag + "\n",
-	} {
-		f, err := archive.Create(strings.ReplaceAll(name, "-", "_") + "-" + version + ".dist-info/" + file)
-		if err == nil {
-			_, err = f.Write([]byte(content))
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := archive.Close(); err != nil {
+	file, content := wheelfile.Wheel{Name: name, Version: version, Tag: tag, Metadata: metadata}.Make()
+	path := filepath.Join(folder, file)
+	if err := os.WriteFile(path, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -52,7 +35,6 @@ func TestCollectTakesWhatTheImageNeedsAndDoesNotHave(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	const anywhere = "py3-none-any"
 	for _, c := range []struct {
 		name   string
 		needs  []string
@@ -63,16 +45,16 @@ func TestCollectTakesWhatTheImageNeedsAndDoesNotHave(t *testing.T) {
 		{"nothing but what the image has", []string{"fastapi>=0.110", "Typing.Extensions"}, nil, nil, ""},
 		{"an extra of what the image has", []string{"fastapi[standard]"}, nil, nil, ""},
 		{"what a dependency depends on", []string{"a"}, func(t *testing.T, house string) {
-			tiny(t, house, "a", "2.0", anywhere, "b<2", "fastapi")
-			tiny(t, house, "b", "1.9", anywhere)
-			tiny(t, house, "b", "2.1", anywhere)
+			tiny(t, house, "a", "2.0", wheelfile.Anywhere, "b<2", "fastapi")
+			tiny(t, house, "b", "1.9", wheelfile.Anywhere)
+			tiny(t, house, "b", "2.1", wheelfile.Anywhere)
 		}, []string{"a-2.0-py3-none-any.whl", "b-1.9-py3-none-any.whl"}, ""},
 		{"the image's version, though there is a newer one", []string{"fastapi"}, func(t *testing.T, house string) {
-			tiny(t, house, "fastapi", "0.200", anywhere)
+			tiny(t, house, "fastapi", "0.200", wheelfile.Anywhere)
 			tiny(t, house, "fastapi", "0.115.11", "cp313-cp313-manylinux_2_41_x86_64")
 		}, nil, ""},
 		{"a newer version than the image's", []string{"fastapi>=0.200"}, func(t *testing.T, house string) {
-			tiny(t, house, "fastapi", "0.200", anywhere)
+			tiny(t, house, "fastapi", "0.200", wheelfile.Anywhere)
 		}, nil, "of packages that the image has, only the image's version can be had"},
 		{"older C libraries, and not other systems or Pythons", []string{"c"}, func(t *testing.T, house string) {
 			tiny(t, house, "c", "1.0", "cp313-cp313-manylinux2014_x86_64")
@@ -87,13 +69,13 @@ func TestCollectTakesWhatTheImageNeedsAndDoesNotHave(t *testing.T) {
 		{"markers of the image, not of this machine", []string{
 			"a; python_version >= '3.13' and sys_platform == 'linux' and platform_machine == 'x86_64'",
 			"nowhere; python_version < '3.13' or sys_platform == 'darwin' or platform_machine == 'arm64'",
-		}, func(t *testing.T, house string) { tiny(t, house, "a", "1.0", anywhere) }, []string{"a-1.0-py3-none-any.whl"}, ""},
+		}, func(t *testing.T, house string) { tiny(t, house, "a", "1.0", wheelfile.Anywhere) }, []string{"a-1.0-py3-none-any.whl"}, ""},
 		{"what is nowhere", []string{"nowhere"}, nil, nil, "No matching distribution found for nowhere"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			source, house, into := t.TempDir(), t.TempDir(), t.TempDir()
-			own := tiny(t, source, "notes", "1.0", anywhere, c.needs...)
+			own := tiny(t, source, "notes", "1.0", wheelfile.Anywhere, c.needs...)
 			if c.house != nil {
 				c.house(t, house)
 			}
@@ -125,18 +107,11 @@ func TestCollectTakesWhatTheImageNeedsAndDoesNotHave(t *testing.T) {
 }
 
 func TestCheckAppFindsTheModule(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "notes-1.0-py3-none-any.whl")
-	out, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	archive := zip.NewWriter(out)
-	for _, file := range []string{"notes/main.py", "notes/sub/__init__.py", "notes/fast.cpython-313-x86_64-linux-gnu.so", "notes-1.0.dist-info/METADATA"} {
-		if _, err := archive.Create(file); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := archive.Close(); err != nil {
+	file, content := wheelfile.Wheel{Name: "notes", Version: "1.0", Tag: wheelfile.Anywhere, Files: map[string]string{
+		"notes/main.py": "", "notes/sub/__init__.py": "", "notes/fast.cpython-313-x86_64-linux-gnu.so": "",
+	}}.Make()
+	path := filepath.Join(t.TempDir(), file)
+	if err := os.WriteFile(path, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for app, found := range map[string]bool{

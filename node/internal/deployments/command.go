@@ -50,20 +50,12 @@ func UnitsCommand() *cobra.Command {
 // write beside the node's secrets.
 const statusFile = "/run/xeroops/deployments/applications.json"
 
-// passwordVariable is from the node's credentials, which systemd hands to the
-// daemon: its user can't read them.
-const passwordVariable = "REDIS_NODE_PASSWORD"
-
 func serve(ctx context.Context, log hclog.Logger) error {
 	self, err := instance.Load()
 	if err != nil {
 		return err
 	}
-	password := os.Getenv(passwordVariable)
-	if password == "" {
-		return fmt.Errorf("%s is not set: boot puts it into /run/xeroops/registry.env, which xeroops-deployments.service reads", passwordVariable)
-	}
-	objects, err := self.S3(ctx)
+	password, err := instance.RegistryPassword()
 	if err != nil {
 		return err
 	}
@@ -82,7 +74,7 @@ func serve(ctx context.Context, log hclog.Logger) error {
 	s := store{Root}
 	units := systemd{conn}
 	d := &daemon{
-		deployer: deployer{store: s, fetch: fetcher{objects, self.UploadsBucket, s}, python: images, supervisor: units, offered: offered, host: "127.0.0.1", log: log},
+		deployer: deployer{store: s, fetch: fetcher{self.S3(), self.UploadsBucket, s}, python: images, supervisor: units, offered: offered, host: "127.0.0.1", log: log},
 		node:     self.Node,
 		registry: redis,
 		status:   status{path: statusFile, store: s, supervisor: units, log: log, mu: new(sync.Mutex)},

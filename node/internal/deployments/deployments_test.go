@@ -147,7 +147,7 @@ func TestAKilledDaemonsHalfMadeWorkIsUndone(t *testing.T) {
 func TestTheLastFiveVersionsStayAndShareTheirWheels(t *testing.T) {
 	r := newRig(t)
 	r.start()
-	shared := newWheel(t, "shared", "1", map[string]string{"shared.py": "x = 1\n"})
+	shared := newWheel("shared", "1", map[string]string{"shared.py": "x = 1\n"})
 	for _, v := range []string{"1", "2", "3", "4", "5", "6"} {
 		r.publish(version{version: v, wheels: []wheel{shared}})
 		r.mustBeHealthy(v)

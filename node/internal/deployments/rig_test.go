@@ -1,7 +1,6 @@
 package deployments
 
 import (
-	"archive/zip"
 	"bytes"
 	"context"
 	"errors"
@@ -30,6 +29,7 @@ import (
 	"github.com/xeroops/xeroops/internal/debiantree"
 	"github.com/xeroops/xeroops/internal/motoserver"
 	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/internal/wheelfile"
 )
 
 const (
@@ -187,31 +187,10 @@ type wheel struct {
 	content []byte
 }
 
-// newWheel makes a wheel of one package.
-func newWheel(t testing.TB, name, version string, files map[string]string) wheel {
-	t.Helper()
-	var b bytes.Buffer
-	z := zip.NewWriter(&b)
-	info := name + "-" + version + ".dist-info/"
-	record := info + "RECORD,,\n"
-	add := func(path, content string) {
-		w, err := z.Create(path)
-		check(t, err)
-		_, err = w.Write([]byte(content))
-		check(t, err)
-		record += path + ",,\n"
-	}
-	for path, content := range files {
-		add(path, content)
-	}
-	add(info+"METADATA", "Metadata-Version: 2.1\nName: "+name+"\nVersion: "+version+"\n")
-	add(info+"WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-	w, err := z.Create(info + "RECORD")
-	check(t, err)
-	_, err = w.Write([]byte(record))
-	check(t, err)
-	check(t, z.Close())
-	return wheel{name + "-" + version + "-py3-none-any.whl", b.Bytes()}
+// newWheel makes a wheel of pure Python.
+func newWheel(name, version string, files map[string]string) wheel {
+	file, content := wheelfile.Wheel{Name: name, Version: version, Tag: wheelfile.Anywhere, Files: files}.Make()
+	return wheel{file, content}
 }
 
 // asgi is an application that says its version, and waits where it is asked to.
@@ -249,7 +228,7 @@ func (r *rig) publish(v version) release {
 		v.healthCode = fmt.Sprint(v.health)
 	}
 	code := v.begins + strings.NewReplacer("VERSION", v.version, "HEALTH", v.healthCode).Replace(asgi)
-	wheels := append([]wheel{newWheel(r.t, "demo", v.version, map[string]string{"demo/__init__.py": code})}, v.wheels...)
+	wheels := append([]wheel{newWheel("demo", v.version, map[string]string{"demo/__init__.py": code})}, v.wheels...)
 	m := bundle.Manifest{Schema: bundle.Schema, Application: "demo", Version: v.version, CreatedAt: time.Now(), Python: r.offered.Version,
 		Platform: r.offered.Platform, App: "demo:app", Port: r.port, RoutePrefix: "/api/demo", HealthPath: "/healthz", Workers: r.workers}
 	for n, w := range wheels {

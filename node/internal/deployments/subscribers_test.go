@@ -87,7 +87,7 @@ func (f *fleet) publish(version string, wheels int) {
 	m := bundle.Manifest{Schema: bundle.Schema, Application: "demo", Version: version, CreatedAt: time.Now(), Python: f.offered.Version,
 		Platform: f.offered.Platform, App: "demo:app", Port: 8000, RoutePrefix: "/api/demo", HealthPath: "/healthz", Workers: 1}
 	for n := range wheels {
-		w := newWheel(f.t, fmt.Sprintf("w%d", n), version, map[string]string{"x.py": strings.Repeat("x", 20_000)})
+		w := newWheel(fmt.Sprintf("w%d", n), version, map[string]string{"x.py": strings.Repeat("x", 20_000)})
 		m.Wheels = append(m.Wheels, bundle.Wheel{File: w.file, SHA256: bundle.Sum(w.content), Size: int64(len(w.content))})
 		f.objects.put(bundle.Key("demo", version, w.file), w.content)
 	}

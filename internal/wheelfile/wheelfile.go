@@ -1,0 +1,51 @@
+// Package wheelfile makes wheels of what is given (PEP 427), without a build: those
+// by which the CLI tells pip what an image has, and those that tests and
+// measurements deploy.
+package wheelfile
+
+import (
+	"archive/zip"
+	"bytes"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Anywhere is the tag of a wheel of pure Python.
+const Anywhere = "py3-none-any"
+
+// Wheel is what a wheel is to be.
+type Wheel struct {
+	Name, Version string
+	Build         string            // number of the build; may be empty
+	Tag           string            // PYTHON-ABI-PLATFORM
+	Metadata      string            // more lines of METADATA, each with its end
+	Files         map[string]string // content by path
+}
+
+// Make returns the wheel's file name and content. RECORD has no sums, which pip
+// does not ask for.
+func (w Wheel) Make() (file string, content []byte) {
+	name := strings.ReplaceAll(w.Name, "-", "_") + "-" + w.Version
+	info := name + ".dist-info/"
+	files := maps.Clone(w.Files)
+	if files == nil {
+		files = map[string]string{}
+	}
+	files[info+"METADATA"] = "Metadata-Version: 2.1\nName: " + w.Name + "\nVersion: " + w.Version + "\n" + w.Metadata
+	files[info+"WHEEL"] = "Wheel-Version: 1.0\nGenerator: xeroops\nRoot-Is-Purelib: true\nTag: " + w.Tag + "\n"
+	record := info + "RECORD"
+	files[record] = strings.Join(slices.Sorted(maps.Keys(files)), ",,\n") + ",,\n" + record + ",,\n"
+	var out bytes.Buffer // which takes everything
+	archive := zip.NewWriter(&out)
+	for _, path := range slices.Sorted(maps.Keys(files)) {
+		f, _ := archive.Create(path)
+		_, _ = io.WriteString(f, files[path])
+	}
+	_ = archive.Close()
+	if w.Build != "" {
+		name += "-" + w.Build
+	}
+	return name + "-" + w.Tag + ".whl", out.Bytes()
+}
