@@ -156,8 +156,6 @@ func (m clusterModel) spec() spec {
 	return s
 }
 
-func (s spec) layout() model.Layout { return model.Layout{Cluster: s.Name} }
-
 // nodes returns the nodes by name.
 func (s spec) nodes() []nodeSpec {
 	var nodes []nodeSpec

@@ -102,14 +102,14 @@ func TestRulesSurviveTheirWayThroughEC2(t *testing.T) {
 
 func TestANodeMayReadOnlyItsOwnRolesCredentials(t *testing.T) {
 	w := reference()
-	p := policy{arn: "arn:aws:s3:::", buckets: w.spec.Buckets, cluster: w.spec.Name, layout: w.spec.layout()}
+	p := policy{arn: "arn:aws:s3:::", buckets: w.spec.Buckets, cluster: w.spec.Name, layout: w.layout()}
 	for _, role := range model.Roles() {
 		document, err := json.Marshal(append(p.common(role, w.spec.nodesOf(role)), p.forRole(role)...))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, other := range model.Roles() {
-			if has := strings.Contains(string(document), w.spec.layout().Credentials(other)); has != (other == role) {
+			if has := strings.Contains(string(document), w.layout().Credentials(other)); has != (other == role) {
 				t.Errorf("the policy of %s names the credentials of %s: %v", role, other, has)
 			}
 		}

@@ -52,7 +52,7 @@ func (w *work) wantedCredentials(ctx context.Context) (map[string]string, error)
 			return nil, fmt.Errorf("credentials of role %s: %w", role, err)
 		}
 		if !maps.Equal(vars, existing[role]) {
-			objects[w.spec.layout().Credentials(role)] = text
+			objects[w.layout().Credentials(role)] = text
 		}
 	}
 	return objects, nil
@@ -75,7 +75,7 @@ func internalOnly(existing map[model.Role]secrets) map[model.Role]secrets {
 
 func (w *work) credentialsMissing() bool {
 	for _, role := range w.spec.roles() {
-		if w.seen.objects[w.spec.layout().Credentials(role)] == "" {
+		if w.seen.objects[w.layout().Credentials(role)] == "" {
 			return true
 		}
 	}
@@ -88,7 +88,7 @@ func (w *work) readCredentials(ctx context.Context) (map[model.Role]secrets, err
 	roles := model.Roles()
 	found := make([]secrets, len(roles))
 	err := base.Parallel(ctx, stepsFor(roles, func(ctx context.Context, n int, role model.Role) (err error) {
-		key := w.spec.layout().Credentials(role)
+		key := w.layout().Credentials(role)
 		if w.seen.objects[key] != "" {
 			found[n], err = w.readEnv(ctx, key)
 		}

@@ -23,7 +23,7 @@ func (w *work) restoreCredentials(ctx context.Context) error {
 	restored := make([]string, len(roles)) // ETags
 	lost := make([]bool, len(roles))
 	err := base.ParallelAll(ctx, stepsFor(roles, func(ctx context.Context, n int, role model.Role) (err error) {
-		key := w.spec.layout().Credentials(role)
+		key := w.layout().Credentials(role)
 		written, is := w.objects.etagOf(key), w.seen.objects[key]
 		switch written {
 		case is:
@@ -39,7 +39,7 @@ func (w *work) restoreCredentials(ctx context.Context) error {
 	w.rewriteCredentials = w.rewriteCredentials || slices.Contains(lost, true)
 	for n, role := range roles {
 		if restored[n] != "" {
-			w.seen.objects[w.spec.layout().Credentials(role)] = restored[n]
+			w.seen.objects[w.layout().Credentials(role)] = restored[n]
 		}
 	}
 	return err

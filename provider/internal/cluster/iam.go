@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
@@ -154,26 +153,25 @@ const trustPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Pri
 
 func (w *work) createRole(ctx context.Context, name string) error {
 	_, err := w.Client.IAM.CreateRole(ctx, &iam.CreateRoleInput{RoleName: &name, Path: aws.String(w.iamPath()),
-		AssumeRolePolicyDocument: aws.String(trustPolicy), Description: aws.String("Node of XeroOps cluster " + w.spec.Name), Tags: w.iamTags(name)})
-	if !isEntityExists(err) {
-		return err
-	}
-	// An answer that got lost, or somebody else's.
-	own, err := awswait.Retry(ctx, awswait.ProfilePropagation, awswait.IsNotFound, func(ctx context.Context) (bool, error) { return w.isOwnRole(ctx, name) })
-	if err == nil && !own {
-		return w.notOwn("role " + name)
-	}
-	return err
+		AssumeRolePolicyDocument: aws.String(trustPolicy), Description: aws.String("Node of XeroOps cluster " + w.spec.Name), Tags: newIAMTags(w.iamTags(name))})
+	return w.orOwn(ctx, err, "role", name, w.isOwnRole)
 }
 
 func (w *work) createProfile(ctx context.Context, name string) error {
-	_, err := w.Client.IAM.CreateInstanceProfile(ctx, &iam.CreateInstanceProfileInput{InstanceProfileName: &name, Path: aws.String(w.iamPath()), Tags: w.iamTags(name)})
-	if !isEntityExists(err) {
-		return err
+	_, err := w.Client.IAM.CreateInstanceProfile(ctx, &iam.CreateInstanceProfileInput{InstanceProfileName: &name, Path: aws.String(w.iamPath()), Tags: newIAMTags(w.iamTags(name))})
+	return w.orOwn(ctx, err, "instance profile", name, w.isOwnProfile)
+}
+
+// orOwn takes what exists already for made: a create whose answer got lost, unless
+// it is somebody else's.
+func (w *work) orOwn(ctx context.Context, created error, kind, name string, isOwn func(ctx context.Context, name string) (bool, error)) error {
+	if !isEntityExists(created) {
+		return created
 	}
-	own, err := awswait.Retry(ctx, awswait.ProfilePropagation, awswait.IsNotFound, func(ctx context.Context) (bool, error) { return w.isOwnProfile(ctx, name) })
+	own, err := awswait.Retry(ctx, awswait.ProfilePropagation, awswait.IsNotFound, func(ctx context.Context) (bool, error) { return isOwn(ctx, name) })
 	if err == nil && !own {
-		return w.notOwn("instance profile " + name)
+		return fmt.Errorf("the account has an IAM %s %s that is not this cluster's (path %s and tag %s = %s); delete that one, choose another name for the cluster, or give the role a profile of your own in instance_profiles",
+			kind, name, w.iamPath(), base.TagCluster, w.spec.Name)
 	}
 	return err
 }
@@ -195,14 +193,7 @@ func (w *work) isOwnProfile(ctx context.Context, name string) (bool, error) {
 }
 
 func (w *work) isOwn(path *string, tags []iamtypes.Tag) bool {
-	return aws.ToString(path) == w.iamPath() && slices.ContainsFunc(tags, func(t iamtypes.Tag) bool {
-		return aws.ToString(t.Key) == base.TagCluster && aws.ToString(t.Value) == w.spec.Name
-	})
-}
-
-func (w *work) notOwn(what string) error {
-	return fmt.Errorf("the account has an IAM %s that is not this cluster's (path %s and tag %s = %s); delete that one, choose another name for the cluster, or give the role a profile of your own in instance_profiles",
-		what, w.iamPath(), base.TagCluster, w.spec.Name)
+	return aws.ToString(path) == w.iamPath() && flattenIAMTags(tags)[base.TagCluster] == w.spec.Name
 }
 
 // deleteRoles deletes roles and profiles, whatever half of them exists.

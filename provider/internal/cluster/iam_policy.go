@@ -35,7 +35,7 @@ func (w *work) policyFor(ctx context.Context, role model.Role) (string, error) {
 }
 
 func (w *work) policyIn(partition string, role model.Role) (string, error) {
-	p := policy{arn: "arn:" + partition + ":s3:::", buckets: w.spec.Buckets, cluster: w.spec.Name, layout: w.spec.layout()}
+	p := policy{arn: "arn:" + partition + ":s3:::", buckets: w.spec.Buckets, cluster: w.spec.Name, layout: w.layout()}
 	nodes := w.spec.nodesOf(role)
 	statements := append(p.common(role, nodes), p.forRole(role)...)
 	document, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": statements})

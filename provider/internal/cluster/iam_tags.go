@@ -10,8 +10,9 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
-func (w *work) iamTags(name string) []iamtypes.Tag {
-	return newIAMTags(base.AllTags(name, w.spec.TagsAll, map[string]string{base.TagCluster: w.spec.Name}))
+// iamTags are the tags that a role or instance profile should have.
+func (w *work) iamTags(name string) map[string]string {
+	return base.AllTags(name, w.spec.TagsAll, map[string]string{base.TagCluster: w.spec.Name})
 }
 
 func newIAMTags(from map[string]string) []iamtypes.Tag {
@@ -36,7 +37,7 @@ func (w *work) tagRole(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	set, remove := base.TagChanges(flattenIAMTags(out.Role.Tags), flattenIAMTags(w.iamTags(name)))
+	set, remove := base.TagChanges(flattenIAMTags(out.Role.Tags), w.iamTags(name))
 	if len(set) > 0 {
 		if _, err := w.Client.IAM.TagRole(ctx, &iam.TagRoleInput{RoleName: &name, Tags: newIAMTags(set)}); err != nil {
 			return err
@@ -54,7 +55,7 @@ func (w *work) tagProfile(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	set, remove := base.TagChanges(flattenIAMTags(out.InstanceProfile.Tags), flattenIAMTags(w.iamTags(name)))
+	set, remove := base.TagChanges(flattenIAMTags(out.InstanceProfile.Tags), w.iamTags(name))
 	if len(set) > 0 {
 		if _, err := w.Client.IAM.TagInstanceProfile(ctx, &iam.TagInstanceProfileInput{InstanceProfileName: &name, Tags: newIAMTags(set)}); err != nil {
 			return err

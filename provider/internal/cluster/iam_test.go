@@ -15,8 +15,8 @@ func TestAnIAMRoleIsOwnByItsPathAndTag(t *testing.T) {
 		tags []iamtypes.Tag
 		want bool
 	}{
-		"made by this cluster":  {w.iamPath(), w.iamTags("x"), true},
-		"another path":          {"/", w.iamTags("x"), false},
+		"made by this cluster":  {w.iamPath(), newIAMTags(w.iamTags("x")), true},
+		"another path":          {"/", newIAMTags(w.iamTags("x")), false},
 		"no tags":               {w.iamPath(), nil, false},
 		"another cluster's tag": {w.iamPath(), other, false},
 	}

@@ -188,7 +188,7 @@ func contentType(key string) string {
 
 // openObjects are the objects without secrets, by key.
 func (w *work) openObjects() (map[string]string, error) {
-	layout := w.spec.layout()
+	layout := w.layout()
 	topology, err := w.topology()
 	if err != nil {
 		return nil, err
@@ -257,7 +257,7 @@ func isBucketNotVisible(err error) bool {
 
 // removeStale removes settings and reports of nodes that are not wanted any more.
 func (w *work) removeStale(ctx context.Context, open map[string]string) error {
-	layout := w.spec.layout()
+	layout := w.layout()
 	var stale []string
 	for key := range w.seen.objects {
 		_, wanted := open[key]
@@ -277,7 +277,7 @@ func (w *work) removeStale(ctx context.Context, open map[string]string) error {
 // ownPrefixes are the keys that the resource itself writes or has written for
 // it. Certificates, WAF rules and VPN peers belong to others, and stay.
 func (w *work) ownPrefixes() []string {
-	layout := w.spec.layout()
+	layout := w.layout()
 	return []string{layout.Topology(), layout.InstanceConfigs(), layout.Prefix() + "credentials/", layout.Reports(), layout.VPNAddresses()}
 }
 
@@ -349,7 +349,7 @@ func (w *work) driftOfObjects() []string {
 		return nil
 	}
 	var found []string
-	layout := w.spec.layout()
+	layout := w.layout()
 	for _, role := range w.spec.roles() {
 		key := layout.Credentials(role)
 		if w.seen.objects[key] == "" && w.objects.etagOf(key) == "" { // else it is found below

@@ -133,7 +133,7 @@ func (w *work) observeObjects(ctx context.Context) error {
 		return nil
 	}
 	pages := s3.NewListObjectsV2Paginator(w.Client.S3, &s3.ListObjectsV2Input{
-		Bucket: &w.spec.Buckets.Uploads, Prefix: aws.String(w.spec.layout().Prefix())})
+		Bucket: &w.spec.Buckets.Uploads, Prefix: aws.String(w.layout().Prefix())})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if awswait.IsNotFound(err) {

@@ -174,7 +174,7 @@ func (w *work) stillReady(ctx context.Context) (bool, error) {
 	var changed []nodeSpec
 	for _, n := range w.spec.nodes() {
 		i, lives := w.seen.live[n.Name]
-		if lives && !w.objects.isReady(n.Name, w.seen.objects[w.spec.layout().Report(n.Name)], i) {
+		if lives && !w.objects.isReady(n.Name, w.seen.objects[w.layout().Report(n.Name)], i) {
 			changed = append(changed, n)
 		}
 	}
