@@ -276,8 +276,25 @@ func TestNodeThatIsNotKnownMakesTheTopologyBeFetchedEarly(t *testing.T) {
 	<-done
 }
 
+// TestWithoutARegistryNobodyIsListenedTo is about the password: a client without an
+// address goes to the Redis of this machine, which on an app node is another's.
+func TestWithoutARegistryNobodyIsListenedTo(t *testing.T) {
+	files := topology.Files{Topology: filepath.Join(t.TempDir(), "topology.json"), Hosts: filepath.Join(t.TempDir(), "hosts")}
+	if _, err := files.Write(cluster.Topology{Schema: cluster.TopologySchema, Cluster: "test", Nodes: []cluster.TopologyNode{
+		{Name: "app1", Role: cluster.RoleApp, Address: "10.0.2.10"}}}); err != nil {
+		t.Fatal(err)
+	}
+	f := &fetcher{Copy: files, Log: hclog.NewNullLogger()}
+	ctx, stop := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer stop()
+	f.listen(ctx, func(address string) *redis.Client {
+		t.Errorf("the registry was looked for at %q", address)
+		return registry.Open(address, registry.UserNode, "secret")
+	}, make(chan struct{}, 1))
+}
+
 func TestOnlyATopologyOfTheClusterIsPutInPlace(t *testing.T) {
-	good := cluster.Topology{Schema: cluster.TopologySchema, Cluster: "production", Nodes: []cluster.TopologyNode{
+	good := cluster.Topology{Schema: cluster.TopologySchema, Cluster: "production", VPN: cluster.VPN{Routes: []string{"10.0.0.0/16"}}, Nodes: []cluster.TopologyNode{
 		{Name: "app1", Role: cluster.RoleApp, Address: "10.0.2.10"}, {Name: "management", Role: cluster.RoleManagement, Address: "10.0.2.20"}}}
 	for name, spoil := range map[string]func(*cluster.Topology){
 		"good":            func(*cluster.Topology) {},
@@ -288,6 +305,7 @@ func TestOnlyATopologyOfTheClusterIsPutInPlace(t *testing.T) {
 		"name of a line":  func(t *cluster.Topology) { t.Nodes[0].Name = "app1\n192.0.2.1 x" },
 		"address of host": func(t *cluster.Topology) { t.Nodes[0].Address = "127.0.0.1" },
 		"no address":      func(t *cluster.Topology) { t.Nodes[0].Address = "app1" },
+		"no route":        func(t *cluster.Topology) { t.VPN.Routes = []string{"10.0.0.0/16", "10.0.0.0/16 } accept #"} },
 	} {
 		folder := t.TempDir()
 		files := topology.Files{Topology: filepath.Join(folder, "topology.json"), Hosts: filepath.Join(folder, "hosts")}

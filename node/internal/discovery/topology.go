@@ -82,7 +82,7 @@ func (f *fetcher) fetch(ctx context.Context) (changed bool, err error) {
 // is heard of, until the context ends.
 func (f *fetcher) listen(ctx context.Context, open func(address string) *redis.Client, early chan<- struct{}) {
 	for ctx.Err() == nil {
-		if t, err := f.Copy.Read(); err == nil {
+		if t, err := f.Copy.Read(); err == nil && registryOf(t) != "" {
 			f.listenTo(ctx, open(registryOf(t)), t, early)
 		}
 		if !backoff.Sleep(ctx, 5*time.Second) {
@@ -148,6 +148,11 @@ func putInPlace(fetched string, files topology.Files, of string) (changed bool, 
 	for _, n := range t.Nodes {
 		if address, err := netip.ParseAddr(n.Address); err != nil || !address.Is4() || !address.IsGlobalUnicast() || !hostName.MatchString(n.Name) {
 			return false, fmt.Errorf("%s: node %q at %q: name or address can't be a node's", fetched, n.Name, n.Address)
+		}
+	}
+	for _, route := range t.VPN.Routes { // the gateway's firewall is made of them
+		if prefix, err := netip.ParsePrefix(route); err != nil || !prefix.Addr().Is4() {
+			return false, fmt.Errorf("%s: %q can't be a route of the VPN", fetched, route)
 		}
 	}
 	return files.Write(t)
