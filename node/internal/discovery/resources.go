@@ -2,7 +2,6 @@ package discovery
 
 import (
 	"encoding/json"
-	"io"
 	"os"
 	"runtime"
 	"strconv"
@@ -69,18 +68,13 @@ var told = map[string]bool{"etcd-server": true, "haproxy": true, "nginx": true, 
 // versions are those of the agent, the kernel, the image and its main packages.
 func versions(agent string) map[string]string {
 	all := map[string]string{"xeroops-node": agent, "linux": readLine("/proc/sys/kernel/osrelease")}
-	file, err := os.Open(imageRecord)
-	if err != nil {
-		return all // an image that was made otherwise
-	}
-	defer func() { _ = file.Close() }()
 	var record struct {
 		Version  string `json:"version"`
 		Packages []struct{ Name, Version string }
 	}
-	text, err := io.ReadAll(file)
+	text, err := os.ReadFile(imageRecord)
 	if err != nil || json.Unmarshal(text, &record) != nil {
-		return all
+		return all // an image that was made otherwise
 	}
 	all["image"] = record.Version
 	for _, p := range record.Packages {
