@@ -65,7 +65,7 @@ func (b *Boot) fetchConfig(ctx context.Context) error {
 }
 
 // notForApplications is what an app node holds for its own daemons.
-const notForApplications = "REDIS_NODE_PASSWORD"
+const notForApplications = instance.NodePassword
 
 // fetchCredentials puts the role's secrets into memory, where only root reads them.
 func (b *Boot) fetchCredentials(ctx context.Context) error {

@@ -2,7 +2,6 @@ package discovery
 
 import (
 	"context"
-	"errors"
 	"net"
 	"os"
 	"time"
@@ -57,9 +56,9 @@ func newLog(name string) hclog.Logger {
 
 func run(ctx context.Context, version string) error {
 	log := newLog("discovery")
-	password := os.Getenv("REDIS_NODE_PASSWORD")
-	if password == "" {
-		return errors.New("REDIS_NODE_PASSWORD is missing; infrastructure-ready.service writes /run/xeroops/registry.env, which the unit reads")
+	password, err := instance.RegistryPassword()
+	if err != nil {
+		return err
 	}
 	i, err := instance.Load()
 	if err != nil {
@@ -71,11 +70,7 @@ func run(ctx context.Context, version string) error {
 	d := &Discovery{Node: m, Open: open, Topology: topology.Default(), Log: log}
 	defer d.Close()
 
-	s3, err := i.S3(ctx)
-	if err != nil {
-		return err
-	}
-	f := &fetcher{Source: &topology.Source{S3: s3, Bucket: i.UploadsBucket, Key: i.Layout().Topology()}, Copy: topology.Default(), File: Fetched, Log: log}
+	f := &fetcher{Source: &topology.Source{S3: i.S3(), Bucket: i.UploadsBucket, Key: i.Layout().Topology()}, Copy: topology.Default(), File: Fetched, Log: log}
 	early := make(chan struct{}, 1)
 	go f.run(ctx, early)
 	go f.listen(ctx, open, early)

@@ -48,9 +48,7 @@ func (i Instance) Identify(ctx context.Context, metadata *imds.Client) (Identity
 // metadata service and nowhere else; they are renewed before they expire. The
 // first request fetches them, so a metadata service that is away fails that,
 // not this.
-func (i Instance) S3(_ context.Context, options ...func(*s3.Options)) (*s3.Client, error) {
-	return i.S3By(Metadata(), options...), nil
-}
+func (i Instance) S3() *s3.Client { return i.S3By(Metadata()) }
 
 // S3By is [Instance.S3] with a metadata client that is there already.
 func (i Instance) S3By(metadata *imds.Client, options ...func(*s3.Options)) *s3.Client {

@@ -21,6 +21,7 @@ const (
 	RegisteredFile   = "/run/xeroops/applications.json" // []registry.Application, by deployments
 	DataVolume       = "XEROOPS_DATA_VOLUME"            // setting: EBS volume id
 	Management       = "XEROOPS_MANAGEMENT_ADDRESS"     // setting: private IPv4
+	NodePassword     = "REDIS_NODE_PASSWORD"            // credential: of the registry's user node
 	missingAdvice    = "cloud-init writes it from the user-data at the first boot; see cloud-init status --long"
 )
 
@@ -82,6 +83,16 @@ func Credentials() (map[string]string, error) {
 		return nil, fmt.Errorf("credentials of this node: %w; infrastructure-ready.service writes them", err)
 	}
 	return vars, nil
+}
+
+// RegistryPassword is that of the registry's user node. The daemons that talk to it
+// can't read [CredentialsFile]: they are not root, and systemd hands it to them.
+func RegistryPassword() (string, error) {
+	password := os.Getenv(NodePassword)
+	if password == "" {
+		return "", fmt.Errorf("%s is missing; infrastructure-ready.service writes /run/xeroops/registry.env, which the unit reads", NodePassword)
+	}
+	return password, nil
 }
 
 // Config reads the node's settings from the block that boot keeps in

@@ -106,3 +106,14 @@ func TestOnlyTheRolesCredentialsAreUsed(t *testing.T) {
 		t.Errorf("signed by %q", authorization)
 	}
 }
+
+func TestAPasswordThatIsMissingIsNamed(t *testing.T) {
+	t.Setenv(NodePassword, "")
+	if _, err := RegistryPassword(); err == nil || !strings.Contains(err.Error(), "REDIS_NODE_PASSWORD") {
+		t.Errorf("without it: %v", err)
+	}
+	t.Setenv(NodePassword, "secret")
+	if got, err := RegistryPassword(); err != nil || got != "secret" {
+		t.Errorf("got %q, %v", got, err)
+	}
+}

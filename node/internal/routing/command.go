@@ -2,7 +2,6 @@ package routing
 
 import (
 	"context"
-	"errors"
 	"net"
 	"os"
 	"os/exec"
@@ -12,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/node/internal/instance"
 	"github.com/xeroops/xeroops/node/internal/topology"
 )
 
@@ -34,9 +34,9 @@ func Command() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			log := hclog.New(&hclog.LoggerOptions{Name: "routing", Level: hclog.Info, Output: os.Stderr, DisableTime: true})
-			password := os.Getenv("REDIS_NODE_PASSWORD")
-			if password == "" {
-				return errors.New("REDIS_NODE_PASSWORD is missing; infrastructure-ready.service writes /run/xeroops/registry.env, which the unit reads")
+			password, err := instance.RegistryPassword()
+			if err != nil {
+				return err
 			}
 			redis := registry.Open(net.JoinHostPort("127.0.0.1", registry.Port), registry.UserNode, password)
 			defer func() { _ = redis.Close() }()

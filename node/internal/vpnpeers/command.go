@@ -35,13 +35,9 @@ func Command() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			client, err := i.S3(c.Context())
-			if err != nil {
-				return err
-			}
 			log := hclog.New(&hclog.LoggerOptions{Name: "vpn-peers", DisableTime: true})
 			g := gateway{
-				source: &source{S3: client, Bucket: i.UploadsBucket, Layout: i.Layout()},
+				source: &source{S3: i.S3(), Bucket: i.UploadsBucket, Layout: i.Layout()},
 				vpn:    vpnRange, wg: wg, layout: i.Layout(), log: log,
 			}
 			g.run(c.Context())
