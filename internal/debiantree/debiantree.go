@@ -84,3 +84,21 @@ func CommandIn(t testing.TB, folder, name string, args ...string) *exec.Cmd {
 	cmd.Env = append(os.Environ(), "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8")
 	return cmd
 }
+
+// Script runs a shell script in the tree, in a network of its own, and fails the test
+// where the script does. All that it started ends with it.
+func Script(t testing.TB, path string, args ...string) {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := Command(t, "sh", append([]string{"-c", string(content), filepath.Base(path)}, args...)...)
+	cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWPID // whose end is that of all
+	cmd.SysProcAttr.Unshareflags |= syscall.CLONE_NEWNET
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	t.Logf("%s", out)
+}

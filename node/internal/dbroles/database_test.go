@@ -5,7 +5,6 @@ package dbroles
 import (
 	"os"
 	"path/filepath"
-	"syscall"
 	"testing"
 
 	"github.com/xeroops/xeroops/internal/cluster"
@@ -30,24 +29,9 @@ func TestADatabaseNodeOfTheTemplatesServesItsApplicationAndNobodyElse(t *testing
 	if _, err := configure.RenderSample(cluster.RoleDB, folder); err != nil {
 		t.Fatal(err)
 	}
-	script, err := filepath.Abs("testdata/node.sh")
-	if err != nil {
-		t.Fatal(err)
-	}
-	content, err := os.ReadFile(script)
-	if err != nil {
-		t.Fatal(err)
-	}
 	binary, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := debiantree.Command(t, "sh", "-c", string(content), "node.sh", folder, binary)
-	cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWPID // all ends with the script
-	cmd.SysProcAttr.Unshareflags |= syscall.CLONE_NEWNET
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	t.Logf("%s", out)
+	debiantree.Script(t, "testdata/node.sh", folder, binary)
 }

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -55,10 +54,6 @@ func TestTheEdgeServesFilesAndPassesRequestsOnAsItShould(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	script, err := os.ReadFile("testdata/edge.sh")
-	if err != nil {
-		t.Fatal(err)
-	}
 	files := filepath.Join(folder, "files")
 	if err := os.CopyFS(files, os.DirFS("../../../templates/roles/openresty-lb/files")); err != nil {
 		t.Fatal(err)
@@ -67,12 +62,5 @@ func TestTheEdgeServesFilesAndPassesRequestsOnAsItShould(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := debiantree.Command(t, "sh", "-c", string(script), "edge.sh", folder, files, binary)
-	cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWPID // all ends with the script
-	cmd.SysProcAttr.Unshareflags |= syscall.CLONE_NEWNET
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	t.Logf("%s", out)
+	debiantree.Script(t, "testdata/edge.sh", folder, files, binary)
 }
