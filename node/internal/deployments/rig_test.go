@@ -3,7 +3,6 @@ package deployments
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -20,22 +19,18 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/hashicorp/go-hclog"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/xeroops/xeroops/internal/bundle"
 	"github.com/xeroops/xeroops/internal/debiantree"
-	"github.com/xeroops/xeroops/internal/motoserver"
 	"github.com/xeroops/xeroops/internal/registry"
 	"github.com/xeroops/xeroops/internal/wheelfile"
+	"github.com/xeroops/xeroops/node/internal/s3test"
 )
 
-const (
-	bucket   = "uploads-test"
-	patience = 90 * time.Second
-)
+const patience = 90 * time.Second
 
 // rig is one app node: the daemon with Debian's Python and Redis, moto as S3,
 // and in systemd's place a supervisor that runs what the units say.
@@ -81,7 +76,7 @@ func (r *rig) python() python {
 func (r *rig) daemon() *daemon {
 	log := hclog.New(&hclog.LoggerOptions{Name: "deployments", Output: testWriter{r.t}, Level: hclog.Debug})
 	return &daemon{
-		deployer: deployer{store: r.store, fetch: fetcher{r.s3, bucket, r.store}, python: r.python(), supervisor: r.units, offered: r.offered, host: "127.0.0.1", log: log},
+		deployer: deployer{store: r.store, fetch: fetcher{r.s3, s3test.Bucket, r.store}, python: r.python(), supervisor: r.units, offered: r.offered, host: "127.0.0.1", log: log},
 		node:     "app1", registry: r.registry, workers: map[string]chan struct{}{},
 		status: status{path: filepath.Join(filepath.Dir(r.store.root), "applications.json"), store: r.store, supervisor: r.units, log: log, mu: new(sync.Mutex)},
 	}
@@ -142,13 +137,7 @@ func startRedis(t testing.TB) *redis.Client {
 // startS3 starts moto behind a proxy that can keep everybody out.
 func startS3(t testing.TB, away *atomic.Bool) *s3.Client {
 	t.Helper()
-	moto, err := motoserver.Start(t.Context(), motoserver.Options{})
-	if errors.Is(err, motoserver.ErrMissing) {
-		t.Skip(err)
-	}
-	check(t, err)
-	t.Cleanup(moto.Stop)
-	target, err := url.Parse(moto.URL)
+	target, err := url.Parse(s3test.Start(t))
 	check(t, err)
 	proxy := httputil.NewSingleHostReverseProxy(target)
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
@@ -159,11 +148,7 @@ func startS3(t testing.TB, away *atomic.Bool) *s3.Client {
 		proxy.ServeHTTP(w, q)
 	}))
 	t.Cleanup(front.Close)
-	c := s3.New(s3.Options{BaseEndpoint: &front.URL, Region: "us-east-1", UsePathStyle: true,
-		Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
-	_, err = c.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String(bucket)})
-	check(t, err)
-	return c
+	return s3test.Client(front.URL)
 }
 
 func eventually(t testing.TB, what string, f func() error) {
@@ -246,7 +231,7 @@ func (r *rig) publish(v version) release {
 
 func (r *rig) put(key string, content []byte) {
 	r.t.Helper()
-	_, err := r.s3.PutObject(r.t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key, Body: bytes.NewReader(content)})
+	_, err := r.s3.PutObject(r.t.Context(), &s3.PutObjectInput{Bucket: aws.String(s3test.Bucket), Key: &key, Body: bytes.NewReader(content)})
 	check(r.t, err)
 }
 

@@ -16,12 +16,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/xeroops/xeroops/internal/bundle"
 	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/node/internal/s3test"
 )
 
 // BenchmarkTwoHundredNodes is the time from publishing a version to the last of
@@ -57,8 +56,7 @@ func newFleet(b *testing.B) *fleet {
 	o := &objects{content: map[string][]byte{}}
 	front := httptest.NewServer(o)
 	b.Cleanup(front.Close)
-	r.s3 = s3.New(s3.Options{BaseEndpoint: &front.URL, Region: "us-east-1", UsePathStyle: true,
-		Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
+	r.s3 = s3test.Client(front.URL)
 	return &fleet{r, o}
 }
 
@@ -77,7 +75,7 @@ func (f *fleet) node(n int) *daemon {
 		return exec.CommandContext(ctx, "true")
 	}
 	return &daemon{
-		deployer: deployer{store: s, fetch: fetcher{f.s3, bucket, s}, python: python{nothing}, supervisor: units, offered: f.offered, host: host, log: log},
+		deployer: deployer{store: s, fetch: fetcher{f.s3, s3test.Bucket, s}, python: python{nothing}, supervisor: units, offered: f.offered, host: host, log: log},
 		node:     fmt.Sprintf("app%d", n), registry: f.registry, workers: map[string]chan struct{}{},
 		status: status{path: filepath.Join(folder, "applications.json"), store: s, supervisor: units, log: log, mu: new(sync.Mutex)},
 	}
@@ -122,7 +120,7 @@ type objects struct {
 func (o *objects) put(key string, content []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.content["/"+bucket+"/"+key] = content
+	o.content["/"+s3test.Bucket+"/"+key] = content
 }
 
 // ServeHTTP implements http.Handler.

@@ -4,36 +4,21 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/xeroops/xeroops/internal/cluster"
-	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/node/internal/s3test"
 )
 
 func newStore(t *testing.T) Store {
 	t.Helper()
-	moto, err := motoserver.Start(t.Context(), motoserver.Options{})
-	if errors.Is(err, motoserver.ErrMissing) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(moto.Stop)
-	client := s3.New(s3.Options{BaseEndpoint: &moto.URL, Region: "us-east-1", UsePathStyle: true,
-		Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
-	if _, err := client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("uploads")}); err != nil {
-		t.Fatal(err)
-	}
-	return Store{S3: client, Bucket: "uploads", Layout: cluster.Layout{Cluster: "production"}}
+	return Store{S3: s3test.Client(s3test.Start(t)), Bucket: s3test.Bucket, Layout: cluster.Layout{Cluster: "production"}}
 }
 
 func TestAReplacedEdgeShowsTheSameCertificate(t *testing.T) {

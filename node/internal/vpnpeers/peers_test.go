@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/netip"
 	"reflect"
@@ -12,12 +11,11 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/xeroops/xeroops/internal/cluster"
-	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/node/internal/s3test"
 )
 
 var (
@@ -81,20 +79,20 @@ func (d device) wg(_ context.Context, args ...string) (string, error) {
 }
 
 func TestTheInterfaceFollowsTheObjects(t *testing.T) {
-	client := startS3(t)
+	client := s3test.Client(s3test.Start(t))
 	put := func(name string, content any) {
 		t.Helper()
 		body, err := json.Marshal(content)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String("uploads"), Key: aws.String(layout.VPNPeer(name)), Body: strings.NewReader(string(body))})
+		_, err = client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(s3test.Bucket), Key: aws.String(layout.VPNPeer(name)), Body: strings.NewReader(string(body))})
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
 	d := device{key(9): "(none)"} // of before
-	g := gateway{source: &source{S3: client, Bucket: "uploads", Layout: layout}, layout: layout, log: hclog.NewNullLogger(),
+	g := gateway{source: &source{S3: client, Bucket: s3test.Bucket, Layout: layout}, layout: layout, log: hclog.NewNullLogger(),
 		vpn: func() (netip.Prefix, error) { return vpn, nil }, wg: d.wg}
 	want := func(what string, want device) {
 		t.Helper()
@@ -114,7 +112,7 @@ func TestTheInterfaceFollowsTheObjects(t *testing.T) {
 	want("a second one, and the first with another address", device{key(1): "10.100.0.4/32", key(2): "10.100.0.3/32"})
 	clear(d)
 	want("after the interface was made anew", device{key(1): "10.100.0.4/32", key(2): "10.100.0.3/32"})
-	if _, err := client.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String("uploads"), Key: aws.String(layout.VPNPeer("laptop"))}); err != nil {
+	if _, err := client.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String(s3test.Bucket), Key: aws.String(layout.VPNPeer("laptop"))}); err != nil {
 		t.Fatal(err)
 	}
 	want("the first one is gone", device{key(2): "10.100.0.3/32"})
@@ -124,27 +122,9 @@ func TestPeersStayWhileS3IsAway(t *testing.T) {
 	nowhere := "http://127.0.0.1:9"
 	client := s3.New(s3.Options{BaseEndpoint: &nowhere, Region: "us-east-1", RetryMaxAttempts: 1, Credentials: aws.AnonymousCredentials{}})
 	d := device{key(1): "10.100.0.2/32"}
-	g := gateway{source: &source{S3: client, Bucket: "uploads", Layout: layout}, layout: layout, log: hclog.NewNullLogger(),
+	g := gateway{source: &source{S3: client, Bucket: s3test.Bucket, Layout: layout}, layout: layout, log: hclog.NewNullLogger(),
 		vpn: func() (netip.Prefix, error) { return vpn, nil }, wg: d.wg}
 	if err := g.once(t.Context()); err == nil || len(d) != 1 {
 		t.Errorf("got %v, and the interface has %v", err, d)
 	}
-}
-
-func startS3(t *testing.T) *s3.Client {
-	t.Helper()
-	moto, err := motoserver.Start(t.Context(), motoserver.Options{})
-	if errors.Is(err, motoserver.ErrMissing) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(moto.Stop)
-	client := s3.New(s3.Options{BaseEndpoint: &moto.URL, Region: "us-east-1", UsePathStyle: true,
-		Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
-	if _, err := client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("uploads")}); err != nil {
-		t.Fatal(err)
-	}
-	return client
 }
