@@ -4,11 +4,11 @@ package labtest
 
 import (
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
+
+	"github.com/xeroops/xeroops/internal/tfcli"
 )
 
 // terraform is a folder with a copy of the examples, where Terraform uses the
@@ -20,29 +20,15 @@ type terraform struct {
 	env    []string
 }
 
-// findTerraform returns the Terraform or OpenTofu to test with: the one that
-// scripts/setup.sh found or built, else the one on PATH.
-func findTerraform() string {
-	if named := os.Getenv("TF_ACC_TERRAFORM_PATH"); named != "" {
-		return named
-	}
-	for _, name := range []string{"terraform", "tofu"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	return ""
-}
-
 func newTerraform(l *lab) *terraform {
 	l.t.Helper()
-	binary := findTerraform()
-	if binary == "" {
-		l.t.Skip("neither terraform nor tofu is on PATH, and TF_ACC_TERRAFORM_PATH names none")
+	cli, err := tfcli.Find()
+	if err != nil {
+		l.t.Skip(err)
 	}
 	provider := build(l.t, "provider", "terraform-provider-xeroops")
 	dir := l.t.TempDir()
-	if err := copyExamples(dir, filepath.Join(root(l.t), "examples")); err != nil {
+	if err := tfcli.CopyExamples(dir, filepath.Join(root(l.t), "examples")); err != nil {
 		l.t.Fatal(err)
 	}
 	// With the empty mirror, init asks no registry; the override is what it uses.
@@ -53,37 +39,10 @@ func newTerraform(l *lab) *terraform {
 	if err := os.WriteFile(config, []byte(content), 0o600); err != nil {
 		l.t.Fatal(err)
 	}
-	t := &terraform{lab: l, binary: binary, dir: filepath.Join(dir, "complete"),
+	t := &terraform{lab: l, binary: cli.Path, dir: filepath.Join(dir, "complete"),
 		env: append(append(os.Environ(), l.env...), "TF_CLI_CONFIG_FILE="+config, "CHECKPOINT_DISABLE=1", "TF_IN_AUTOMATION=1")}
 	t.run("get", "-no-color")
 	return t
-}
-
-// copyExamples copies a folder without what Terraform and Packer left in it for
-// whoever tried the examples there.
-func copyExamples(to, from string) error {
-	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(from, path)
-		if err != nil {
-			return err
-		}
-		switch name := e.Name(); {
-		case name == ".terraform":
-			return fs.SkipDir
-		case name == ".terraform.lock.hcl" || strings.HasPrefix(name, "terraform.tfstate") || strings.Contains(name, ".auto.tfvars"):
-			return nil
-		case e.IsDir():
-			return os.MkdirAll(filepath.Join(to, rel), 0o755)
-		}
-		content, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(filepath.Join(to, rel), content, 0o644)
-	})
 }
 
 func (t *terraform) run(args ...string) string {

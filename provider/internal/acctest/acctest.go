@@ -30,8 +30,8 @@ import (
 	"github.com/xeroops/xeroops/internal/awsfront/inventory"
 	"github.com/xeroops/xeroops/internal/awsfront/mend"
 	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/internal/tfcli"
 	"github.com/xeroops/xeroops/provider/internal/acctest/account"
-	"github.com/xeroops/xeroops/provider/internal/acctest/tfcli"
 	"github.com/xeroops/xeroops/provider/internal/provider"
 )
 

@@ -4,7 +4,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/xeroops/xeroops/provider/internal/acctest/tfcli"
+	"github.com/xeroops/xeroops/internal/tfcli"
 )
 
 // setCLI sets what terraform-plugin-testing reads.

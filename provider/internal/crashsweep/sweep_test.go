@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/xeroops/xeroops/internal/motoserver"
-	"github.com/xeroops/xeroops/provider/internal/acctest/tfcli"
+	"github.com/xeroops/xeroops/internal/tfcli"
 	"github.com/xeroops/xeroops/provider/internal/acctest/workspace"
 )
 

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/xeroops/xeroops/provider/internal/acctest/tfcli"
+	"github.com/xeroops/xeroops/internal/tfcli"
 )
 
 const root = "../../../examples"
@@ -34,7 +34,7 @@ func TestExamplesAreValid(t *testing.T) {
 	write(t, cliConfig, fmt.Sprintf("provider_installation {\n  dev_overrides { \"xeroops/xeroops\" = %q }\n  direct {}\n}\n", bin))
 	terraform := command(t, cliConfig)
 	copied := t.TempDir()
-	if err := os.CopyFS(copied, os.DirFS(root)); err != nil {
+	if err := tfcli.CopyExamples(copied, root); err != nil {
 		t.Fatal(err)
 	}
 	for _, folder := range foldersWithHCL(t, copied) {

@@ -17,7 +17,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/xeroops/xeroops/provider/internal/acctest/tfcli"
+	"github.com/xeroops/xeroops/internal/tfcli"
 )
 
 // Module returns the folder of the module's go.mod, in which the examples are.
@@ -74,12 +74,8 @@ func New(ctx context.Context, o Options) (*Workspace, error) {
 	}
 	w := &Workspace{dir: o.Dir, root: filepath.Join(o.Dir, o.Example), cli: cli}
 	// The whole folder: an example refers to its modules by ../modules.
-	if err := os.CopyFS(filepath.Join(o.Dir, "examples"), os.DirFS(filepath.Join(o.Module, "examples"))); err != nil {
+	if err := tfcli.CopyExamples(filepath.Join(o.Dir, "examples"), filepath.Join(o.Module, "examples")); err != nil {
 		return nil, fmt.Errorf("copy the examples: %w", err)
-	}
-	// Of whoever built images for the example where it lies: they are another account's.
-	if err := os.RemoveAll(filepath.Join(w.root, "images.auto.tfvars.json")); err != nil {
-		return nil, err
 	}
 	if err := w.writeProvider(o.Binary); err != nil {
 		return nil, err

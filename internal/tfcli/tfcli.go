@@ -1,4 +1,5 @@
-// Package tfcli finds the Terraform or OpenTofu that tests run.
+// Package tfcli is what tests run Terraform with: the Terraform or OpenTofu there
+// is, and a copy of the examples.
 package tfcli
 
 import (

@@ -1,0 +1,35 @@
+package tfcli
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// CopyExamples copies a folder without what Terraform and Packer left in it for
+// whoever tried the examples there: modules, states, ids of images.
+func CopyExamples(to, from string) error {
+	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		switch name := e.Name(); {
+		case name == ".terraform":
+			return fs.SkipDir
+		case name == ".terraform.lock.hcl" || strings.HasPrefix(name, "terraform.tfstate") || strings.Contains(name, ".auto.tfvars"):
+			return nil
+		case e.IsDir():
+			return os.MkdirAll(filepath.Join(to, rel), 0o755)
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(to, rel), content, 0o644) //nolint:gosec // an example is for all
+	})
+}
