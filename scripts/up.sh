@@ -159,8 +159,18 @@ TEXT
 
 # --- without machines
 
+# account_runs also says no where something else has its number by now, after a
+# restart of the machine, or where it ended and nobody has looked at it.
+account_runs() {
+  [ -e "$state/account.pid" ] || return 1
+  case $(ps -o comm= -p "$(cat "$state/account.pid")" 2>/dev/null) in
+  *accountd) ;;
+  *) return 1 ;;
+  esac
+}
+
 account() { # starts the stand-in for AWS unless it runs
-  if [ -e "$state/account.pid" ] && kill -0 "$(cat "$state/account.pid")" 2>/dev/null; then return; fi
+  if account_runs; then return; fi
   rm -f "$state"/terraform.tfstate* "$state/account.env"
   go build -o "$state/accountd" ./scripts/accountd || return 1
   "$state/accountd" -env "$state/account.env" >>"$log" 2>&1 </dev/null &
@@ -191,9 +201,10 @@ TEXT
 }
 
 down() {
-  if [ -e "$state/account.pid" ]; then
-    while kill "$(cat "$state/account.pid")" 2>/dev/null; do sleep 0.1; done
-  fi
+  while account_runs; do
+    kill "$(cat "$state/account.pid")" 2>/dev/null || true
+    sleep 0.1
+  done
   if [ -x bin/xeroops-lab ] && [ "$(uname)" = Linux ] && [ "$(id -u)" = 0 ]; then
     bin/xeroops-lab down
   fi
