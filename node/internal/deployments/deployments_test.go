@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -283,5 +284,32 @@ func TestAVersionThatFailsOnceItIsAloneGivesWayToTheOneBefore(t *testing.T) {
 	}
 	if _, failed := r.store.failed(bad); !failed {
 		t.Error("the release is not marked as failed")
+	}
+}
+
+// The daemon's user may read what applications may not.
+func TestNothingOfAWheelRunsAsTheDaemon(t *testing.T) {
+	r := newRig(t)
+	ran := filepath.Join(t.TempDir(), "ran")
+	// Python runs this line whenever it starts in the environment.
+	curious := fmt.Sprintf(`import sys; open("%s", "a").write(" ".join(sys.orig_argv) + "\n")`, ran)
+	r.start()
+	r.publish(version{version: "1.0", wheels: []wheel{newWheel("curious", "1", map[string]string{"curious.pth": curious})}})
+	r.mustBeHealthy("1.0")
+	eventually(t, "byte code", func() error {
+		if current, _ := r.store.current("demo"); !r.store.isCompiled(current) {
+			return fs.ErrNotExist
+		}
+		return nil
+	})
+	content, err := os.ReadFile(ran)
+	check(t, err)
+	for line := range strings.Lines(string(content)) {
+		if !strings.Contains(line, "/serve.py ") {
+			t.Errorf("it ran as the daemon, with %s", line)
+		}
+	}
+	if made, err := filepath.Glob(filepath.Join(r.store.environment("demo", "1.0"), "lib/python*/site-packages/demo/__pycache__/*.pyc")); len(made) != 1 {
+		t.Errorf("byte code of the application is %v, %v", made, err)
 	}
 }

@@ -30,9 +30,10 @@ const (
 //go:embed python_offers.py
 var pythonOffers string
 
-// python makes environments. Its commands know nothing of this process's
-// environment, which holds secrets: what is in a wheel may run while others are
-// installed (a .pth file does).
+// python makes environments, and runs nothing of what it puts there: a Python of the
+// environment, which a .pth file in it makes run anything, starts only while it is
+// empty. Its commands also know nothing of this process's environment, which holds
+// secrets.
 type python struct {
 	// command prepares a program, to run in a folder.
 	command func(ctx context.Context, folder, name string, args ...string) *exec.Cmd
@@ -88,9 +89,10 @@ func (p python) install(ctx context.Context, folder string, m bundle.Manifest, s
 }
 
 // compile writes byte code, which the application, to whom its environment is
-// read-only, can't. Without it every start compiles anew.
+// read-only, can't. Without it every start compiles anew. The image's own Python
+// makes the same, and heeds no .pth file there.
 func (p python) compile(ctx context.Context, folder string) error {
-	_, err := p.run(ctx, filepath.Join(folder, "bin/python"), "-I", "-m", "compileall", "-q", filepath.Join(folder, "lib"))
+	_, err := p.run(ctx, SystemPython, "-I", "-m", "compileall", "-q", filepath.Join(folder, "lib"))
 	return err
 }
 
