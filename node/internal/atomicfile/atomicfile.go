@@ -13,6 +13,11 @@ import (
 	"syscall"
 )
 
+// WriteFile is [Write] of a file that is the process's own, as os.WriteFile makes it.
+func WriteFile(path string, content []byte, mode fs.FileMode) (changed bool, err error) {
+	return Write(File{Path: path, Content: content, Mode: mode, UID: -1, GID: -1})
+}
+
 // File is a file as it is to be.
 type File struct {
 	Path    string

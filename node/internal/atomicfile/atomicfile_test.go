@@ -51,7 +51,7 @@ func TestASymlinkIsReplacedAndNotFollowed(t *testing.T) {
 	if err := os.Symlink(target, link); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Write(File{Path: link, Content: []byte("new"), Mode: 0o600, UID: -1, GID: -1}); err != nil {
+	if _, err := WriteFile(link, []byte("new"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if text, err := os.ReadFile(target); err != nil || string(text) != "kept" {
@@ -65,7 +65,7 @@ func TestWhatCannotBeWrittenLeavesNothing(t *testing.T) {
 	if err := os.Mkdir(path, 0o700); err != nil { // a folder can't be renamed over
 		t.Fatal(err)
 	}
-	if _, err := Write(File{Path: path, Content: []byte("x"), Mode: 0o600, UID: -1, GID: -1}); err == nil {
+	if _, err := WriteFile(path, []byte("x"), 0o600); err == nil {
 		t.Error("it was written")
 	}
 	if left, err := os.ReadDir(folder); err != nil || len(left) != 1 {

@@ -60,7 +60,7 @@ func (b *Boot) fetchConfig(ctx context.Context) error {
 		return fmt.Errorf("settings of node %s: %w", b.Instance.Node, err)
 	}
 	b.config = vars
-	_, err = atomicfile.Write(atomicfile.File{Path: b.Files.Environment, Content: []byte(text), Mode: 0o644, UID: -1, GID: -1})
+	_, err = atomicfile.WriteFile(b.Files.Environment, []byte(text), 0o644)
 	return err
 }
 
@@ -91,7 +91,7 @@ func writeSecret(path string, vars map[string]string) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	_, err = atomicfile.Write(atomicfile.File{Path: path, Content: []byte(text), Mode: 0o600, UID: -1, GID: -1})
+	_, err = atomicfile.WriteFile(path, []byte(text), 0o600)
 	return err
 }
 

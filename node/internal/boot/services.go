@@ -157,7 +157,7 @@ func (b *Boot) writeTarget() error {
 	}
 	path := filepath.Join(b.Files.Units, target)
 	_, none := os.Stat(path)
-	changed, err := atomicfile.Write(atomicfile.File{Path: path, Content: []byte(text), Mode: 0o644, UID: -1, GID: -1})
+	changed, err := atomicfile.WriteFile(path, []byte(text), 0o644)
 	b.stale = b.stale || (changed && none == nil)
 	return err
 }

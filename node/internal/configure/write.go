@@ -33,6 +33,6 @@ func (f File) Write() (changed bool, err error) {
 
 // WriteBelow puts the file below a folder, owned by whoever runs this.
 func (f File) WriteBelow(folder string) error {
-	_, err := atomicfile.Write(atomicfile.File{Path: filepath.Join(folder, f.Path), Content: f.Content, Mode: f.Mode, UID: -1, GID: -1})
+	_, err := atomicfile.WriteFile(filepath.Join(folder, f.Path), f.Content, f.Mode)
 	return err
 }

@@ -75,7 +75,7 @@ func (f *fetcher) fetch(ctx context.Context) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	return atomicfile.Write(atomicfile.File{Path: f.File, Content: text, Mode: 0o644, UID: -1, GID: -1})
+	return atomicfile.WriteFile(f.File, text, 0o644)
 }
 
 // listen asks for the topology early when a node that is none of the cluster's so far

@@ -54,7 +54,7 @@ func (b *balancer) install(ctx context.Context, r Routes) (shape string, err err
 	if out, err := b.haproxy(ctx, "-c", "-q", "-f", candidate).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("haproxy -c of the new configuration, %s, which stays aside: %w: %s", candidate, err, strings.TrimSpace(string(out)))
 	}
-	_, err = atomicfile.Write(atomicfile.File{Path: b.Config, Content: text, Mode: 0o644, UID: -1, GID: -1})
+	_, err = atomicfile.WriteFile(b.Config, text, 0o644)
 	return shape, err
 }
 
@@ -120,7 +120,7 @@ func (b *balancer) writeState(r Routes, known map[string]map[string]running) err
 			}
 		}
 	}
-	_, err := atomicfile.Write(atomicfile.File{Path: b.StateFile, Content: []byte(out.String()), Mode: 0o644, UID: -1, GID: -1})
+	_, err := atomicfile.WriteFile(b.StateFile, []byte(out.String()), 0o644)
 	return err
 }
 

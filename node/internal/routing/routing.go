@@ -221,7 +221,7 @@ func (r *Routing) load() map[string]registry.Node {
 func (r *Routing) save() {
 	text, err := json.Marshal(r.view.entries())
 	if err == nil {
-		_, err = atomicfile.Write(atomicfile.File{Path: r.Saved, Content: text, Mode: 0o644, UID: -1, GID: -1})
+		_, err = atomicfile.WriteFile(r.Saved, text, 0o644)
 	}
 	if err != nil {
 		r.Log.Warn("a restart will not know what is known now", "error", fmt.Errorf("write %s: %w", r.Saved, err))

@@ -81,7 +81,7 @@ func (f Files) Write(t cluster.Topology) (changed bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("write %s: %w", f.Topology, err)
 	}
-	copied, err := atomicfile.Write(atomicfile.File{Path: f.Topology, Content: append(text, '\n'), Mode: 0o644, UID: -1, GID: -1})
+	copied, err := atomicfile.WriteFile(f.Topology, append(text, '\n'), 0o644)
 	if err != nil {
 		return false, err
 	}
@@ -89,7 +89,7 @@ func (f Files) Write(t cluster.Topology) (changed bool, err error) {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return copied, fmt.Errorf("write %s: %w", f.Hosts, err)
 	}
-	named, err := atomicfile.Write(atomicfile.File{Path: f.Hosts, Content: []byte(MergeHosts(string(hosts), t)), Mode: 0o644, UID: -1, GID: -1})
+	named, err := atomicfile.WriteFile(f.Hosts, []byte(MergeHosts(string(hosts), t)), 0o644)
 	return copied || named, err
 }
 

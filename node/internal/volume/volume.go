@@ -137,7 +137,7 @@ Where=%s
 Type=ext4
 Options=noatime,nodev,nosuid,errors=remount-ro
 `, v.ID, strings.Join(v.For, " "), v.link(), v.Where)
-	return atomicfile.Write(atomicfile.File{Path: filepath.Join(v.Units, v.Unit()), Content: []byte(text), Mode: 0o644, UID: -1, GID: -1})
+	return atomicfile.WriteFile(filepath.Join(v.Units, v.Unit()), []byte(text), 0o644)
 }
 
 // Trouble says what is wrong with the volume while it is in use, or "".
