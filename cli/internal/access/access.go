@@ -14,15 +14,13 @@ import (
 	"os"
 	"os/user"
 	"strings"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
-	"github.com/aws/smithy-go"
 
+	"github.com/xeroops/xeroops/internal/awswait"
 	"github.com/xeroops/xeroops/internal/cluster"
 )
 
@@ -146,9 +144,7 @@ func (a *Access) Object(ctx context.Context, key string) ([]byte, error) {
 // IsNotFound says whether an error is S3's word that there is no such object.
 // Without the right to list a bucket, S3 says AccessDenied of those.
 func IsNotFound(err error) bool {
-	var noKey *types.NoSuchKey
-	var api smithy.APIError
-	return errors.As(err, &noKey) || errors.As(err, &api) && api.ErrorCode() == "NotFound"
+	return awswait.HasCode(err, "NoSuchKey", "NotFound")
 }
 
 // NodesOf returns the names of a role's nodes.
@@ -174,7 +170,3 @@ func (a *Access) Reports(ctx context.Context) map[string]cluster.BootReport {
 	}
 	return reports
 }
-
-// answerWithin is how long the registry may take to answer the first time; a
-// command of --via may have to log in somewhere first.
-const answerWithin = 15 * time.Second

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -14,6 +15,10 @@ import (
 )
 
 const passwordVariable = "REDIS_DEPLOY_PASSWORD"
+
+// answerWithin is how long the registry may take to answer the first time; a
+// command of --via may have to log in somewhere first.
+const answerWithin = 15 * time.Second
 
 // Registry connects to the registry on the management node, and returns once it
 // has answered. The password comes from S3, and is kept in memory only.

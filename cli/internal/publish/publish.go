@@ -19,10 +19,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
-	"github.com/aws/smithy-go"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/xeroops/xeroops/cli/internal/access"
+	"github.com/xeroops/xeroops/internal/awswait"
 	"github.com/xeroops/xeroops/internal/bundle"
 )
 
@@ -169,8 +169,7 @@ func Upload(ctx context.Context, a *access.Access, m bundle.Manifest, folder str
 	key := bundle.Key(m.Application, m.Version, bundle.ManifestName)
 	_, err = a.S3.PutObject(ctx, &s3.PutObjectInput{Bucket: &a.Bucket, Key: &key, Body: strings.NewReader(string(content)),
 		ContentType: aws.String("application/json"), IfNoneMatch: aws.String("*")})
-	var refused smithy.APIError
-	if errors.As(err, &refused) && refused.ErrorCode() == "PreconditionFailed" {
+	if awswait.HasCode(err, "PreconditionFailed") {
 		return theirs(ctx, a, m)
 	}
 	if err != nil {

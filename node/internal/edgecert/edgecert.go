@@ -24,8 +24,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
-	"github.com/aws/smithy-go"
 
+	"github.com/xeroops/xeroops/internal/awswait"
 	"github.com/xeroops/xeroops/internal/cluster"
 )
 
@@ -46,7 +46,7 @@ type Store struct {
 func (s Store) SelfSigned(ctx context.Context, node string, names []string, now time.Time) (certificate, key []byte, err error) {
 	name := s.Layout.TLS() + "self-signed/" + node + ".pem"
 	kept, err := s.get(ctx, name)
-	if isCode(err, "NoSuchKey") {
+	if awswait.HasCode(err, "NoSuchKey") {
 		kept, err = s.putFirst(ctx, name, names, now)
 	}
 	if err != nil {
@@ -75,15 +75,10 @@ func (s Store) putFirst(ctx context.Context, name string, names []string, now ti
 	}
 	_, err = s.S3.PutObject(ctx, &s3.PutObjectInput{Bucket: &s.Bucket, Key: &name, Body: bytes.NewReader(made),
 		IfNoneMatch: aws.String("*"), ServerSideEncryption: types.ServerSideEncryptionAes256})
-	if isCode(err, "PreconditionFailed") || isCode(err, "ConditionalRequestConflict") {
+	if awswait.HasCode(err, "PreconditionFailed", "ConditionalRequestConflict") {
 		return s.get(ctx, name)
 	}
 	return made, err
-}
-
-func isCode(err error, code string) bool {
-	var api smithy.APIError
-	return errors.As(err, &api) && api.ErrorCode() == code
 }
 
 // selfSign makes a key and a certificate for names, as one PEM text.
