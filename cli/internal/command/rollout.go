@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,7 +39,7 @@ func (d *deployment) rollOut(ctx context.Context, p publish.Published) error {
 		}
 		return fmt.Errorf("%w: %w; %s is uploaded, so run the same again", access.ErrUnreachable, err, version)
 	}
-	fmt.Fprintf(d.log, "published %s %s; before it was %s\n", name, version, orNone(desired.Previous))
+	fmt.Fprintf(d.log, "published %s %s; before it was %s\n", name, version, cmp.Or(desired.Previous, "none"))
 	waiting, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
 	status := rollout.Follow(waiting, d.client, name, version, d.access.NodesOf(cluster.RoleApp), rollout.NewScreen(d.log).Show)
@@ -69,7 +70,7 @@ func (d *deployment) verdict(ctx context.Context, name, version string, status r
 		switch n.State {
 		case rollout.State(registry.PhaseHealthy):
 		case rollout.State(registry.PhaseFailed):
-			problems = append(problems, fmt.Sprintf("%s runs %s: %s", n.Name, orNone(n.Running), strings.ReplaceAll(strings.TrimSpace(n.Error), "\n", "\n    ")))
+			problems = append(problems, fmt.Sprintf("%s runs %s: %s", n.Name, cmp.Or(n.Running, "none"), strings.ReplaceAll(strings.TrimSpace(n.Error), "\n", "\n    ")))
 		case rollout.StateAbsent:
 			problems = append(problems, n.Name+" sends no heartbeats; it takes the version up when it is back")
 		default:
@@ -80,13 +81,6 @@ func (d *deployment) verdict(ctx context.Context, name, version string, status r
 		problems = append(problems, "the registry: "+status.Problem.Error())
 	}
 	return fmt.Errorf("%w: %s %s:\n  %s", errIncomplete, name, version, strings.Join(problems, "\n  "))
-}
-
-func orNone(version string) string {
-	if version == "" {
-		return "none"
-	}
-	return version
 }
 
 // errNothingBefore is returned by rollback without a version to go back to.

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -188,7 +189,7 @@ func (a applicationStatus) running(nodes []nodeStatus) string {
 		if n.Role != cluster.RoleApp {
 			continue
 		}
-		all = append(all, n.Name+" "+orNone(a.Running[n.Name]))
+		all = append(all, n.Name+" "+cmp.Or(a.Running[n.Name], "none"))
 	}
 	return strings.Join(all, ", ")
 }

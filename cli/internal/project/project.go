@@ -24,15 +24,11 @@ type Project struct {
 	Dir string
 	// Settings is a manifest with what [tool.xeroops] says, and nothing else.
 	Settings bundle.Manifest
-	// Version is empty where the build finds it out.
-	Version string
 }
 
 type file struct {
 	Project *struct {
-		Name    string   `toml:"name"`
-		Version string   `toml:"version"`
-		Dynamic []string `toml:"dynamic"`
+		Name string `toml:"name"`
 	} `toml:"project"`
 	Tool struct {
 		XeroOps *settings `toml:"xeroops"`
@@ -106,7 +102,7 @@ func read(path string) (Project, error) {
 	if !given("workers") {
 		s.Workers = defaultWorkers
 	}
-	p := Project{Version: f.Project.Version, Settings: bundle.Manifest{
+	p := Project{Settings: bundle.Manifest{
 		Application: s.Name, App: s.App, Port: s.Port, RoutePrefix: s.RoutePrefix, HealthPath: s.HealthPath, Workers: s.Workers,
 	}}
 	if err := p.Settings.CheckSettings(); err != nil {

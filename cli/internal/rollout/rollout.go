@@ -4,6 +4,7 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -93,7 +94,7 @@ func (s *Status) look(ctx context.Context, client *redis.Client, application, ve
 	progress, err := registry.ReadProgress(ctx, client, application, version)
 	entries, err2 := registry.ReadNodes(ctx, client, names)
 	desired, err3 := registry.ReadDesired(ctx, client, application)
-	if s.Problem = firstOf(err, err2, err3); s.Problem != nil {
+	if s.Problem = cmp.Or(err, err2, err3); s.Problem != nil {
 		s.wait(elapsed)
 		return
 	}
@@ -126,15 +127,6 @@ func (s *Status) wait(elapsed time.Duration) {
 			s.Nodes[i].ElapsedMS = elapsed.Milliseconds()
 		}
 	}
-}
-
-func firstOf(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // over says whether there is nothing left to wait for.
