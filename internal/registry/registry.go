@@ -37,22 +37,19 @@ const (
 	Expiry    = 90 * time.Second
 )
 
-// NodePrefix begins the keys of all nodes' entries.
-const NodePrefix = "xeroops:node:"
-
 // NodeKey is the key of a node's entry, a [Node] with an expiry.
-func NodeKey(node string) string { return NodePrefix + node }
+func NodeKey(node string) string { return "xeroops:node:" + node }
 
-// DesiredPrefix begins the keys of desired versions and of progress.
-const DesiredPrefix = "xeroops:deploy:"
+// desiredPrefix begins the keys of desired versions and of progress.
+const desiredPrefix = "xeroops:deploy:"
 
 // DesiredKey is the key of an application's desired version, a hash with the
 // fields of [Desired].
-func DesiredKey(application string) string { return DesiredPrefix + application }
+func DesiredKey(application string) string { return desiredPrefix + application }
 
 // ProgressKey is the key of a deployment's progress, a hash of [Progress] by node.
 func ProgressKey(application, version string) string {
-	return DesiredPrefix + application + ":" + version
+	return desiredPrefix + application + ":" + version
 }
 
 // ApplicationsKey is a set of the names of all applications that have a desired version.

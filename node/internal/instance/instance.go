@@ -20,7 +20,6 @@ const (
 	ApplicationsFile = "/run/xeroops/applications.env"  // 0600, app nodes: the credentials that applications get
 	RegisteredFile   = "/run/xeroops/applications.json" // []registry.Application, by deployments
 	DataVolume       = "XEROOPS_DATA_VOLUME"            // setting: EBS volume id
-	Management       = "XEROOPS_MANAGEMENT_ADDRESS"     // setting: private IPv4
 	NodePassword     = "REDIS_NODE_PASSWORD"            // credential: of the registry's user node
 	missingAdvice    = "cloud-init writes it from the user-data at the first boot; see cloud-init status --long"
 )
@@ -45,15 +44,15 @@ func LoadFile(path string) (Instance, error) {
 	if err != nil {
 		return Instance{}, fmt.Errorf("who this node is: %w; %s", err, missingAdvice)
 	}
-	i, err := FromEnv(vars)
+	i, err := fromEnv(vars)
 	if err != nil {
 		return Instance{}, fmt.Errorf("who this node is: %s: %w", path, err)
 	}
 	return i, nil
 }
 
-// FromEnv makes an instance of the variables of instance.env.
-func FromEnv(vars map[string]string) (Instance, error) {
+// fromEnv makes an instance of the variables of instance.env.
+func fromEnv(vars map[string]string) (Instance, error) {
 	for _, name := range []string{"HOSTNAME", "INSTANCE_ROLE", "STATIC_IP", "XEROOPS_CLUSTER", "AWS_REGION", "XEROOPS_UPLOADS_BUCKET"} {
 		if vars[name] == "" {
 			return Instance{}, fmt.Errorf("%s is missing", name)
@@ -75,15 +74,6 @@ func (i Instance) Env() map[string]string {
 
 // Layout names the cluster's objects in the uploads bucket.
 func (i Instance) Layout() cluster.Layout { return cluster.Layout{Cluster: i.Cluster} }
-
-// Credentials reads the role's secrets, which boot has put into memory.
-func Credentials() (map[string]string, error) {
-	vars, err := readEnv(CredentialsFile)
-	if err != nil {
-		return nil, fmt.Errorf("credentials of this node: %w; infrastructure-ready.service writes them", err)
-	}
-	return vars, nil
-}
 
 // RegistryPassword is that of the registry's user node. The daemons that talk to it
 // can't read [CredentialsFile]: they are not root, and systemd hands it to them.

@@ -14,11 +14,10 @@ import (
 
 // Active states of a unit, as systemd names them.
 const (
-	Active     = "active"
-	Reloading  = "reloading"
-	Inactive   = "inactive"
-	Failed     = "failed"
-	Activating = "activating"
+	Active    = "active"
+	Reloading = "reloading"
+	Inactive  = "inactive"
+	Failed    = "failed"
 )
 
 // AutoRestart is the sub-state of a service that ended and will be started again.
