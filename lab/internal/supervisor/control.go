@@ -119,43 +119,29 @@ func (s *Supervisor) serveControl() (io.Closer, error) {
 		}
 		reply(w, s.reconciler.Status(), nil)
 	})
-	mux.HandleFunc("POST /faults", func(w http.ResponseWriter, r *http.Request) {
-		var f Fault
-		err := json.NewDecoder(r.Body).Decode(&f)
-		if err == nil {
-			err = s.isReady()
-		}
-		if err == nil {
-			err = s.inject(r.Context(), f)
-		}
-		reply(w, struct{}{}, err)
-	})
-	mux.HandleFunc("POST /forwards", func(w http.ResponseWriter, r *http.Request) {
-		var f Forward
-		err := json.NewDecoder(r.Body).Decode(&f)
-		if err == nil {
-			err = s.isReady()
-		}
-		if err == nil {
-			err = s.forward(f)
-		}
-		reply(w, struct{}{}, err)
-	})
-	mux.HandleFunc("POST /images", func(w http.ResponseWriter, r *http.Request) {
-		var contents []string
-		ids := map[string]string{}
-		err := json.NewDecoder(r.Body).Decode(&contents)
-		if err == nil {
-			err = s.isReady()
-		}
-		if err == nil {
-			ids, err = s.importImages(r.Context(), contents)
-		}
-		reply(w, ids, err)
-	})
+	mux.HandleFunc("POST /faults", answer(s, func(ctx context.Context, f Fault) (struct{}, error) { return struct{}{}, s.inject(ctx, f) }))
+	mux.HandleFunc("POST /forwards", answer(s, func(_ context.Context, f Forward) (struct{}, error) { return struct{}{}, s.forward(f) }))
+	mux.HandleFunc("POST /images", answer(s, s.importImages))
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
 	go func() { s.until(server.Serve(l)) }()
 	return server, nil
+}
+
+// answer handles a request by what do makes of its body, which is JSON, once the
+// lab is up.
+func answer[In, Out any](s *Supervisor, do func(context.Context, In) (Out, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var in In
+		var out Out
+		err := json.NewDecoder(r.Body).Decode(&in)
+		if err == nil {
+			err = s.isReady()
+		}
+		if err == nil {
+			out, err = do(r.Context(), in)
+		}
+		reply(w, out, err)
+	}
 }
 
 func (s *Supervisor) isReady() error {
