@@ -39,14 +39,12 @@ func NewClient(c Config) *Client {
 
 // State asks how far the lab is.
 func (c *Client) State(ctx context.Context) (State, error) {
-	var s State
-	return s, c.call(ctx, http.MethodGet, "/state", nil, &s)
+	return ask[State](ctx, c, http.MethodGet, "/state", nil)
 }
 
 // Instances asks for the lab's instances.
 func (c *Client) Instances(ctx context.Context) ([]reconcile.Status, error) {
-	var all []reconcile.Status
-	return all, c.call(ctx, http.MethodGet, "/instances", nil, &all)
+	return ask[[]reconcile.Status](ctx, c, http.MethodGet, "/instances", nil)
 }
 
 // Down tells the lab to end.
@@ -62,13 +60,18 @@ func (c *Client) Inject(ctx context.Context, f Fault) error {
 // ImportImages takes images from the cache into the account, by the sums of what
 // they were made of, and returns the ids of those that the cache has.
 func (c *Client) ImportImages(ctx context.Context, contents []string) (map[string]string, error) {
-	var ids map[string]string
-	return ids, c.call(ctx, http.MethodPost, "/images", contents, &ids)
+	return ask[map[string]string](ctx, c, http.MethodPost, "/images", contents)
 }
 
 // Forward makes a port of a role's public address reachable on the host.
 func (c *Client) Forward(ctx context.Context, f Forward) error {
 	return c.call(ctx, http.MethodPost, "/forwards", f, nil)
+}
+
+// ask is call for an answer.
+func ask[Out any](ctx context.Context, c *Client, method, path string, in any) (out Out, err error) {
+	err = c.call(ctx, method, path, in, &out)
+	return out, err
 }
 
 func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
