@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
 
+	"github.com/xeroops/xeroops/node/internal/backoff"
 	"github.com/xeroops/xeroops/node/internal/instance"
 )
 
@@ -54,10 +55,8 @@ func wait(ctx context.Context, url, node string, log hclog.Logger) error {
 			said = err.Error()
 			log.Info("not yet", "because", said)
 		}
-		select {
-		case <-ctx.Done():
+		if !backoff.Sleep(ctx, pause) {
 			return fmt.Errorf("wait for the database of %s: %w; at last: %w", node, ctx.Err(), err)
-		case <-time.After(pause):
 		}
 	}
 }

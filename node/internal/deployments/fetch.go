@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/xeroops/xeroops/internal/bundle"
+	"github.com/xeroops/xeroops/node/internal/backoff"
 )
 
 const (
@@ -112,12 +113,10 @@ func (f fetcher) retry(ctx context.Context, key string, use func(io.Reader) erro
 		if try == fetchTries || errors.Is(err, errWrong) || isDiskFull(err) {
 			return err
 		}
-		select {
-		case <-ctx.Done():
+		if !backoff.Sleep(ctx, pause) {
 			return err
-		case <-time.After(pause):
-			pause *= 3
 		}
+		pause *= 3
 	}
 }
 

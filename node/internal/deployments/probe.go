@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/xeroops/xeroops/node/internal/backoff"
 )
 
 const (
@@ -121,10 +123,8 @@ func (d *deployer) await(ctx context.Context, unit string, p probe) error {
 		if a.err == nil && a.version == p.version && !p.alone {
 			pause = 0
 		}
-		select {
-		case <-ctx.Done():
+		if !backoff.Sleep(ctx, pause) {
 			return ctx.Err()
-		case <-time.After(pause):
 		}
 	}
 }

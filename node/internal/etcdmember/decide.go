@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/xeroops/xeroops/node/internal/backoff"
 )
 
 // Decision is what there is to know before etcd starts.
@@ -50,10 +52,8 @@ func (d Decision) Settings(ctx context.Context) (string, error) {
 			told = err.Error()
 			d.Log.Info("etcd waits", "node", d.Self.Name, "because", told)
 		}
-		select {
-		case <-ctx.Done():
+		if !backoff.Sleep(ctx, d.Retry) {
 			return "", fmt.Errorf("find out what %s is to etcd: %w; at last: %w", d.Self.Name, ctx.Err(), err)
-		case <-time.After(d.Retry):
 		}
 	}
 }

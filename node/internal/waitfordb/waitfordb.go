@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/node/internal/backoff"
 	"github.com/xeroops/xeroops/node/internal/topology"
 )
 
@@ -96,11 +97,9 @@ func (w waiter) wait(ctx context.Context, timeout time.Duration) error {
 			w.log.Warn("the database does not answer yet", "host", w.config.Host, "port", w.config.Port, "error", last)
 			said = time.Now()
 		}
-		select {
-		case <-ctx.Done():
+		if !backoff.Sleep(ctx, pause) {
 			return fmt.Errorf("the database at %s:%d did not answer for %s: %w", w.config.Host, w.config.Port,
 				time.Since(began).Round(time.Second), last)
-		case <-time.After(pause):
 		}
 	}
 }
