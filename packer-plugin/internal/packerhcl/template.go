@@ -6,9 +6,11 @@
 package packerhcl
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
@@ -134,31 +136,27 @@ func timestamp(now time.Time) function.Function {
 
 // build evaluates everything for one source of the build.
 func (f file) build(b build, s buildSource, ctx *hcl.EvalContext) (Build, error) {
-	for _, named := range f.Sources {
-		if named.Type+"."+named.Name != s.Ref {
-			continue
-		}
-		if s.Name == "" {
-			s.Name = named.Name
-		}
-		made := Build{Name: s.Name}
-		ctx = ctx.NewChild()
-		ctx.Variables = map[string]cty.Value{"source": cty.ObjectVal(map[string]cty.Value{
-			"name": cty.StringVal(s.Name), "type": cty.StringVal(named.Type)})}
-		var errs []error
-		configure := func(kind, name string, body hcl.Body) drive.Component {
-			c, err := decode(kind, name, body, ctx)
-			errs = append(errs, err)
-			return c
-		}
-		made.Template.Builder = configure("builder", named.Type, hcl.MergeBodies([]hcl.Body{named.Body, s.Body}))
-		for _, c := range b.Provisioners {
-			made.Template.Provisioners = append(made.Template.Provisioners, configure("provisioner", c.Type, c.Body))
-		}
-		for _, c := range b.PostProcessors {
-			made.Template.PostProcessors = append(made.Template.PostProcessors, configure("post-processor", c.Type, c.Body))
-		}
-		return made, errors.Join(errs...)
+	at := slices.IndexFunc(f.Sources, func(named source) bool { return named.Type+"."+named.Name == s.Ref })
+	if at < 0 {
+		return Build{}, fmt.Errorf("the build's source %q is nowhere: use TYPE.NAME of a source block", s.Ref)
 	}
-	return Build{}, fmt.Errorf("the build's source %q is nowhere: use TYPE.NAME of a source block", s.Ref)
+	named := f.Sources[at]
+	made := Build{Name: cmp.Or(s.Name, named.Name)}
+	ctx = ctx.NewChild()
+	ctx.Variables = map[string]cty.Value{"source": cty.ObjectVal(map[string]cty.Value{
+		"name": cty.StringVal(made.Name), "type": cty.StringVal(named.Type)})}
+	var errs []error
+	configure := func(kind, name string, body hcl.Body) drive.Component {
+		c, err := decode(kind, name, body, ctx)
+		errs = append(errs, err)
+		return c
+	}
+	made.Template.Builder = configure("builder", named.Type, hcl.MergeBodies([]hcl.Body{named.Body, s.Body}))
+	for _, c := range b.Provisioners {
+		made.Template.Provisioners = append(made.Template.Provisioners, configure("provisioner", c.Type, c.Body))
+	}
+	for _, c := range b.PostProcessors {
+		made.Template.PostProcessors = append(made.Template.PostProcessors, configure("post-processor", c.Type, c.Body))
+	}
+	return made, errors.Join(errs...)
 }
