@@ -4,7 +4,7 @@
 // xeroops deploy does; what it deploys is made up: an application with 39 wheels
 // that it depends on.
 //
-//	deploybench -via 'xeroops-lab connect %h %p' -load 'xeroops-lab exec -- generator -fresh -url https://198.51.100.1/api/bench/'
+//	deploybench -via 'xeroops-lab connect %h %p' -load 'xeroops-lab exec -- generator -fresh -await 30s -url https://198.51.100.1/api/bench/'
 package main
 
 import (
@@ -23,6 +23,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/proxycommand"
 	"github.com/xeroops/xeroops/internal/registry"
 )
 
@@ -196,7 +197,7 @@ func open(ctx context.Context, via, bucket, name string) (*bench, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.registry = registry.OpenVia(dialVia(via), management+":"+registry.Port, registry.UserDeploy, password)
+	b.registry = registry.OpenVia(proxycommand.Dialer(via), management+":"+registry.Port, registry.UserDeploy, password)
 	return b, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/xeroops/xeroops/internal/load"
 )
@@ -22,7 +23,12 @@ func main() {
 	flag.IntVar(&o.Rate, "rate", 100, "requests per second")
 	flag.DurationVar(&o.Wait, "wait", 0, "for an answer (default 10s)")
 	flag.BoolVar(&o.Fresh, "fresh", false, "make a connection for each request")
+	await := flag.Duration("await", 0, "how long to wait for a first good answer, before anything is counted")
 	flag.Parse()
+	if !answers(o, *await) {
+		fmt.Fprintf(os.Stderr, "generator: %s has no good answer within %s\n", o.URL, *await)
+		os.Exit(1)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
@@ -32,4 +38,22 @@ func main() {
 		fmt.Fprintln(os.Stderr, "generator:", err)
 		os.Exit(1)
 	}
+}
+
+// answers asks until there are good answers for a while, which is at once where
+// within is 0.
+func answers(o load.Options, within time.Duration) bool {
+	for end := time.Now().Add(within); within > 0; {
+		o.Rate = 10
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		report := load.Run(ctx, o)
+		cancel()
+		if report.Requests > 0 && report.Failed == 0 {
+			break
+		}
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
 }
