@@ -5,20 +5,15 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
-	"os"
-	"os/exec"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"github.com/xeroops/xeroops/internal/bundle"
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/envfile"
-	"github.com/xeroops/xeroops/internal/registry"
 	"github.com/xeroops/xeroops/internal/wheelfile"
 )
 
@@ -125,30 +120,4 @@ func (b *bench) password(ctx context.Context, layout cluster.Layout) (string, er
 	}
 	vars, err := envfile.Parse(string(content))
 	return vars["REDIS_DEPLOY_PASSWORD"], err
-}
-
-// dialVia makes connections with a command, as ssh's ProxyCommand does; "" is TCP.
-func dialVia(command string) registry.Dialer {
-	if command == "" {
-		return nil
-	}
-	return func(_ context.Context, _, address string) (net.Conn, error) {
-		host, port, err := net.SplitHostPort(address)
-		if err != nil {
-			return nil, err
-		}
-		ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			return nil, err
-		}
-		ours, theirs := os.NewFile(uintptr(ends[0]), "via"), os.NewFile(uintptr(ends[1]), "via")
-		defer func() { _, _ = ours.Close(), theirs.Close() }()
-		cmd := exec.Command("sh", "-c", "exec "+strings.NewReplacer("%h", host, "%p", port).Replace(command))
-		cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs, theirs, os.Stderr
-		if err := cmd.Start(); err != nil {
-			return nil, err
-		}
-		go func() { _ = cmd.Wait() }()
-		return net.FileConn(ours)
-	}
 }

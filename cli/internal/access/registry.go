@@ -11,6 +11,7 @@ import (
 
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/envfile"
+	"github.com/xeroops/xeroops/internal/proxycommand"
 	"github.com/xeroops/xeroops/internal/registry"
 )
 
@@ -37,11 +38,7 @@ func (a *Access) Registry(ctx context.Context) (*redis.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	var dial registry.Dialer
-	if a.via != "" {
-		dial = proxy(a.via)
-	}
-	client := registry.OpenVia(dial, management, registry.UserDeploy, password)
+	client := registry.OpenVia(proxycommand.Dialer(a.via), management, registry.UserDeploy, password)
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
 	if _, err := registry.ReadApplications(ctx, client); err != nil {

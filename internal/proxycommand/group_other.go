@@ -1,6 +1,6 @@
 //go:build !unix
 
-package access
+package proxycommand
 
 import "os/exec"
 

@@ -1,4 +1,6 @@
-package access
+// Package proxycommand makes connections to the registry out of a command's standard
+// input and output, as ssh's ProxyCommand does, for whoever has no route to it.
+package proxycommand
 
 import (
 	"bytes"
@@ -14,9 +16,12 @@ import (
 	"github.com/xeroops/xeroops/internal/registry"
 )
 
-// proxy makes connections out of a command's standard input and output, as ssh's
-// ProxyCommand does: %h is the host, %p the port, %% a percent sign.
-func proxy(command string) registry.Dialer {
+// Dialer runs the command for each connection: %h in it is the host, %p the port, %% a
+// percent sign. Of no command it is nil, which is TCP.
+func Dialer(command string) registry.Dialer {
+	if command == "" {
+		return nil
+	}
 	return func(_ context.Context, _, address string) (net.Conn, error) {
 		host, port, err := net.SplitHostPort(address)
 		if err != nil {
@@ -28,13 +33,13 @@ func proxy(command string) registry.Dialer {
 			shell = []string{"cmd", "/c", line}
 		}
 		// Not bound to the dial's context: the connection outlives it.
-		return startProxy(exec.Command(shell[0], shell[1:]...))
+		return start(exec.Command(shell[0], shell[1:]...))
 	}
 }
 
-// startProxy runs a command whose other end is the connection. A pipe of net.Pipe
+// start runs a command whose other end is the connection. A pipe of net.Pipe
 // has deadlines on every system, which a process's pipes have not.
-func startProxy(cmd *exec.Cmd) (net.Conn, error) {
+func start(cmd *exec.Cmd) (net.Conn, error) {
 	ours, its := net.Pipe()
 	said := &tail{}
 	cmd.Stderr = said
@@ -50,7 +55,7 @@ func startProxy(cmd *exec.Cmd) (net.Conn, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("run %q: %w", cmd.Args, err)
 	}
-	conn := &proxyConn{Conn: ours, said: said}
+	conn := &connection{Conn: ours, said: said}
 	go func() {
 		_, _ = io.Copy(in, its) // its end is the connection's
 		_ = in.Close()
@@ -64,7 +69,7 @@ func startProxy(cmd *exec.Cmd) (net.Conn, error) {
 	return conn, nil
 }
 
-type proxyConn struct {
+type connection struct {
 	net.Conn
 	said *tail
 
@@ -73,7 +78,7 @@ type proxyConn struct {
 }
 
 // end notes how the command ended, with what it said on standard error.
-func (c *proxyConn) end(err error) {
+func (c *connection) end(err error) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	if c.ended = io.EOF; err != nil {
@@ -82,7 +87,7 @@ func (c *proxyConn) end(err error) {
 }
 
 // Read is the connection's, with the command's own error in place of its end.
-func (c *proxyConn) Read(b []byte) (int, error) {
+func (c *connection) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if err == io.EOF { //nolint:errorlint // net.Pipe's own, never wrapped
 		c.mutex.Lock()
