@@ -47,7 +47,7 @@ nothing is built or uploaded.`,
 			case desired.Version == "":
 				return fmt.Errorf("roll %s back: cluster %s has no such application; xeroops deployments lists them", given[0], d.access.Cluster)
 			case version == "":
-				return fmt.Errorf("roll %s back: %w %s; name one, of those that xeroops deployments %s lists", given[0], errNothingBefore, desired.Version, given[0])
+				return fmt.Errorf("roll %s back: there is no version before %s; name one, of those that xeroops deployments %s lists", given[0], desired.Version, given[0])
 			}
 			if err := bundle.CheckVersion(version); err != nil {
 				return fmt.Errorf("%w: %w", errUsage, err)

@@ -3,7 +3,6 @@ package command
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -82,6 +81,3 @@ func (d *deployment) verdict(ctx context.Context, name, version string, status r
 	}
 	return fmt.Errorf("%w: %s %s:\n  %s", errIncomplete, name, version, strings.Join(problems, "\n  "))
 }
-
-// errNothingBefore is returned by rollback without a version to go back to.
-var errNothingBefore = errors.New("there is no version before")
