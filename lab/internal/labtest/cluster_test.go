@@ -33,6 +33,7 @@ func TestTheClusterLives(t *testing.T) {
 		{"AThirdAppNodeGetsTrafficAndNoOtherIsTouched", scaleToThree},
 		{"WhatIsKilledComesBack", killUnderLoad},
 		{"ABadVersionLeavesTheOldOneServing", badVersions},
+		{"AFullDiskStopsADeploymentAndNothingElse", fullDisk},
 		{"ANodeThatWasDownGetsWhatItMissed", missedDeployment},
 	} {
 		if !t.Run(test.name, func(t *testing.T) { test.run(c.with(t)) }) {
@@ -253,7 +254,7 @@ func (c *livingCluster) spoil(application, version string) {
 // serves asks until the version, and for a while nothing else, answers.
 func (c *livingCluster) serves(version string) {
 	c.t.Helper()
-	c.until("version "+version+" answers", time.Minute, func() (bool, string) {
+	c.until("version "+version+" answers", 2*time.Minute, func() (bool, string) {
 		var answers []string
 		for range 6 {
 			out, err := c.outside(c.curl(servicePath + "/items"))
@@ -264,6 +265,40 @@ func (c *livingCluster) serves(version string) {
 		}
 		return !slices.ContainsFunc(answers, func(a string) bool { return !strings.Contains(a, `"version":"`+version+`"`) }), fmt.Sprint(answers)
 	})
+}
+
+// fullDisk deploys while app2 has no room for another version, and while the last
+// of it is taken in the middle. The disk is a small one of its own until app2
+// boots again: the lab's machines have the host's.
+func fullDisk(c *livingCluster) {
+	const (
+		disk = "/opt/xeroops/applications"
+		fill = disk + "/fill"
+	)
+	c.shell("app2", "mkdir /run/disk && mount -t tmpfs -o size=256m disk /run/disk && cp -a "+disk+"/. /run/disk && mount --bind /run/disk "+disk)
+	running := "1.0.0"
+	for _, full := range []struct{ when, version, filler string }{
+		{"before a deployment", "1.1.4", "fallocate -l $(( $(df --output=avail -B1 " + disk + " | tail -1) - 50 * 1024 * 1024 )) " + fill},
+		{"in the middle of one", "1.1.5", "systemd-run sh -c 'until test -d " + disk + "/notes/1.1.5; do sleep 0.02; done; cat /dev/zero >" + fill + "'"},
+	} {
+		dir := c.variant(full.version, func(main string) string { return main + "\n# " + full.version + "\n" })
+		c.shell("app2", full.filler)
+		report := c.underLoad(servicePath+"/items", 50, func() {
+			out, err := c.tryDeploy(dir)
+			if err == nil || !strings.Contains(out, "app2 runs "+running+": ") || !strings.Contains(out, "disk: ") {
+				c.t.Errorf("deploy with a disk that is full %s: %v\n%s", full.when, err, out)
+			}
+		})
+		c.t.Logf("a disk that is full %s: %v", full.when, report)
+		if report.Failed > 0 {
+			c.t.Errorf("%d requests failed while a disk was full", report.Failed)
+		}
+		c.shell("app2", "rm "+fill)
+		began := time.Now()
+		c.serves(full.version)
+		c.t.Logf("app2 serves it %.1f s after there is room again", time.Since(began).Seconds())
+		running = full.version
+	}
 }
 
 func missedDeployment(c *livingCluster) {

@@ -64,7 +64,7 @@ func (d *deployer) install(ctx context.Context, r release, report report) (insta
 	if err := d.fits(m); err != nil {
 		return installed{}, err
 	}
-	if err := d.hasRoom(wheelBytes(m), "wheels"); err != nil {
+	if err := d.hasRoom(wheelBytes(m), "the wheels take"); err != nil {
 		return installed{}, err
 	}
 	if err := d.fetch.wheels(ctx, m); err != nil {
@@ -82,7 +82,7 @@ func (d *deployer) makeEnvironment(ctx context.Context, m bundle.Manifest, conte
 	if err != nil {
 		return err
 	}
-	if err := d.hasRoom(need, "the environment"); err != nil {
+	if err := d.hasRoom(need, "the environment takes"); err != nil {
 		return err
 	}
 	if err := d.store.remove(m.Application, m.Version); err != nil { // other content that didn't serve
@@ -90,7 +90,7 @@ func (d *deployer) makeEnvironment(ctx context.Context, m bundle.Manifest, conte
 	}
 	folder := d.store.environment(m.Application, m.Version)
 	if err := d.python.install(ctx, folder, m, d.store); err != nil {
-		if room := d.hasRoom(0, "the environment"); room != nil || ctx.Err() != nil {
+		if room := d.hasRoom(0, "the environment takes"); room != nil || ctx.Err() != nil {
 			return errors.Join(err, room)
 		}
 		return wrong("%w", err)
@@ -129,7 +129,7 @@ func (d *deployer) hasRoom(need uint64, what string) error {
 		return err
 	}
 	if free < need+spareBytes {
-		return fmt.Errorf("disk: %s need %d MiB and %d MiB have to stay free, but %s has only %d MiB; remove something, or give the node a larger root volume",
+		return fmt.Errorf("disk: %s %d MiB and %d MiB have to stay free, but %s has only %d MiB; remove something, or give the node a larger root volume",
 			what, need>>20, spareBytes>>20, d.store.root, free>>20)
 	}
 	return nil
