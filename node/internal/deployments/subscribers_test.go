@@ -67,7 +67,7 @@ func (f *fleet) node(n int) *daemon {
 	s := store{filepath.Join(folder, "applications")}
 	check(f.t, os.Mkdir(s.root, 0o755))
 	log := hclog.New(&hclog.LoggerOptions{Output: testWriter{f.t}, Level: hclog.Error})
-	units := &servers{host: host, root: s.root, running: map[string]net.Listener{}}
+	units := &servers{host: host, root: s.root, running: map[string]*server{}}
 	nothing := func(ctx context.Context, _, _ string, args ...string) *exec.Cmd {
 		if slices.Contains(args, "venv") {
 			return exec.CommandContext(ctx, "mkdir", "-p", args[len(args)-1])
@@ -140,7 +140,28 @@ func (o *objects) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 type servers struct {
 	host, root string
 	mu         sync.Mutex
-	running    map[string]net.Listener
+	running    map[string]*server
+}
+
+// server accepts connections until it is closed, and its port is free then.
+type server struct {
+	net.Listener
+	ended chan struct{}
+}
+
+func newServer(l net.Listener, handler http.Handler) *server {
+	s := &server{l, make(chan struct{})}
+	go func() {
+		defer close(s.ended)
+		_ = (&http.Server{Handler: handler}).Serve(l)
+	}()
+	return s
+}
+
+func (s *server) Close() error {
+	err := s.Listener.Close()
+	<-s.ended // an accept on its way holds the port
+	return err
 }
 
 func (s *servers) Reload(context.Context) error { return nil }
@@ -167,18 +188,16 @@ func (s *servers) Start(_ context.Context, unit string) error {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set(VersionHeader, version) })}
-	s.running[unit] = l
-	go func() { _ = server.Serve(l) }()
+	s.running[unit] = newServer(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set(VersionHeader, version) }))
 	return nil
 }
 
 func (s *servers) Stop(_ context.Context, unit string, _ bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if listener := s.running[unit]; listener != nil {
+	if running := s.running[unit]; running != nil {
 		delete(s.running, unit)
-		return listener.Close()
+		return running.Close()
 	}
 	return nil
 }
