@@ -71,14 +71,14 @@ func Build(ctx context.Context, python Python, dir, wheelhouse, into string) (Bu
 
 func builder(ctx context.Context, python Python, wheelhouse, into string) *exec.Cmd {
 	if uv, err := exec.LookPath("uv"); err == nil {
-		args := []string{"build", "--out-dir", into}
+		args := []string{"build", "--wheel", "--out-dir", into}
 		if wheelhouse != "" {
 			args = append(args, "--no-index", "--find-links", wheelhouse)
 		}
 		return exec.CommandContext(ctx, uv, args...)
 	}
 	if python.command(ctx, "-c", "import build.__main__").Run() == nil {
-		return python.command(ctx, "-m", "build", "--outdir", into)
+		return python.command(ctx, "-m", "build", "--wheel", "--outdir", into)
 	}
 	// The Python that is required is the image's, which pip is asked about later.
 	return python.command(ctx, "-m", "pip", "wheel", "--no-deps", "--ignore-requires-python", "--no-cache-dir", "--wheel-dir", into, ".")

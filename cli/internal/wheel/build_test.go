@@ -1,3 +1,5 @@
+//go:build linux
+
 package wheel
 
 import (
@@ -5,7 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+
+	"github.com/xeroops/xeroops/internal/debiantree"
 )
 
 // debiansWheels has setuptools, for Debian's own Python.
@@ -17,6 +22,27 @@ func TestBuildLeavesTheProjectAsItIsAndIsReproducible(t *testing.T) {
 	if found, _ := filepath.Glob(debiansWheels + "/setuptools-*"); err != nil || len(found) == 0 {
 		t.Skip("needs Debian's python3-pip, python3-setuptools-whl and, before Debian 13, python3-wheel-whl: make setup")
 	}
+	t.Run("pip", func(t *testing.T) { checkBuild(t, python) })
+	t.Run("build", func(t *testing.T) { checkBuild(t, withBuild(t, python)) })
+}
+
+// withBuild is a Python that has Debian's package build.
+func withBuild(t *testing.T, python Python) Python {
+	t.Helper()
+	folder, tree := t.TempDir(), debiantree.Path(t)
+	for _, name := range []string{"build", "pyproject_hooks", "packaging"} {
+		if err := os.Symlink(filepath.Join(tree, "usr/lib/python3/dist-packages", name), filepath.Join(folder, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	python = append(Python{"env", "PYTHONPATH=" + folder}, python...)
+	if builder := builder(t.Context(), python, "", "").String(); !strings.Contains(builder, "-m build") {
+		t.Fatalf("the builder is %s", builder)
+	}
+	return python
+}
+
+func checkBuild(t *testing.T, python Python) {
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS("../../../examples/service")); err != nil {
 		t.Fatal(err)
