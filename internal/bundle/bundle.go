@@ -59,7 +59,7 @@ var (
 	applicationName = regexp.MustCompile(`^[a-z](-?[a-z0-9])*$`)
 	versionText     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.+_]{0,63}$`)
 	asgiApp         = regexp.MustCompile(`^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$`)
-	urlPath         = regexp.MustCompile(`^/[A-Za-z0-9._~/-]*$`)
+	urlPath         = regexp.MustCompile(`^/[A-Za-z0-9._~/-]{0,200}$`)
 	wheelFile       = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl$`)
 	hexSHA256       = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
@@ -118,14 +118,22 @@ func (m Manifest) CheckSettings() error {
 	switch {
 	case !asgiApp.MatchString(m.App):
 		return fmt.Errorf("app %q: name the ASGI application as module:attribute", m.App)
-	case m.Port < FirstPort || m.Port > LastPort:
-		return fmt.Errorf("port %d: use one of %d to %d", m.Port, FirstPort, LastPort)
-	case !urlPath.MatchString(m.RoutePrefix) || !strings.HasPrefix(m.RoutePrefix, "/api/") || m.RoutePrefix != path.Clean(m.RoutePrefix):
-		return fmt.Errorf("route_prefix %q: use a path below /api/, without a slash at its end", m.RoutePrefix)
-	case !urlPath.MatchString(m.HealthPath):
-		return fmt.Errorf("health_path %q: use a plain path such as /healthz", m.HealthPath)
 	case m.Workers < 1 || m.Workers > 64:
 		return fmt.Errorf("workers %d: use 1 to 64", m.Workers)
+	}
+	return CheckRoute(m.Port, m.RoutePrefix, m.HealthPath)
+}
+
+// CheckRoute returns the first thing that is wrong with how an application is
+// reached. What is right may stand in HAProxy's configuration.
+func CheckRoute(port int, prefix, healthPath string) error {
+	switch {
+	case port < FirstPort || port > LastPort:
+		return fmt.Errorf("port %d: use one of %d to %d", port, FirstPort, LastPort)
+	case !urlPath.MatchString(prefix) || !strings.HasPrefix(prefix, "/api/") || prefix != path.Clean(prefix):
+		return fmt.Errorf("route_prefix %q: use a path of up to 200 plain characters below /api/, without a slash at its end", prefix)
+	case !urlPath.MatchString(healthPath):
+		return fmt.Errorf("health_path %q: use a plain path such as /healthz", healthPath)
 	}
 	return nil
 }

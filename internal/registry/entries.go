@@ -4,9 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"path"
-	"regexp"
-	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -87,21 +84,13 @@ func HasNode(ctx context.Context, c *redis.Client, name string) (bool, error) {
 	return n == 1, nil
 }
 
-var plainPath = regexp.MustCompile(`^/[A-Za-z0-9._~/-]{0,200}$`)
-
-// Check returns the first thing that is wrong with an application's entry. What
-// is right may stand in HAProxy's configuration.
+// Check returns the first thing that is wrong with an application's entry.
 func (a Application) Check() error {
 	if err := bundle.CheckName(a.Name); err != nil {
 		return err
 	}
-	switch {
-	case a.Port < bundle.FirstPort || a.Port > bundle.LastPort:
-		return fmt.Errorf("application %s: port %d is none of %d to %d", a.Name, a.Port, bundle.FirstPort, bundle.LastPort)
-	case !plainPath.MatchString(a.RoutePrefix) || !strings.HasPrefix(a.RoutePrefix, "/api/") || path.Clean(a.RoutePrefix) != a.RoutePrefix:
-		return fmt.Errorf("application %s: route prefix %q is no plain path below /api/", a.Name, a.RoutePrefix)
-	case !plainPath.MatchString(a.HealthPath):
-		return fmt.Errorf("application %s: health path %q is no plain path", a.Name, a.HealthPath)
+	if err := bundle.CheckRoute(a.Port, a.RoutePrefix, a.HealthPath); err != nil {
+		return fmt.Errorf("application %s: %w", a.Name, err)
 	}
 	return nil
 }
