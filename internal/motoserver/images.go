@@ -54,9 +54,9 @@ func DefaultImages() []Image {
 func RoleImage(role cluster.Role, version string) Image {
 	name := fmt.Sprintf("xeroops-%s-%s", role, version)
 	return newImage(RoleImageID(role, version), Account, name, map[string]string{
-		"Name":            name,
-		"xeroops:role":    string(role),
-		"xeroops:version": version,
+		"Name":             name,
+		cluster.TagRole:    string(role),
+		cluster.TagVersion: version,
 	})
 }
 

@@ -8,6 +8,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/xeroops/xeroops/internal/cluster"
 )
 
 func networkLists(cfg aws.Config) []lister {
@@ -28,7 +30,7 @@ func nameOf(tags []types.Tag) string {
 	for _, t := range tags {
 		values[aws.ToString(t.Key)] = aws.ToString(t.Value)
 	}
-	for _, key := range []string{"xeroops:node", "xeroops:name", "Name"} {
+	for _, key := range []string{cluster.TagNode, cluster.TagName, "Name"} {
 		if v := values[key]; v != "" {
 			return v
 		}

@@ -11,19 +11,16 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/motoserver"
 	"github.com/xeroops/xeroops/lab/internal/baseimage"
 	"github.com/xeroops/xeroops/lab/internal/imagecache"
 )
 
-// tagContent is on an image that says what it was made of: by that it is found
-// again in the cache.
-const tagContent = "xeroops:content-sha256"
-
 // cacheImage keeps a new image for labs to come, if it says what it was made of
 // and consists of the base image and one layer.
 func (r *Reconciler) cacheImage(ctx context.Context, made types.Image, from string) error {
-	id, content := aws.ToString(made.ImageId), tag(made.Tags, tagContent)
+	id, content := aws.ToString(made.ImageId), tag(made.Tags, cluster.TagContent)
 	if content == "" || len(r.volumesOf(id)) > 0 {
 		return nil
 	}
@@ -38,7 +35,7 @@ func (r *Reconciler) cacheImage(ctx context.Context, made types.Image, from stri
 	if err != nil {
 		return err
 	}
-	i := imagecache.Image{Content: content, Below: below, Role: tag(made.Tags, tagRole), Name: aws.ToString(made.Name),
+	i := imagecache.Image{Content: content, Below: below, Role: tag(made.Tags, cluster.TagRole), Name: aws.ToString(made.Name),
 		Description: aws.ToString(made.Description), Tags: tagMap(made.Tags)}
 	if snapshot := rootSnapshot(made); snapshot != "" {
 		out, err := r.EC2.DescribeSnapshots(ctx, &ec2.DescribeSnapshotsInput{SnapshotIds: []string{snapshot}})
@@ -59,7 +56,7 @@ func (r *Reconciler) ImportImage(ctx context.Context, content string) (id string
 	r.importing.Lock()
 	defer r.importing.Unlock()
 	same, err := r.EC2.DescribeImages(ctx, &ec2.DescribeImagesInput{Owners: []string{"self"},
-		Filters: []types.Filter{{Name: aws.String("tag:" + tagContent), Values: []string{content}}}})
+		Filters: []types.Filter{{Name: aws.String("tag:" + cluster.TagContent), Values: []string{content}}}})
 	if err != nil {
 		return "", fmt.Errorf("look for image %s: %w", content, err)
 	}

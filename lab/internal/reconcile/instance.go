@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/lab/internal/machine"
 	"github.com/xeroops/xeroops/lab/internal/vpcnet"
 )
@@ -161,7 +162,7 @@ func (i *instance) note(err error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if err != nil && (i.lastErr == nil || i.lastErr.Error() != err.Error()) {
-		i.r.Log.Error("instance", "instance_id", i.id, "node", tag(i.wanted.Tags, tagNode), "error", err)
+		i.r.Log.Error("instance", "instance_id", i.id, "node", tag(i.wanted.Tags, cluster.TagNode), "error", err)
 	}
 	i.lastErr = err
 }
@@ -240,7 +241,7 @@ func (i *instance) start(ctx context.Context) error {
 	i.mu.Lock()
 	i.machine = m
 	i.mu.Unlock()
-	i.r.Log.Info("machine started", "instance_id", i.id, "node", tag(i.latest().Tags, tagNode), "took", time.Since(began).Round(time.Millisecond))
+	i.r.Log.Info("machine started", "instance_id", i.id, "node", tag(i.latest().Tags, cluster.TagNode), "took", time.Since(began).Round(time.Millisecond))
 	return nil
 }
 
@@ -288,7 +289,7 @@ func (i *instance) wentOff(ctx context.Context) {
 	if expected {
 		return
 	}
-	i.r.Log.Info("machine went off", "instance_id", i.id, "node", tag(i.latest().Tags, tagNode), "why", why)
+	i.r.Log.Info("machine went off", "instance_id", i.id, "node", tag(i.latest().Tags, cluster.TagNode), "why", why)
 	if why == nil && i.terminatesOnShutdown(ctx) {
 		_, err := i.r.EC2.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: []string{i.id}})
 		i.note(err)

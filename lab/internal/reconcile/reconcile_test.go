@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/hashicorp/go-hclog"
+	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/lab/internal/machine"
 	"github.com/xeroops/xeroops/lab/internal/vpcnet"
 )
@@ -144,7 +145,7 @@ func TestAttachmentsAreTheMachines(t *testing.T) {
 
 func TestFindPrefersTheAccountsInstance(t *testing.T) {
 	a := example()
-	a.instances[0].Tags = []types.Tag{{Key: aws.String(tagNode), Value: aws.String("app1")}}
+	a.instances[0].Tags = []types.Tag{{Key: aws.String(cluster.TagNode), Value: aws.String("app1")}}
 	r := withInstances(a, nil)
 	r.instances["i-old"] = newInstance(r, "i-old")
 	r.instances["i-old"].wanted = a.instances[0]

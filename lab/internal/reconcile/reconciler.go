@@ -24,6 +24,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/hashicorp/go-hclog"
+	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/lab/internal/baseimage"
 	"github.com/xeroops/xeroops/lab/internal/imagecache"
 	"github.com/xeroops/xeroops/lab/internal/imds"
@@ -265,7 +266,7 @@ func (r *Reconciler) Address(name string) (netip.Addr, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, i := range r.account.instances {
-		if node := tag(i.Tags, tagNode); node != "" && name == node+"."+tag(i.Tags, tagCluster)+".internal" {
+		if node := tag(i.Tags, cluster.TagNode); node != "" && name == node+"."+tag(i.Tags, cluster.TagCluster)+".internal" {
 			return parseAddress(i.PrivateIpAddress), true
 		}
 	}
@@ -310,7 +311,7 @@ func (r *Reconciler) find(name string) (*instance, error) {
 	}
 	var known []string
 	for _, i := range r.account.instances {
-		for _, key := range []string{tagNode, "Name"} {
+		for _, key := range []string{cluster.TagNode, "Name"} {
 			value := tag(i.Tags, key)
 			if value == name && r.instances[*i.InstanceId] != nil {
 				return r.instances[*i.InstanceId], nil
@@ -322,13 +323,6 @@ func (r *Reconciler) find(name string) (*instance, error) {
 	}
 	return nil, fmt.Errorf("no instance %q in the lab; there are %v", name, known)
 }
-
-// The tags by which the project marks instances.
-const (
-	tagNode    = "xeroops:node"
-	tagRole    = "xeroops:role"
-	tagCluster = "xeroops:cluster"
-)
 
 // isOn says whether the account wants an instance to run.
 func isOn(i types.Instance) bool {

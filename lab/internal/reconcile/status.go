@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"github.com/xeroops/xeroops/internal/cluster"
 )
 
 // Status is one instance as `xeroops-lab status` shows it.
@@ -44,7 +46,7 @@ func (i *instance) status(namespace string) Status {
 	m := i.on()
 	i.mu.Lock()
 	s := Status{
-		InstanceID: i.id, Node: cmp.Or(tag(i.wanted.Tags, tagNode), tag(i.wanted.Tags, "Name")), Role: tag(i.wanted.Tags, tagRole),
+		InstanceID: i.id, Node: cmp.Or(tag(i.wanted.Tags, cluster.TagNode), tag(i.wanted.Tags, "Name")), Role: tag(i.wanted.Tags, cluster.TagRole),
 		ImageID: aws.ToString(i.wanted.ImageId), Address: i.network.Address.String(), Namespace: namespace,
 	}
 	if i.network.PublicAddress.IsValid() {

@@ -5,6 +5,8 @@ package imagerecord
 import (
 	"encoding/json"
 	"fmt"
+
+	"github.com/xeroops/xeroops/internal/cluster"
 )
 
 // Path is where the record lies in the image.
@@ -13,11 +15,11 @@ const Path = "/usr/share/xeroops/image.json"
 // Tags of an AMI that say what is in it; the first two are how the provider
 // and the data source find an image.
 const (
-	TagRole     = "xeroops:role"
-	TagVersion  = "xeroops:version"
+	TagRole     = cluster.TagRole
+	TagVersion  = cluster.TagVersion
 	TagPackages = "xeroops:packages"
 	TagRecord   = "xeroops:image-json-sha256"
-	TagContent  = "xeroops:content-sha256"
+	TagContent  = cluster.TagContent
 )
 
 // Record is the content of [Path].

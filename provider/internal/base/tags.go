@@ -15,6 +15,8 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
 	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 	tftypes "github.com/hashicorp/terraform-plugin-framework/types"
+
+	"github.com/xeroops/xeroops/internal/cluster"
 )
 
 // Tags that the provider itself sets. Customers' tags may not begin with
@@ -22,11 +24,11 @@ import (
 const (
 	reservedPrefix = "xeroops:"
 
-	TagName      = "xeroops:name"       // the resource's name: by it an interrupted apply finds its own again
+	TagName      = cluster.TagName
 	TagManagedBy = "xeroops:managed-by" // managedBy
-	TagCluster   = "xeroops:cluster"    // name of the cluster
-	TagNode      = "xeroops:node"       // name of the node
-	TagRole      = "xeroops:role"       // role of a node or an image
+	TagCluster   = cluster.TagCluster
+	TagNode      = cluster.TagNode
+	TagRole      = cluster.TagRole
 
 	managedBy = "terraform"
 )
