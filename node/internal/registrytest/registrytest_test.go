@@ -3,6 +3,7 @@
 package registrytest
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -39,7 +40,7 @@ func TestNobodyIsTheUserDefault(t *testing.T) {
 	s := Start(t, "127.0.61.2")
 	for _, password := range []string{"", "x", Password(registry.UserAdmin)} {
 		c := redis.NewClient(&redis.Options{Addr: s.Address, Username: "default", Password: password, DisableIdentity: true})
-		if err := c.Get(t.Context(), "x").Err(); err == nil || err == redis.Nil {
+		if err := c.Get(t.Context(), "x").Err(); err == nil || errors.Is(err, redis.Nil) {
 			t.Errorf("default with the password %q may read: %v", password, err)
 		}
 		if err := c.Close(); err != nil {
