@@ -22,6 +22,10 @@ import (
 // servers of their own, and a machine of two cores is what they have to pass on.
 const parallelPackages = "2"
 
+// longTest is from how many seconds on a test that passed is worth a line while the
+// stage goes on, and what it logged, such as a figure, worth reading.
+const longTest = 10
+
 func main() {
 	var all results
 	for _, stage := range os.Args[1:] {
@@ -83,7 +87,7 @@ type results struct {
 }
 
 // read takes the events of one go test, and prints a line per package and what
-// the failed tests said.
+// the failed and the long tests said.
 func (r *results) read(in io.Reader, out io.Writer) error {
 	output := map[string]*strings.Builder{} // by package and test
 	failedIn := map[string]int{}            // tests that failed, by package
@@ -119,6 +123,9 @@ func (r *results) test(e event, said string, failedIn map[string]int, out io.Wri
 	switch e.Action {
 	case "pass":
 		r.passed++
+		if e.Elapsed >= longTest {
+			fmt.Fprint(out, said)
+		}
 	case "skip":
 		r.skipped = append(r.skipped, name+": "+reason(said))
 	case "fail":

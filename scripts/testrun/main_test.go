@@ -16,6 +16,8 @@ const events = `{"Action":"start","Package":"p"}
 {"Action":"skip","Package":"p","Test":"TestB","Elapsed":0}
 {"Action":"output","Package":"p","Test":"TestC","Output":"    c_test.go:9: got 1, want 2\n"}
 {"Action":"fail","Package":"p","Test":"TestC","Elapsed":0.2}
+{"Action":"output","Package":"p","Test":"TestD","Output":"    d_test.go:3: 0 of 686 requests failed\n"}
+{"Action":"pass","Package":"p","Test":"TestD","Elapsed":12}
 {"Action":"fail","Package":"p","Elapsed":0.4}
 {"ImportPath":"q","Action":"build-output","Output":"q.go:3: undefined: x\n"}
 {"Action":"fail","Package":"q","Elapsed":0,"FailedBuild":"q"}
@@ -28,20 +30,20 @@ func TestResultsCountTestsAndPackagesThatDidNotBuild(t *testing.T) {
 	if err := r.read(strings.NewReader(events), &out); err != nil {
 		t.Fatal(err)
 	}
-	if r.passed != 1 || !slices.Equal(r.failed, []string{"p.TestC", "q"}) {
+	if r.passed != 2 || !slices.Equal(r.failed, []string{"p.TestC", "q"}) {
 		t.Errorf("%d passed, failed %v", r.passed, r.failed)
 	}
 	if want := []string{"p.TestB: wg is not installed: apt-get install it"}; !slices.Equal(r.skipped, want) {
 		t.Errorf("skipped %q, want %q", r.skipped, want)
 	}
-	for _, said := range []string{"got 1, want 2", "undefined: x", "FAIL p (0.4 s)", "not JSON"} {
+	for _, said := range []string{"got 1, want 2", "undefined: x", "FAIL p (0.4 s)", "not JSON", "0 of 686 requests failed"} {
 		if !strings.Contains(out.String(), said) {
 			t.Errorf("the log does not have %q:\n%s", said, out.String())
 		}
 	}
 	out.Reset()
 	r.summarize(&out)
-	if !strings.HasSuffix(out.String(), "\n1 passed, 2 failed, 1 skipped\n") {
+	if !strings.HasSuffix(out.String(), "\n2 passed, 2 failed, 1 skipped\n") {
 		t.Errorf("the summary ends:\n%s", out.String())
 	}
 }
