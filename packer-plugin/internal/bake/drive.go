@@ -42,6 +42,10 @@ func (o options) bake(ctx context.Context, i image) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", i.Name, err)
 	}
+	if artifact == nil {
+		ui.Say("the template asks for no image")
+		return nil
+	}
 	ui.Say(fmt.Sprintf("built in %s: %s", time.Since(begun).Round(100*time.Millisecond), artifact.Id()))
 	return drive.Close(artifact)
 }
