@@ -250,7 +250,7 @@ func (d *daemon) bringUp(ctx context.Context, r release) {
 
 // tidy does what a deployment leaves to do once its version serves.
 func (d *daemon) tidy(ctx context.Context, application string) {
-	if err := d.store.prune(application); err != nil {
+	if err := errors.Join(d.store.prune(application), d.pruneWheels()); err != nil {
 		d.log.Warn("old versions stay", "application", application, "error", err)
 	}
 	if err := d.supervisor.Reload(ctx); err != nil { // so that the target wants this version and not the one before

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -23,6 +24,8 @@ type deployer struct {
 	offered    registry.Python // what the image has
 	host       string          // where applications are asked for their health
 	log        hclog.Logger
+
+	installing sync.RWMutex // read-locked while wheels lie there that no version has yet
 }
 
 // report says how far a deployment is.
@@ -67,14 +70,29 @@ func (d *deployer) install(ctx context.Context, r release, report report) (insta
 	if err := d.hasRoom(wheelBytes(m), "the wheels take"); err != nil {
 		return installed{}, err
 	}
+	d.installing.RLock()
 	if err := d.fetch.wheels(ctx, m); err != nil {
+		d.installing.RUnlock()
 		return installed{}, err
 	}
 	report(registry.PhaseInstalling)
-	if err := d.makeEnvironment(ctx, m, content); err != nil {
-		return installed{}, errors.Join(err, d.store.remove(r.Application, r.Version), d.store.pruneWheels())
+	err = d.makeEnvironment(ctx, m, content)
+	d.installing.RUnlock()
+	if err != nil {
+		return installed{}, errors.Join(err, d.store.remove(r.Application, r.Version), d.pruneWheels())
 	}
 	return installed{m, r.SHA256}, nil
+}
+
+// pruneWheels removes wheels that no version has, unless they may be those of one
+// that is being made: applications are deployed side by side, and whoever ends last
+// prunes.
+func (d *deployer) pruneWheels() error {
+	if !d.installing.TryLock() {
+		return nil
+	}
+	defer d.installing.Unlock()
+	return d.store.pruneWheels()
 }
 
 func (d *deployer) makeEnvironment(ctx context.Context, m bundle.Manifest, content []byte) error {

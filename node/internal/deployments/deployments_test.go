@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -164,6 +165,22 @@ func TestTheLastFiveVersionsStayAndShareTheirWheels(t *testing.T) {
 		t.Error("version 1 is still there")
 	}
 	if _, err := os.Stat(r.store.wheel(bundle.Sum(shared.content))); err != nil {
+		t.Error(err)
+	}
+}
+
+// A node that is new deploys all applications at once.
+func TestAnotherApplicationsDeploymentTakesNoWheelAwayThatIsBeingInstalled(t *testing.T) {
+	r := newRig(t)
+	d := r.daemon()
+	d.python.command = func(ctx context.Context, folder, name string, args ...string) *exec.Cmd {
+		d.tidy(ctx, "other") // whose deployment ends right now
+		return r.python().command(ctx, folder, name, args...)
+	}
+	v, err := d.install(t.Context(), r.publish(version{version: "1.0"}), func(registry.Phase) {})
+	check(t, err)
+	d.tidy(t.Context(), "other")
+	if _, err := os.Stat(r.store.wheel(v.Wheels[0].SHA256)); err != nil {
 		t.Error(err)
 	}
 }

@@ -209,8 +209,7 @@ func (s store) remove(application, version string) error {
 	return os.RemoveAll(folder)
 }
 
-// prune keeps the versions of an application that served last, and the wheels
-// that any version on the node has.
+// prune keeps the versions of an application that served last.
 func (s store) prune(application string) error {
 	current, _ := s.current(application)
 	left := kept
@@ -220,9 +219,10 @@ func (s store) prune(application string) error {
 			errs = append(errs, s.remove(application, v.Version))
 		}
 	}
-	return errors.Join(append(errs, s.pruneWheels())...)
+	return errors.Join(errs...)
 }
 
+// pruneWheels keeps the wheels that any version on the node has.
 func (s store) pruneWheels() error {
 	applications, err := s.applications()
 	if err != nil {
