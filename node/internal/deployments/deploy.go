@@ -26,6 +26,14 @@ type deployer struct {
 	log        hclog.Logger
 
 	installing sync.RWMutex // read-locked while wheels lie there that no version has yet
+	claims     claims
+}
+
+// claims are the ports that deployments under way are to serve on, with the
+// applications that they are of.
+type claims struct {
+	mu    sync.Mutex
+	ports map[int]string
 }
 
 // report says how far a deployment is.
@@ -44,6 +52,10 @@ func (d *deployer) deploy(ctx context.Context, r release, report report) error {
 			return err
 		}
 	}
+	if err := d.claim(v.Manifest); err != nil {
+		return err
+	}
+	defer d.unclaim(v.Manifest)
 	report(registry.PhaseTrying)
 	if err := d.try(ctx, v); err != nil {
 		return d.discard(v, err)
@@ -121,6 +133,10 @@ func (d *deployer) fits(m bundle.Manifest) error {
 	if m.Python != d.offered.Version {
 		return wrong("the bundle is for Python %s, and the image has %s; build the bundle anew", m.Python, d.offered.Version)
 	}
+	return d.portIsFree(m)
+}
+
+func (d *deployer) portIsFree(m bundle.Manifest) error {
 	applications, err := d.store.applications()
 	if err != nil {
 		return err
@@ -131,6 +147,31 @@ func (d *deployer) fits(m bundle.Manifest) error {
 		}
 	}
 	return nil
+}
+
+// claim keeps a version's port for it until [deployer.unclaim]. A version that lay
+// on the disk may have lost it to another application since, and two that share a
+// socket would get each other's requests.
+func (d *deployer) claim(m bundle.Manifest) error {
+	d.claims.mu.Lock()
+	defer d.claims.mu.Unlock()
+	if by, claimed := d.claims.ports[m.Port]; claimed {
+		return fmt.Errorf("port %d is to be %s's, which is being deployed; choose another in [tool.xeroops]", m.Port, by)
+	}
+	if err := d.portIsFree(m); err != nil {
+		return err
+	}
+	if d.claims.ports == nil {
+		d.claims.ports = map[int]string{}
+	}
+	d.claims.ports[m.Port] = m.Application
+	return nil
+}
+
+func (d *deployer) unclaim(m bundle.Manifest) {
+	d.claims.mu.Lock()
+	defer d.claims.mu.Unlock()
+	delete(d.claims.ports, m.Port)
 }
 
 func wheelBytes(m bundle.Manifest) (sum uint64) {

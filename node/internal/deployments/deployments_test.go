@@ -3,6 +3,7 @@ package deployments
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -234,6 +235,27 @@ func TestAPortThatAnotherApplicationHasIsRefused(t *testing.T) {
 	if err := d.fits(other.Manifest); err == nil || !strings.Contains(err.Error(), "3.11") {
 		t.Errorf("got %v, want an error that names the bundle's Python", err)
 	}
+}
+
+func TestAVersionOnTheDiskComesBackOnlyIfItsPortIsStillItsOwn(t *testing.T) {
+	r := newRig(t)
+	d := r.daemon()
+	v := put(t, r.store, "shop", "1.0")
+	back := func() error {
+		return d.deploy(t.Context(), release{"shop", v.Version, v.SHA256, ""}, func(registry.Phase) {})
+	}
+	other := put(t, r.store, "other", "1.0").Manifest
+	check(t, d.claim(other))
+	if err := back(); errors.Is(err, errWrong) || !strings.Contains(fmt.Sprint(err), "other's") {
+		t.Errorf("while another application comes up on its port: %v", err)
+	}
+	check(t, r.store.setCurrent("other", "1.0"))
+	d.unclaim(other)
+	if err := back(); !errors.Is(err, errWrong) || !strings.Contains(err.Error(), "other's") {
+		t.Errorf("with another application on its port: %v", err)
+	}
+	check(t, r.store.unsetCurrent("other"))
+	check(t, d.claim(v.Manifest))
 }
 
 // A version that ends must not close a connection whose request is on its way,
