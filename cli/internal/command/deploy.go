@@ -207,7 +207,11 @@ func (d *deployment) upload(ctx context.Context, m bundle.Manifest, folder strin
 		if differ := publish.Differences(m, there.Manifest); len(differ) > 0 {
 			return there, fmt.Errorf("%w: %s %s: %s; raise the project's version", publish.ErrOther, m.Application, m.Version, strings.Join(differ, "; "))
 		}
-		d.step("%s %s is uploaded already", m.Application, m.Version)("by %s", there.Manifest.CreatedBy)
+		step := d.step("%s %s is uploaded already", m.Application, m.Version)
+		if err := publish.Wheels(ctx, d.access, m, folder, func(int) {}); err != nil {
+			return there, d.untouched(ctx, err)
+		}
+		step("by %s", there.Manifest.CreatedBy)
 		return there, nil
 	}
 	step := d.step("uploading to s3://%s/%s", d.access.Bucket, bundle.Prefix(m.Application, m.Version))

@@ -4,6 +4,10 @@ package command
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -136,5 +140,37 @@ func TestDeployLeavesWhatIsUploadedAndMendsWhatIsHalf(t *testing.T) {
 	w.run("deploy", w.dir, "--wheelhouse", w.house).expect(t, 0)
 	if w.modified(file) != before {
 		t.Error("what was there was uploaded again")
+	}
+}
+
+func TestDeployMendsWheelsThatSomebodyElseWroteOver(t *testing.T) {
+	w := newWorld(t)
+	w.subscribe("app1", healthy)
+	w.subscribe("app2", healthy)
+	const file, other = "wheels/notes/1.0.0/notes-1.0.0-py3-none-any.whl", "what another developer built of the same version"
+	moto, err := url.Parse(os.Getenv("AWS_ENDPOINT_URL"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The other one looked for the manifest just before it was there.
+	proxy := httputil.NewSingleHostReverseProxy(moto)
+	front := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, bundle.ManifestName) {
+			w.put(file, other)
+		}
+		proxy.ServeHTTP(rw, r)
+	}))
+	defer front.Close()
+	t.Setenv("AWS_ENDPOINT_URL", front.URL)
+	w.run("deploy", w.dir, "--wheelhouse", w.house).expect(t, 0, "uploading")
+	if w.object(file) == other {
+		t.Error("the other's wheel is there after the deployment")
+	}
+
+	// Or was so slow that it wrote when the deployment was over.
+	w.put(file, other)
+	w.run("deploy", w.dir, "--wheelhouse", w.house).expect(t, 0, "uploaded already")
+	if w.object(file) == other {
+		t.Error("the same again left the other's wheel")
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -151,7 +151,31 @@ func Upload(ctx context.Context, a *access.Access, m bundle.Manifest, folder str
 	if err != nil {
 		return Published{}, err
 	}
-	var files atomic.Int32
+	if err := Wheels(ctx, a, m, folder, done); err != nil {
+		return Published{}, err
+	}
+	key := bundle.Key(m.Application, m.Version, bundle.ManifestName)
+	_, err = a.S3.PutObject(ctx, &s3.PutObjectInput{Bucket: &a.Bucket, Key: &key, Body: strings.NewReader(string(content)),
+		ContentType: aws.String("application/json"), IfNoneMatch: aws.String("*")})
+	published := Published{Manifest: m, SHA256: sum}
+	if awswait.HasCode(err, "PreconditionFailed") {
+		if published, err = theirs(ctx, a, m); err != nil {
+			return published, err
+		}
+	}
+	if err != nil {
+		return Published{}, fmt.Errorf("write s3://%s/%s: %w", a.Bucket, key, err)
+	}
+	// Until the manifest was there to be found, somebody with other content may have
+	// written over wheels.
+	return published, Wheels(ctx, a, m, folder, done)
+}
+
+// Wheels uploads those wheels of a bundle that are not there as the manifest has
+// them; done is told of each.
+func Wheels(ctx context.Context, a *access.Access, m bundle.Manifest, folder string, done func(files int)) error {
+	var mutex sync.Mutex
+	files := 0
 	group, uploading := errgroup.WithContext(ctx)
 	group.SetLimit(atOnce)
 	for _, w := range m.Wheels {
@@ -159,23 +183,14 @@ func Upload(ctx context.Context, a *access.Access, m bundle.Manifest, folder str
 			if err := uploadWheel(uploading, a, bundle.Key(m.Application, m.Version, w.File), filepath.Join(folder, w.File), w); err != nil {
 				return err
 			}
-			done(int(files.Add(1)))
+			mutex.Lock()
+			defer mutex.Unlock()
+			files++
+			done(files)
 			return nil
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return Published{}, err
-	}
-	key := bundle.Key(m.Application, m.Version, bundle.ManifestName)
-	_, err = a.S3.PutObject(ctx, &s3.PutObjectInput{Bucket: &a.Bucket, Key: &key, Body: strings.NewReader(string(content)),
-		ContentType: aws.String("application/json"), IfNoneMatch: aws.String("*")})
-	if awswait.HasCode(err, "PreconditionFailed") {
-		return theirs(ctx, a, m)
-	}
-	if err != nil {
-		return Published{}, fmt.Errorf("write s3://%s/%s: %w", a.Bucket, key, err)
-	}
-	return Published{Manifest: m, SHA256: sum}, nil
+	return group.Wait()
 }
 
 // theirs is what somebody else published of the same version.
