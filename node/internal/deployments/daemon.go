@@ -202,17 +202,27 @@ func (d *daemon) reconcile(ctx context.Context, application string) {
 	}
 }
 
-// ensure starts a current version that somebody stopped.
+// ensure starts a current version that somebody stopped, and once it runs stops what
+// a deployment could not stop beside it.
 func (d *daemon) ensure(ctx context.Context, current installed, ok bool) {
 	if !ok {
 		return
 	}
+	log := d.log.With("application", current.Application, "version", current.Version)
 	name := serviceUnit(current.Application, current.Version)
-	if states, err := d.supervisor.States(ctx, name); err != nil || states[name] != "" {
+	states, err := d.supervisor.States(ctx, name)
+	if err != nil {
 		return
 	}
-	if err := d.supervisor.Start(ctx, name); err != nil {
-		d.log.Error("the current version does not start", "application", current.Application, "version", current.Version, "error", err)
+	switch states[name] {
+	case stateActive:
+		if err := d.stopOthers(ctx, current); err != nil {
+			log.Warn("another version may still run", "error", err)
+		}
+	case "", stateFailed: // failed: it was killed while it was to stop, and then nothing starts it again
+		if err := d.supervisor.Start(ctx, name); err != nil {
+			log.Error("the current version does not start", "error", err)
+		}
 	}
 }
 

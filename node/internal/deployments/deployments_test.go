@@ -147,6 +147,48 @@ func TestAKilledDaemonsHalfMadeWorkIsUndone(t *testing.T) {
 	r.mustBeHealthy("1.0")
 }
 
+// failing has some unit fail where it does not run.
+type failing struct {
+	*processes
+	unit string
+}
+
+func (f failing) States(ctx context.Context, pattern string) (map[string]string, error) {
+	states, err := f.processes.States(ctx, pattern)
+	if pattern == f.unit && states[f.unit] == "" {
+		states[f.unit] = stateFailed
+	}
+	return states, err
+}
+
+func TestJustTheCurrentVersionIsKeptRunning(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	r.publish(version{version: "1.0"})
+	r.mustBeHealthy("1.0")
+	r.publish(version{version: "1.1"})
+	r.mustBeHealthy("1.1")
+	r.stop()
+	old, is := serviceUnit("demo", "1.0"), serviceUnit("demo", "1.1")
+	d := r.daemon()
+	d.supervisor = failing{r.units, is}
+	current, ok := r.store.current("demo")
+	check(t, r.units.Stop(t.Context(), is, true)) // and was killed in the end
+	check(t, r.units.Start(t.Context(), old))     // which systemd did not stop
+	d.ensure(t.Context(), current, ok)
+	if states, _ := r.units.States(t.Context(), unitsOf("demo")); states[is] == "" || states[old] == "" {
+		t.Errorf("running: %v; want the current version, and what serves until it does", states)
+	}
+	d.ensure(t.Context(), current, ok)
+	eventually(t, "the other version to end", func() error {
+		states, err := r.units.States(t.Context(), unitsOf("demo"))
+		if err == nil && (len(states) != 1 || states[is] == "") {
+			err = fmt.Errorf("running: %v", states)
+		}
+		return err
+	})
+}
+
 func TestTheLastFiveVersionsStayAndShareTheirWheels(t *testing.T) {
 	r := newRig(t)
 	r.start()

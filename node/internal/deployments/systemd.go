@@ -33,6 +33,7 @@ type supervisor interface {
 const (
 	stateActive   = "active"
 	stateInactive = "inactive"
+	stateFailed   = "failed"
 )
 
 // logLines of an application that failed are reported; a traceback fits.
