@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/BurntSushi/toml"
@@ -43,6 +44,10 @@ type settings struct {
 	HealthPath  string `toml:"health_path"`
 	Workers     int    `toml:"workers"`
 }
+
+// keys are those of settings as they have to be written: the decoder takes them in
+// any case.
+var keys = []string{"name", "app", "port", "route_prefix", "health_path", "workers"}
 
 // The defaults of [tool.xeroops].
 const (
@@ -83,13 +88,13 @@ func read(path string) (Project, error) {
 	switch {
 	case f.Project == nil || f.Project.Name == "":
 		return Project{}, errors.New("it has no [project] with a name")
-	case f.Tool.XeroOps == nil:
+	case f.Tool.XeroOps == nil, !found.IsDefined("tool", "xeroops"):
 		return Project{}, errors.New("it has no [tool.xeroops], which says how to run the application; such as:" + example)
 	}
 	s := *f.Tool.XeroOps
-	for _, key := range found.Undecoded() {
-		if len(key) > 2 && key[0] == "tool" && key[1] == "xeroops" {
-			return Project{}, fmt.Errorf("[tool.xeroops] has %q, which is none of name, app, port, route_prefix, health_path, workers", key[2:])
+	for _, key := range found.Keys() {
+		if len(key) > 2 && key[0] == "tool" && key[1] == "xeroops" && !slices.Contains(keys, key[2]) {
+			return Project{}, fmt.Errorf("[tool.xeroops] has %q, which is none of %s", key[2:], strings.Join(keys, ", "))
 		}
 	}
 	given := func(key string) bool { return found.IsDefined("tool", "xeroops", key) }

@@ -52,6 +52,8 @@ func TestReadSaysWhatIsWrong(t *testing.T) {
 		{"a slash too many", `/api/notes"`, `/api/notes/"`, "without a slash at its end"},
 		{"a way out", "/api/notes", "/api/../etc", "below /api/"},
 		{"a key that is none", "port = 8001", "port = 8001\nprot = 1", "prot"},
+		{"a key in capitals", "port = 8001", "port = 8001\nWorkers = 4", "Workers"},
+		{"a table in capitals", "[tool.xeroops]", "[tool.XeroOps]", "has no [tool.xeroops]"},
 		{"no workers", "port = 8001", "port = 8001\nworkers = 0", "workers 0: use 1 to 64"},
 		{"too many workers", "port = 8001", "port = 8001\nworkers = 65", "workers 65"},
 		{"no path", "port = 8001", "port = 8001\nhealth_path = \"healthz\"", "health_path"},
