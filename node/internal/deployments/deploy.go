@@ -49,7 +49,7 @@ func (d *deployer) deploy(ctx context.Context, r release, report report) error {
 			return err
 		}
 		if err := d.supervisor.Reload(ctx); err != nil { // which makes its units
-			return err
+			return errors.Join(err, d.store.remove(r.Application, r.Version)) // the next try is to reload, too
 		}
 	}
 	if err := d.claim(v.Manifest); err != nil {

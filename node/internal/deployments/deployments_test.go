@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -145,6 +146,23 @@ func TestAKilledDaemonsHalfMadeWorkIsUndone(t *testing.T) {
 	}
 	r.desire("1.0", first.SHA256)
 	r.mustBeHealthy("1.0")
+}
+
+// full refuses to reload, as systemd does where /run is full.
+type full struct{ *processes }
+
+func (full) Reload(context.Context) error { return syscall.ENOSPC }
+
+func TestAVersionThatSystemdDidNotReadIsReadAtTheNextTry(t *testing.T) {
+	r := newRig(t)
+	d := r.daemon()
+	one := r.publish(version{version: "1.0"})
+	d.supervisor = full{r.units}
+	if err := d.deploy(t.Context(), one, func(registry.Phase) {}); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("got %v", err)
+	}
+	d.supervisor = r.units
+	check(t, d.deploy(t.Context(), one, func(registry.Phase) {}))
 }
 
 // failing has some unit fail where it does not run.
