@@ -89,6 +89,11 @@ func TestAFailedReleaseIsTriedAgainOnlyWhenItIsPublishedAgain(t *testing.T) {
 	if _, failed := r.store.failed(bad); !failed {
 		t.Fatal("the release is not marked as failed")
 	}
+	info, err := os.Stat(filepath.Join(r.store.root, "demo", failedFile))
+	check(t, err)
+	if info.Mode() != 0o600 {
+		t.Errorf("what the application said is in a file of mode %s", info.Mode())
+	}
 	check(t, r.registry.Del(t.Context(), registry.ProgressKey("demo", "1.0")).Err())
 	r.start() // reads the desired version, as a node does that comes back
 	if p := r.await("1.0"); p.Phase != registry.PhaseFailed || p.ElapsedMS != 0 {

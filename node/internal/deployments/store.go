@@ -252,13 +252,15 @@ type failure struct {
 	Error string `json:"error"`
 }
 
+// markFailed is for the daemon alone to read: an error holds lines of the
+// application's journal.
 func (s store) markFailed(f failure) error {
 	content, err := json.Marshal(f)
 	if err != nil {
 		return err
 	}
 	_, err = atomicfile.Write(atomicfile.File{
-		Path: filepath.Join(s.root, f.Application, failedFile), Content: content, Mode: 0o644, UID: -1, GID: -1})
+		Path: filepath.Join(s.root, f.Application, failedFile), Content: content, Mode: 0o600, UID: -1, GID: -1})
 	return err
 }
 
