@@ -82,7 +82,8 @@ func (c *connection) end(err error) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	if c.ended = io.EOF; err != nil {
-		c.ended = fmt.Errorf("the command ended (%w): %s", err, c.said)
+		// Of a new connection's error go-redis keeps only what it wraps.
+		c.ended = fmt.Errorf("the command ended (%v): %s", err, c.said) //nolint:errorlint // hence
 	}
 }
 

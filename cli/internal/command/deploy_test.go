@@ -80,7 +80,7 @@ func TestDeployChangesNothingWhenSomethingIsWrong(t *testing.T) {
 	w.run("deploy", "--nonsense").expect(t, exitUsage, "--help")
 	w.run(deploy("--cluster", "other")...).expect(t, exitUnreachable, `no cluster "other"`)
 	w.run(deploy("--uploads-bucket", "other")...).expect(t, exitUnreachable, "look for clusters in bucket other")
-	w.run(deploy("--via", "echo no way through >&2; false")...).expect(t, exitUnreachable, "no way through", "try that command by itself")
+	w.run(deploy("--via", "sh -c 'echo no way through >&2; exit 7'")...).expect(t, exitUnreachable, "(exit status 7): no way through;", "try that command by itself")
 	w.run(deploy("--via", "")...).expect(t, exitUnreachable, "connect the VPN")
 
 	w.remove(registry.PythonKey)
