@@ -2,6 +2,7 @@ package access
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -41,8 +42,13 @@ func (a *Access) Registry(ctx context.Context) (*redis.Client, error) {
 	client := registry.OpenVia(proxycommand.Dialer(a.via), management, registry.UserDeploy, password)
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	if _, err := registry.ReadApplications(ctx, client); err != nil {
+	// A read does not end with ctx, but with its connection.
+	defer context.AfterFunc(ctx, func() { _ = client.Close() })()
+	if _, err := registry.ReadApplications(ctx, client.WithTimeout(answerWithin)); err != nil {
 		_ = client.Close() // the error that counts is the one before
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			err = fmt.Errorf("no answer within %s", answerWithin)
+		}
 		return nil, fmt.Errorf("%w: the registry at %s: %w; %s", ErrUnreachable, management, err, a.wayOut(err))
 	}
 	return client, nil

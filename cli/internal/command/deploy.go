@@ -90,7 +90,7 @@ func (d *deployment) run(ctx context.Context, dir string) error {
 	}
 	python, err := wheel.FindPython(ctx)
 	if err != nil {
-		return err
+		return d.untouched(ctx, err)
 	}
 	if d.access, err = access.Open(ctx, d.app.settings); err != nil {
 		return d.untouched(ctx, err)

@@ -4,6 +4,7 @@ package command
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/xeroops/xeroops/internal/bundle"
 	"github.com/xeroops/xeroops/internal/cluster"
@@ -172,5 +174,25 @@ func TestDeployMendsWheelsThatSomebodyElseWroteOver(t *testing.T) {
 	w.run("deploy", w.dir, "--wheelhouse", w.house).expect(t, 0, "uploaded already")
 	if w.object(file) == other {
 		t.Error("the same again left the other's wheel")
+	}
+}
+
+func TestTheCommandOfViaMayTakeItsTime(t *testing.T) {
+	w := newWorld(t)
+	slowly := func(seconds int) string { // longer than any other command of Redis may take
+		return fmt.Sprintf("sh -c 'sleep %d; exec %s'", seconds, os.Getenv("XEROOPS_VIA"))
+	}
+	w.run("deployments", "--via", slowly(4)).expect(t, 0)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	defer time.AfterFunc(time.Second, cancel).Stop()
+	began := time.Now()
+	r := w.runWith(ctx, "status", "--via", slowly(20))
+	r.expect(t, exitInterrupted)
+	if r.stderr != "xeroops: interrupted\n" || r.out != "" {
+		t.Errorf("interrupted, it said %q and %q", r.out, r.stderr)
+	}
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("it ended %s after it was interrupted", took)
 	}
 }

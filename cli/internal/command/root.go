@@ -50,6 +50,9 @@ func run(ctx context.Context, root *cobra.Command) int {
 	if err == nil {
 		return 0
 	}
+	if ctx.Err() != nil && errors.Is(err, access.ErrUnreachable) {
+		err = errors.New("interrupted") // it was not the cluster's fault
+	}
 	fmt.Fprintln(root.ErrOrStderr(), "xeroops:", err)
 	switch {
 	case ctx.Err() != nil:

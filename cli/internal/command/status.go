@@ -60,6 +60,9 @@ the registry can't be reached, boot reports are all there is, and the exit code 
 				return err
 			}
 			s, err := readStatus(c.Context(), to)
+			if c.Context().Err() != nil {
+				return err
+			}
 			if !a.json {
 				s.print(c.OutOrStdout())
 				return err
