@@ -55,7 +55,7 @@ func Open(ctx context.Context, s Settings) (*Access, error) {
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, options...)
 	if err != nil {
-		return nil, fmt.Errorf("configure AWS: %w", err)
+		return nil, fmt.Errorf("%w: configure AWS: %w", ErrUnreachable, err)
 	}
 	if cfg.Region == "" {
 		return nil, fmt.Errorf("%w: no AWS region; give --region, or set AWS_REGION", ErrUnreachable)

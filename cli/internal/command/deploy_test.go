@@ -5,6 +5,7 @@ package command
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -80,6 +81,8 @@ func TestDeployChangesNothingWhenSomethingIsWrong(t *testing.T) {
 	w.run("deploy", t.TempDir()).expect(t, exitUsage, "there is no such file")
 	w.run("deploy", "one", "two").expect(t, exitUsage, "accepts at most 1 arg")
 	w.run("deploy", "--nonsense").expect(t, exitUsage, "--help")
+	w.run("depoly").expect(t, exitUsage, "did you mean deploy?")
+	w.run("nonsense").expect(t, exitUsage, "see xeroops --help")
 	w.run(deploy("--cluster", "other")...).expect(t, exitUnreachable, `no cluster "other"`)
 	w.run(deploy("--uploads-bucket", "other")...).expect(t, exitUnreachable, "look for clusters in bucket other")
 	w.run(deploy("--via", "sh -c 'echo no way through >&2; exit 7'")...).expect(t, exitUnreachable, "(exit status 7): no way through;", "try that command by itself")
@@ -195,4 +198,26 @@ func TestTheCommandOfViaMayTakeItsTime(t *testing.T) {
 	if took := time.Since(began); took > 3*time.Second {
 		t.Errorf("it ended %s after it was interrupted", took)
 	}
+}
+
+func TestWhatAWSRefusesIsNoFailureOfTheProject(t *testing.T) {
+	w := newWorld(t)
+	moto, err := url.Parse(os.Getenv("AWS_ENDPOINT_URL"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(moto)
+	front := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut {
+			rw.WriteHeader(http.StatusForbidden)
+			_, _ = io.WriteString(rw, "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>")
+			return
+		}
+		proxy.ServeHTTP(rw, r)
+	}))
+	defer front.Close()
+	t.Setenv("AWS_ENDPOINT_URL", front.URL)
+	w.run("deploy", w.dir, "--wheelhouse", w.house).expect(t, exitUnreachable, "upload ", "AccessDenied")
+	t.Setenv("AWS_PROFILE", "nobody")
+	w.run("status").expect(t, exitUnreachable, "nobody")
 }

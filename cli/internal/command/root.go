@@ -9,8 +9,10 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
+	"github.com/aws/smithy-go"
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
@@ -63,7 +65,7 @@ func run(ctx context.Context, root *cobra.Command) int {
 		return exitMissing
 	case errors.Is(err, errIncomplete):
 		return exitIncomplete
-	case errors.Is(err, access.ErrUnreachable):
+	case errors.Is(err, access.ErrUnreachable), errors.As(err, new(*smithy.OperationError)):
 		return exitUnreachable
 	}
 	return exitFailed
@@ -94,7 +96,10 @@ given by --via.
 Exit codes: 0 done, 1 failed, 2 wrong usage or an invalid project, 3 the cluster
 can't be reached, 4 this machine lacks something, 5 not every app node runs the
 version, 130 interrupted.`,
+		Args:          known,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 		SilenceErrors: true, SilenceUsage: true,
+		SuggestionsMinimumDistance: 2,
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w: %w; see %s --help", errUsage, err, c.CommandPath())
@@ -107,6 +112,18 @@ version, 130 interrupted.`,
 	flags.BoolVar(&a.json, "json", false, "print the outcome as JSON; progress goes to standard error")
 	root.AddCommand(a.deploy(), a.rollback(), a.status(), a.deployments())
 	return root
+}
+
+// known is called with what is no command of root's.
+func known(root *cobra.Command, given []string) error {
+	if len(given) == 0 {
+		return nil
+	}
+	hint := "see " + root.CommandPath() + " --help"
+	if near := root.SuggestionsFor(given[0]); len(near) > 0 {
+		hint = "did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return fmt.Errorf("%w: there is no command %q; %s", errUsage, given[0], hint)
 }
 
 // args is cobra's check, with an error that counts as wrong usage.
