@@ -221,3 +221,14 @@ func TestWhatAWSRefusesIsNoFailureOfTheProject(t *testing.T) {
 	t.Setenv("AWS_PROFILE", "nobody")
 	w.run("status").expect(t, exitUnreachable, "nobody")
 }
+
+func TestTheProjectsModulesAreNotPips(t *testing.T) {
+	w := newWorld(t)
+	w.subscribe("app1", healthy)
+	w.subscribe("app2", healthy)
+	if err := os.WriteFile(filepath.Join(w.dir, "queue.py"), []byte("raise SystemExit('this is no queue of pip')\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(w.dir)
+	w.run("deploy", "--wheelhouse", w.house).expect(t, 0, "runs on 2 nodes")
+}

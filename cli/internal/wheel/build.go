@@ -49,7 +49,7 @@ func Build(ctx context.Context, python Python, dir, wheelhouse, into string) (Bu
 	}
 	cmd := builder(ctx, python, wheelhouse, into)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "DIST_EXTRA_CONFIG="+elsewhere)
+	cmd.Env = append(cmd.Environ(), "DIST_EXTRA_CONFIG="+elsewhere)
 	if os.Getenv("SOURCE_DATE_EPOCH") == "" {
 		cmd.Env = append(cmd.Env, earliest)
 	}

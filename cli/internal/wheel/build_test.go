@@ -47,6 +47,10 @@ func checkBuild(t *testing.T, python Python) {
 	if err := os.CopyFS(dir, os.DirFS("../../../examples/service")); err != nil {
 		t.Fatal(err)
 	}
+	// A module of the project's that is named as one of Python's.
+	if err := os.WriteFile(filepath.Join(dir, "tempfile.py"), []byte("raise SystemExit('this is not the one')\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	before := tree(t, dir)
 	build := func() Built {
 		built, err := Build(t.Context(), python, dir, debiansWheels, t.TempDir())

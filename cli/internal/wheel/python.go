@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -22,8 +23,9 @@ type Python []string
 // FindPython returns a Python with pip, or an error that says how to get one.
 func FindPython(ctx context.Context) (Python, error) {
 	for _, name := range []string{"python3", "python"} {
-		if exec.CommandContext(ctx, name, "-c", "import pip").Run() == nil {
-			return Python{name}, nil
+		python := Python{name}
+		if python.command(ctx, "-c", "import pip").Run() == nil {
+			return python, nil
 		}
 	}
 	if _, err := exec.LookPath("uv"); err == nil {
@@ -32,8 +34,13 @@ func FindPython(ctx context.Context) (Python, error) {
 	return nil, fmt.Errorf("%w: neither python3 with pip nor uv is on PATH; on Debian: apt-get install python3-pip; elsewhere: https://docs.astral.sh/uv/", ErrMissing)
 }
 
+// command runs Python without the folder that it is run in among those that it
+// imports from: a project's queue.py is not the one that pip wants. (Python before
+// 3.11 has no such variable.)
 func (p Python) command(ctx context.Context, args ...string) *exec.Cmd {
-	return exec.CommandContext(ctx, p[0], append(p[1:len(p):len(p)], args...)...)
+	cmd := exec.CommandContext(ctx, p[0], append(p[1:len(p):len(p)], args...)...)
+	cmd.Env = append(os.Environ(), "PYTHONSAFEPATH=1")
+	return cmd
 }
 
 // run returns an error with the end of what the command printed.
