@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -12,26 +13,28 @@ import (
 )
 
 // Screen shows a deployment: on a terminal a table that is drawn again in place,
-// elsewhere a line a change.
+// elsewhere a line a change; also on a terminal with fewer lines than the table.
 type Screen struct {
 	out     io.Writer
-	width   func() int // of the terminal; nil elsewhere
-	drawn   int        // lines of the table that is on the terminal
+	size    func() (columns, lines int) // of the terminal; nil elsewhere
+	drawn   int                         // lines of the table that is on the terminal
 	last    map[string]State
 	problem bool
 }
 
-const defaultWidth = 80
+// The size of a terminal that does not say it.
+const (
+	defaultColumns = 80
+	defaultLines   = 24
+)
 
 // NewScreen returns a screen that writes to out.
 func NewScreen(out io.Writer) *Screen {
 	s := &Screen{out: out, last: map[string]State{}}
 	if file, ok := out.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
-		s.width = func() int {
-			if width, _, err := term.GetSize(int(file.Fd())); err == nil && width > 0 {
-				return width
-			}
-			return defaultWidth
+		s.size = func() (columns, lines int) {
+			columns, lines, _ = term.GetSize(int(file.Fd())) // 0 if it fails
+			return cmp.Or(columns, defaultColumns), cmp.Or(lines, defaultLines)
 		}
 	}
 	return s
@@ -39,9 +42,12 @@ func NewScreen(out io.Writer) *Screen {
 
 // Show shows a status.
 func (s *Screen) Show(status Status) {
-	if s.width != nil {
-		s.draw(status)
-		return
+	if s.size != nil {
+		// With its head, a problem, and the line that the cursor is on.
+		if columns, lines := s.size(); len(status.Nodes)+3 <= lines {
+			s.draw(status, columns)
+			return
+		}
 	}
 	if (status.Problem != nil) != s.problem {
 		if s.problem = status.Problem != nil; s.problem {
@@ -61,7 +67,7 @@ func (s *Screen) Show(status Status) {
 
 // draw writes the table over the one before. It is sent in one piece, so that no
 // half of it is ever seen.
-func (s *Screen) draw(status Status) {
+func (s *Screen) draw(status Status, width int) {
 	var table strings.Builder
 	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NODE\tSTATE\tELAPSED\tDETAIL")
@@ -72,7 +78,6 @@ func (s *Screen) draw(status Status) {
 	if status.Problem != nil {
 		fmt.Fprintf(&table, "the registry does not answer, still trying: %s\n", Summary(status.Problem.Error()))
 	}
-	width := s.width()
 	var frame strings.Builder
 	if s.drawn > 0 {
 		fmt.Fprintf(&frame, "\x1b[%dA\x1b[J", s.drawn) // up, and clear to the end

@@ -36,7 +36,7 @@ the registry answers again
 func TestScreenDrawsTheTableInPlace(t *testing.T) {
 	var out bytes.Buffer
 	s := NewScreen(&out)
-	s.width = func() int { return 30 }
+	s.size = func() (int, int) { return 30, 24 }
 	s.Show(shown)
 	first := out.String()
 	if lines := strings.Split(first, "\n"); len(lines) != 4 {
@@ -51,6 +51,17 @@ func TestScreenDrawsTheTableInPlace(t *testing.T) {
 	s.Show(shown)
 	if again := out.String(); again != "\x1b[3A\x1b[J"+first {
 		t.Errorf("drew %q over %q", again, first)
+	}
+}
+
+func TestScreenWritesLinesWhereTheTableIsTallerThanTheTerminal(t *testing.T) {
+	var out bytes.Buffer
+	s := NewScreen(&out)
+	s.size = func() (int, int) { return 80, 4 }
+	s.Show(shown)
+	s.Show(shown)
+	if n := strings.Count(out.String(), "app1"); n != 1 || strings.Contains(out.String(), "\x1b") {
+		t.Errorf("wrote %q", out.String())
 	}
 }
 
