@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
@@ -61,7 +62,12 @@ func Open(ctx context.Context, s Settings) (*Access, error) {
 		return nil, fmt.Errorf("%w: no AWS region; give --region, or set AWS_REGION", ErrUnreachable)
 	}
 	a := &Access{Cluster: s.Cluster, Bucket: s.UploadsBucket, via: s.Via}
-	a.S3 = s3.NewFromConfig(cfg, func(o *s3.Options) { o.DisableLogOutputChecksumValidationSkipped = true })
+	a.S3 = s3.NewFromConfig(cfg, func(o *s3.Options) {
+		o.DisableLogOutputChecksumValidationSkipped = true
+		// What S3 says to those who create an object at the same moment, and means that
+		// they should try again (PutObject, If-None-Match).
+		o.Retryer = retry.AddWithErrorCodes(o.Retryer, "ConditionalRequestConflict")
+	})
 	if err := a.findBucket(ctx, sts.NewFromConfig(cfg)); err != nil {
 		return nil, err
 	}

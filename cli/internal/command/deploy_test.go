@@ -157,11 +157,18 @@ func TestDeployMendsWheelsThatSomebodyElseWroteOver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The other one looked for the manifest just before it was there.
+	// The other one looked for the manifest just before it was there, and writes one
+	// at the same moment.
 	proxy := httputil.NewSingleHostReverseProxy(moto)
+	manifests := 0
 	front := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, bundle.ManifestName) {
 			w.put(file, other)
+			if manifests++; manifests == 1 {
+				rw.WriteHeader(http.StatusConflict)
+				_, _ = io.WriteString(rw, "<Error><Code>ConditionalRequestConflict</Code></Error>")
+				return
+			}
 		}
 		proxy.ServeHTTP(rw, r)
 	}))
