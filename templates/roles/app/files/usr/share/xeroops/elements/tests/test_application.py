@@ -10,12 +10,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import psycopg
 import pytest
 from servers import Servers, free_port, until
-from fastapi import FastAPI
+from fastapi import Body, FastAPI
 from fastapi.testclient import TestClient
 from redis.exceptions import NoPermissionError
 
@@ -38,6 +38,10 @@ def application(settings: Settings) -> FastAPI:
     async def one(db: Db) -> Any:
         async with db.primary() as conn:
             return await (await conn.execute("SELECT 1 AS one")).fetchone()
+
+    @app.post("/api/notes/items")
+    async def add(text: Annotated[str, Body(embed=True, min_length=1)]) -> str:
+        return text
 
     @app.get("/api/notes/broken")
     async def broken() -> None:
@@ -100,6 +104,13 @@ def test_an_unforeseen_error_is_logged_with_the_id_that_the_client_gets(
     assert ours[0] | {"colour": "blue", "application": "notes", "version": "1.2.3", "node": "app1"} == ours[0]
     assert "RuntimeError: a secret" in ours[1]["error"]
     assert (ours[2]["method"], ours[2]["path"], ours[2]["status"]) == ("GET", "/api/notes/broken", 500)
+
+
+@pytest.mark.parametrize("body", ['{"text": "\\ud800"}', '{"text": NaN}', '{"text": 1}'])
+def test_a_body_that_is_not_as_declared_is_the_clients_mistake(client: TestClient, body: str) -> None:
+    answer = client.post("/api/notes/items", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"] == ["body", "text"]
 
 
 @pytest.mark.parametrize(

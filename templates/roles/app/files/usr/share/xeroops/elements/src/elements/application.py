@@ -1,12 +1,15 @@
 """A FastAPI application with everything in place."""
 
+import json
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, cast
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.exception_handlers import request_validation_exception_handler
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from psycopg import OperationalError
 
@@ -62,10 +65,11 @@ def create_app(
         "docs_url": f"{settings.route_prefix}/docs",
         "redoc_url": None,
     }
-    app = FastAPI(lifespan=life, **(described | fastapi))
+    handlers: dict[int | type[Exception], Any] = {OperationalError: _unavailable, RequestValidationError: _invalid}
+    handlers |= fastapi.pop("exception_handlers", {})
+    app = FastAPI(lifespan=life, exception_handlers=handlers, **(described | fastapi))
     app.state.elements = own
     app.add_middleware(Requests)
-    app.add_exception_handler(OperationalError, _unavailable)
     app.include_router(
         health.router(
             {"primary": own.database.check_primary, **(checks or {})},
@@ -90,6 +94,17 @@ def _database(own: Annotated[Elements, Depends(elements)]) -> Database:
 
 Db = Annotated[Database, Depends(_database)]
 """`db: Db` in a path function."""
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    """A request that is not as declared. FastAPI's answer repeats what was wrong in it,
+    which JSON may have no way to say: NaN, half of a surrogate pair."""
+    invalid = cast(RequestValidationError, error)
+    try:
+        return await request_validation_exception_handler(request, invalid)
+    except ValueError:
+        detail = [{name: problem[name] for name in ("type", "loc", "msg")} for problem in invalid.errors()]
+        return Response(json.dumps({"detail": detail}), status_code=422, media_type="application/json")
 
 
 async def _unavailable(_request: Request, _error: Exception) -> JSONResponse:
