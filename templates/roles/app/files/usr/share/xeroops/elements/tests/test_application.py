@@ -65,7 +65,9 @@ def lines(captured: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in captured.splitlines()]
 
 
-def test_health_is_the_processs_own_and_readiness_names_what_is_away(client: TestClient, settings: Settings) -> None:
+def test_health_is_the_processs_own_and_readiness_names_what_is_away(
+    client: TestClient, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert client.get("/healthz").json() == {"status": "ok"}
     ready = client.get("/readyz")
     assert ready.status_code == 200
@@ -78,6 +80,7 @@ def test_health_is_the_processs_own_and_readiness_names_what_is_away(client: Tes
         assert answer.json()["checks"] == {"primary": "PoolTimeout", "replica": "ok", "redis": "ConnectionError", "queue": "ok"}
         unavailable = lonely.get("/api/notes/one")
         assert unavailable.status_code == 503
+        assert "the database is not available" in [line["message"] for line in lines(capsys.readouterr().out)]
         assert unavailable.headers["Retry-After"] == "2"
 
 
@@ -111,6 +114,15 @@ def test_a_body_that_is_not_as_declared_is_the_clients_mistake(client: TestClien
     answer = client.post("/api/notes/items", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 422
     assert answer.json()["detail"][0]["loc"] == ["body", "text"]
+
+
+@pytest.mark.parametrize("value", ["half \ud800 of a pair", "naïve", float("nan"), {("a", "key"): 1}, b"\xff"])
+def test_whatever_is_logged_is_a_line_of_json(settings: Settings, capfd: pytest.CaptureFixture[str], value: object) -> None:
+    configure_logging(settings)
+    logging.getLogger("mine").info("said %s", value, extra={"value": value})
+    line = lines(capfd.readouterr().out)[-1]
+    assert line["message"] == f"said {value}"
+    assert line["value"] == (value if isinstance(value, str) else str(value))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A FastAPI application with everything in place."""
 
 import json
+import logging
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from elements.database import Database
 from elements.logs import configure_logging, request_id
 from elements.requests import Requests
 from elements.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 type Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Any]]
 
@@ -107,8 +110,10 @@ async def _invalid(request: Request, error: Exception) -> Response:
         return Response(json.dumps({"detail": detail}), status_code=422, media_type="application/json")
 
 
-async def _unavailable(_request: Request, _error: Exception) -> JSONResponse:
+async def _unavailable(_request: Request, error: Exception) -> JSONResponse:
     """The database is away for the moment, as during a failover: the client may try again."""
+    # The reason may name addresses and users: it is for the log.
+    _log.warning("the database is not available", extra={"reason": str(error)})
     return JSONResponse(
         {"detail": "the database is not available; try again in a moment", "request_id": request_id.get()},
         status_code=503,

@@ -39,7 +39,12 @@ class JSONFormatter(logging.Formatter):
         line |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
+        try:
+            text = json.dumps(line, default=str, ensure_ascii=False, allow_nan=False)
+        except (TypeError, ValueError):  # NaN, a key that is no string, what holds itself
+            text = json.dumps({name: str(value) for name, value in line.items()}, ensure_ascii=False)
+        # Half of a surrogate pair, which a client's JSON may have, is no UTF-8; JSON has it escaped.
+        return text.encode(errors="backslashreplace").decode()
 
 
 def configure_logging(settings: Settings) -> None:
