@@ -63,7 +63,7 @@ def test_a_note_is_removed_once(nodes: list[Node]) -> None:
     assert [nodes[1].client.delete(f"/api/notes/items/{number}").status_code for _ in range(2)] == [204, 404]
 
 
-@pytest.mark.parametrize("body", [{}, {"text": ""}, {"text": "x" * 501}, {"text": 1}])
+@pytest.mark.parametrize("body", [{}, {"text": ""}, {"text": "x" * 501}, {"text": 1}, {"text": "a\0b"}])
 def test_what_is_no_note_is_refused(nodes: list[Node], body: dict[str, object]) -> None:
     assert nodes[0].client.post("/api/notes/items", json=body).status_code == 422
 

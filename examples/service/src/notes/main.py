@@ -32,7 +32,8 @@ page = (files("notes") / "page.html").read_text()
 
 
 class NewNote(BaseModel):
-    text: str = Field(min_length=1, max_length=500)
+    # PostgreSQL's text has no NUL.
+    text: str = Field(min_length=1, max_length=500, pattern=r"^[^\x00]*$")
 
 
 class Note(BaseModel):
