@@ -48,8 +48,13 @@ step() {
 }
 
 watch() {
+  local room title words
   while sleep 1; do
-    printf '\r\033[K[%s] %s  \033[2m%s\033[0m' "$(elapsed)" "$1" "$(tail -n 1 "$log" | tr -dc '[:print:]' | cut -c 1-"$(($(tput cols 2>/dev/null || echo 80) - ${#1} - 12))")"
+    room=$(($(tput cols 2>/dev/null || echo 80) - 1)) # a line that wraps could not be drawn over
+    title="[$(elapsed)] $1  "
+    title=${title:0:room}
+    words=$(tail -n 1 "$log" | tr -dc '[:print:]')
+    printf '\r\033[K%s\033[2m%s\033[0m' "$title" "${words:0:room-${#title}}"
   done
 }
 
