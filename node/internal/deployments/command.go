@@ -8,16 +8,19 @@ package deployments
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/dbus"
 	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
 
 	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/node/internal/backoff"
 	"github.com/xeroops/xeroops/node/internal/instance"
 )
 
@@ -64,6 +67,8 @@ func serve(ctx context.Context, log hclog.Logger) error {
 		return fmt.Errorf("connect to systemd: %w", err)
 	}
 	defer conn.Close()
+	ctx, end := whileConnected(ctx, conn)
+	defer end()
 	images := python{commandOnNode}
 	offered, err := images.offers(ctx)
 	if err != nil {
@@ -81,7 +86,30 @@ func serve(ctx context.Context, log hclog.Logger) error {
 		workers:  map[string]chan struct{}{},
 	}
 	log.Info("watching for deployments", "node", self.Node, "python", offered.Version)
-	return d.run(ctx)
+	err = d.run(ctx)
+	if errors.Is(context.Cause(ctx), errDisconnected) {
+		err = errDisconnected
+	}
+	return err
+}
+
+// errDisconnected ends the daemon; systemd then starts it anew.
+var errDisconnected = errors.New("the connection to systemd is lost")
+
+// whileConnected returns a context that ends with errDisconnected when the
+// connection does. It does not come back by itself, and who waits for the end of a
+// job would not hear of it.
+func whileConnected(ctx context.Context, conn *dbus.Conn) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		for conn.Connected() {
+			if !backoff.Sleep(ctx, time.Second) {
+				return
+			}
+		}
+		cancel(errDisconnected)
+	}()
+	return ctx, func() { cancel(nil) }
 }
 
 // parseMessage reads a message of [registry.DeploymentChannel].
