@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -22,6 +23,7 @@ import (
 	"github.com/xeroops/xeroops/node/internal/backoff"
 	"github.com/xeroops/xeroops/node/internal/registrytest"
 	"github.com/xeroops/xeroops/node/internal/topology"
+	"github.com/xeroops/xeroops/templates"
 )
 
 // app1 is a node whose state a test sets.
@@ -352,5 +354,18 @@ func TestResourcesAreThoseOfTheMachine(t *testing.T) {
 	r := resources("/")
 	if r.CPUs < 1 || r.MemoryBytes < r.MemoryFree || r.MemoryFree == 0 || r.DiskBytes < r.DiskFree || r.DataDiskBytes != r.DiskBytes || r.UptimeSeconds == 0 {
 		t.Errorf("%+v", r)
+	}
+}
+
+// systemd.path(5) starts it at a change only, and a full disk may have room later.
+func TestNamesThatCouldNotBeWrittenAreTriedAgain(t *testing.T) {
+	unit, err := templates.Roles.ReadFile("roles/common/files/usr/lib/systemd/system/xeroops-hosts.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"\nRestart=on-failure\n", "\nStartLimitIntervalSec=0\n"} {
+		if !strings.Contains(string(unit), line) {
+			t.Errorf("xeroops-hosts.service has no %q", line)
+		}
 	}
 }
