@@ -69,8 +69,12 @@ func (a *app) deployments() *cobra.Command {
 				}
 				all = append(all, versions...)
 			}
-			if a.json {
+			switch {
+			case a.json:
 				return printJSON(c.OutOrStdout(), all)
+			case len(all) == 0 && len(given) == 1:
+				fmt.Fprintf(c.OutOrStdout(), "there is no version of %s; xeroops deployments lists the applications\n", given[0])
+				return nil
 			}
 			return printVersions(c.OutOrStdout(), all)
 		},

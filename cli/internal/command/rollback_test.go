@@ -42,6 +42,7 @@ func TestRollbackGoesBackAndForth(t *testing.T) {
 	if len(versions) != 2 || versions[0].Desired == versions[1].Desired || versions[0].Wheels != 1 {
 		t.Errorf("versions are %+v", versions)
 	}
+	w.run("deployments", "nots").expect(t, 0, "there is no version of nots")
 	w.run("deployments").expect(t, 0, "notes", "1.1", "desired", "previous", "app1 healthy, app2 healthy")
 }
 
