@@ -28,6 +28,7 @@ func TestBoot(t *testing.T) {
 		run  func(*livingCluster)
 	}{
 		{"RunAgainItTouchesNothing", bootAgain},
+		{"WhatAnEarlierRunOwedIsDone", owedConfiguration},
 		{"WhyAServiceDoesNotStartIsReported", brokenService},
 		{"APowerCutKeepsTheVolumeAndItGrows", enlargedVolume},
 		{"ADamagedVolumeIsReportedAndLeftAlone", damagedVolume},
@@ -96,6 +97,19 @@ md5sum /etc/environment /etc/hosts`
 			c.t.Errorf("%s: before\n%s\nafter\n%s", node, before, after)
 		}
 	}
+}
+
+// owedConfiguration is a boot that ended after it had written a service's
+// configuration and before it had told the service.
+func owedConfiguration(c *livingCluster) {
+	const state = "systemctl show --value --property=StateChangeTimestampMonotonic nginx"
+	before := c.shell("edge", state)
+	c.shell("edge", "echo nginx.service >/run/xeroops/changed-units; systemctl restart infrastructure-ready")
+	c.until("nginx is told", time.Minute, func() (bool, string) {
+		now := c.shell("edge", state+"; cat /run/xeroops/changed-units")
+		return now != before && !strings.Contains(now, "nginx"), now
+	})
+	c.untilReport("edge", "ready", isWhole)
 }
 
 func brokenService(c *livingCluster) {

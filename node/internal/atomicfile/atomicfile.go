@@ -29,7 +29,7 @@ type File struct {
 
 // Write makes the file so, with its folder, and says whether anything changed.
 func Write(f File) (changed bool, err error) {
-	if f.isAsWanted() {
+	if f.IsAsWanted() {
 		return false, nil
 	}
 	if err := os.MkdirAll(filepath.Dir(f.Path), 0o755); err != nil {
@@ -41,7 +41,8 @@ func Write(f File) (changed bool, err error) {
 	return true, nil
 }
 
-func (f File) isAsWanted() bool {
+// IsAsWanted says whether [Write] would leave the file as it is.
+func (f File) IsAsWanted() bool {
 	info, err := os.Lstat(f.Path)
 	if err != nil || info.Mode() != f.Mode.Perm() || info.Size() != int64(len(f.Content)) {
 		return false

@@ -43,7 +43,7 @@ type Boot struct {
 	topology    cluster.Topology
 	volume      *volume.Volume // nil without one
 	ungrown     repeated       // why its file system has not grown with it
-	changed     unitSet        // whose configuration changed
+	changed     unitSet        // whose configuration changed, and who have yet to be told; nil before it is read
 	stale       bool           // a unit file changed that systemd may have read
 }
 
@@ -52,12 +52,13 @@ type Files struct {
 	Environment, Credentials, Applications string
 	Topology                               topology.Files
 	Units                                  string // folder of unit files that do not outlive this boot
+	Changed                                string // units that have yet to be told of their configuration
 }
 
 // DefaultFiles are the files of a node.
 func DefaultFiles() Files {
 	return Files{Environment: instance.EnvironmentFile, Credentials: instance.CredentialsFile, Applications: instance.ApplicationsFile,
-		Topology: topology.Default(), Units: volume.RuntimeUnits}
+		Topology: topology.Default(), Units: volume.RuntimeUnits, Changed: "/run/xeroops/changed-units"}
 }
 
 // Run boots the node and watches it until the context ends.

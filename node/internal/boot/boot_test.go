@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -83,7 +84,7 @@ func newRig(t *testing.T) *rig {
 func (r *rig) files() Files {
 	in := func(name string) string { return filepath.Join(r.folder, name) }
 	return Files{Environment: in("environment"), Credentials: in("run/credentials.env"), Applications: in("run/applications.env"),
-		Topology: topology.Files{Topology: in("run/topology.json"), Hosts: in("hosts")}, Units: in("units")}
+		Topology: topology.Files{Topology: in("run/topology.json"), Hosts: in("hosts")}, Units: in("units"), Changed: in("run/changed-units")}
 }
 
 // testLog shows a log with the test.
@@ -275,6 +276,24 @@ func TestASecondRunChangesNoFile(t *testing.T) {
 		if !at.Equal(before[path]) {
 			t.Errorf("%s was written again", path)
 		}
+	}
+}
+
+func TestWhoWasNotToldOfAChangeIsToldByTheNextRun(t *testing.T) {
+	files := Files{Changed: filepath.Join(t.TempDir(), "run", "changed-units")}
+	first, second := &Boot{Files: files}, &Boot{Files: files}
+	check(t, first.readChanged())
+	check(t, first.note([]string{"nginx.service", "haproxy.service"}))
+	check(t, second.readChanged())
+	if !maps.Equal(second.changed, unitSet{"nginx.service": true, "haproxy.service": true}) || !second.stale {
+		t.Errorf("the next run has %v to tell, stale %t", second.changed, second.stale)
+	}
+	delete(second.changed, "nginx.service")
+	check(t, second.writeChanged())
+	third := &Boot{Files: files}
+	check(t, third.readChanged())
+	if !maps.Equal(third.changed, unitSet{"haproxy.service": true}) {
+		t.Errorf("the one after has %v to tell", third.changed)
 	}
 }
 

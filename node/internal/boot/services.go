@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -40,31 +41,61 @@ func (b *Boot) configure(context.Context) error {
 	if err != nil {
 		return err
 	}
-	if b.changed == nil {
-		b.changed = unitSet{}
+	if err := b.readChanged(); err != nil {
+		return err
 	}
 	for _, f := range files {
-		changed, err := f.Write()
+		file, err := f.InPlace()
 		if err != nil {
 			return err
 		}
-		if changed {
-			b.Log.Info("configuration changed", "file", f.Path)
-			b.note(f.Units)
-			b.stale = b.stale || strings.Contains(f.Path, "/systemd/system/")
+		if file.IsAsWanted() {
+			continue
 		}
+		// First: a boot that ends in between owes it to them.
+		if err := b.note(f.Units); err != nil {
+			return err
+		}
+		b.stale = b.stale || strings.Contains(f.Path, "/systemd/system/")
+		if _, err := atomicfile.Write(file); err != nil {
+			return err
+		}
+		b.Log.Info("configuration changed", "file", f.Path)
+	}
+	return nil
+}
+
+// readChanged takes over what a boot before, of the same machine's boot, had yet to
+// tell units.
+func (b *Boot) readChanged() error {
+	if b.changed != nil {
+		return nil
+	}
+	text, err := os.ReadFile(b.Files.Changed)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	b.changed = unitSet{}
+	for _, u := range strings.Fields(string(text)) {
+		b.changed[u], b.stale = true, true
 	}
 	return nil
 }
 
 // note remembers units to refresh; nil is all of the role.
-func (b *Boot) note(units []string) {
+func (b *Boot) note(units []string) error {
 	if units == nil {
 		units = b.units()
 	}
 	for _, u := range units {
 		b.changed[u] = true
 	}
+	return b.writeChanged()
+}
+
+func (b *Boot) writeChanged() error {
+	_, err := atomicfile.WriteFile(b.Files.Changed, []byte(strings.Join(slices.Sorted(maps.Keys(b.changed)), "\n")), 0o644)
+	return err
 }
 
 // units are those that boot starts, in the order of the table.
@@ -143,8 +174,11 @@ func (b *Boot) start(ctx context.Context) error {
 	if err := b.writeTarget(); err != nil {
 		return err
 	}
-	if err := b.refresh(ctx, conn); err != nil {
+	if err := b.reload(ctx, conn); err != nil {
 		return err
+	}
+	if err := b.refresh(ctx, conn); err != nil { // the others are started, and follow tries again
+		b.Log.Warn("not every service has its configuration", "error", err)
 	}
 	return conn.Queue(ctx, target)
 }
@@ -163,13 +197,13 @@ func (b *Boot) writeTarget() error {
 }
 
 // follow renders the configuration anew if discovery has brought another
-// topology, and tells the services that it concerns.
+// topology, and tells the services that it concerns, or that could not be told.
 func (b *Boot) follow(ctx context.Context) error {
 	t, err := b.Files.Topology.Read()
-	if err != nil || reflect.DeepEqual(t, b.topology) {
+	if err != nil || (reflect.DeepEqual(t, b.topology) && len(b.changed) == 0) {
 		return err
 	}
-	b.Log.Info("the topology changed", "nodes", len(t.Nodes))
+	b.Log.Info("configuring again", "nodes", len(t.Nodes), "units_to_tell", len(b.changed))
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	conn, err := systemd.Connect(ctx)
@@ -180,6 +214,9 @@ func (b *Boot) follow(ctx context.Context) error {
 	before := b.topology
 	b.topology = t
 	if err = b.configure(ctx); err == nil {
+		err = b.reload(ctx, conn)
+	}
+	if err == nil {
 		err = b.refresh(ctx, conn)
 	}
 	if err != nil {
@@ -188,26 +225,40 @@ func (b *Boot) follow(ctx context.Context) error {
 	return err
 }
 
-// refresh tells those that run already that their configuration changed.
-func (b *Boot) refresh(ctx context.Context, conn *systemd.Conn) error {
-	if b.stale { // which takes a second on a busy machine
-		if err := conn.Reload(ctx); err != nil {
-			return err
-		}
-		b.stale = false
+// reload has systemd read unit files that changed, which takes a second on a busy
+// machine.
+func (b *Boot) reload(ctx context.Context, conn *systemd.Conn) error {
+	if !b.stale {
+		return nil
 	}
-	units, err := conn.Units(ctx, slices.Collect(maps.Keys(b.changed)))
+	err := conn.Reload(ctx)
+	b.stale = err != nil
+	return err
+}
+
+// refreshTimeout is how long a unit may take to be refreshed; the others wait.
+const refreshTimeout = 2 * time.Minute
+
+// refresh tells those that run already that their configuration changed. Who could
+// not be told is told the next time.
+func (b *Boot) refresh(ctx context.Context, conn *systemd.Conn) error {
+	units, err := conn.Units(ctx, slices.Sorted(maps.Keys(b.changed)))
 	if err != nil {
 		return err
 	}
+	var errs error
 	for name, u := range units {
 		if u.IsUp() {
 			b.Log.Info("its configuration changed", "unit", name)
-			if err := conn.Refresh(ctx, name); err != nil {
-				b.Log.Warn("its configuration changed", "unit", name, "error", err) // the watch sees how it is
+			ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
+			err := conn.Refresh(ctx, name)
+			cancel()
+			if err != nil {
+				errs = errors.Join(errs, err)
+				continue
 			}
 		}
 		delete(b.changed, name)
 	}
-	return nil
+	return errors.Join(errs, b.writeChanged())
 }

@@ -52,7 +52,7 @@ func (b *Boot) watch(ctx context.Context) {
 			b.status.ready(ctx)
 			again.forget()
 		}
-		behind.say(b.Log, "configuration is not that of the present topology", b.follow(ctx))
+		behind.say(b.Log, "not every service has the configuration of the present topology", b.follow(ctx))
 		if b.volume != nil && time.Since(lastGrown) >= growEvery {
 			lastGrown = time.Now()
 			b.grow(ctx)

@@ -49,7 +49,7 @@ func RenderSample(role cluster.Role, folder string) ([]File, error) {
 	for _, f := range files {
 		write := func() error { return f.WriteBelow(folder) }
 		if folder == "/" {
-			write = func() error { _, err := f.Write(); return err }
+			write = f.Write
 		}
 		err = errors.Join(err, write())
 	}
