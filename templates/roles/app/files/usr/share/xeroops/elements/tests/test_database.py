@@ -94,6 +94,14 @@ async def test_nothing_is_written_through_the_replicas_pool(settings: Settings) 
             await conn.execute("CREATE TEMPORARY TABLE other () ON COMMIT DROP")
 
 
+async def test_a_primary_that_has_become_a_replica_is_one_that_is_away(settings: Settings) -> None:
+    async with database(settings) as db:
+        with pytest.raises(psycopg.OperationalError):
+            async with db.primary() as conn:
+                await conn.execute("SET TRANSACTION READ ONLY")  # as every transaction there is
+                await conn.execute("CREATE TABLE other ()")
+
+
 async def test_an_exception_rolls_back(settings: Settings) -> None:
     async with database(settings) as db:
         await fresh_table(db)

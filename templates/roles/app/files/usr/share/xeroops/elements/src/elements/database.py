@@ -21,6 +21,7 @@ from time import monotonic
 from typing import NewType
 
 from psycopg import AsyncConnection, OperationalError
+from psycopg.errors import ReadOnlySqlTransaction
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
@@ -66,7 +67,10 @@ class Database:
         """A connection for one transaction that may write: it is committed at the
         end of the block, and rolled back if an exception leaves it."""
         async with self._transaction(self._primary) as conn:
-            yield conn
+            try:
+                yield conn
+            except ReadOnlySqlTransaction as error:
+                raise OperationalError("the primary of this connection is a replica by now") from error
 
     @asynccontextmanager
     async def replica(self, *, after: Position | None = None) -> AsyncGenerator[Connection]:
