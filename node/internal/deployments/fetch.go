@@ -67,15 +67,28 @@ func (f fetcher) wheels(ctx context.Context, m bundle.Manifest) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallelFetches)
 	for _, w := range m.Wheels {
-		if info, err := os.Stat(f.store.wheel(w.SHA256)); err == nil && info.Size() == w.Size {
-			continue
-		}
 		group.Go(func() error {
+			if f.has(w) {
+				return nil
+			}
 			key := bundle.Key(m.Application, m.Version, w.File)
 			return f.retry(ctx, key, func(body io.Reader) error { return f.keep(w, body) })
 		})
 	}
 	return group.Wait()
+}
+
+// has says whether a wheel is on the disk, whole: a power cut may have left one with
+// other content.
+func (f fetcher) has(w bundle.Wheel) bool {
+	file, err := os.Open(f.store.wheel(w.SHA256))
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	hash := sha256.New()
+	_, err = io.Copy(hash, file)
+	return err == nil && hex.EncodeToString(hash.Sum(nil)) == w.SHA256
 }
 
 // keep stores a wheel under its sum, or not at all.

@@ -25,6 +25,8 @@ const (
 	installTimeout = 5 * time.Minute
 	// spareBytes stay free on the disk, for logs and the rest of the node.
 	spareBytes = 64 << 20
+	// maxBytes bounds what a bundle says that it takes, so that no sum overflows.
+	maxBytes = 1 << 40
 )
 
 //go:embed python_offers.py
@@ -118,7 +120,9 @@ func unpackedBytes(m bundle.Manifest, s store) (uint64, error) {
 			return 0, wrong("%s is no wheel: %w", w.File, err)
 		}
 		for _, f := range z.File {
-			sum += f.UncompressedSize64
+			if sum += min(f.UncompressedSize64, maxBytes); sum > maxBytes {
+				return 0, wrong("%s says that it unpacks to more than %d TiB", w.File, maxBytes>>40)
+			}
 		}
 		if err := z.Close(); err != nil {
 			return 0, err
