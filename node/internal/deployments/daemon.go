@@ -140,11 +140,12 @@ func (d *daemon) wake(ctx context.Context, all *sync.WaitGroup, application stri
 	}
 }
 
-// work brings one application up to date whenever it is woken. Byte code, without
-// which each start of a version takes longer, is made in between.
+// work brings one application up to date whenever it is woken. In between former
+// ports are left, and byte code is made, without which each start of a version takes
+// longer.
 func (d *daemon) work(ctx context.Context, application string, wake <-chan struct{}) {
-	var compiling sync.WaitGroup
-	defer compiling.Wait()
+	var between sync.WaitGroup
+	defer between.Wait()
 	for stop := func() {}; ; {
 		select {
 		case <-ctx.Done():
@@ -153,11 +154,12 @@ func (d *daemon) work(ctx context.Context, application string, wake <-chan struc
 		case <-wake:
 		}
 		stop()
-		compiling.Wait()
+		between.Wait()
 		d.reconcile(ctx, application)
 		var idle context.Context
 		idle, stop = context.WithCancel(ctx)
-		compiling.Go(func() { d.compileCurrent(idle, application) })
+		between.Go(func() { d.compileCurrent(idle, application) })
+		between.Go(func() { d.leavePorts(idle, application) })
 	}
 }
 

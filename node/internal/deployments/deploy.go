@@ -52,7 +52,7 @@ func (d *deployer) deploy(ctx context.Context, r release, report report) error {
 			return errors.Join(err, d.store.remove(r.Application, r.Version)) // the next try is to reload, too
 		}
 	}
-	if err := d.claim(v.Manifest); err != nil {
+	if err := d.claim(ctx, v.Manifest); err != nil {
 		return err
 	}
 	defer d.unclaim(v.Manifest)
@@ -152,13 +152,16 @@ func (d *deployer) portIsFree(m bundle.Manifest) error {
 // claim keeps a version's port for it until [deployer.unclaim]. A version that lay
 // on the disk may have lost it to another application since, and two that share a
 // socket would get each other's requests.
-func (d *deployer) claim(m bundle.Manifest) error {
+func (d *deployer) claim(ctx context.Context, m bundle.Manifest) error {
 	d.claims.mu.Lock()
 	defer d.claims.mu.Unlock()
 	if by, claimed := d.claims.ports[m.Port]; claimed {
 		return fmt.Errorf("port %d is to be %s's, which is being deployed; choose another in [tool.xeroops]", m.Port, by)
 	}
 	if err := d.portIsFree(m); err != nil {
+		return err
+	}
+	if err := d.portIsLeft(ctx, m.Application, m.Port); err != nil {
 		return err
 	}
 	if d.claims.ports == nil {
@@ -176,7 +179,7 @@ func (d *deployer) unclaim(m bundle.Manifest) {
 
 func wheelBytes(m bundle.Manifest) (sum uint64) {
 	for _, w := range m.Wheels {
-		sum += uint64(w.Size)
+		sum += min(uint64(w.Size), maxBytes)
 	}
 	return sum
 }
@@ -205,14 +208,18 @@ func (d *deployer) try(ctx context.Context, v installed) error {
 	return d.explain(ctx, name, began, d.await(ctx, name, probe))
 }
 
-// switchTo brings a version up on the application's socket, beside the one before,
-// and when it answers there lets that one finish what it has.
+// switchTo brings a version up on its socket, beside the one before, and when it
+// answers there lets that one finish what it has. One on another port serves on,
+// see [daemon.leavePorts], and the new version is told of only once it is healthy alone.
 func (d *deployer) switchTo(ctx context.Context, v installed) error {
 	before, had := d.store.current(v.Application)
 	name, began := serviceUnit(v.Application, v.Version), time.Now()
-	probe := probe{host: d.host, port: v.Port, path: v.HealthPath, version: v.Version}
-	err := d.supervisor.Start(ctx, name)
-	if err == nil {
+	shares, err := d.sharesPort(ctx, v)
+	if err != nil {
+		return err
+	}
+	probe := probe{host: d.host, port: v.Port, path: v.HealthPath, version: v.Version, alone: !shares}
+	if err = d.supervisor.Start(ctx, name); err == nil {
 		err = d.await(ctx, name, probe)
 	}
 	if err != nil {
@@ -223,7 +230,7 @@ func (d *deployer) switchTo(ctx context.Context, v installed) error {
 	if err := d.store.setCurrent(v.Application, v.Version); err != nil {
 		return err
 	}
-	if err := d.stopOthers(ctx, v); err != nil {
+	if err := d.stopOthers(ctx, v); err != nil || !shares {
 		return err
 	}
 	probe.alone = true
@@ -234,7 +241,8 @@ func (d *deployer) switchTo(ctx context.Context, v installed) error {
 	return nil
 }
 
-// stopOthers has all other versions of an application drain, and doesn't wait.
+// stopOthers has all other versions of an application drain but those that serve on
+// another port, and doesn't wait.
 func (d *deployer) stopOthers(ctx context.Context, v installed) error {
 	states, err := d.supervisor.States(ctx, unitsOf(v.Application))
 	if err != nil {
@@ -242,9 +250,12 @@ func (d *deployer) stopOthers(ctx context.Context, v installed) error {
 	}
 	var errs []error
 	for name := range states {
-		if version, trial := versionOf(v.Application, name); trial || version != v.Version {
-			errs = append(errs, d.supervisor.Stop(ctx, name, false))
+		version, trial := versionOf(v.Application, name)
+		other, err := d.store.installed(v.Application, version)
+		if !trial && (version == v.Version || err == nil && other.Port != v.Port) {
+			continue
 		}
+		errs = append(errs, d.supervisor.Stop(ctx, name, false))
 	}
 	return errors.Join(errs...)
 }

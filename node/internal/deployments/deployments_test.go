@@ -57,12 +57,14 @@ func TestVersionsFollowOneAnotherUnderLoadWithoutAFailedRequest(t *testing.T) {
 // underLoad sends requests on new connections while f runs.
 func (r *rig) underLoad(f func()) load.Report {
 	r.t.Helper()
+	return underLoadAt(fmt.Sprintf("http://127.0.0.1:%d", r.port), f)
+}
+
+func underLoadAt(url string, f func()) load.Report {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	reports := make(chan load.Report, 1)
-	url := "http://127.0.0.1:" + strings.TrimPrefix(socketUnit(r.port), "xeroops-application@")
-	url = strings.TrimSuffix(url, ".socket") + "/wait/0.02"
-	go func() { reports <- load.Run(ctx, load.Options{URL: url, Rate: 100, Fresh: true}) }()
+	go func() { reports <- load.Run(ctx, load.Options{URL: url + "/wait/0.02", Rate: 100, Fresh: true}) }()
 	f()
 	cancel()
 	return <-reports
@@ -310,7 +312,7 @@ func TestAVersionOnTheDiskComesBackOnlyIfItsPortIsStillItsOwn(t *testing.T) {
 		return d.deploy(t.Context(), release{"shop", v.Version, v.SHA256, ""}, func(registry.Phase) {})
 	}
 	other := put(t, r.store, "other", "1.0").Manifest
-	check(t, d.claim(other))
+	check(t, d.claim(t.Context(), other))
 	if err := back(); errors.Is(err, errWrong) || !strings.Contains(fmt.Sprint(err), "other's") {
 		t.Errorf("while another application comes up on its port: %v", err)
 	}
@@ -320,7 +322,7 @@ func TestAVersionOnTheDiskComesBackOnlyIfItsPortIsStillItsOwn(t *testing.T) {
 		t.Errorf("with another application on its port: %v", err)
 	}
 	check(t, r.store.unsetCurrent("other"))
-	check(t, d.claim(v.Manifest))
+	check(t, d.claim(t.Context(), v.Manifest))
 }
 
 // A version that ends must not close a connection whose request is on its way,

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -149,6 +151,10 @@ func setting(unit []byte, name string) string {
 func (p *processes) Stop(_ context.Context, unit string, wait bool) error {
 	p.mu.Lock()
 	child := p.running[unit]
+	if s := p.sockets[unit]; s != nil { // whoever has inherited it has it still
+		_ = s.Close()
+		delete(p.sockets, unit)
+	}
 	p.mu.Unlock()
 	if child == nil {
 		return nil
@@ -171,7 +177,7 @@ func (p *processes) States(_ context.Context, pattern string) (map[string]string
 	defer p.mu.Unlock()
 	before, after, _ := strings.Cut(pattern, "*")
 	states := map[string]string{}
-	for unit := range p.running {
+	for _, unit := range slices.Concat(slices.Collect(maps.Keys(p.running)), slices.Collect(maps.Keys(p.sockets))) {
 		if unit == pattern || pattern != before && strings.HasPrefix(unit, before) && strings.HasSuffix(unit, after) {
 			states[unit] = stateActive
 		}

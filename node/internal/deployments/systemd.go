@@ -31,9 +31,10 @@ type supervisor interface {
 
 // States of a unit, as systemd names them.
 const (
-	stateActive   = "active"
-	stateInactive = "inactive"
-	stateFailed   = "failed"
+	stateActive       = "active"
+	stateDeactivating = "deactivating"
+	stateInactive     = "inactive"
+	stateFailed       = "failed"
 )
 
 // logLines of an application that failed are reported; a traceback fits.

@@ -43,6 +43,9 @@ func trialUnit(application, version string) string {
 // unitsOf matches all service units of an application.
 func unitsOf(application string) string { return serviceStem + application + "--*.service" }
 
+// socketsPattern matches all socket units of applications.
+const socketsPattern = serviceStem + "*.socket"
+
 // socketUnit holds the port that an application listens on, across its versions.
 func socketUnit(port int) string { return fmt.Sprintf("xeroops-application@%d.socket", port) }
 
