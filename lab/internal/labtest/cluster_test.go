@@ -33,6 +33,7 @@ func TestTheClusterLives(t *testing.T) {
 		{"AThirdAppNodeGetsTrafficAndNoOtherIsTouched", scaleToThree},
 		{"WhatIsKilledComesBack", killUnderLoad},
 		{"ABadVersionLeavesTheOldOneServing", badVersions},
+		{"AnApplicationMovesToAnotherPort", anotherPort},
 		{"AFullDiskStopsADeploymentAndNothingElse", fullDisk},
 		{"ANodeThatWasDownGetsWhatItMissed", missedDeployment},
 	} {
@@ -267,6 +268,37 @@ func (c *livingCluster) serves(version string) {
 	})
 }
 
+// anotherPort deploys a version that listens elsewhere: the old one serves on until
+// HAProxy has followed.
+func anotherPort(c *livingCluster) {
+	dir := c.variant("1.1.4", func(main string) string { return main + "\n# elsewhere\n" })
+	project := filepath.Join(dir, "pyproject.toml")
+	text, err := os.ReadFile(project)
+	must(c.t, err)
+	must(c.t, os.WriteFile(project, []byte(strings.Replace(string(text), "port = 8000", "port = 8042", 1)), 0o600))
+	report := c.underLoad(servicePath+"/items", 50, func() {
+		began := time.Now()
+		c.deploy(dir)
+		c.t.Logf("deployed on another port in %.1f s", time.Since(began).Seconds())
+		for _, node := range []string{"app1", "app2"} {
+			c.until(node+" has left the old port", time.Minute, func() (bool, string) {
+				out := c.shell(node, "ss --listening --tcp --numeric --no-header '( sport = :8000 or sport = :8042 )'")
+				return !strings.Contains(out, ":8000 ") && strings.Contains(out, ":8042 "), out
+			})
+		}
+		c.t.Logf("the old port is left after %.1f s", time.Since(began).Seconds())
+	})
+	c.t.Logf("to another port: %v", report)
+	if report.Failed > 0 {
+		c.t.Errorf("%d requests failed while an application moved to another port", report.Failed)
+	}
+	c.serves("1.1.4")
+	if out, err := c.operate("rollback", "notes"); err != nil {
+		c.t.Errorf("rollback: %v\n%s", err, out)
+	}
+	c.serves("1.0.0")
+}
+
 // fullDisk deploys while app2 has no room for another version, and while the last
 // of it is taken in the middle. The disk is a small one of its own until app2
 // boots again: the lab's machines have the host's.
@@ -278,8 +310,8 @@ func fullDisk(c *livingCluster) {
 	c.shell("app2", "mkdir /run/disk && mount -t tmpfs -o size=256m disk /run/disk && cp -a "+disk+"/. /run/disk && mount --bind /run/disk "+disk)
 	running := "1.0.0"
 	for _, full := range []struct{ when, version, filler string }{
-		{"before a deployment", "1.1.4", "fallocate -l $(( $(df --output=avail -B1 " + disk + " | tail -1) - 50 * 1024 * 1024 )) " + fill},
-		{"in the middle of one", "1.1.5", "systemd-run sh -c 'until test -d " + disk + "/notes/1.1.5; do sleep 0.02; done; cat /dev/zero >" + fill + "'"},
+		{"before a deployment", "1.1.5", "fallocate -l $(( $(df --output=avail -B1 " + disk + " | tail -1) - 50 * 1024 * 1024 )) " + fill},
+		{"in the middle of one", "1.1.6", "systemd-run sh -c 'until test -d " + disk + "/notes/1.1.6; do sleep 0.02; done; cat /dev/zero >" + fill + "'"},
 	} {
 		dir := c.variant(full.version, func(main string) string { return main + "\n# " + full.version + "\n" })
 		c.shell("app2", full.filler)
