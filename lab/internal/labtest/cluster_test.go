@@ -303,6 +303,7 @@ func anotherPort(c *livingCluster) {
 // of it is taken in the middle. The disk is a small one of its own until app2
 // boots again: the lab's machines have the host's.
 func fullDisk(c *livingCluster) {
+	drill(c.t)
 	const (
 		disk = "/opt/xeroops/applications"
 		fill = disk + "/fill"

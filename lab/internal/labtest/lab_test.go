@@ -75,10 +75,10 @@ func newLab(t testing.TB) *lab {
 
 // drill skips a test that breaks a whole cluster for minutes, unless make drills
 // runs it.
-func drill(t *testing.T) {
+func drill(t testing.TB) {
 	t.Helper()
 	if os.Getenv("XEROOPS_DRILLS") == "" {
-		t.Skip("a drill of several minutes: make drills runs it")
+		t.Skip("a drill of some minutes: make drills runs it")
 	}
 }
 
