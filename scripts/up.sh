@@ -154,9 +154,9 @@ The reference cluster runs: seven machines, with the sample service on both app 
   try   bin/xeroops-lab status                     the machines
         bin/xeroops-lab shell db1                  root's shell on one
         bin/xeroops-lab fault power-cut app1       pull a plug, and look at the page again
+        eval "\$(bin/xeroops-lab env)"              then AWS clients, terraform and xeroops use the lab
         bin/xeroops status --cluster=reference --via='bin/xeroops-lab connect %h %p'
                                                    nodes and applications as they see themselves
-        eval "\$(bin/xeroops-lab env)"              then AWS clients and terraform use the lab
 
   end   make down
 TEXT
