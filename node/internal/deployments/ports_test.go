@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,8 +31,8 @@ func (r *rig) routed() *routed {
 	var port atomic.Int64
 	port.Store(int64(r.port))
 	front := httptest.NewServer(&httputil.ReverseProxy{
-		Director: func(q *http.Request) {
-			q.URL.Scheme, q.URL.Host = "http", fmt.Sprintf("127.0.0.1:%d", port.Load())
+		Rewrite: func(q *httputil.ProxyRequest) {
+			q.SetURL(&url.URL{Scheme: "http", Host: fmt.Sprintf("127.0.0.1:%d", port.Load())})
 		},
 		Transport: &http.Transport{DisableKeepAlives: true},
 	})
