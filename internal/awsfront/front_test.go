@@ -23,20 +23,14 @@ import (
 
 	"github.com/xeroops/xeroops/internal/awsfront"
 	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/internal/mototest"
 )
 
 var ctx = context.Background()
 
 func start(t *testing.T) *awsfront.Front {
 	t.Helper()
-	moto, err := motoserver.Start(t.Context(), motoserver.Options{})
-	if errors.Is(err, motoserver.ErrMissing) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(moto.Stop)
+	moto := mototest.Start(t, motoserver.Options{})
 	front, err := awsfront.Start(awsfront.Options{Upstream: moto.URL})
 	if err != nil {
 		t.Fatal(err)

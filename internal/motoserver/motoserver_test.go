@@ -14,19 +14,12 @@ import (
 
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/internal/mototest"
 )
 
 func start(t *testing.T) *motoserver.Server {
 	t.Helper()
-	s, err := motoserver.Start(t.Context(), motoserver.Options{})
-	if errors.Is(err, motoserver.ErrMissing) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Stop)
-	return s
+	return mototest.Start(t, motoserver.Options{})
 }
 
 func ec2Client(endpoint, region string) *ec2.Client {

@@ -1,7 +1,6 @@
 package inventory_test
 
 import (
-	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -15,17 +14,11 @@ import (
 
 	"github.com/xeroops/xeroops/internal/awsfront/inventory"
 	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/internal/mototest"
 )
 
 func TestEveryKindThatIsMadeIsListedAndAFreshAccountIsEmpty(t *testing.T) {
-	moto, err := motoserver.Start(t.Context(), motoserver.Options{})
-	if errors.Is(err, motoserver.ErrMissing) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(moto.Stop)
+	moto := mototest.Start(t, motoserver.Options{})
 	cfg := inventory.Config(moto.URL, "eu-west-1")
 	items, err := inventory.List(t.Context(), cfg)
 	if err != nil || len(items) > 0 {

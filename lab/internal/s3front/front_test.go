@@ -23,6 +23,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/xeroops/xeroops/internal/awsfront"
 	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/internal/mototest"
 	"github.com/xeroops/xeroops/lab/internal/imds"
 )
 
@@ -44,14 +45,7 @@ type lab struct {
 
 func start(t *testing.T) *lab {
 	t.Helper()
-	moto, err := motoserver.Start(t.Context(), motoserver.Options{})
-	if errors.Is(err, motoserver.ErrMissing) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(moto.Stop)
+	moto := mototest.Start(t, motoserver.Options{})
 	upstream, err := awsfront.Start(awsfront.Options{Upstream: moto.URL})
 	if err != nil {
 		t.Fatal(err)

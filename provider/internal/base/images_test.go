@@ -2,7 +2,6 @@ package base
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -18,6 +17,7 @@ import (
 	"github.com/xeroops/xeroops/internal/awsclient"
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/internal/mototest"
 )
 
 func ec2Client(url string) *awsclient.EC2 {
@@ -33,14 +33,7 @@ func TestNewestImageFindsTheImageOfTheRole(t *testing.T) {
 	defer cancel()
 	theirs := motoserver.RoleImage(cluster.RoleApp, "9.9.9")
 	theirs.OwnerID = "999999999999"
-	server, err := motoserver.Start(ctx, motoserver.Options{Images: append(motoserver.DefaultImages(), theirs)})
-	if errors.Is(err, motoserver.ErrMissing) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Stop()
+	server := mototest.Start(t, motoserver.Options{Images: append(motoserver.DefaultImages(), theirs)})
 
 	d := NewDescriber(ec2Client(server.URL), "us-east-1")
 	for _, role := range cluster.Roles() {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/internal/mototest"
 )
 
 var vpnRange = netip.MustParsePrefix("10.100.0.0/16")
@@ -25,14 +26,7 @@ func newStore(t *testing.T) (context.Context, store) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
-	server, err := motoserver.Start(ctx, motoserver.Options{})
-	if errors.Is(err, motoserver.ErrMissing) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Stop)
+	server := mototest.Start(t, motoserver.Options{})
 	client := s3.New(s3.Options{
 		BaseEndpoint: &server.URL, UsePathStyle: true, Region: "us-east-1",
 		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
