@@ -148,32 +148,43 @@ func TestDeployLeavesWhatIsUploadedAndMendsWhatIsHalf(t *testing.T) {
 	}
 }
 
+// beforeAWS has answer see every request to AWS first; those that it does not answer
+// go on to moto.
+func beforeAWS(t *testing.T, answer func(http.ResponseWriter, *http.Request) (answered bool)) {
+	t.Helper()
+	moto, err := url.Parse(os.Getenv("AWS_ENDPOINT_URL"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(moto)
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !answer(w, r) {
+			proxy.ServeHTTP(w, r)
+		}
+	}))
+	t.Cleanup(front.Close)
+	t.Setenv("AWS_ENDPOINT_URL", front.URL)
+}
+
 func TestDeployMendsWheelsThatSomebodyElseWroteOver(t *testing.T) {
 	w := newWorld(t)
 	w.subscribe("app1", healthy)
 	w.subscribe("app2", healthy)
 	const file, other = "wheels/notes/1.0.0/notes-1.0.0-py3-none-any.whl", "what another developer built of the same version"
-	moto, err := url.Parse(os.Getenv("AWS_ENDPOINT_URL"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	// The other one looked for the manifest just before it was there, and writes one
 	// at the same moment.
-	proxy := httputil.NewSingleHostReverseProxy(moto)
 	manifests := 0
-	front := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	beforeAWS(t, func(rw http.ResponseWriter, r *http.Request) (answered bool) {
 		if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, bundle.ManifestName) {
 			w.put(file, other)
 			if manifests++; manifests == 1 {
 				rw.WriteHeader(http.StatusConflict)
 				_, _ = io.WriteString(rw, "<Error><Code>ConditionalRequestConflict</Code></Error>")
-				return
+				return true
 			}
 		}
-		proxy.ServeHTTP(rw, r)
-	}))
-	defer front.Close()
-	t.Setenv("AWS_ENDPOINT_URL", front.URL)
+		return false
+	})
 	w.run("deploy", w.dir, "--wheelhouse", w.house).expect(t, 0, "uploading")
 	if w.object(file) == other {
 		t.Error("the other's wheel is there after the deployment")
@@ -209,21 +220,14 @@ func TestTheCommandOfViaMayTakeItsTime(t *testing.T) {
 
 func TestWhatAWSRefusesIsNoFailureOfTheProject(t *testing.T) {
 	w := newWorld(t)
-	moto, err := url.Parse(os.Getenv("AWS_ENDPOINT_URL"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	proxy := httputil.NewSingleHostReverseProxy(moto)
-	front := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodPut {
-			rw.WriteHeader(http.StatusForbidden)
-			_, _ = io.WriteString(rw, "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>")
-			return
+	beforeAWS(t, func(rw http.ResponseWriter, r *http.Request) (answered bool) {
+		if r.Method != http.MethodPut {
+			return false
 		}
-		proxy.ServeHTTP(rw, r)
-	}))
-	defer front.Close()
-	t.Setenv("AWS_ENDPOINT_URL", front.URL)
+		rw.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(rw, "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>")
+		return true
+	})
 	w.run("deploy", w.dir, "--wheelhouse", w.house).expect(t, exitUnreachable, "upload ", "AccessDenied")
 	t.Setenv("AWS_PROFILE", "nobody")
 	w.run("status").expect(t, exitUnreachable, "nobody")
