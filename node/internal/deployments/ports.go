@@ -52,6 +52,22 @@ func (d *deployer) runningVersions(ctx context.Context, application string) ([]r
 	return all, err
 }
 
+// allRunning are the running versions of all applications.
+func (d *deployer) allRunning(ctx context.Context) (all []running, err error) {
+	applications, err := d.store.applications()
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range applications {
+		of, err := d.runningVersions(ctx, a)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, of...)
+	}
+	return all, nil
+}
+
 // sharesPort says whether another version runs on a version's port.
 func (d *deployer) sharesPort(ctx context.Context, v installed) (bool, error) {
 	all, err := d.runningVersions(ctx, v.Application)
@@ -197,17 +213,15 @@ func (d *deployer) closePorts(ctx context.Context) error {
 			delete(open, socketUnit(v.Port))
 		}
 	}
-	for _, a := range applications {
-		if len(open) == 0 {
-			break
-		}
-		all, err := d.runningVersions(ctx, a)
-		if err != nil {
-			return err
-		}
-		for _, r := range all {
-			delete(open, socketUnit(r.Port))
-		}
+	if len(open) == 0 {
+		return nil
+	}
+	all, err := d.allRunning(ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range all {
+		delete(open, socketUnit(r.Port))
 	}
 	for socket := range open {
 		if err := d.supervisor.Stop(ctx, socket, false); err != nil {
@@ -219,23 +233,11 @@ func (d *deployer) closePorts(ctx context.Context) error {
 
 // portIsLeft refuses a port on which a version of another application still serves.
 func (d *deployer) portIsLeft(ctx context.Context, application string, port int) error {
-	applications, err := d.store.applications()
-	if err != nil {
-		return err
-	}
-	for _, a := range applications {
-		if a == application {
-			continue
-		}
-		all, err := d.runningVersions(ctx, a)
-		if err != nil {
-			return err
-		}
-		for _, r := range all {
-			if r.Port == port {
-				return fmt.Errorf("port %d was %s's until just now, and %s still serves there; this is tried again", port, a, r.Version)
-			}
+	all, err := d.allRunning(ctx)
+	for _, r := range all {
+		if r.Application != application && r.Port == port {
+			return fmt.Errorf("port %d was %s's until just now, and %s still serves there; this is tried again", port, r.Application, r.Version)
 		}
 	}
-	return nil
+	return err
 }
