@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/xeroops/xeroops/internal/debiantree"
+	"github.com/xeroops/xeroops/internal/testkit/debiantree"
 )
 
 const library = "../../templates/roles/app/files/usr/share/xeroops/elements"

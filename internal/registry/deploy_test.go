@@ -11,7 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/xeroops/xeroops/internal/debiantree"
+	"github.com/xeroops/xeroops/internal/testkit/debiantree"
 )
 
 // startRedis starts Debian 13's Redis, whose only user may everything.

@@ -11,9 +11,9 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/xeroops/xeroops/internal/awsfront"
-	"github.com/xeroops/xeroops/internal/awsfront/mend"
-	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/internal/fakeaws"
+	"github.com/xeroops/xeroops/internal/fakeaws/fixups"
+	"github.com/xeroops/xeroops/internal/fakeaws/moto"
 )
 
 func main() {
@@ -28,12 +28,12 @@ func main() {
 func run(env string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	moto, err := motoserver.Start(ctx, motoserver.Options{})
+	moto, err := moto.Start(ctx, moto.Options{})
 	if err != nil {
 		return err
 	}
 	defer moto.Stop()
-	front, err := awsfront.Start(awsfront.Options{Upstream: moto.URL, Mends: mend.All(mend.Options{})})
+	front, err := fakeaws.Start(fakeaws.Options{Upstream: moto.URL, Fixups: fixups.All(fixups.Options{})})
 	if err != nil {
 		return err
 	}

@@ -13,8 +13,8 @@ import (
 	"text/template"
 
 	"github.com/xeroops/xeroops/internal/bundle"
-	"github.com/xeroops/xeroops/internal/debiantree"
 	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/internal/testkit/debiantree"
 	"github.com/xeroops/xeroops/templates"
 )
 

@@ -25,13 +25,13 @@ import (
 	"github.com/xeroops/xeroops/cli/internal/wheel"
 	"github.com/xeroops/xeroops/internal/bundle"
 	"github.com/xeroops/xeroops/internal/cluster"
-	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/internal/fakeaws/moto"
 	"github.com/xeroops/xeroops/internal/registry"
 	"github.com/xeroops/xeroops/internal/wheelfile"
 )
 
 const (
-	bucket   = "uploads-" + motoserver.Account
+	bucket   = "uploads-" + moto.Account
 	password = "the-deploy-password"
 	// proxyTo makes this test's binary a command for --via.
 	proxyTo  = "XEROOPS_TEST_PROXY_TO"
@@ -53,15 +53,15 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	code := m.Run()
-	if moto, err := startMoto(); err == nil {
-		moto.Stop()
+	if server, err := startMoto(); err == nil {
+		server.Stop()
 	}
 	os.Exit(code)
 }
 
 // startMoto starts one for all tests; each begins with an empty account.
-var startMoto = sync.OnceValues(func() (*motoserver.Server, error) {
-	return motoserver.Start(context.Background(), motoserver.Options{})
+var startMoto = sync.OnceValues(func() (*moto.Server, error) {
+	return moto.Start(context.Background(), moto.Options{})
 })
 
 // world is what the CLI works with: moto's S3 with a cluster's objects, and a
@@ -81,17 +81,17 @@ func newWorld(t *testing.T) *world {
 		t.Skip(err)
 	}
 	w := &world{t: t, redis: startRedis(t)}
-	moto, err := startMoto()
+	server, err := startMoto()
 	if err == nil {
-		err = moto.Reset(t.Context())
+		err = server.Reset(t.Context())
 	}
-	if errors.Is(err, motoserver.ErrMissing) {
+	if errors.Is(err, moto.ErrMissing) {
 		t.Skip(err)
 	} else if err != nil {
 		t.Fatal(err)
 	}
 	for name, value := range map[string]string{
-		"AWS_ENDPOINT_URL": moto.URL, "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
+		"AWS_ENDPOINT_URL": server.URL, "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
 		"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
 		"XEROOPS_CLUSTER": "", "XEROOPS_UPLOADS_BUCKET": "", "XEROOPS_VIA": "env " + proxyTo + "=" + w.redis + " " + os.Args[0],
 	} {

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/xeroops/xeroops/internal/debiantree"
+	"github.com/xeroops/xeroops/internal/testkit/debiantree"
 )
 
 // debiansWheels has setuptools, for Debian's own Python.

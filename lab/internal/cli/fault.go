@@ -11,8 +11,8 @@ import (
 	"net/http"
 
 	"github.com/spf13/cobra"
-	"github.com/xeroops/xeroops/internal/awsfront"
 	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/fakeaws"
 	"github.com/xeroops/xeroops/lab/internal/supervisor"
 )
 
@@ -95,7 +95,7 @@ func (a *app) slowLink() *cobra.Command {
 }
 
 func (a *app) apiFault() *cobra.Command {
-	var f awsfront.Fault
+	var f fakeaws.Fault
 	var effect string
 	var off bool
 	c := &cobra.Command{
@@ -108,7 +108,7 @@ func (a *app) apiFault() *cobra.Command {
 			if off {
 				return a.front(c.Context(), http.MethodDelete, "faults", nil)
 			}
-			f.Effect = awsfront.Effect(effect)
+			f.Effect = fakeaws.Effect(effect)
 			return a.front(c.Context(), http.MethodPost, "faults", f)
 		},
 	}
@@ -120,7 +120,7 @@ func (a *app) apiFault() *cobra.Command {
 	flags.IntVar(&f.Nth, "nth", 0, "the n-th of the calls that match")
 	flags.Float64Var(&f.Rate, "rate", 0, "this share of the calls that match")
 	flags.IntVar(&f.Times, "times", 0, "how often it strikes; 0 is once, -1 without end")
-	flags.StringVar(&effect, "effect", string(awsfront.ServerError), "error, throttle, 500, drop-before or drop-after")
+	flags.StringVar(&effect, "effect", string(fakeaws.ServerError), "error, throttle, 500, drop-before or drop-after")
 	flags.StringVar(&f.Code, "code", "", "error code, with --effect error")
 	flags.StringVar(&f.Message, "message", "", "error message, with --effect error")
 	flags.BoolVar(&off, "off", false, "end all faults of the API")
@@ -146,7 +146,7 @@ func (a *app) front(ctx context.Context, method, what string, in any) error {
 	if err != nil {
 		return err
 	}
-	url := fmt.Sprintf("http://127.0.0.1:%d%s%s", state.Config.Port, awsfront.ControlPath, what)
+	url := fmt.Sprintf("http://127.0.0.1:%d%s%s", state.Config.Port, fakeaws.ControlPath, what)
 	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return err

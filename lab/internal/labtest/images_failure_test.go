@@ -16,7 +16,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	"github.com/xeroops/xeroops/internal/awsfront/inventory"
+	"github.com/xeroops/xeroops/internal/fakeaws/inventory"
 )
 
 // onlyWireGuard is the smallest of the images.

@@ -15,7 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/internal/fakeaws/moto"
 )
 
 // effect is how soon a change in the API has to show on machines.
@@ -118,7 +118,7 @@ func TestLifecycle(t *testing.T) {
 	l := newLab(t)
 	l.up()
 	v := l.newVPC()
-	id := v.launch("one", motoserver.BaseImageID)
+	id := v.launch("one", moto.BaseImageID)
 	in := func(t *testing.T) *vpc {
 		inner := *v
 		inner.lab = l.with(t)
@@ -143,7 +143,7 @@ func TestLifecycle(t *testing.T) {
 // checkDefaultSubnet launches as Packer does by default: in the default VPC, with
 // a public address and a way to the Debian mirror.
 func (v *vpc) checkDefaultSubnet() {
-	id := v.launch("anywhere", motoserver.BaseImageID, func(in *ec2.RunInstancesInput) { in.NetworkInterfaces = nil })
+	id := v.launch("anywhere", moto.BaseImageID, func(in *ec2.RunInstancesInput) { in.NetworkInterfaces = nil })
 	if i, _ := v.instance("anywhere"); i.PublicAddress == "" {
 		v.t.Errorf("no public address: %+v", i)
 	}
@@ -249,18 +249,18 @@ func TestAMachineThatCannotBeIsNamedAndTheOthersGoOn(t *testing.T) {
 	l := newLab(t)
 	l.up()
 	v := l.newVPC()
-	v.launch("one", motoserver.BaseImageID)
+	v.launch("one", moto.BaseImageID)
 	ctx := t.Context()
 	made, err := l.ec2.CreateVpc(ctx, &ec2.CreateVpcInput{CidrBlock: aws.String("10.20.0.0/16")})
 	must(t, err)
 	subnet, err := l.ec2.CreateSubnet(ctx, &ec2.CreateSubnetInput{VpcId: made.Vpc.VpcId, CidrBlock: aws.String("10.20.1.0/24")})
 	must(t, err)
-	ran, err := l.ec2.RunInstances(ctx, &ec2.RunInstancesInput{ImageId: aws.String(motoserver.BaseImageID), InstanceType: types.InstanceTypeT3Small,
+	ran, err := l.ec2.RunInstances(ctx, &ec2.RunInstancesInput{ImageId: aws.String(moto.BaseImageID), InstanceType: types.InstanceTypeT3Small,
 		SubnetId: subnet.Subnet.SubnetId, MinCount: aws.Int32(1), MaxCount: aws.Int32(1)})
 	must(t, err)
 	l.until("the status says why", 10*time.Second, func() (bool, string) {
 		i, _ := l.instance(*ran.Instances[0].InstanceId)
 		return strings.Contains(i.Error, "overlaps"), fmt.Sprintf("%+v", i)
 	})
-	v.launch("two", motoserver.BaseImageID)
+	v.launch("two", moto.BaseImageID)
 }

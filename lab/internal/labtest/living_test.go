@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/xeroops/xeroops/internal/load"
-	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/internal/fakeaws/moto"
+	"github.com/xeroops/xeroops/internal/testkit/load"
 )
 
 const (
@@ -52,7 +52,7 @@ func newCluster(t *testing.T) *livingCluster {
 func startCluster(t *testing.T) *livingCluster {
 	t.Helper()
 	c := newCluster(t)
-	c.xeroops, c.generator = build(t, "cli", "xeroops"), build(t, "internal/load/generator", "generator")
+	c.xeroops, c.generator = build(t, "cli", "xeroops"), build(t, "internal/testkit/load/generator", "generator")
 	c.edge = strings.TrimSpace(c.terraform.run("output", "-raw", "edge_address"))
 	began := time.Now()
 	said := c.deploy(filepath.Join(root(t), "examples", "service"))
@@ -107,7 +107,7 @@ func (c *livingCluster) operate(args ...string) (string, error) {
 }
 
 // uploads is the name of the uploads bucket.
-func (l *lab) uploads() string { return "uploads-" + motoserver.Account }
+func (l *lab) uploads() string { return "uploads-" + moto.Account }
 
 // underLoad asks for path at a rate while something is done, and reports.
 func (c *livingCluster) underLoad(path string, rate int, do func()) load.Report {

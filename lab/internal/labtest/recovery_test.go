@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/internal/fakeaws/moto"
 	"github.com/xeroops/xeroops/lab/internal/supervisor"
 )
 
@@ -29,7 +29,7 @@ func TestDownLeavesTheHostAsItWas(t *testing.T) {
 		t.Fatalf("before up there is: %v", left)
 	}
 	l.up()
-	l.newVPC().launch("one", motoserver.BaseImageID)
+	l.newVPC().launch("one", moto.BaseImageID)
 	found := l.traces()
 	for _, kind := range []string{"process", "mount", "cgroup", "folder"} {
 		if !slices.ContainsFunc(found, func(trace string) bool { return strings.HasPrefix(trace, kind) }) {
@@ -54,7 +54,7 @@ func TestDownLeavesTheHostAsItWas(t *testing.T) {
 	}
 	l.gone(spaces)
 
-	l.newVPC().launch("two", motoserver.BaseImageID)
+	l.newVPC().launch("two", moto.BaseImageID)
 	l.run("exec", "--", "sh", "-c", "setsid sleep 600 >/dev/null 2>&1 </dev/null &") // ends with the lab
 	spaces = l.namespaces()
 	l.kill()
@@ -63,7 +63,7 @@ func TestDownLeavesTheHostAsItWas(t *testing.T) {
 	l.nothingIsLeft()
 
 	l.up()
-	l.newVPC().launch("three", motoserver.BaseImageID)
+	l.newVPC().launch("three", moto.BaseImageID)
 	l.run("exec", "--", "sh", "-c", "setsid sleep 600 >/dev/null 2>&1 </dev/null &")
 	spaces = l.namespaces()
 	l.run("down")
@@ -211,7 +211,7 @@ func TestUpAgainKeepsTheLab(t *testing.T) {
 	l := newLab(t)
 	l.up()
 	v := l.newVPC()
-	v.launch("one", motoserver.BaseImageID)
+	v.launch("one", moto.BaseImageID)
 	if out := l.run("up"); !strings.Contains(out, "runs already") || !strings.Contains(out, fmt.Sprintf("export AWS_ENDPOINT_URL=http://127.0.0.1:%d", l.config.Port)) {
 		t.Errorf("second up: %s", out)
 	}
@@ -260,7 +260,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		{"a lab that is not running", nil, []string{"status"}, 3, "xeroops-lab up"},
 		{"a taken port", nil, []string{"up", fmt.Sprintf("--port=%d", port)}, 4, "choose another with --port"},
 		{"no tools", []string{"PATH=" + empty}, []string{"up"}, 4, "apt-get install systemd-container"},
-		{"no moto", []string{"PATH=" + empty, motoserver.EnvBinary + "="}, []string{"up"}, 4, "moto_server is missing"},
+		{"no moto", []string{"PATH=" + empty, moto.EnvBinary + "="}, []string{"up"}, 4, "moto_server is missing"},
 		{"an unknown flag", nil, []string{"up", "--nonsense"}, 2, "--help"},
 		{"a missing argument", nil, []string{"shell"}, 2, "shell NODE"},
 		{"a bad name", nil, []string{"status", "--name=Bad_Name"}, 2, "lower-case"},

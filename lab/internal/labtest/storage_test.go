@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/smithy-go"
-	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/internal/fakeaws/moto"
 )
 
 func device(volumeID string) string {
@@ -142,7 +142,7 @@ func (v *vpc) checkImage(id string) {
 // checkTerminate ends an instance; one that was launched so ends with its
 // machine's power-off.
 func (v *vpc) checkTerminate() {
-	id := v.launch("brief", motoserver.BaseImageID, func(in *ec2.RunInstancesInput) {
+	id := v.launch("brief", moto.BaseImageID, func(in *ec2.RunInstancesInput) {
 		in.InstanceInitiatedShutdownBehavior = types.ShutdownBehaviorTerminate
 	})
 	v.shell("brief", "systemctl poweroff")
@@ -157,7 +157,7 @@ func (v *vpc) checkTerminate() {
 // once its source/destination check is off.
 func (v *vpc) checkSourceDestination(router string) {
 	ctx := v.t.Context()
-	two := v.launch("two", motoserver.BaseImageID)
+	two := v.launch("two", moto.BaseImageID)
 	all := []types.IpPermission{{IpProtocol: aws.String("-1"), IpRanges: []types.IpRange{{CidrIp: aws.String("10.0.0.0/8")}}}}
 	_, err := v.ec2.AuthorizeSecurityGroupIngress(ctx, &ec2.AuthorizeSecurityGroupIngressInput{GroupId: &v.group, IpPermissions: all})
 	must(v.t, err)

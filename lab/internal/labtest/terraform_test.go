@@ -8,7 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 
-	"github.com/xeroops/xeroops/internal/tfcli"
+	"github.com/xeroops/xeroops/internal/testkit/tfcli"
 )
 
 // terraform is a folder with a copy of the examples, where Terraform uses the

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/xeroops/xeroops/internal/debiantree"
+	"github.com/xeroops/xeroops/internal/testkit/debiantree"
 )
 
 // checkVPN connects a WireGuard client on the internet side with the configuration

@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/xeroops/xeroops/internal/cluster"
-	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/internal/fakeaws/moto"
 	"github.com/xeroops/xeroops/lab/internal/baseimage"
 	"github.com/xeroops/xeroops/lab/internal/imagecache"
 )
@@ -81,7 +81,7 @@ func (r *Reconciler) ImportImage(ctx context.Context, content string) (id string
 // moto makes an image of no instance and keeps its architecture.
 func (r *Reconciler) addImage(ctx context.Context, i imagecache.Image, layer string) (string, error) {
 	made, err := r.EC2.CopyImage(ctx, &ec2.CopyImageInput{Name: &i.Name, Description: &i.Description,
-		SourceImageId: aws.String(motoserver.BaseImageID), SourceRegion: aws.String(r.EC2.Options().Region)})
+		SourceImageId: aws.String(moto.BaseImageID), SourceRegion: aws.String(r.EC2.Options().Region)})
 	if err != nil {
 		return "", fmt.Errorf("register %s: %w", i.Name, err)
 	}

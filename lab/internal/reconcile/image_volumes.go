@@ -12,7 +12,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	"github.com/xeroops/xeroops/internal/awsfront"
+	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
 // imageVolume is a data volume that an image was made with. Moto knows of the
@@ -46,22 +46,22 @@ func (r *Reconciler) snapshotsFor(ctx context.Context, instanceID, imageID strin
 
 // giveImageVolumes shows an image's volumes in its block device mapping, and gives
 // an instance of it volumes of their snapshots.
-func (r *Reconciler) giveImageVolumes(next awsfront.Handler) awsfront.Handler {
-	return func(c *awsfront.Call) (*http.Response, error) {
-		if c.Is(awsfront.EC2, "RunInstances") {
+func (r *Reconciler) giveImageVolumes(next fakeaws.Handler) fakeaws.Handler {
+	return func(c *fakeaws.Call) (*http.Response, error) {
+		if c.Is(fakeaws.EC2, "RunInstances") {
 			if volumes := r.volumesOf(c.Params.Get("ImageId")); len(volumes) > 0 {
 				c.SetParams(withMappings(c.Params, volumes))
 			}
 		}
 		res, err := next(c)
-		if err != nil || res.StatusCode >= 300 || !c.Is(awsfront.EC2, "DescribeImages") {
+		if err != nil || res.StatusCode >= 300 || !c.Is(fakeaws.EC2, "DescribeImages") {
 			return res, err
 		}
-		body, err := awsfront.Body(res)
+		body, err := fakeaws.Body(res)
 		if err != nil {
 			return nil, err
 		}
-		awsfront.SetBody(res, []byte(r.withImageVolumes(string(body))))
+		fakeaws.SetBody(res, []byte(r.withImageVolumes(string(body))))
 		return res, nil
 	}
 }

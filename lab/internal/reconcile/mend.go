@@ -12,19 +12,19 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"github.com/xeroops/xeroops/internal/awsfront"
+	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
-// Mends are the front's middlewares that tie the API to the machines. They go
+// Fixups are the front's middlewares that tie the API to the machines. They go
 // before those that mend moto alone, so that theirs is the last word.
-func (r *Reconciler) Mends() []awsfront.Mend {
-	return []awsfront.Mend{
-		{Name: "lab-trigger", New: func() awsfront.Middleware { return r.watch }},
-		{Name: "lab-volumes", New: func() awsfront.Middleware { return r.refuseVolumesInUse }},
-		{Name: "lab-states", New: func() awsfront.Middleware { return r.showStates }},
-		{Name: "lab-image-volumes", New: func() awsfront.Middleware { return r.giveImageVolumes }},
+func (r *Reconciler) Fixups() []fakeaws.Fixup {
+	return []fakeaws.Fixup{
+		{Name: "lab-trigger", New: func() fakeaws.Middleware { return r.watch }},
+		{Name: "lab-volumes", New: func() fakeaws.Middleware { return r.refuseVolumesInUse }},
+		{Name: "lab-states", New: func() fakeaws.Middleware { return r.showStates }},
+		{Name: "lab-image-volumes", New: func() fakeaws.Middleware { return r.giveImageVolumes }},
 		{Name: "lab-addresses", New: publicAddresses},
-		{Name: "lab-default-subnet", New: func() awsfront.Middleware { return r.chooseSubnet }},
+		{Name: "lab-default-subnet", New: func() fakeaws.Middleware { return r.chooseSubnet }},
 	}
 }
 
@@ -38,20 +38,20 @@ func (r *Reconciler) IsOn(instanceID string) bool {
 
 // watch lets every change take effect soon, and those that copy a disk or have
 // no lasting trace in the account before the caller has its answer.
-func (r *Reconciler) watch(next awsfront.Handler) awsfront.Handler {
-	return func(c *awsfront.Call) (*http.Response, error) {
+func (r *Reconciler) watch(next fakeaws.Handler) fakeaws.Handler {
+	return func(c *fakeaws.Call) (*http.Response, error) {
 		res, err := next(c)
 		if err != nil || res.StatusCode >= 300 || !c.Mutating() {
 			return res, err
 		}
-		if c.Is(awsfront.IAM, "AddRoleToInstanceProfile", "RemoveRoleFromInstanceProfile", "CreateRole", "DeleteRole") {
+		if c.Is(fakeaws.IAM, "AddRoleToInstanceProfile", "RemoveRoleFromInstanceProfile", "CreateRole", "DeleteRole") {
 			r.forgetRoles()
 		}
-		if c.Service != awsfront.EC2 {
+		if c.Service != fakeaws.EC2 {
 			return res, nil
 		}
 		defer r.Trigger()
-		body, err := awsfront.Body(res)
+		body, err := fakeaws.Body(res)
 		if err != nil {
 			return nil, err
 		}
@@ -64,7 +64,7 @@ func (r *Reconciler) watch(next awsfront.Handler) awsfront.Handler {
 }
 
 // follow does what a call did in the API to the machines and their disks.
-func (r *Reconciler) follow(c *awsfront.Call, answer string) error {
+func (r *Reconciler) follow(c *fakeaws.Call, answer string) error {
 	ctx := c.Context()
 	switch c.Action {
 	case "RebootInstances":
@@ -111,9 +111,9 @@ func element(xml, name string) string {
 
 // refuseVolumesInUse refuses to give or delete a volume that a machine still
 // has, which moto believes to be free.
-func (r *Reconciler) refuseVolumesInUse(next awsfront.Handler) awsfront.Handler {
-	return func(c *awsfront.Call) (*http.Response, error) {
-		if !c.Is(awsfront.EC2, "AttachVolume", "DeleteVolume") {
+func (r *Reconciler) refuseVolumesInUse(next fakeaws.Handler) fakeaws.Handler {
+	return func(c *fakeaws.Call) (*http.Response, error) {
+		if !c.Is(fakeaws.EC2, "AttachVolume", "DeleteVolume") {
 			return next(c)
 		}
 		id := c.Params.Get("VolumeId")
@@ -132,13 +132,13 @@ func (r *Reconciler) refuseVolumesInUse(next awsfront.Handler) awsfront.Handler 
 
 // showStates shows an instance's state, and that of a volume's attachment, as the
 // machine has it. Moto reaches the final one at once.
-func (r *Reconciler) showStates(next awsfront.Handler) awsfront.Handler {
-	return func(c *awsfront.Call) (*http.Response, error) {
+func (r *Reconciler) showStates(next fakeaws.Handler) fakeaws.Handler {
+	return func(c *fakeaws.Call) (*http.Response, error) {
 		res, err := next(c)
-		if err != nil || res.StatusCode >= 300 || !c.Is(awsfront.EC2, "DescribeInstances", "DescribeInstanceStatus", "DescribeVolumes") {
+		if err != nil || res.StatusCode >= 300 || !c.Is(fakeaws.EC2, "DescribeInstances", "DescribeInstanceStatus", "DescribeVolumes") {
 			return res, err
 		}
-		body, err := awsfront.Body(res)
+		body, err := fakeaws.Body(res)
 		if err != nil {
 			return nil, err
 		}
@@ -151,7 +151,7 @@ func (r *Reconciler) showStates(next awsfront.Handler) awsfront.Handler {
 		case "DescribeVolumes":
 			text = r.withAttachments(text)
 		}
-		awsfront.SetBody(res, []byte(text))
+		fakeaws.SetBody(res, []byte(text))
 		return res, nil
 	}
 }
@@ -221,10 +221,10 @@ func (r *Reconciler) withAttachments(answer string) string {
 
 // chooseSubnet launches an instance whose call names no subnet in a default one.
 // Moto gives such an instance an address of no subnet.
-func (r *Reconciler) chooseSubnet(next awsfront.Handler) awsfront.Handler {
-	return func(c *awsfront.Call) (*http.Response, error) {
+func (r *Reconciler) chooseSubnet(next fakeaws.Handler) fakeaws.Handler {
+	return func(c *fakeaws.Call) (*http.Response, error) {
 		const primary = "NetworkInterface.1."
-		if !c.Is(awsfront.EC2, "RunInstances") || c.Params.Has("SubnetId") || c.Params.Has(primary+"SubnetId") || c.Params.Has(primary+"NetworkInterfaceId") {
+		if !c.Is(fakeaws.EC2, "RunInstances") || c.Params.Has("SubnetId") || c.Params.Has(primary+"SubnetId") || c.Params.Has(primary+"NetworkInterfaceId") {
 			return next(c)
 		}
 		key := "SubnetId"
@@ -258,12 +258,12 @@ func (r *Reconciler) defaultSubnet(zone string) string {
 
 // publicAddresses gives elastic addresses that can be routed; moto's are of
 // loopback's range.
-func publicAddresses() awsfront.Middleware {
+func publicAddresses() fakeaws.Middleware {
 	var mu sync.Mutex
 	next := elasticRange.Addr()
-	return func(handle awsfront.Handler) awsfront.Handler {
-		return func(c *awsfront.Call) (*http.Response, error) {
-			if !c.Is(awsfront.EC2, "AllocateAddress") || c.Params.Has("Address") {
+	return func(handle fakeaws.Handler) fakeaws.Handler {
+		return func(c *fakeaws.Call) (*http.Response, error) {
+			if !c.Is(fakeaws.EC2, "AllocateAddress") || c.Params.Has("Address") {
 				return handle(c)
 			}
 			mu.Lock()

@@ -8,7 +8,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/internal/fakeaws/moto"
 	"github.com/xeroops/xeroops/lab/internal/imds"
 	"github.com/xeroops/xeroops/lab/internal/vpcnet"
 )
@@ -22,7 +22,7 @@ func (a *account) metadata(i types.Instance, roleARN string, userData []byte, cr
 	subnet := a.subnets[aws.ToString(i.SubnetId)]
 	m := imds.Instance{
 		ID: *i.InstanceId, ImageID: aws.ToString(i.ImageId), Type: string(i.InstanceType),
-		Architecture: "x86_64", AccountID: motoserver.Account,
+		Architecture: "x86_64", AccountID: moto.Account,
 		Region: strings.TrimRight(zone, "abcdef"), AvailabilityZone: zone,
 		ReservationID: "r-" + (*i.InstanceId)[2:], LaunchTime: aws.ToTime(i.LaunchTime),
 		PrivateAddress: parseAddress(i.PrivateIpAddress), PublicAddress: a.publicAddress(i),

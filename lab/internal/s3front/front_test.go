@@ -21,9 +21,9 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/hashicorp/go-hclog"
-	"github.com/xeroops/xeroops/internal/awsfront"
-	"github.com/xeroops/xeroops/internal/motoserver"
-	"github.com/xeroops/xeroops/internal/mototest"
+	"github.com/xeroops/xeroops/internal/fakeaws"
+	"github.com/xeroops/xeroops/internal/fakeaws/moto"
+	"github.com/xeroops/xeroops/internal/testkit/mototest"
 	"github.com/xeroops/xeroops/lab/internal/imds"
 )
 
@@ -45,8 +45,8 @@ type lab struct {
 
 func start(t *testing.T) *lab {
 	t.Helper()
-	moto := mototest.Start(t, motoserver.Options{})
-	upstream, err := awsfront.Start(awsfront.Options{Upstream: moto.URL})
+	moto := mototest.Start(t, moto.Options{})
+	upstream, err := fakeaws.Start(fakeaws.Options{Upstream: moto.URL})
 	if err != nil {
 		t.Fatal(err)
 	}

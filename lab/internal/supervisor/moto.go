@@ -18,11 +18,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/internal/fakeaws/moto"
 )
 
 func (s *Supervisor) startMoto(ctx context.Context) (err error) {
-	s.moto, err = motoserver.Start(ctx, motoserver.Options{Stderr: s.motoLog()})
+	s.moto, err = moto.Start(ctx, moto.Options{Stderr: s.motoLog()})
 	if err != nil {
 		return err
 	}

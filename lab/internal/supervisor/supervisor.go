@@ -17,9 +17,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/hashicorp/go-hclog"
-	"github.com/xeroops/xeroops/internal/awsfront"
-	"github.com/xeroops/xeroops/internal/awsfront/mend"
-	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/internal/fakeaws"
+	"github.com/xeroops/xeroops/internal/fakeaws/fixups"
+	"github.com/xeroops/xeroops/internal/fakeaws/moto"
 	"github.com/xeroops/xeroops/lab/internal/baseimage"
 	"github.com/xeroops/xeroops/lab/internal/imagecache"
 	"github.com/xeroops/xeroops/lab/internal/reconcile"
@@ -38,8 +38,8 @@ type Supervisor struct {
 	state      state
 	ca         *s3front.CA
 	layers     []string
-	moto       *motoserver.Server
-	front      *awsfront.Front
+	moto       *moto.Server
+	front      *fakeaws.Front
 	network    *vpcnet.Network
 	reconciler *reconcile.Reconciler
 
@@ -185,7 +185,7 @@ func (s *Supervisor) makeNetwork(context.Context) (err error) {
 // seededImages are those that moto begins with: Debian's own, and one of each
 // role, which is Debian's too until somebody builds better ones.
 func seededImages() (ids []string) {
-	for _, i := range motoserver.DefaultImages() {
+	for _, i := range moto.DefaultImages() {
 		ids = append(ids, i.ID)
 	}
 	return ids
@@ -210,9 +210,9 @@ func (s *Supervisor) startFront(ctx context.Context) error {
 
 // makeFront makes the front without serving it, since the machines' S3 needs it.
 func (s *Supervisor) makeFront() (err error) {
-	s.front, err = awsfront.New(awsfront.Options{
+	s.front, err = fakeaws.New(fakeaws.Options{
 		Upstream: s.moto.URL,
-		Mends:    append(s.reconciler.Mends(), mend.All(mend.Options{Running: s.reconciler.IsOn})...),
+		Fixups:   append(s.reconciler.Fixups(), fixups.All(fixups.Options{Running: s.reconciler.IsOn})...),
 	})
 	return err
 }

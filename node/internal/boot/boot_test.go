@@ -17,10 +17,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/hashicorp/go-hclog"
 
-	"github.com/xeroops/xeroops/internal/awsfront"
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/envfile"
-	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/internal/fakeaws"
+	"github.com/xeroops/xeroops/internal/fakeaws/moto"
 	"github.com/xeroops/xeroops/node/internal/configure"
 	"github.com/xeroops/xeroops/node/internal/instance"
 	"github.com/xeroops/xeroops/node/internal/instance/imdstest"
@@ -36,7 +36,7 @@ const deadline = 30 * time.Second
 type rig struct {
 	*Boot
 	metadata *imdstest.Service
-	front    *awsfront.Front
+	front    *fakeaws.Front
 	folder   string
 	config   map[string]string
 	secrets  map[string]string
@@ -44,26 +44,26 @@ type rig struct {
 
 // startMoto starts the S3 API that the package's tests share, each with a
 // bucket of its own.
-var startMoto = sync.OnceValues(func() (*motoserver.Server, error) {
-	return motoserver.Start(context.Background(), motoserver.Options{})
+var startMoto = sync.OnceValues(func() (*moto.Server, error) {
+	return moto.Start(context.Background(), moto.Options{})
 })
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if moto, err := startMoto(); err == nil {
-		moto.Stop()
+	if server, err := startMoto(); err == nil {
+		server.Stop()
 	}
 	os.Exit(code)
 }
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	moto, err := startMoto()
-	if errors.Is(err, motoserver.ErrMissing) {
+	server, err := startMoto()
+	if errors.Is(err, moto.ErrMissing) {
 		t.Skip(err)
 	}
 	check(t, err)
-	front, err := awsfront.Start(awsfront.Options{Upstream: moto.URL})
+	front, err := fakeaws.Start(fakeaws.Options{Upstream: server.URL})
 	check(t, err)
 	t.Cleanup(func() { _ = front.Close() })
 	r := &rig{front: front, metadata: imdstest.Start(t), folder: t.TempDir(),
@@ -256,7 +256,7 @@ func TestBootWaitsForTheMetadataService(t *testing.T) {
 func TestBootWaitsForS3(t *testing.T) {
 	r := newRig(t)
 	r.publish(t)
-	check(t, r.front.Inject(awsfront.Fault{Service: "s3", Effect: awsfront.ServerError, Times: 10}))
+	check(t, r.front.Inject(fakeaws.Fault{Service: "s3", Effect: fakeaws.ServerError, Times: 10}))
 	await(t, r.inBackground(t))
 	r.status.ready(t.Context())
 	r.eventually(t, "the report", func(report *cluster.BootReport) bool {
@@ -320,7 +320,7 @@ func TestTheReportIsWrittenOnAChangeOnly(t *testing.T) {
 		return aws.ToString(out.ETag)
 	}
 	first := at()
-	check(t, r.front.Inject(awsfront.Fault{Service: "s3", Action: "PutObject", Effect: awsfront.ServerError, Times: -1}))
+	check(t, r.front.Inject(fakeaws.Fault{Service: "s3", Action: "PutObject", Effect: fakeaws.ServerError, Times: -1}))
 	for range 3 {
 		r.status.services([]cluster.ServiceReport{})
 		r.status.ready(t.Context())

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/xeroops/xeroops/internal/cluster"
-	"github.com/xeroops/xeroops/internal/debiantree"
+	"github.com/xeroops/xeroops/internal/testkit/debiantree"
 	"github.com/xeroops/xeroops/node/internal/configure"
 )
 

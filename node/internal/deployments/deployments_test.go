@@ -21,8 +21,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/xeroops/xeroops/internal/bundle"
-	"github.com/xeroops/xeroops/internal/load"
 	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/internal/testkit/load"
 )
 
 func TestVersionsFollowOneAnotherUnderLoadWithoutAFailedRequest(t *testing.T) {

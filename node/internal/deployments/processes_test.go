@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/xeroops/xeroops/internal/debiantree"
+	"github.com/xeroops/xeroops/internal/testkit/debiantree"
 	"github.com/xeroops/xeroops/templates"
 )
 

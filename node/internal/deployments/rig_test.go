@@ -24,8 +24,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/xeroops/xeroops/internal/bundle"
-	"github.com/xeroops/xeroops/internal/debiantree"
 	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/internal/testkit/debiantree"
 	"github.com/xeroops/xeroops/internal/wheelfile"
 	"github.com/xeroops/xeroops/node/internal/s3test"
 )

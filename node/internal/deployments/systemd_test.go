@@ -11,7 +11,7 @@ import (
 	"github.com/coreos/go-systemd/v22/dbus"
 	godbus "github.com/godbus/dbus/v5"
 
-	"github.com/xeroops/xeroops/internal/debiantree"
+	"github.com/xeroops/xeroops/internal/testkit/debiantree"
 )
 
 func TestTheDaemonEndsWithItsConnectionToSystemd(t *testing.T) {

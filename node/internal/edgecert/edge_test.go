@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/xeroops/xeroops/internal/cluster"
-	"github.com/xeroops/xeroops/internal/debiantree"
+	"github.com/xeroops/xeroops/internal/testkit/debiantree"
 	"github.com/xeroops/xeroops/node/internal/configure"
 )
 

@@ -18,8 +18,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/xeroops/xeroops/internal/cluster"
-	"github.com/xeroops/xeroops/internal/debiantree"
 	"github.com/xeroops/xeroops/internal/envfile"
+	"github.com/xeroops/xeroops/internal/testkit/debiantree"
 )
 
 // rig runs the etcd of nodes, each on a loopback address of its own.

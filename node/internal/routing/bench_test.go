@@ -21,8 +21,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/xeroops/xeroops/internal/cluster"
-	"github.com/xeroops/xeroops/internal/debiantree"
 	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/internal/testkit/debiantree"
 	"github.com/xeroops/xeroops/node/internal/backoff"
 )
 

@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/xeroops/xeroops/internal/load"
 	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/internal/testkit/load"
 )
 
 func TestAServersPortChangesWithoutAFailedRequest(t *testing.T) {

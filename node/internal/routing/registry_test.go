@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/xeroops/xeroops/internal/load"
 	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/internal/testkit/load"
 )
 
 func TestEmptyRegistryEmptiesNoBackend(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/xeroops/xeroops/internal/cluster"
-	"github.com/xeroops/xeroops/internal/load"
 	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/internal/testkit/load"
 )
 
 // shop is a cluster whose nodes app1 and app2 run the application shop.

@@ -23,8 +23,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/xeroops/xeroops/internal/cluster"
-	"github.com/xeroops/xeroops/internal/debiantree"
 	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/internal/testkit/debiantree"
 	"github.com/xeroops/xeroops/node/internal/registrytest"
 	"github.com/xeroops/xeroops/node/internal/topology"
 )

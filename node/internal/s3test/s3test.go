@@ -8,8 +8,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
-	"github.com/xeroops/xeroops/internal/motoserver"
-	"github.com/xeroops/xeroops/internal/mototest"
+	"github.com/xeroops/xeroops/internal/fakeaws/moto"
+	"github.com/xeroops/xeroops/internal/testkit/mototest"
 )
 
 // Bucket is there from the start, and empty.
@@ -19,7 +19,7 @@ const Bucket = "uploads"
 // can't run, the test is skipped.
 func Start(t testing.TB) (url string) {
 	t.Helper()
-	moto := mototest.Start(t, motoserver.Options{})
+	moto := mototest.Start(t, moto.Options{})
 	if _, err := Client(moto.URL).CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String(Bucket)}); err != nil {
 		t.Fatal(err)
 	}

@@ -12,14 +12,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"golang.org/x/crypto/ssh"
 
-	"github.com/xeroops/xeroops/internal/awsfront"
+	"github.com/xeroops/xeroops/internal/fakeaws"
 	"github.com/xeroops/xeroops/packer-plugin/internal/packertest"
 	"github.com/xeroops/xeroops/packer-plugin/internal/sshmachine"
 )
 
 func TestAnotherZoneIsTriedWhenOneHasNoRoom(t *testing.T) {
 	r := newRig(t)
-	if err := r.Front.Inject(awsfront.Fault{Action: "RunInstances", Effect: awsfront.Fail, Code: "InsufficientInstanceCapacity", Message: "no room"}); err != nil {
+	if err := r.Front.Inject(fakeaws.Fault{Action: "RunInstances", Effect: fakeaws.Fail, Code: "InsufficientInstanceCapacity", Message: "no room"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := r.build(t.Context(), nil); err != nil {
@@ -33,7 +33,7 @@ func TestAnotherZoneIsTriedWhenOneHasNoRoom(t *testing.T) {
 func TestAFullRegionIsReportedWithEveryZone(t *testing.T) {
 	r := newRig(t)
 	before := r.Holdings()
-	if err := r.Front.Inject(awsfront.Fault{Action: "RunInstances", Effect: awsfront.Fail, Code: "InsufficientInstanceCapacity", Message: "no room", Times: -1}); err != nil {
+	if err := r.Front.Inject(fakeaws.Fault{Action: "RunInstances", Effect: fakeaws.Fail, Code: "InsufficientInstanceCapacity", Message: "no room", Times: -1}); err != nil {
 		t.Fatal(err)
 	}
 	_, err := r.build(t.Context(), nil)
@@ -112,7 +112,7 @@ func TestForceDeregisterRemovesTheFormerImageOnlyWhenTheNewOneIsAvailable(t *tes
 	}
 	former := r.Image(region, "app-1")
 	var present bool
-	err := r.Front.Inject(awsfront.Fault{Action: "DeregisterImage", Effect: awsfront.Observe, After: func(*awsfront.Call) {
+	err := r.Front.Inject(fakeaws.Fault{Action: "DeregisterImage", Effect: fakeaws.Observe, After: func(*fakeaws.Call) {
 		for _, i := range r.Images(region) {
 			present = present || strings.HasPrefix(aws.ToString(i.Name), "app-1-") && i.State == "available"
 		}
@@ -153,7 +153,7 @@ func TestTheFormerImageStaysWhenTheNewOneFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := r.Holdings()
-	if err := r.Front.Inject(awsfront.Fault{Action: "CreateImage", Effect: awsfront.Fail, Code: "InjectedFault", Message: "by the test"}); err != nil {
+	if err := r.Front.Inject(fakeaws.Fault{Action: "CreateImage", Effect: fakeaws.Fail, Code: "InjectedFault", Message: "by the test"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := r.build(t.Context(), map[string]any{"force_deregister": true}); err == nil {

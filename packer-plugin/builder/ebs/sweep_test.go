@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/xeroops/xeroops/internal/awsfront"
-	"github.com/xeroops/xeroops/internal/awsfront/mend"
+	"github.com/xeroops/xeroops/internal/fakeaws"
+	"github.com/xeroops/xeroops/internal/fakeaws/fixups"
 	"github.com/xeroops/xeroops/packer-plugin/internal/packertest"
 )
 
@@ -19,17 +19,17 @@ var widest = map[string]any{
 }
 
 // interruptions are the ways in which a call ends a build or tries to.
-var interruptions = map[string]func(awsfront.Fault, context.CancelFunc) awsfront.Fault{
-	"refused": func(f awsfront.Fault, _ context.CancelFunc) awsfront.Fault {
-		f.Effect, f.Code, f.Message = awsfront.Fail, "InjectedFault", "by the test"
+var interruptions = map[string]func(fakeaws.Fault, context.CancelFunc) fakeaws.Fault{
+	"refused": func(f fakeaws.Fault, _ context.CancelFunc) fakeaws.Fault {
+		f.Effect, f.Code, f.Message = fakeaws.Fail, "InjectedFault", "by the test"
 		return f
 	},
-	"answer lost": func(f awsfront.Fault, _ context.CancelFunc) awsfront.Fault {
-		f.Effect = awsfront.DropAfter
+	"answer lost": func(f fakeaws.Fault, _ context.CancelFunc) fakeaws.Fault {
+		f.Effect = fakeaws.DropAfter
 		return f
 	},
-	"cancelled after": func(f awsfront.Fault, cancel context.CancelFunc) awsfront.Fault {
-		f.Effect, f.After = awsfront.Observe, func(*awsfront.Call) { cancel() }
+	"cancelled after": func(f fakeaws.Fault, cancel context.CancelFunc) fakeaws.Fault {
+		f.Effect, f.After = fakeaws.Observe, func(*fakeaws.Call) { cancel() }
 		return f
 	},
 }
@@ -50,7 +50,7 @@ func TestAnInterruptedBuildLeavesNothing(t *testing.T) {
 		}
 		calls := 0
 		for _, way := range chosen {
-			r.interrupt(before, fmt.Sprintf("call %d %s", n, way), awsfront.Fault{Service: awsfront.EC2, Nth: n}, way)
+			r.interrupt(before, fmt.Sprintf("call %d %s", n, way), fakeaws.Fault{Service: fakeaws.EC2, Nth: n}, way)
 			calls = max(calls, r.ec2Calls())
 			builds++
 		}
@@ -65,23 +65,23 @@ func TestAnAnswerThatIsNeverGivenLeavesNothing(t *testing.T) {
 	r := newRig(t)
 	before := r.Holdings()
 	for _, action := range []string{"ImportKeyPair", "CreateSecurityGroup", "RunInstances", "CreateImage", "CopyImage"} {
-		r.interrupt(before, action, awsfront.Fault{Service: awsfront.EC2, Action: action, Times: -1}, "answer lost")
+		r.interrupt(before, action, fakeaws.Fault{Service: fakeaws.EC2, Action: action, Times: -1}, "answer lost")
 	}
 }
 
 func TestWhatDoesNotShowAtOnceIsRemovedNevertheless(t *testing.T) {
-	r := &rig{World: packertest.NewWith(t, mend.Options{PendingFor: 10 * time.Millisecond, VisibleAfter: 300 * time.Millisecond}), t: t, more: map[string]any{"max_retries": 8}}
+	r := &rig{World: packertest.NewWith(t, fixups.Options{PendingFor: 10 * time.Millisecond, VisibleAfter: 300 * time.Millisecond}), t: t, more: map[string]any{"max_retries": 8}}
 	before := r.Holdings()
 	if _, err := r.build(t.Context(), map[string]any{"skip_create_ami": true}); err != nil {
 		t.Fatal(err)
 	}
 	for _, action := range []string{"CreateSecurityGroup", "RunInstances"} {
-		r.interrupt(before, action, awsfront.Fault{Service: awsfront.EC2, Action: action}, "cancelled after")
+		r.interrupt(before, action, fakeaws.Fault{Service: fakeaws.EC2, Action: action}, "cancelled after")
 	}
 }
 
 // interrupt runs a build with a fault, and compares what the account holds.
-func (r *rig) interrupt(before []string, name string, fault awsfront.Fault, way string) {
+func (r *rig) interrupt(before []string, name string, fault fakeaws.Fault, way string) {
 	r.t.Helper()
 	ctx, cancel := context.WithCancel(r.t.Context())
 	defer cancel()
@@ -105,7 +105,7 @@ func (r *rig) interrupt(before []string, name string, fault awsfront.Fault, way 
 
 func (r *rig) ec2Calls() (n int) {
 	for _, c := range r.Front.Calls() {
-		if c.Service == awsfront.EC2 {
+		if c.Service == fakeaws.EC2 {
 			n++
 		}
 	}

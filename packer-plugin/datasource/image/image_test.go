@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/xeroops/xeroops/internal/cluster"
-	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/internal/fakeaws/moto"
 	"github.com/xeroops/xeroops/packer-plugin/internal/packertest"
 )
 
@@ -28,7 +28,7 @@ func TestTheImageOfARoleIsFound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := motoserver.RoleImageID(cluster.RoleDB, "1.0.0"); got.ID != want || got.Role != "db" || got.Version != "1.0.0" || got.Region != packertest.Region {
+	if want := moto.RoleImageID(cluster.RoleDB, "1.0.0"); got.ID != want || got.Role != "db" || got.Version != "1.0.0" || got.Region != packertest.Region {
 		t.Errorf("got %+v, want %s", got, want)
 	}
 	if _, err := find(map[string]any{"architecture": "arm64"}); err == nil || !strings.Contains(err.Error(), "optional = true") {

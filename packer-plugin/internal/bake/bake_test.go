@@ -10,7 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
-	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/internal/fakeaws/moto"
 	"github.com/xeroops/xeroops/packer-plugin/internal/imagerecord"
 	"github.com/xeroops/xeroops/packer-plugin/internal/packertest"
 )
@@ -32,7 +32,7 @@ func TestAnImageThatIsThereIsNamedAndNotBuiltAgain(t *testing.T) {
 	}
 	there := images[0]
 	made, err := w.EC2[packertest.Region].CopyImage(t.Context(), &ec2.CopyImageInput{Name: aws.String("there"),
-		SourceImageId: aws.String(motoserver.BaseImageID), SourceRegion: aws.String(packertest.Region)})
+		SourceImageId: aws.String(moto.BaseImageID), SourceRegion: aws.String(packertest.Region)})
 	if err != nil {
 		t.Fatal(err)
 	}

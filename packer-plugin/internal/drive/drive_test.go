@@ -18,7 +18,7 @@ import (
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 	"github.com/zclconf/go-cty/cty"
 
-	"github.com/xeroops/xeroops/internal/awsfront"
+	"github.com/xeroops/xeroops/internal/fakeaws"
 	"github.com/xeroops/xeroops/packer-plugin/internal/drive"
 	"github.com/xeroops/xeroops/packer-plugin/internal/packertest"
 )
@@ -172,7 +172,7 @@ func TestABuildThatIsCancelledOutOfProcessLeavesNothing(t *testing.T) {
 	before := w.Holdings()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	if err := w.Front.Inject(awsfront.Fault{Action: "RunInstances", Effect: awsfront.Observe, After: func(*awsfront.Call) { cancel() }}); err != nil {
+	if err := w.Front.Inject(fakeaws.Fault{Action: "RunInstances", Effect: fakeaws.Observe, After: func(*fakeaws.Call) { cancel() }}); err != nil {
 		t.Fatal(err)
 	}
 	var log safeBuffer

@@ -13,7 +13,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
-	"github.com/xeroops/xeroops/internal/awsfront"
+	"github.com/xeroops/xeroops/internal/fakeaws"
 	"github.com/xeroops/xeroops/packer-plugin/internal/packertest"
 )
 
@@ -73,7 +73,7 @@ func TestPackerItselfInterruptedByControlCLeavesNothing(t *testing.T) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal interrupts the plugins too
 	var shown safeBuffer
 	cmd.Stdout, cmd.Stderr = &shown, &shown
-	err := w.Front.Inject(awsfront.Fault{Action: "RunInstances", Effect: awsfront.Observe, After: func(*awsfront.Call) {
+	err := w.Front.Inject(fakeaws.Fault{Action: "RunInstances", Effect: fakeaws.Observe, After: func(*fakeaws.Call) {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGINT)
 	}})
 	if err != nil {

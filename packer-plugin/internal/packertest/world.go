@@ -23,19 +23,19 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"golang.org/x/crypto/ssh"
 
-	"github.com/xeroops/xeroops/internal/awsfront"
-	"github.com/xeroops/xeroops/internal/awsfront/inventory"
-	"github.com/xeroops/xeroops/internal/awsfront/mend"
-	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/internal/fakeaws"
+	"github.com/xeroops/xeroops/internal/fakeaws/fixups"
+	"github.com/xeroops/xeroops/internal/fakeaws/inventory"
+	"github.com/xeroops/xeroops/internal/fakeaws/moto"
 	"github.com/xeroops/xeroops/packer-plugin/internal/sshmachine"
 )
 
 // The regions that a world has.
 const Region, OtherRegion = "eu-west-1", "eu-central-1"
 
-// moto is shared by the package's tests; each begins with a reset.
-var moto = sync.OnceValues(func() (*motoserver.Server, error) {
-	return motoserver.Start(context.Background(), motoserver.Options{})
+// sharedMoto is shared by the package's tests; each begins with a reset.
+var sharedMoto = sync.OnceValues(func() (*moto.Server, error) {
+	return moto.Start(context.Background(), moto.Options{})
 })
 
 // Main runs a package's tests.
@@ -49,7 +49,7 @@ func Main(m *testing.M) {
 		}
 	}
 	code := m.Run()
-	if server, err := moto(); err == nil {
+	if server, err := sharedMoto(); err == nil {
 		server.Stop()
 	}
 	os.Exit(code)
@@ -58,7 +58,7 @@ func Main(m *testing.M) {
 // World is an account behind a front, and a machine to log in to: an SSH server
 // that has the host key from the instance's user-data.
 type World struct {
-	Front   *awsfront.Front
+	Front   *fakeaws.Front
 	EC2     map[string]*ec2.Client // straight to moto, by region
 	Machine *sshmachine.Machine
 	Record  string // what the machine has as image.json
@@ -71,14 +71,14 @@ type World struct {
 // New empties the account; it skips the test where there is no moto.
 func New(t *testing.T) *World {
 	t.Helper()
-	return NewWith(t, mend.Options{PendingFor: 10 * time.Millisecond})
+	return NewWith(t, fixups.Options{PendingFor: 10 * time.Millisecond})
 }
 
 // NewWith is New with another behaviour of AWS.
-func NewWith(t *testing.T, o mend.Options) *World {
+func NewWith(t *testing.T, o fixups.Options) *World {
 	t.Helper()
-	server, err := moto()
-	if errors.Is(err, motoserver.ErrMissing) {
+	server, err := sharedMoto()
+	if errors.Is(err, moto.ErrMissing) {
 		t.Skip(err)
 	}
 	if err != nil {
@@ -87,7 +87,7 @@ func NewWith(t *testing.T, o mend.Options) *World {
 	if err := server.Reset(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	front, err := awsfront.Start(awsfront.Options{Upstream: server.URL, Mends: mend.All(o)})
+	front, err := fakeaws.Start(fakeaws.Options{Upstream: server.URL, Fixups: fixups.All(o)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +168,7 @@ func (w *World) Ran() []string {
 func (w *World) Holdings() []string {
 	w.t.Helper()
 	var lines []string
-	server, _ := moto()
+	server, _ := sharedMoto()
 	for region := range w.EC2 {
 		items, err := inventory.List(context.Background(), inventory.Config(server.URL, region))
 		if err != nil {

@@ -27,10 +27,10 @@ import (
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
 	"github.com/hashicorp/terraform-plugin-testing/terraform"
 
-	"github.com/xeroops/xeroops/internal/awsfront/inventory"
-	"github.com/xeroops/xeroops/internal/awsfront/mend"
-	"github.com/xeroops/xeroops/internal/motoserver"
-	"github.com/xeroops/xeroops/internal/tfcli"
+	"github.com/xeroops/xeroops/internal/fakeaws/fixups"
+	"github.com/xeroops/xeroops/internal/fakeaws/inventory"
+	"github.com/xeroops/xeroops/internal/fakeaws/moto"
+	"github.com/xeroops/xeroops/internal/testkit/tfcli"
 	"github.com/xeroops/xeroops/provider/internal/acctest/account"
 	"github.com/xeroops/xeroops/provider/internal/provider"
 )
@@ -71,7 +71,7 @@ func Setup(t *testing.T) *AWS {
 		t.Skip(err)
 	}
 	shared, err := startShared()
-	if errors.Is(err, motoserver.ErrMissing) {
+	if errors.Is(err, moto.ErrMissing) {
 		t.Skip(err)
 	} else if err != nil {
 		t.Fatal(err)
@@ -211,6 +211,6 @@ var shared struct {
 }
 
 func startShared() (*account.Account, error) {
-	shared.once.Do(func() { shared.Account, shared.err = account.Start(context.Background(), mend.Options{}) })
+	shared.once.Do(func() { shared.Account, shared.err = account.Start(context.Background(), fixups.Options{}) })
 	return shared.Account, shared.err
 }

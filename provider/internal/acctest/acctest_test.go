@@ -10,7 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
 
-	"github.com/xeroops/xeroops/internal/awsfront"
+	"github.com/xeroops/xeroops/internal/fakeaws"
 	"github.com/xeroops/xeroops/provider/internal/acctest"
 )
 
@@ -47,7 +47,7 @@ func TestEachTestBeginsWithAnEmptyAccountAndAQuietFront(t *testing.T) {
 	if err := a.CheckDestroy(nil); err != nil {
 		t.Errorf("CheckDestroy counts what belongs to the test: %v", err)
 	}
-	if err := a.Front.Inject(awsfront.Fault{Effect: awsfront.ServerError, Times: -1}); err != nil {
+	if err := a.Front.Inject(fakeaws.Fault{Effect: fakeaws.ServerError, Times: -1}); err != nil {
 		t.Fatal(err)
 	}
 	again := acctest.Setup(t)
@@ -61,7 +61,7 @@ func TestEachTestBeginsWithAnEmptyAccountAndAQuietFront(t *testing.T) {
 
 func TestAFaultReachesTheProvider(t *testing.T) {
 	a := acctest.Setup(t)
-	err := a.Front.Inject(awsfront.Fault{Action: "CreateVpc", Effect: awsfront.Fail, Code: "VpcLimitExceeded", Message: "no more", Times: -1})
+	err := a.Front.Inject(fakeaws.Fault{Action: "CreateVpc", Effect: fakeaws.Fail, Code: "VpcLimitExceeded", Message: "no more", Times: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/xeroops/xeroops/internal/tfcli"
+	"github.com/xeroops/xeroops/internal/testkit/tfcli"
 )
 
 // setCLI sets what terraform-plugin-testing reads.

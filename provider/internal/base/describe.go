@@ -9,8 +9,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
-	"github.com/xeroops/xeroops/internal/awsbatch"
 	"github.com/xeroops/xeroops/internal/awsclient"
+	"github.com/xeroops/xeroops/provider/internal/awsbatch"
 )
 
 // Describer answers what several resources ask at the same time with one

@@ -10,9 +10,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
-	"github.com/xeroops/xeroops/internal/awsbatch"
 	"github.com/xeroops/xeroops/internal/awsclient"
 	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/provider/internal/awsbatch"
 )
 
 // TagVersion is the version of an image.

@@ -16,8 +16,8 @@ import (
 
 	"github.com/xeroops/xeroops/internal/awsclient"
 	"github.com/xeroops/xeroops/internal/cluster"
-	"github.com/xeroops/xeroops/internal/motoserver"
-	"github.com/xeroops/xeroops/internal/mototest"
+	"github.com/xeroops/xeroops/internal/fakeaws/moto"
+	"github.com/xeroops/xeroops/internal/testkit/mototest"
 )
 
 func ec2Client(url string) *awsclient.EC2 {
@@ -31,14 +31,14 @@ func self(role cluster.Role, architecture string) ImageQuery {
 func TestNewestImageFindsTheImageOfTheRole(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	theirs := motoserver.RoleImage(cluster.RoleApp, "9.9.9")
+	theirs := moto.RoleImage(cluster.RoleApp, "9.9.9")
 	theirs.OwnerID = "999999999999"
-	server := mototest.Start(t, motoserver.Options{Images: append(motoserver.DefaultImages(), theirs)})
+	server := mototest.Start(t, moto.Options{Images: append(moto.DefaultImages(), theirs)})
 
 	d := NewDescriber(ec2Client(server.URL), "us-east-1")
 	for _, role := range cluster.Roles() {
 		image, ok, err := d.NewestImage(ctx, self(role, "x86_64"))
-		if err != nil || !ok || *image.ImageId != motoserver.RoleImageID(role, "1.0.0") {
+		if err != nil || !ok || *image.ImageId != moto.RoleImageID(role, "1.0.0") {
 			t.Errorf("%s: %v, found %v (%v)", role, image.ImageId, ok, err)
 		}
 	}

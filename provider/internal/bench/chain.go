@@ -6,7 +6,7 @@ import (
 	"sort"
 	"time"
 
-	"github.com/xeroops/xeroops/internal/awsfront"
+	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
 // longestChain returns the calls of the sequence that took longest in total,
@@ -20,9 +20,9 @@ import (
 // this may be longer than any real chain, and wall time divided by it is at
 // least 1: what is above 1 is time in which Terraform or the provider worked
 // or waited without a call being under way.
-func longestChain(calls []awsfront.Record) ([]awsfront.Record, time.Duration) {
-	calls = slices.DeleteFunc(slices.Clone(calls), func(c awsfront.Record) bool { return c.End.IsZero() })
-	slices.SortFunc(calls, func(a, b awsfront.Record) int { return cmp.Or(a.End.Compare(b.End), cmp.Compare(a.Seq, b.Seq)) })
+func longestChain(calls []fakeaws.Record) ([]fakeaws.Record, time.Duration) {
+	calls = slices.DeleteFunc(slices.Clone(calls), func(c fakeaws.Record) bool { return c.End.IsZero() })
+	slices.SortFunc(calls, func(a, b fakeaws.Record) int { return cmp.Or(a.End.Compare(b.End), cmp.Compare(a.Seq, b.Seq)) })
 	// best[i] is the longest chain among the first i calls by their end;
 	// before[i] is how many of them ended when the i-th began.
 	best := make([]time.Duration, len(calls)+1)
@@ -31,7 +31,7 @@ func longestChain(calls []awsfront.Record) ([]awsfront.Record, time.Duration) {
 		before[i+1] = sort.Search(i, func(n int) bool { return calls[n].End.After(c.Start) })
 		best[i+1] = max(best[i], best[before[i+1]]+took(c))
 	}
-	var chain []awsfront.Record
+	var chain []fakeaws.Record
 	for i := len(calls); i > 0; {
 		if best[i] == best[i-1] {
 			i--
@@ -44,4 +44,4 @@ func longestChain(calls []awsfront.Record) ([]awsfront.Record, time.Duration) {
 	return chain, best[len(calls)]
 }
 
-func took(c awsfront.Record) time.Duration { return c.End.Sub(c.Start) }
+func took(c fakeaws.Record) time.Duration { return c.End.Sub(c.Start) }

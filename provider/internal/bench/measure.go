@@ -6,8 +6,8 @@ import (
 	"os"
 	"time"
 
-	"github.com/xeroops/xeroops/internal/awsfront"
-	"github.com/xeroops/xeroops/internal/awsfront/mend"
+	"github.com/xeroops/xeroops/internal/fakeaws"
+	"github.com/xeroops/xeroops/internal/fakeaws/fixups"
 	"github.com/xeroops/xeroops/provider/internal/acctest/account"
 	"github.com/xeroops/xeroops/provider/internal/acctest/workspace"
 )
@@ -15,13 +15,13 @@ import (
 // sample is one run of one command.
 type sample struct {
 	wall   time.Duration
-	calls  []awsfront.Record
+	calls  []fakeaws.Record
 	memory int64 // bytes
 }
 
 // measure applies the example in an empty account and plans once more.
 func measure(ctx context.Context, dir, module, binary, example string, latency time.Duration) (apply, plan sample, err error) {
-	a, err := account.Start(ctx, mend.Options{})
+	a, err := account.Start(ctx, fixups.Options{})
 	if err != nil {
 		return apply, plan, err
 	}

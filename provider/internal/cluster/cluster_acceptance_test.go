@@ -18,8 +18,8 @@ import (
 	"github.com/hashicorp/terraform-plugin-testing/plancheck"
 	"github.com/hashicorp/terraform-plugin-testing/terraform"
 
-	"github.com/xeroops/xeroops/internal/awsfront"
 	model "github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
 // check runs f as a step's check.
@@ -272,7 +272,7 @@ func TestABadImageCostsOneNodeAndAGoodOneRepairs(t *testing.T) {
 
 func TestACreateThatFailsHalfWayKeepsWhatRunsAndTheNextApplyRepairs(t *testing.T) {
 	a := newAccount(t)
-	a.must(a.Front.Inject(awsfront.Fault{Action: "RunInstances", Nth: 3, Effect: awsfront.Fail, Code: "InstanceLimitExceeded", Message: "no more"}))
+	a.must(a.Front.Inject(fakeaws.Fault{Action: "RunInstances", Nth: 3, Effect: fakeaws.Fail, Code: "InstanceLimitExceeded", Message: "no more"}))
 	var before map[string]string
 	a.Test(resource.TestCase{Steps: []resource.TestStep{
 		{Config: a.config(), ExpectNonEmptyPlan: true, Check: resource.ComposeTestCheckFunc(

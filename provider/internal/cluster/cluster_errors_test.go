@@ -14,8 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
 
-	"github.com/xeroops/xeroops/internal/awsfront"
 	model "github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
 // group returns the id of a role's security group.
@@ -118,7 +118,7 @@ func TestBadInputIsRefusedBeforeAnythingIsChanged(t *testing.T) {
 
 func TestNoCapacityFailsSoonAndNamesTheZonesSubnet(t *testing.T) {
 	a := newAccount(t)
-	a.must(a.Front.Inject(awsfront.Fault{Action: "RunInstances", Times: -1, Effect: awsfront.Fail, Status: 500, Code: "InsufficientInstanceCapacity", Message: "none left"}))
+	a.must(a.Front.Inject(fakeaws.Fault{Action: "RunInstances", Times: -1, Effect: fakeaws.Fail, Status: 500, Code: "InsufficientInstanceCapacity", Message: "none left"}))
 	began := time.Now()
 	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: a.config(), ExpectError: regexp.MustCompile(`AWS has no t3\.\w+ in the zone\s+of subnet`)}}})
 	if took := time.Since(began); took > 30*time.Second {
@@ -133,7 +133,7 @@ func TestNoCapacityFailsSoonAndNamesTheZonesSubnet(t *testing.T) {
 
 func TestANewProfileThatEC2DoesNotKnowYetIsWaitedFor(t *testing.T) {
 	a := newAccount(t)
-	a.must(a.Front.Inject(awsfront.Fault{Action: "RunInstances", Times: 4, Effect: awsfront.Fail, Code: "InvalidParameterValue", Message: "Value (xeroops) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"}))
+	a.must(a.Front.Inject(fakeaws.Fault{Action: "RunInstances", Times: 4, Effect: fakeaws.Fail, Code: "InvalidParameterValue", Message: "Value (xeroops) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"}))
 	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: a.config(), Check: check(a.checkInstances)}}})
 }
 
@@ -209,7 +209,7 @@ func TestALostAnswerIsNotAFailure(t *testing.T) {
 	for _, action := range []string{"RunInstances", "CreateSecurityGroup", "AttachVolume", "AssociateAddress", "CreateRole", "AddRoleToInstanceProfile", "CreateRoute", "PutObject"} {
 		t.Run(action, func(t *testing.T) {
 			a := newAccount(t)
-			a.must(a.Front.Inject(awsfront.Fault{Action: action, Nth: 2, Effect: awsfront.DropAfter}))
+			a.must(a.Front.Inject(fakeaws.Fault{Action: action, Nth: 2, Effect: fakeaws.DropAfter}))
 			began := time.Now()
 			a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: a.config(), Check: resource.ComposeTestCheckFunc(
 				resource.TestCheckResourceAttr(resourceName, "status", "unverified"), check(a.checkInstances), check(a.checkWiring), check(a.checkObjects))}}})

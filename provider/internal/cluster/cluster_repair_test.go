@@ -13,8 +13,8 @@ import (
 	"github.com/hashicorp/terraform-plugin-testing/plancheck"
 	"github.com/hashicorp/terraform-plugin-testing/terraform"
 
-	"github.com/xeroops/xeroops/internal/awsfront"
 	model "github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
 func TestNodesSwapTheirAddressesAndVolumes(t *testing.T) {
@@ -128,7 +128,7 @@ func TestTheUploadsBucketDoesNotChange(t *testing.T) {
 
 func TestARunningClusterIsNotTaintedByAnErrorOfALook(t *testing.T) {
 	a := newAccount(t)
-	a.must(a.Front.Inject(awsfront.Fault{Action: "DescribeInstances", Nth: 3, Times: 20, Effect: awsfront.Fail, Code: "UnauthorizedOperation", Message: "no"}))
+	a.must(a.Front.Inject(fakeaws.Fault{Action: "DescribeInstances", Nth: 3, Times: 20, Effect: fakeaws.Fail, Code: "UnauthorizedOperation", Message: "no"}))
 	var before map[string]string
 	a.Test(resource.TestCase{Steps: []resource.TestStep{
 		{Config: a.config(), ExpectError: regexp.MustCompile(`UnauthorizedOperation`)},

@@ -18,7 +18,7 @@ import (
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	model "github.com/xeroops/xeroops/internal/cluster"
-	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/internal/fakeaws/moto"
 	"github.com/xeroops/xeroops/provider/internal/acctest"
 )
 
@@ -76,7 +76,7 @@ func newAccount(t *testing.T) *account {
 	return a
 }
 
-func image(role model.Role) string { return motoserver.RoleImageID(role, "1.0.0") }
+func image(role model.Role) string { return moto.RoleImageID(role, "1.0.0") }
 
 func (a *account) must(err error) {
 	a.t.Helper()

@@ -9,7 +9,7 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
 
-	"github.com/xeroops/xeroops/internal/awsfront"
+	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
 // describeGroup describes a role's security group.
@@ -21,7 +21,7 @@ func (a *account) describeGroup(role string) ec2types.SecurityGroup {
 
 func TestARuleThatIsOpenAlreadyKeepsNoOtherClosed(t *testing.T) {
 	a := newAccount(t)
-	a.must(a.Front.Inject(awsfront.Fault{Action: "AuthorizeSecurityGroupIngress", Nth: 1, Effect: awsfront.Fail, Code: "InvalidPermission.Duplicate", Message: "one of them exists"}))
+	a.must(a.Front.Inject(fakeaws.Fault{Action: "AuthorizeSecurityGroupIngress", Nth: 1, Effect: fakeaws.Fail, Code: "InvalidPermission.Duplicate", Message: "one of them exists"}))
 	a.Test(resource.TestCase{Steps: []resource.TestStep{
 		{Config: a.config(), Check: resource.TestCheckResourceAttr(resourceName, "drift.#", "0")},
 		{Config: a.config(), ConfigPlanChecks: nothingToDo()},

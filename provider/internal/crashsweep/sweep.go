@@ -18,9 +18,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/xeroops/xeroops/internal/awsfront"
-	"github.com/xeroops/xeroops/internal/awsfront/inventory"
-	"github.com/xeroops/xeroops/internal/awsfront/mend"
+	"github.com/xeroops/xeroops/internal/fakeaws"
+	"github.com/xeroops/xeroops/internal/fakeaws/fixups"
+	"github.com/xeroops/xeroops/internal/fakeaws/inventory"
 	"github.com/xeroops/xeroops/provider/internal/acctest/account"
 	"github.com/xeroops/xeroops/provider/internal/acctest/workspace"
 )
@@ -62,7 +62,7 @@ type run struct {
 	space   *workspace.Workspace
 }
 
-func (s *Sweep) start(ctx context.Context, dir string, o mend.Options) (*run, error) {
+func (s *Sweep) start(ctx context.Context, dir string, o fixups.Options) (*run, error) {
 	a, err := account.Start(ctx, o)
 	if err != nil {
 		return nil, err
@@ -80,7 +80,7 @@ func (s *Sweep) start(ctx context.Context, dir string, o mend.Options) (*run, er
 // Undisturbed applies and destroys the example in an empty folder and keeps
 // what it made as what every other case is compared with.
 func (s *Sweep) Undisturbed(ctx context.Context, dir string) error {
-	r, err := s.start(ctx, dir, mend.Options{})
+	r, err := s.start(ctx, dir, fixups.Options{})
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (s *Sweep) Undisturbed(ctx context.Context, dir string) error {
 // Case disturbs the k-th call of an apply in an empty folder and checks that
 // the next apply repairs it. It returns ErrNotReached if there is no such call.
 func (s *Sweep) Case(ctx context.Context, dir string, mode Mode, k int) error {
-	r, err := s.start(ctx, dir, mend.Options{})
+	r, err := s.start(ctx, dir, fixups.Options{})
 	if err != nil {
 		return err
 	}
@@ -137,7 +137,7 @@ func (r *run) repair(ctx context.Context, again bool) error {
 // Late applies the example where every new thing is unknown to the calls that
 // name it for a while, as on AWS; one apply must do.
 func (s *Sweep) Late(ctx context.Context, dir string, visibleAfter time.Duration) error {
-	r, err := s.start(ctx, dir, mend.Options{VisibleAfter: visibleAfter})
+	r, err := s.start(ctx, dir, fixups.Options{VisibleAfter: visibleAfter})
 	if err != nil {
 		return err
 	}
@@ -151,12 +151,12 @@ func (s *Sweep) Late(ctx context.Context, dir string, visibleAfter time.Duration
 // disturb arms the front and returns a function that names the call that was
 // hit, if one was.
 func (r *run) disturb(mode Mode, k int) (func() string, error) {
-	effect := map[Mode]awsfront.Effect{
-		Kill: awsfront.Observe, Throttle: awsfront.Throttle, ServerError: awsfront.ServerError, DropAnswer: awsfront.DropAfter,
+	effect := map[Mode]fakeaws.Effect{
+		Kill: fakeaws.Observe, Throttle: fakeaws.Throttle, ServerError: fakeaws.ServerError, DropAnswer: fakeaws.DropAfter,
 	}[mode]
-	fault := awsfront.Fault{Mutation: k, Effect: effect}
+	fault := fakeaws.Fault{Mutation: k, Effect: effect}
 	if mode == Kill {
-		fault.After = func(*awsfront.Call) { r.space.KillProvider() }
+		fault.After = func(*fakeaws.Call) { r.space.KillProvider() }
 	}
 	hit := func() string {
 		for _, c := range r.account.Front.Calls() {

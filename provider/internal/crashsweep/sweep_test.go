@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/xeroops/xeroops/internal/motoserver"
-	"github.com/xeroops/xeroops/internal/tfcli"
+	"github.com/xeroops/xeroops/internal/fakeaws/moto"
+	"github.com/xeroops/xeroops/internal/testkit/tfcli"
 	"github.com/xeroops/xeroops/provider/internal/acctest/workspace"
 )
 
@@ -40,7 +40,7 @@ func TestAnApplyThatIsInterruptedAnywhereIsRepairedByTheNext(t *testing.T) {
 		t.Skip(err)
 	}
 	s := newSweep(t)
-	if err := s.Undisturbed(t.Context(), t.TempDir()); errors.Is(err, motoserver.ErrMissing) {
+	if err := s.Undisturbed(t.Context(), t.TempDir()); errors.Is(err, moto.ErrMissing) {
 		t.Skip(err)
 	} else if err != nil {
 		t.Fatalf("the undisturbed run: %v", err)

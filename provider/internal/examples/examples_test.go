@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/xeroops/xeroops/internal/tfcli"
+	"github.com/xeroops/xeroops/internal/testkit/tfcli"
 )
 
 const root = "../../../examples"

@@ -10,7 +10,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-testing/tfjsonpath"
 
 	"github.com/xeroops/xeroops/internal/cluster"
-	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/internal/fakeaws/moto"
 	"github.com/xeroops/xeroops/provider/internal/acctest"
 )
 
@@ -24,7 +24,7 @@ func TestImageOfARoleIsFound(t *testing.T) {
 	a.Test(resource.TestCase{Steps: []resource.TestStep{{
 		Config: `data "xeroops_image" "app" { role = "app" }`,
 		ConfigStateChecks: []statecheck.StateCheck{
-			has("id", motoserver.RoleImageID(cluster.RoleApp, "1.0.0")),
+			has("id", moto.RoleImageID(cluster.RoleApp, "1.0.0")),
 			has("name", "xeroops-app-1.0.0"),
 			has("version", "1.0.0"),
 			has("architecture", "x86_64"),

@@ -10,7 +10,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
 	"github.com/hashicorp/terraform-plugin-testing/plancheck"
 
-	"github.com/xeroops/xeroops/internal/awsfront"
+	"github.com/xeroops/xeroops/internal/fakeaws"
 	"github.com/xeroops/xeroops/provider/internal/acctest"
 )
 
@@ -122,7 +122,7 @@ func TestEIPOfAUsedNameIsRefusedAtPlan(t *testing.T) {
 
 func TestEIPErrorsSayWhatToDo(t *testing.T) {
 	a := newAccount(t)
-	if err := a.Front.Inject(awsfront.Fault{Action: "AllocateAddress", Effect: awsfront.Fail, Code: "AddressLimitExceeded", Message: "The maximum number of addresses has been reached.", Times: -1}); err != nil {
+	if err := a.Front.Inject(fakeaws.Fault{Action: "AllocateAddress", Effect: fakeaws.Fail, Code: "AddressLimitExceeded", Message: "The maximum number of addresses has been reached.", Times: -1}); err != nil {
 		t.Fatal(err)
 	}
 	a.Test(resource.TestCase{Steps: []resource.TestStep{

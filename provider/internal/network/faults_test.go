@@ -5,13 +5,13 @@ import (
 
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
 
-	"github.com/xeroops/xeroops/internal/awsfront"
+	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
 // After the destroy nothing is left (CheckDestroy), so there was one of each.
 func TestNothingIsMadeTwiceWhereAnAnswerIsLost(t *testing.T) {
 	everything := publicConfig + subnetConfig("private", "10.0.2.0/24", "") + eipConfig("")
-	for _, effect := range []awsfront.Effect{awsfront.DropAfter, awsfront.ServerError} {
+	for _, effect := range []fakeaws.Effect{fakeaws.DropAfter, fakeaws.ServerError} {
 		t.Run(string(effect), func(t *testing.T) {
 			a := newAccount(t)
 			for _, action := range []string{
@@ -19,7 +19,7 @@ func TestNothingIsMadeTwiceWhereAnAnswerIsLost(t *testing.T) {
 				"CreateSubnet", "CreateRouteTable", "AssociateRouteTable", "CreateRoute", "ModifyVpcEndpoint", "AllocateAddress",
 				"DeleteSubnet", "DeleteRouteTable", "DeleteVpcEndpoints", "DetachInternetGateway", "DeleteInternetGateway", "DeleteVpc", "ReleaseAddress",
 			} {
-				if err := a.Front.Inject(awsfront.Fault{Action: action, Nth: 1, Effect: effect}); err != nil {
+				if err := a.Front.Inject(fakeaws.Fault{Action: action, Nth: 1, Effect: effect}); err != nil {
 					t.Fatal(err)
 				}
 			}

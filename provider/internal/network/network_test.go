@@ -12,7 +12,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
 	"github.com/hashicorp/terraform-plugin-testing/terraform"
 
-	"github.com/xeroops/xeroops/internal/awsfront/inventory"
+	"github.com/xeroops/xeroops/internal/fakeaws/inventory"
 	"github.com/xeroops/xeroops/provider/internal/acctest"
 )
 

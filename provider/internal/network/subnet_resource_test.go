@@ -13,7 +13,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-testing/plancheck"
 	"github.com/hashicorp/terraform-plugin-testing/terraform"
 
-	"github.com/xeroops/xeroops/internal/awsfront"
+	"github.com/xeroops/xeroops/internal/fakeaws"
 	"github.com/xeroops/xeroops/provider/internal/acctest"
 )
 
@@ -304,7 +304,7 @@ func TestSubnetLeftByAnInterruptedApplyIsTakenOver(t *testing.T) {
 
 func TestRouteTableIsNotLeftBehindByASubnetThatCouldNotBeMade(t *testing.T) {
 	a := newAccount(t)
-	if err := a.Front.Inject(awsfront.Fault{Action: "CreateSubnet", Effect: awsfront.Fail, Code: "SubnetLimitExceeded", Message: "no more", Times: -1}); err != nil {
+	if err := a.Front.Inject(fakeaws.Fault{Action: "CreateSubnet", Effect: fakeaws.Fail, Code: "SubnetLimitExceeded", Message: "no more", Times: -1}); err != nil {
 		t.Fatal(err)
 	}
 	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: privateConfig, ExpectError: says(`SubnetLimitExceeded`)}}})

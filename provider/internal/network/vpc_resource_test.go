@@ -14,7 +14,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-testing/plancheck"
 	"github.com/hashicorp/terraform-plugin-testing/statecheck"
 
-	"github.com/xeroops/xeroops/internal/awsfront"
+	"github.com/xeroops/xeroops/internal/fakeaws"
 	"github.com/xeroops/xeroops/provider/internal/acctest"
 )
 
@@ -210,7 +210,7 @@ func TestVPCErrorsSayWhatToDo(t *testing.T) {
 
 func TestVPCWhoseCreateFailedHalfWayLeavesNothingBehind(t *testing.T) {
 	a := newAccount(t)
-	err := a.Front.Inject(awsfront.Fault{Action: "CreateVpcEndpoint", Effect: awsfront.Fail, Code: "VpcEndpointLimitExceeded", Message: "no more", Times: -1})
+	err := a.Front.Inject(fakeaws.Fault{Action: "CreateVpcEndpoint", Effect: fakeaws.Fail, Code: "VpcEndpointLimitExceeded", Message: "no more", Times: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
 
-	"github.com/xeroops/xeroops/internal/awsfront"
+	"github.com/xeroops/xeroops/internal/fakeaws"
 	"github.com/xeroops/xeroops/provider/internal/acctest"
 )
 
@@ -76,7 +76,7 @@ func TestARoleIsAssumed(t *testing.T) {
 
 func TestThrottlingIsSatOut(t *testing.T) {
 	a := acctest.Setup(t)
-	if err := a.Front.Inject(awsfront.Fault{Service: "ec2", Rate: 0.2, Times: -1, Effect: awsfront.Throttle}); err != nil {
+	if err := a.Front.Inject(fakeaws.Fault{Service: "ec2", Rate: 0.2, Times: -1, Effect: fakeaws.Throttle}); err != nil {
 		t.Fatal(err)
 	}
 	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: vpc("")}}})

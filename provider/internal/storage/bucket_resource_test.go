@@ -15,7 +15,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-testing/plancheck"
 	"github.com/hashicorp/terraform-plugin-testing/tfjsonpath"
 
-	"github.com/xeroops/xeroops/internal/awsfront"
+	"github.com/xeroops/xeroops/internal/fakeaws"
 	"github.com/xeroops/xeroops/provider/internal/acctest"
 )
 
@@ -238,7 +238,7 @@ func TestBucketOfAUsedNameIsRefusedAtPlan(t *testing.T) {
 
 func TestBucketOfAnotherAccountIsRefusedAtPlan(t *testing.T) {
 	a := newAccount(t)
-	if err := a.Front.Inject(awsfront.Fault{Action: "HeadBucket", Effect: awsfront.Fail, Status: 403, Code: "AccessDenied", Times: -1}); err != nil {
+	if err := a.Front.Inject(fakeaws.Fault{Action: "HeadBucket", Effect: fakeaws.Fail, Status: 403, Code: "AccessDenied", Times: -1}); err != nil {
 		t.Fatal(err)
 	}
 	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: bucketConfig(""), PlanOnly: true, ExpectError: says(`belongs to a bucket of another account`)}}})
@@ -246,7 +246,7 @@ func TestBucketOfAnotherAccountIsRefusedAtPlan(t *testing.T) {
 
 func TestBucketNameTakenInBetweenIsExplained(t *testing.T) {
 	a := newAccount(t)
-	if err := a.Front.Inject(awsfront.Fault{Action: "CreateBucket", Effect: awsfront.Fail, Status: 409, Code: "BucketAlreadyExists", Message: "no", Times: -1}); err != nil {
+	if err := a.Front.Inject(fakeaws.Fault{Action: "CreateBucket", Effect: fakeaws.Fail, Status: 409, Code: "BucketAlreadyExists", Message: "no", Times: -1}); err != nil {
 		t.Fatal(err)
 	}
 	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: bucketConfig(""), ExpectError: says(`belongs to a bucket of another account`)}}})
@@ -254,11 +254,11 @@ func TestBucketNameTakenInBetweenIsExplained(t *testing.T) {
 
 func TestBucketSurvivesWhatPasses(t *testing.T) {
 	a := newAccount(t)
-	for _, fault := range []awsfront.Fault{
-		{Action: "CreateBucket", Nth: 1, Effect: awsfront.DropAfter}, // the second try is told that it is there
-		{Action: "GetBucketPolicy", Nth: 1, Effect: awsfront.Fail, Status: 404, Code: "NoSuchBucket"},
-		{Action: "PutBucketPolicy", Nth: 1, Effect: awsfront.Fail, Status: 409, Code: "OperationAborted"},
-		{Action: "PutBucketTagging", Nth: 1, Effect: awsfront.Fail, Status: 404, Code: "NoSuchBucket"},
+	for _, fault := range []fakeaws.Fault{
+		{Action: "CreateBucket", Nth: 1, Effect: fakeaws.DropAfter}, // the second try is told that it is there
+		{Action: "GetBucketPolicy", Nth: 1, Effect: fakeaws.Fail, Status: 404, Code: "NoSuchBucket"},
+		{Action: "PutBucketPolicy", Nth: 1, Effect: fakeaws.Fail, Status: 409, Code: "OperationAborted"},
+		{Action: "PutBucketTagging", Nth: 1, Effect: fakeaws.Fail, Status: 404, Code: "NoSuchBucket"},
 	} {
 		if err := a.Front.Inject(fault); err != nil {
 			t.Fatal(err)

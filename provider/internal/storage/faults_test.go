@@ -5,17 +5,17 @@ import (
 
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
 
-	"github.com/xeroops/xeroops/internal/awsfront"
+	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
 // After the destroy nothing is left but one snapshot, so there was one of each.
 func TestNothingIsMadeTwiceWhereAnAnswerIsLost(t *testing.T) {
-	for _, effect := range []awsfront.Effect{awsfront.DropAfter, awsfront.ServerError} {
+	for _, effect := range []fakeaws.Effect{fakeaws.DropAfter, fakeaws.ServerError} {
 		t.Run(string(effect), func(t *testing.T) {
 			a := newAccount(t)
 			for _, action := range []string{"CreateVolume", "ModifyVolume", "CreateSnapshot", "DeleteVolume", "CreateBucket",
 				"PutBucketVersioning", "PutBucketTagging", "PutBucketPolicy", "PutBucketLifecycleConfiguration", "DeleteBucket"} {
-				if err := a.Front.Inject(awsfront.Fault{Action: action, Nth: 1, Effect: effect}); err != nil {
+				if err := a.Front.Inject(fakeaws.Fault{Action: action, Nth: 1, Effect: effect}); err != nil {
 					t.Fatal(err)
 				}
 			}

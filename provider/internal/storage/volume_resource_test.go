@@ -14,7 +14,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-testing/plancheck"
 	"github.com/hashicorp/terraform-plugin-testing/terraform"
 
-	"github.com/xeroops/xeroops/internal/awsfront"
+	"github.com/xeroops/xeroops/internal/fakeaws"
 	"github.com/xeroops/xeroops/provider/internal/acctest"
 )
 
@@ -207,7 +207,7 @@ func TestRepeatedDestroyMakesOneFinalSnapshot(t *testing.T) {
 			{Config: kept},
 			{
 				PreConfig: func() {
-					if err := a.Front.Inject(awsfront.Fault{Action: "DeleteVolume", Effect: awsfront.Fail, Code: "UnauthorizedOperation", Message: "not today"}); err != nil {
+					if err := a.Front.Inject(fakeaws.Fault{Action: "DeleteVolume", Effect: fakeaws.Fail, Code: "UnauthorizedOperation", Message: "not today"}); err != nil {
 						t.Fatal(err)
 					}
 				},
@@ -253,7 +253,7 @@ func TestSnapshotFromBeforeTheVolumeWasUsedAgainIsNotTheFinalOne(t *testing.T) {
 			{Config: kept, Check: a.note(volume)},
 			{
 				PreConfig: func() {
-					if err := a.Front.Inject(awsfront.Fault{Action: "DeleteVolume", Effect: awsfront.Fail, Code: "UnauthorizedOperation", Message: "not today"}); err != nil {
+					if err := a.Front.Inject(fakeaws.Fault{Action: "DeleteVolume", Effect: fakeaws.Fail, Code: "UnauthorizedOperation", Message: "not today"}); err != nil {
 						t.Fatal(err)
 					}
 				},
@@ -291,7 +291,7 @@ func TestVolumeErrorsSayWhatToDo(t *testing.T) {
 
 func TestChangeThatComesTooSoonIsExplained(t *testing.T) {
 	a := newAccount(t)
-	if err := a.Front.Inject(awsfront.Fault{Action: "ModifyVolume", Effect: awsfront.Fail, Code: "VolumeModificationRateExceeded", Message: "Wait.", Times: -1}); err != nil {
+	if err := a.Front.Inject(fakeaws.Fault{Action: "ModifyVolume", Effect: fakeaws.Fail, Code: "VolumeModificationRateExceeded", Message: "Wait.", Times: -1}); err != nil {
 		t.Fatal(err)
 	}
 	a.Test(resource.TestCase{Steps: []resource.TestStep{

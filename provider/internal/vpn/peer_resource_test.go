@@ -22,8 +22,8 @@ import (
 	"github.com/hashicorp/terraform-plugin-testing/tfjsonpath"
 	"github.com/hashicorp/terraform-plugin-testing/tfversion"
 
-	"github.com/xeroops/xeroops/internal/awsfront"
 	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/fakeaws"
 	"github.com/xeroops/xeroops/provider/internal/acctest"
 )
 
@@ -254,7 +254,7 @@ output "distinct" { value = length(distinct(xeroops_vpn_peer.all[*].address)) }`
 func TestPeerSurvivesAnAnswerLostAfterThePut(t *testing.T) {
 	a := newAccount(t, wholeTopology)
 	for _, nth := range []int{1, 3} { // the table's put, and after its retry the peer's
-		if err := a.Front.Inject(awsfront.Fault{Action: "PutObject", Nth: nth, Effect: awsfront.DropAfter}); err != nil {
+		if err := a.Front.Inject(fakeaws.Fault{Action: "PutObject", Nth: nth, Effect: fakeaws.DropAfter}); err != nil {
 			t.Fatal(err)
 		}
 	}

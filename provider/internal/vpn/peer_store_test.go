@@ -15,8 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/xeroops/xeroops/internal/cluster"
-	"github.com/xeroops/xeroops/internal/motoserver"
-	"github.com/xeroops/xeroops/internal/mototest"
+	"github.com/xeroops/xeroops/internal/fakeaws/moto"
+	"github.com/xeroops/xeroops/internal/testkit/mototest"
 )
 
 var vpnRange = netip.MustParsePrefix("10.100.0.0/16")
@@ -26,7 +26,7 @@ func newStore(t *testing.T) (context.Context, store) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
-	server := mototest.Start(t, motoserver.Options{})
+	server := mototest.Start(t, moto.Options{})
 	client := s3.New(s3.Options{
 		BaseEndpoint: &server.URL, UsePathStyle: true, Region: "us-east-1",
 		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),

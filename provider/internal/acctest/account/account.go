@@ -8,10 +8,10 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
-	"github.com/xeroops/xeroops/internal/awsfront"
-	"github.com/xeroops/xeroops/internal/awsfront/inventory"
-	"github.com/xeroops/xeroops/internal/awsfront/mend"
-	"github.com/xeroops/xeroops/internal/motoserver"
+	"github.com/xeroops/xeroops/internal/fakeaws"
+	"github.com/xeroops/xeroops/internal/fakeaws/fixups"
+	"github.com/xeroops/xeroops/internal/fakeaws/inventory"
+	"github.com/xeroops/xeroops/internal/fakeaws/moto"
 )
 
 // Region is where everything works.
@@ -19,17 +19,17 @@ const Region = "eu-west-1"
 
 // Account is a running moto and front.
 type Account struct {
-	Moto  *motoserver.Server
-	Front *awsfront.Front
+	Moto  *moto.Server
+	Front *fakeaws.Front
 }
 
-// Start starts both, with the front's mends as o says; an error is motoserver.ErrMissing where there is no moto.
-func Start(ctx context.Context, o mend.Options) (*Account, error) {
-	moto, err := motoserver.Start(ctx, motoserver.Options{})
+// Start starts both, with the front's mends as o says; an error is moto.ErrMissing where there is no moto.
+func Start(ctx context.Context, o fixups.Options) (*Account, error) {
+	moto, err := moto.Start(ctx, moto.Options{})
 	if err != nil {
 		return nil, err
 	}
-	front, err := awsfront.Start(awsfront.Options{Upstream: moto.URL, Mends: mend.All(o)})
+	front, err := fakeaws.Start(fakeaws.Options{Upstream: moto.URL, Fixups: fixups.All(o)})
 	if err != nil {
 		moto.Stop()
 		return nil, err

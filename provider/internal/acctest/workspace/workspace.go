@@ -17,7 +17,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/xeroops/xeroops/internal/tfcli"
+	"github.com/xeroops/xeroops/internal/testkit/tfcli"
 )
 
 // Module returns the folder of the module's go.mod, in which the examples are.

@@ -1,0 +1,82 @@
+package fakeaws
+
+import (
+	"bytes"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+)
+
+// requestID is in every answer that the front makes up, so that a reader of a
+// log sees at once that it was not moto's.
+const requestID = "00000000-0000-0000-0000-xeroopsfront"
+
+// Answer makes an HTTP answer to the call with an XML body.
+func (c *Call) Answer(status int, body string) *http.Response {
+	return &http.Response{
+		Status: fmt.Sprintf("%d %s", status, http.StatusText(status)), StatusCode: status,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: http.Header{
+			"Content-Type":     {"text/xml;charset=UTF-8"},
+			"X-Amz-Request-Id": {requestID},
+		},
+		Body:          io.NopCloser(strings.NewReader(body)),
+		ContentLength: int64(len(body)),
+		Request:       c.Request,
+	}
+}
+
+// Error makes an error answer in the shape of the call's own protocol.
+func (c *Call) Error(status int, code, message string) *http.Response {
+	inner := "<Code>" + escape(code) + "</Code><Message>" + escape(message) + "</Message>"
+	const header = `<?xml version="1.0" encoding="UTF-8"?>` + "\n"
+	switch c.Service {
+	case EC2:
+		return c.Answer(status, header+"<Response><Errors><Error>"+inner+"</Error></Errors><RequestID>"+
+			requestID+"</RequestID></Response>")
+	case S3:
+		res := c.Answer(status, header+"<Error>"+inner+"<Resource>"+escape(c.Resource)+"</Resource><RequestId>"+
+			requestID+"</RequestId></Error>")
+		if c.Request.Method == http.MethodHead {
+			res.Body = http.NoBody
+		}
+		return res
+	default:
+		return c.Answer(status, header+"<ErrorResponse><Error><Type>"+blame(status)+"</Type>"+inner+
+			"</Error><RequestId>"+requestID+"</RequestId></ErrorResponse>")
+	}
+}
+
+func blame(status int) string {
+	if status >= http.StatusInternalServerError {
+		return "Receiver"
+	}
+	return "Sender"
+}
+
+func escape(s string) string {
+	var b bytes.Buffer
+	_ = xml.EscapeText(&b, []byte(s)) // a Buffer does not fail
+	return b.String()
+}
+
+// Body reads an answer's body and leaves it to be read again.
+func Body(res *http.Response) ([]byte, error) {
+	body, err := io.ReadAll(res.Body)
+	_ = res.Body.Close()
+	if err != nil {
+		return nil, fmt.Errorf("read moto's answer: %w", err)
+	}
+	SetBody(res, body)
+	return body, nil
+}
+
+// SetBody replaces an answer's body.
+func SetBody(res *http.Response, body []byte) {
+	res.Body = io.NopCloser(bytes.NewReader(body))
+	res.ContentLength = int64(len(body))
+	res.TransferEncoding = nil
+	res.Header.Set("Content-Length", fmt.Sprint(len(body)))
+}

@@ -1,0 +1,99 @@
+package fakeaws
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// ControlPath is what the front's own requests begin with; no bucket can have
+// a name with an underscore, so it hides nothing of S3.
+//
+//	GET    calls      the log, a list of Record
+//	DELETE calls      empties it
+//	POST   faults     arms a Fault
+//	DELETE faults     disarms all
+//	PUT    latency    {"latency":"300ms"}
+//	PUT    fixups      {"name":"…","on":false}
+//	POST   reset      forgets everything
+const ControlPath = "/_xeroops_front/"
+
+// control returns the handler of a control request.
+func (f *Front) control(r *http.Request) (http.HandlerFunc, bool) {
+	name, ok := strings.CutPrefix(r.URL.Path, ControlPath)
+	if !ok {
+		return nil, false
+	}
+	handle := map[string]func(*http.Request) (any, error){
+		"GET calls":     func(*http.Request) (any, error) { return f.Calls(), nil },
+		"DELETE calls":  func(*http.Request) (any, error) { f.ClearCalls(); return nil, nil },
+		"POST faults":   f.controlInject,
+		"DELETE faults": func(*http.Request) (any, error) { f.ClearFaults(); return nil, nil },
+		"PUT latency":   f.controlLatency,
+		"PUT fixups":    f.controlFixup,
+		"POST reset":    func(*http.Request) (any, error) { f.Reset(); return nil, nil },
+	}[r.Method+" "+name]
+	if handle == nil {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, fmt.Sprintf("the front has no %s %s", r.Method, name), http.StatusNotFound)
+		}, true
+	}
+	return func(w http.ResponseWriter, r *http.Request) {
+		result, err := handle(r)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		if result == nil {
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(result) // a client that left needs no answer
+	}, true
+}
+
+func (f *Front) controlInject(r *http.Request) (any, error) {
+	var fault Fault
+	if err := decodeJSON(r, &fault); err != nil {
+		return nil, err
+	}
+	return nil, f.Inject(fault)
+}
+
+func (f *Front) controlLatency(r *http.Request) (any, error) {
+	var in struct {
+		Latency string `json:"latency"`
+	}
+	if err := decodeJSON(r, &in); err != nil {
+		return nil, err
+	}
+	d, err := time.ParseDuration(in.Latency)
+	if err != nil {
+		return nil, fmt.Errorf("front: latency: %w", err)
+	}
+	f.SetLatency(d)
+	return nil, nil
+}
+
+func (f *Front) controlFixup(r *http.Request) (any, error) {
+	var in struct {
+		Name string `json:"name"`
+		On   bool   `json:"on"`
+	}
+	if err := decodeJSON(r, &in); err != nil {
+		return nil, err
+	}
+	return nil, f.Switch(in.Name, in.On)
+}
+
+func decodeJSON(r *http.Request, into any) error {
+	decoder := json.NewDecoder(r.Body)
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(into); err != nil {
+		return fmt.Errorf("front: %s: %w", r.URL.Path, err)
+	}
+	return nil
+}

@@ -1,0 +1,65 @@
+package fixups
+
+import "strings"
+
+// mapItems rewrites the items of every <set> in an answer of moto's: f returns
+// what to put in an item's place, and whether to keep it at all. Items nest,
+// so a regular expression would not do; moto writes its XML without spaces.
+func mapItems(xml, set string, f func(item string) (string, bool)) string {
+	var out strings.Builder
+	opening, closing := "<"+set+">", "</"+set+">"
+	for {
+		before, inside, ok := strings.Cut(xml, opening)
+		out.WriteString(before)
+		if !ok {
+			return out.String()
+		}
+		out.WriteString(opening)
+		for strings.HasPrefix(inside, "<item>") {
+			end := itemEnd(inside)
+			if item, keep := f(inside[:end]); keep {
+				out.WriteString(item)
+			}
+			inside = inside[end:]
+		}
+		inside = strings.TrimPrefix(inside, closing)
+		out.WriteString(closing)
+		xml = inside
+	}
+}
+
+// itemEnd returns the length of the <item>…</item> that xml begins with.
+func itemEnd(xml string) int {
+	const opening, closing = "<item>", "</item>"
+	depth, at := 0, 0
+	for {
+		next := strings.IndexByte(xml[at:], '<')
+		if next < 0 {
+			return len(xml)
+		}
+		at += next
+		switch {
+		case strings.HasPrefix(xml[at:], opening):
+			depth++
+			at += len(opening)
+		case strings.HasPrefix(xml[at:], closing):
+			depth--
+			at += len(closing)
+			if depth == 0 {
+				return at
+			}
+		default:
+			at++
+		}
+	}
+}
+
+// element returns the text of the first <name>…</name> in xml.
+func element(xml, name string) string {
+	_, after, ok := strings.Cut(xml, "<"+name+">")
+	if !ok {
+		return ""
+	}
+	text, _, _ := strings.Cut(after, "</"+name+">")
+	return text
+}

@@ -1,0 +1,87 @@
+package fixups
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+
+	"github.com/xeroops/xeroops/internal/fakeaws"
+)
+
+// disabled keeps a statement of a bucket policy from matching anything in
+// moto, and is taken off again when the policy is read.
+const disabled = "xeroops-front:"
+
+// secureTransport keeps moto from enforcing a TLS-only statement: moto looks
+// at no condition, so it would refuse every call. Whether clients come by TLS
+// is for whoever listens to decide; on loopback they don't.
+func secureTransport() fakeaws.Middleware {
+	return func(next fakeaws.Handler) fakeaws.Handler {
+		return func(c *fakeaws.Call) (*http.Response, error) {
+			if c.Is(fakeaws.S3, "PutBucketPolicy") {
+				body, err := c.ReadBody()
+				if err != nil {
+					return nil, err
+				}
+				c.SetBody(disableTLSOnly(body))
+			}
+			res, err := next(c)
+			if !c.Is(fakeaws.S3, "GetBucketPolicy") || !succeeded(res, err) {
+				return res, err
+			}
+			body, err := fakeaws.Body(res)
+			if err != nil {
+				return nil, err
+			}
+			fakeaws.SetBody(res, bytes.ReplaceAll(body, []byte(`"`+disabled), []byte(`"`)))
+			return res, nil
+		}
+	}
+}
+
+// disableTLSOnly returns the policy with the resources of such statements
+// made unmatchable, and what is no policy as it is.
+func disableTLSOnly(policy []byte) []byte {
+	var document map[string]any
+	if json.Unmarshal(policy, &document) != nil {
+		return policy
+	}
+	statements, ok := document["Statement"].([]any)
+	if !ok {
+		statements = []any{document["Statement"]}
+	}
+	for _, s := range statements {
+		statement, ok := s.(map[string]any)
+		if !ok || statement["Effect"] != "Deny" || !onSecureTransport(statement["Condition"]) {
+			continue
+		}
+		statement["Resource"] = disable(statement["Resource"])
+	}
+	changed, err := json.Marshal(document)
+	if err != nil {
+		return policy
+	}
+	return changed
+}
+
+func onSecureTransport(condition any) bool {
+	operators, _ := condition.(map[string]any)
+	for _, keys := range operators {
+		if keys, _ := keys.(map[string]any); keys["aws:SecureTransport"] != nil {
+			return true
+		}
+	}
+	return false
+}
+
+func disable(resource any) any {
+	switch r := resource.(type) {
+	case string:
+		return disabled + r
+	case []any:
+		for i := range r {
+			r[i] = disable(r[i])
+		}
+	}
+	return resource
+}
