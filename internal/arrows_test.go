@@ -1,4 +1,4 @@
-// Package internal_test keeps the arrows between the rooms of DESIGN.md §1.
+// Package internal_test keeps the arrows between the rooms of docs/design.md#components.
 package internal_test
 
 import (
@@ -52,7 +52,7 @@ func TestArrowsBetweenRooms(t *testing.T) {
 			if to == "" || from == to || slices.Contains(mayImport[from], to) {
 				continue
 			}
-			t.Errorf("%s imports %s: %s may import only %v (DESIGN.md §1)", p.ImportPath, imported, from, mayImport[from])
+			t.Errorf("%s imports %s: %s may import only %v (docs/design.md#components)", p.ImportPath, imported, from, mayImport[from])
 		}
 	}
 }

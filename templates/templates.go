@@ -5,14 +5,14 @@ package templates
 import "embed"
 
 // ServicePorts is service-ports.json: the one table of services, their units,
-// ports, who may connect to them, and their health checks (DESIGN.md §4.1).
+// ports, who may connect to them, and their health checks (docs/design.md#service-table).
 // Read it through internal/cluster.Services.
 //
 //go:embed service-ports.json
 var ServicePorts []byte
 
 // UserData holds the cloud-init template that the provider renders once per
-// launch (DESIGN.md §4.3).
+// launch (docs/design.md#user-data-and-boot).
 //
 //go:embed user-data
 var UserData embed.FS

@@ -1,6 +1,6 @@
 // Package bundle is the shape of a bundle: one version of an application, with
-// every wheel that it depends on and that the image does not have (DESIGN.md
-// §4.2). The CLI makes bundles, app nodes install them.
+// every wheel that it depends on and that the image does not have
+// (docs/design.md#s3-layout). The CLI makes bundles, app nodes install them.
 package bundle
 
 import (

@@ -23,7 +23,7 @@ type Credential struct {
 }
 
 // InternalCredentials lists them all. Redis has a user per kind of client
-// (DESIGN.md §4.5): nodes write heartbeats, applications use their own keys,
+// (docs/design.md#registry): nodes write heartbeats, applications use their own keys,
 // operators deploy, and only management administers.
 func InternalCredentials() []Credential {
 	return []Credential{

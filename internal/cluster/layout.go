@@ -2,8 +2,8 @@ package cluster
 
 import "path"
 
-// Layout names the objects of one cluster in its uploads bucket (DESIGN.md
-// §4.2). Every key that any part of the project reads or writes comes from
+// Layout names the objects of one cluster in its uploads bucket
+// (docs/design.md#s3-layout). Every key that any part of the project reads or writes comes from
 // here, and IAM policies are made of the same names.
 type Layout struct {
 	Cluster string

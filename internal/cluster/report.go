@@ -12,7 +12,7 @@ const (
 	BootFailed  BootState = "failed"
 )
 
-// BootReport is the content of a node's report object (DESIGN.md §4.4). The
+// BootReport is the content of a node's report object (docs/design.md#boot-report). The
 // node writes it at each change; `terraform apply` waits on it.
 type BootReport struct {
 	Schema     int             `json:"schema"` // BootReportSchema

@@ -1,5 +1,5 @@
 // Package registry is the shape of the registry, the Redis on the management
-// node (DESIGN.md §4.5): its keys, its channels, and what is in them. Nodes
+// node (docs/design.md#registry): its keys, its channels, and what is in them. Nodes
 // write heartbeats and progress, routing and the CLI read them.
 package registry
 

@@ -1,7 +1,7 @@
 // Package fixups holds the middlewares that make moto answer as AWS does where
 // the project relies on it. Each fixup is one file, named after what it corrects,
-// with a test, and can be switched off by its name. FACTS.md lists what moto
-// gets wrong; what nobody needs is not mended.
+// with a test, and can be switched off by its name. Answers of
+// moto that differ from AWS and that nothing relies on are left as they are.
 package fixups
 
 import (

@@ -15,7 +15,7 @@ import (
 	"github.com/xeroops/xeroops/internal/cluster"
 )
 
-// node is one of the reference cluster (DESIGN.md §3).
+// node is one of the reference cluster (docs/design.md#reference-cluster).
 type node struct {
 	name    string
 	role    cluster.Role

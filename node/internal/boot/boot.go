@@ -1,6 +1,6 @@
 // Package boot is `xeroops-node boot`, infrastructure-ready.service: it makes a
-// working node of a booted image (DESIGN.md §4.3) and says in the boot report
-// how that goes (§4.4). What is not there yet, such as S3 or a volume, is tried
+// working node of a booted image (docs/design.md#user-data-and-boot) and says in the boot report
+// how that goes (docs/design.md#boot-report). What is not there yet, such as S3 or a volume, is tried
 // again for ever, and all of it may run again at any time. It never ends by
 // itself: once the node is ready it watches services and volume, and reports
 // what changes.
@@ -23,7 +23,7 @@ import (
 )
 
 // patience is how long a node may be without being ready before its report
-// says failed (DESIGN.md §4.4).
+// says failed (docs/design.md#boot-report).
 const patience = 5 * time.Minute
 
 // reportEvery is how often details of a state are reported at most.

@@ -7,7 +7,7 @@ import (
 )
 
 // Sample is made-up data of a node of the role in the reference cluster of
-// DESIGN.md §3, to render templates with where there is no cluster: services'
+// docs/design.md#reference-cluster, to render templates with where there is no cluster: services'
 // own checkers accept what comes out, and nothing in it is a secret.
 func Sample(role cluster.Role) (Data, error) {
 	t := sampleTopology()

@@ -1,5 +1,5 @@
 // Package deployments brings the applications of an app node to their desired
-// versions (DESIGN.md §4.5): it fetches a release's wheels, checks every sum, makes
+// versions (docs/design.md#registry): it fetches a release's wheels, checks every sum, makes
 // an environment, tries it beside the version that serves, and lets it take over
 // the application's socket, which systemd holds, so that no request fails. Whatever
 // goes wrong, the version before serves on.

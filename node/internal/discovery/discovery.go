@@ -1,5 +1,5 @@
 // Package discovery is `xeroops-node discovery`, on every node: it keeps the node's
-// entry in the registry true (DESIGN.md §4.5), and the node's copy of the topology.
+// entry in the registry true (docs/design.md#registry), and the node's copy of the topology.
 // The entry is written every 30 s, at once when something changed, and within a
 // second of a registry that lost it. Nothing that is away ends it.
 package discovery

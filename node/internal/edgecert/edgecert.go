@@ -1,5 +1,5 @@
 // Package edgecert gives the edge a certificate before nginx starts. The first
-// boot makes a self-signed one and keeps it in S3 (DESIGN.md §4.2, tls/), so
+// boot makes a self-signed one and keeps it in S3 (docs/design.md#s3-layout, tls/), so
 // that an edge that replaces another shows the same; whoever puts it there first
 // is right. On the node it is in memory only.
 package edgecert

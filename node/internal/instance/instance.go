@@ -1,7 +1,7 @@
 // Package instance is what a node knows of itself: the user-data's
 // instance.env, the settings in /etc/environment, the role's secrets in
 // /run/xeroops, and the metadata service. `xeroops-node boot` writes the files
-// (DESIGN.md §4.3); every other daemon of the node reads them here.
+// (docs/design.md#user-data-and-boot); every other daemon of the node reads them here.
 package instance
 
 import (

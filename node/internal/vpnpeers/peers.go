@@ -1,5 +1,5 @@
 // Package vpnpeers keeps the peers of the VPN gateway's interface those of the
-// objects in S3 (DESIGN.md §4.2, vpn/peers/). An object that makes no sense is
+// objects in S3 (docs/design.md#s3-layout, vpn/peers/). An object that makes no sense is
 // left out and logged; it never keeps the others out.
 package vpnpeers
 

@@ -54,7 +54,7 @@ func TestClusterIsWhatTheDesignSaysAndASecondApplyChangesNothing(t *testing.T) {
 	}})
 }
 
-// checkInstances compares what was launched with DESIGN.md §3 and the issue's
+// checkInstances compares what was launched with docs/design.md#reference-cluster and the issue's
 // rules on launches.
 func (a *account) checkInstances() error {
 	live := a.live()

@@ -18,7 +18,7 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
-// reference is a work on the reference cluster of DESIGN.md §3, with a group
+// reference is a work on the reference cluster of docs/design.md#reference-cluster, with a group
 // for each role and an instance for each node.
 func reference() *work {
 	nodes := []nodeSpec{

@@ -24,7 +24,7 @@ type statement struct {
 // in sum, white space not counted (IAM user guide, "IAM and AWS STS quotas").
 const maxPolicy = 10240
 
-// policyFor is the policy of a role's nodes: the keys of DESIGN.md §4.2 that
+// policyFor is the policy of a role's nodes: the keys of docs/design.md#s3-layout that
 // they read and write, and nothing else.
 func (w *work) policyFor(ctx context.Context, role model.Role) (string, error) {
 	partition, err := w.Client.Partition(ctx)

@@ -9,7 +9,7 @@ import (
 	"github.com/xeroops/xeroops/templates"
 )
 
-// userData renders a node's cloud-config (DESIGN.md §4.3), base64. It holds no
+// userData renders a node's cloud-config (docs/design.md#user-data-and-boot), base64. It holds no
 // secret, and nothing of other nodes but their addresses at launch.
 func (w *work) userData(n nodeSpec) (string, error) {
 	template, err := templates.UserData.ReadFile("user-data/cloud-config.yaml.tmpl")

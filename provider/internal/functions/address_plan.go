@@ -12,7 +12,7 @@ import (
 	"github.com/xeroops/xeroops/internal/cluster"
 )
 
-// The reference cluster (DESIGN.md §3), as counted from the VPC's address: its
+// The reference cluster (docs/design.md#reference-cluster), as counted from the VPC's address: its
 // subnets are the second and third /24, and a node's host number never depends
 // on how many nodes there are, so that adding one moves no other.
 const (
