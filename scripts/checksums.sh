@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# checksums.sh PATTERN FILE: writes the SHA-256 sums of the archives that match
-# PATTERN, in FILE's folder, to FILE, and signs it. goreleaser calls it.
+# checksums.sh PATTERN FILE writes the SHA-256 sums of the archives that match
+# PATTERN in FILE's directory to FILE, and signs it. goreleaser runs it.
 set -euo pipefail
 
 pattern=$1

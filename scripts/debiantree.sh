@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes .tools/debian13: a tree of Debian 13 with the packages of all role images,
-# what is on the image below them, and what their tests need besides, so that tests run the very programs that are
-# shipped. Run again, it adds what the roles have come to name. Needs root.
+# Creates .tools/debian13: a tree of Debian 13 with the packages of all role images, those
+# of the image below them, and those that tests need, so that tests run the shipped
+# programs. A further run adds new packages of the roles. Needs root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,11 +15,11 @@ exec 9>.tools/debian13.lock
 flock 9
 if [ -e "$made" ] && [ "$(cat "$made")" = "$wanted" ]; then exit 0; fi
 
-# The mirror that this machine uses, else mmdebstrap's own.
+# The mirror of this machine's apt sources, or else mmdebstrap's default.
 # shellcheck disable=SC2016 # apt-get fills it in
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | grep -m1 '/debian/$' || true)
 
-# Services are not started in a tree, and PostgreSQL's package makes no cluster.
+# Services are not started in a tree, and PostgreSQL's package creates no cluster.
 # shellcheck disable=SC2016 # mmdebstrap runs it
 prepare='mkdir -p "$1/etc/postgresql-common" "$1/usr/sbin"
   echo "create_main_cluster = false" >"$1/etc/postgresql-common/createcluster.conf"
@@ -30,7 +30,7 @@ if [ ! -e "$made" ]; then
   mmdebstrap --mode=root --variant=important --components=main --skip=cleanup/apt \
     --essential-hook="$prepare" --include="$(paste -sd, <<<"$wanted")" trixie "$tree" ${mirror:+"$mirror"}
 else
-  # shellcheck disable=SC2086 # a word a package
+  # shellcheck disable=SC2086 # one word per package
   DEBIAN_FRONTEND=noninteractive chroot "$tree" apt-get -qq -y --no-install-recommends install $wanted
 fi
 printf '%s\n' "$wanted" >"$made"

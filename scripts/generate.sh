@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes what is generated in docs/: the registry's pages, from the provider's
-# schema, examples/ and templates/docs/, and the guide of service ports.
-# With -check it changes nothing and says what is not up to date.
+# Generates docs/: the registry's pages from the provider's schema, examples/ and
+# templates/docs/, and the guide of service ports. With -check it changes nothing
+# and prints what is not up to date.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,8 +19,8 @@ fi
 rm -rf "$work"
 mkdir -p "$work/bin" "$work/config" "$out"
 
-# The schema, as Terraform sees the provider that is built from this tree. It has
-# hashicorp/ in its address since tfplugindocs looks for no other.
+# The schema of the provider built from this tree, as Terraform prints it. Its address
+# has hashicorp/ because tfplugindocs accepts no other.
 go build -o "$work/bin/terraform-provider-xeroops" ./provider
 cat >"$work/cli.tfrc" <<TFRC
 provider_installation {
@@ -56,7 +56,7 @@ if [ "$out" != docs ]; then
     diff -ruN "docs/$part" "$out/$part" || stale=1
   done
   if [ "$stale" != 0 ]; then
-    echo "generate: docs/ is not what the tree makes of it; run make generate" >&2
+    echo "generate: docs/ is not up to date; run make generate" >&2
     exit 1
   fi
 fi

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# make images: the role images in the lab, which is started if it isn't up. Takes from
-# the lab's cache what has not changed, and builds the rest: with Packer if it is on PATH
-# or named by XEROOPS_PACKER, else with bake; both read examples/images.
+# Builds the role images in the lab, which it starts if necessary (make images). It takes
+# unchanged images from the lab's cache and builds the others: with Packer if it is on PATH
+# or named by XEROOPS_PACKER, otherwise with bake; both read examples/images.
 # Usage: images.sh [-o MANIFEST] [FLAG OF BAKE…], such as -fresh to build all.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Gets what the tests need and this machine lacks, into .tools/, and writes
-# .tools/env.sh, which says where everything is. Run again, it only looks. With
-# XEROOPS_SETUP_FOR=up it leaves out what only tests need.
-# What it cannot get it names; the tests that need it then skip, and say so.
+# Installs the tools that the tests need and this machine lacks into .tools/, and writes
+# .tools/env.sh, which puts them on PATH. A further run only checks. With
+# XEROOPS_SETUP_FOR=up it leaves out the tools that only tests need.
+# It lists what it cannot install; tests that need it are skipped with that reason.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,7 +13,7 @@ missing=()
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 
-# Debian packages, by the command that each is for.
+# Debian packages, by the command that each provides.
 debian_packages() {
   local wanted=() command package
   while read -r command package; do
@@ -26,11 +26,11 @@ systemd-nspawn systemd-container
 mmdebstrap mmdebstrap
 ssh-keygen openssh-client
 LIST
-  # Debian's python3 has no venv before this package is there.
+  # Debian's python3 has no venv without this package.
   if ! command -v moto_server >/dev/null && ! python3 -c 'import ensurepip' 2>/dev/null; then
     wanted+=(python3-venv)
   fi
-  # What builds the sample service without an index: xeroops deploy --wheelhouse.
+  # To build the sample service without a package index: xeroops deploy --wheelhouse.
   /usr/bin/python3 -m pip --version >/dev/null 2>&1 || wanted+=(python3-pip)
   compgen -G '/usr/share/python-wheels/setuptools-*' >/dev/null || wanted+=(python3-setuptools-whl)
   compgen -G '/usr/share/python-wheels/wheel-*' >/dev/null || wanted+=(python3-wheel-whl)
@@ -60,9 +60,9 @@ terraform_binary() {
   echo "$tools/bin/tofu"
 }
 
-# OpenTofu is built from its Go module: no prebuilt binary comes through a
-# package registry. The module folder is read-only, and replace lines in its
-# go.mod want it to be the main module, so it is built in a copy.
+# OpenTofu is built from its Go module, because no package registry has a binary. The
+# module's directory is read-only, and the replace directives in its go.mod require it
+# to be the main module, so a copy is built.
 build_opentofu() {
   say "building OpenTofu $opentofu_version; this takes about five minutes"
   local module source=$tools/opentofu
@@ -92,14 +92,14 @@ moto_binary() {
   echo "$tools/bin/moto_server"
 }
 
-# The programs of the role images, for tests that run them.
+# A tree with the programs of the role images, for tests that run them.
 debian_tree() {
   [ "${XEROOPS_SETUP_FOR:-test}" = test ] || return 0
   if [ "$(id -u)" != 0 ] || ! command -v mmdebstrap >/dev/null; then
-    missing+=("a tree of Debian 13: it takes root and mmdebstrap")
+    missing+=("a tree of Debian 13: needs root and mmdebstrap")
     return 0
   fi
-  [ -e "$tools/debian13.packages" ] || say "making a tree of Debian 13; this takes about two minutes"
+  [ -e "$tools/debian13.packages" ] || say "creating a tree of Debian 13; this takes about two minutes"
   scripts/debiantree.sh >"$tools/debian13.log" 2>&1 || missing+=("a tree of Debian 13: see .tools/debian13.log")
 }
 
@@ -112,13 +112,13 @@ main() {
   terraform=$(terraform_binary) || missing+=("Terraform or OpenTofu: none on PATH, and building OpenTofu $opentofu_version failed")
   moto=$(moto_binary) || missing+=("moto_server: not on PATH, and pip could not install moto $moto_version, see .tools/moto.log")
   {
-    echo "export PATH=\"$tools/bin:\$PATH:/usr/sbin:/sbin\"" # where nft is
+    echo "export PATH=\"$tools/bin:\$PATH:/usr/sbin:/sbin\"" # for nft
     echo "export AWS_EC2_METADATA_DISABLED=true"
     echo "export CHECKPOINT_DISABLE=1"
     [ -z "${terraform:-}" ] || echo "export TF_ACC_TERRAFORM_PATH=\"$terraform\""
   } >"$tools/env.sh"
   say "terraform: ${terraform:-none}; moto_server: ${moto:-none}"
-  [ ${#missing[@]} -eq 0 ] || printf 'setup: CANNOT GET: %s\n' "${missing[@]}" >&2
+  [ ${#missing[@]} -eq 0 ] || printf 'setup: CANNOT INSTALL: %s\n' "${missing[@]}" >&2
 }
 
 main "$@"

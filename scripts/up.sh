@@ -1,29 +1,29 @@
 #!/usr/bin/env bash
-# make up: the reference cluster running on this machine, from nothing, and
-# make down: none of it left. Run again, up does what is still to do.
+# make up starts the reference cluster on this machine; make down removes it. A further
+# up continues where the last one stopped.
 #
 # As root on Linux the cluster runs in the lab: real machines, with the sample
-# service deployed. Elsewhere there are no machines: Terraform builds the same
-# cluster in a stand-in for the AWS API alone, which shows the provider at work.
+# service deployed. Elsewhere there are no machines: Terraform creates the same
+# cluster in a stand-in for the AWS API.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Everything is compiled the same way, and so once.
+# The same flags everywhere, so that everything is compiled once.
 export CGO_ENABLED=0 GOFLAGS="${GOFLAGS:-} -trimpath"
 
 readonly state=$PWD/.tools/up
 readonly log=$state/up.log
 readonly example=examples/complete
 
-# --- progress: a line a step, redrawn with the time and the last words on a terminal
+# --- progress: one line per step; on a terminal it shows the time and the log's last line
 
 number=0 steps=0 watcher=
 
 elapsed() { printf '%d:%02d' $((SECONDS / 60)) $((SECONDS % 60)); }
 
-# step TITLE COMMAND [ARG…] runs a step. Its output goes to the log; its end is
-# shown if it fails. What it calls is not under set -e: bash has none where the
-# status is looked at.
+# step TITLE COMMAND [ARG…] runs a step. Its output goes to the log, whose last lines
+# are shown if it fails. set -e has no effect inside a step, because bash ignores it
+# where a status is tested.
 step() {
   local title=$1 begun=$SECONDS status=0
   shift
@@ -39,22 +39,22 @@ step() {
   "$@" >>"$log" 2>&1 </dev/null 9>&- || status=$?
   unwatch
   if [ "$status" != 0 ]; then
-    printf '[%s] %s failed; the last of %s:\n' "$(elapsed)" "$line" ".tools/up/up.log" >&2
+    printf '[%s] %s failed; the last lines of %s:\n' "$(elapsed)" "$line" ".tools/up/up.log" >&2
     tail -n 20 "$log" | sed 's/^/    /' >&2
-    echo "Run it again when that is mended: what is done is not done again." >&2
+    echo "Fix it and rerun; completed steps are skipped." >&2
     exit "$status"
   fi
   echo "[$(elapsed)] $line: $((SECONDS - begun)) s"
 }
 
 watch() {
-  local room title words
+  local width title words
   while sleep 1; do
-    room=$(($(tput cols 2>/dev/null || echo 80) - 1)) # a line that wraps could not be drawn over
+    width=$(($(tput cols 2>/dev/null || echo 80) - 1)) # a wrapped line could not be overwritten
     title="[$(elapsed)] $1  "
-    title=${title:0:room}
+    title=${title:0:width}
     words=$(tail -n 1 "$log" | tr -dc '[:print:]')
-    printf '\r\033[K%s\033[2m%s\033[0m' "$title" "${words:0:room-${#title}}"
+    printf '\r\033[K%s\033[2m%s\033[0m' "$title" "${words:0:width-${#title}}"
   done
 }
 
@@ -67,12 +67,12 @@ unwatch() {
   fi
 }
 trap unwatch EXIT
-trap 'unwatch; echo "interrupted; run it again to go on, or make down to end it" >&2; exit 130' INT TERM
+trap 'unwatch; echo "interrupted; rerun to continue, or run make down to remove everything" >&2; exit 130' INT TERM
 
 # --- the steps
 
-# terraform_config makes Terraform use the provider that was just built and ask
-# no registry.
+# terraform_config makes Terraform use the provider that was just built, without a
+# registry.
 terraform_config() {
   mkdir -p "$state/mirror"
   cat >"$state/terraform.rc" <<RC
@@ -89,7 +89,7 @@ RC
 }
 
 terraform_apply() {
-  "$TF_ACC_TERRAFORM_PATH" -chdir="$example" get -no-color && # init has nothing to do where the provider is overridden
+  "$TF_ACC_TERRAFORM_PATH" -chdir="$example" get -no-color && # no init: the provider is overridden
     "$TF_ACC_TERRAFORM_PATH" -chdir="$example" apply -no-color -auto-approve -state="$state/terraform.tfstate" \
     -var name=reference -var keep_data=false "$@"
 }
@@ -99,14 +99,14 @@ tools() {
   # shellcheck source=/dev/null
   . .tools/env.sh
   if [ -z "${TF_ACC_TERRAFORM_PATH:-}" ]; then
-    echo "neither Terraform nor OpenTofu could be had, see above"
+    echo "neither Terraform nor OpenTofu could be installed, see above"
     return 1
   fi
 }
 
 lab_up() {
   if ! bin/xeroops-lab status >/dev/null 2>&1; then
-    rm -f "$state"/terraform.tfstate* # of a lab that is gone, and its account with it
+    rm -f "$state"/terraform.tfstate* # its lab, and so its account, no longer exists
   fi
   bin/xeroops-lab up
 }
@@ -116,18 +116,18 @@ forward() {
 }
 
 deploy() {
-  # Debian's Python builds it with Debian's setuptools, and no index is asked.
+  # Debian's Python and setuptools build it, without a package index.
   PATH=/usr/bin:$PATH bin/xeroops deploy examples/service --cluster=reference --via='bin/xeroops-lab connect %h %p' --wheelhouse=/usr/share/python-wheels
 }
 
-# answers waits until the service answers through the edge, as a client sees it.
-answers() {
+# responds waits until the service responds through the edge.
+responds() {
   local url=https://127.0.0.1:8443/api/notes
   for _ in $(seq 60); do
     if curl -skf --max-time 5 "$url" >/dev/null; then return; fi
     sleep 0.5
   done
-  echo "$url does not answer"
+  echo "$url does not respond"
   curl -ski --max-time 5 "$url"
   return 1
 }
@@ -141,9 +141,9 @@ up_in_lab() {
   step "role images" scripts/images.sh -o "$state/images.tfvars.json"
   terraform_config
   step "cluster: terraform apply" terraform_apply -var-file="$state/images.tfvars.json"
-  step "edge on this machine" forward
+  step "port forwarding to the edge" forward
   step "sample service: xeroops deploy" deploy
-  step "an answer through the edge" answers
+  step "response through the edge" responds
   cat <<TEXT
 
 The reference cluster runs: seven machines, with the sample service on both app nodes.
@@ -152,11 +152,11 @@ The reference cluster runs: seven machines, with the sample service on both app 
         https://127.0.0.1:8443/api/notes   the sample service: FastAPI, and rows from PostgreSQL
 
   try   bin/xeroops-lab status                     the machines
-        bin/xeroops-lab shell db1                  root's shell on one
-        bin/xeroops-lab fault power-cut app1       pull a plug, and look at the page again
-        eval "\$(bin/xeroops-lab env)"              then AWS clients, terraform and xeroops use the lab
+        bin/xeroops-lab shell db1                  a root shell on one
+        bin/xeroops-lab fault power-cut app1       cut a machine's power, and reload the page
+        eval "\$(bin/xeroops-lab env)"              makes AWS clients, terraform and xeroops use the lab
         bin/xeroops status --cluster=reference --via='bin/xeroops-lab connect %h %p'
-                                                   nodes and applications as they see themselves
+                                                   nodes and applications as the registry has them
 
   end   make down
 TEXT
@@ -164,8 +164,8 @@ TEXT
 
 # --- without machines
 
-# account_runs also says no where something else has its number by now, after a
-# restart of the machine, or where it ended and nobody has looked at it.
+# account_runs reports whether the stand-in runs. The process id may belong to another
+# process after a restart of the machine, or to a zombie.
 account_runs() {
   [ -e "$state/account.pid" ] || return 1
   case $(ps -o comm= -p "$(cat "$state/account.pid")" 2>/dev/null) in
@@ -187,7 +187,7 @@ account() { # starts the stand-in for AWS unless it runs
 }
 
 up_without_machines() {
-  echo "$1: the lab's machines take root on Linux. What this machine can do is build the cluster in a stand-in for the AWS API, without machines."
+  echo "$1: the lab's machines need root on Linux. Creating the cluster in a stand-in for the AWS API, without machines."
   steps=4
   step "tools" tools
   step "binaries" make build
@@ -198,9 +198,9 @@ up_without_machines() {
   step "cluster: terraform apply" terraform_apply -var on_ready_timeout=skip -var 'image_ids={}'
   cat <<TEXT
 
-The reference cluster is in a stand-in for AWS at $AWS_ENDPOINT_URL; it has no machines.
+The reference cluster exists in a stand-in for AWS at $AWS_ENDPOINT_URL; it has no machines.
 
-  try   . .tools/up/account.env    then AWS clients use it
+  try   . .tools/up/account.env    makes AWS clients use it
   end   make down
 TEXT
 }
@@ -214,7 +214,7 @@ down() {
     bin/xeroops-lab down
   fi
   rm -rf "$state"
-  echo "Nothing of the cluster is left. The caches of images and packages stay for the next up: /var/cache/xeroops-lab; make clean removes the tools."
+  echo "The cluster is removed. The cache of images and packages, /var/cache/xeroops-lab, is kept for the next up; make clean removes the tools."
 }
 
 main() {
@@ -223,7 +223,7 @@ main() {
     mkdir -p "$state"
     exec 9>"$state/lock"
     if command -v flock >/dev/null && ! flock --nonblock 9; then
-      echo "another make up is at work in this checkout" >&2
+      echo "another make up is running in this checkout" >&2
       exit 1
     fi
     : >"$log"

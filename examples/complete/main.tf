@@ -16,8 +16,8 @@ provider "xeroops" {
   default_tags = { project = var.name }
 }
 
-# The newest image of each role that image_ids does not name. Name all of them
-# where a new image should reach the cluster only by a change that somebody reviewed.
+# The newest image of each role that is not in image_ids. Set all of them if a new
+# image should reach the cluster only through a reviewed change.
 data "xeroops_image" "this" {
   for_each = setsubtract(["openresty-lb", "wireguard", "app", "management", "db"], keys(var.image_ids))
 

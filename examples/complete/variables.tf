@@ -5,7 +5,7 @@ variable "region" {
 }
 
 variable "availability_zone" {
-  description = "Zone of the cluster. The region's zone a if null."
+  description = "Zone of the cluster; if null, zone a of the region."
   type        = string
   default     = null
 }
@@ -17,19 +17,19 @@ variable "name" {
 }
 
 variable "image_ids" {
-  description = "Images by role, as packer build writes them to images.auto.tfvars.json; of a role that is not here, the newest one."
+  description = "Images by role, as packer build writes them to images.auto.tfvars.json. The default for other roles is the newest image."
   type        = map(string)
   default     = {}
 }
 
 variable "app_count" {
-  description = "How many app nodes."
+  description = "Number of app nodes."
   type        = number
   default     = 2
 }
 
 variable "vpn_peers" {
-  description = "Who may connect to the VPN: WireGuard public keys by name."
+  description = "Clients of the VPN: WireGuard public keys by name."
   type        = map(string)
   default     = {}
 }

@@ -1,10 +1,10 @@
-# The machine images of a cluster, one per role, built at the same time:
+# The machine images of a cluster, one per role, built in parallel:
 #
 #   packer init .
 #   packer build -var 'ssh_from=["203.0.113.7/32"]' .
 #
-# with the address that you connect from. xeroops-node, of the same release as the
-# plugin, lies beside this file or where node_binary says.
+# with the address that you connect from. Put xeroops-node, of the same release as
+# the plugin, beside this file, or set node_binary.
 
 packer {
   required_plugins {
@@ -52,7 +52,7 @@ build {
     environment = merge({ XEROOPS_BACKUP_ENGINE = var.backup_engine }, var.environment)
   }
 
-  # Terraform reads the file by itself where it lies beside the configuration.
+  # Terraform reads the file automatically if it is in the configuration's directory.
   post-processor "xeroops-manifest" {
     region = var.region
     output = var.manifest

@@ -1,11 +1,11 @@
 variable "region" {
-  description = "Region to build in; that of the environment or profile if null."
+  description = "Region to build in; if null, the region of the environment or profile."
   type        = string
   default     = null
 }
 
 variable "ssh_from" {
-  description = "Networks that Packer connects from, such as [\"203.0.113.7/32\"]; https://checkip.amazonaws.com tells your address."
+  description = "Networks that Packer connects from, such as [\"203.0.113.7/32\"]; https://checkip.amazonaws.com returns your address."
   type        = list(string)
 }
 
@@ -22,43 +22,43 @@ variable "node_binary" {
 }
 
 variable "manifest" {
-  description = "File for the ids of the images. Terraform reads it by itself in the folder that it runs in."
+  description = "File for the image ids. Terraform reads it automatically in its working directory."
   type        = string
   default     = "images.auto.tfvars.json"
 }
 
 variable "source_ami" {
-  description = "Image to start from; the newest Debian 13 of Debian's own account if null."
+  description = "Image to start from; if null, the newest Debian 13 image of Debian's account."
   type        = string
   default     = null
 }
 
 variable "instance_type" {
-  description = "Type of the build instances; t3.small if null."
+  description = "Type of the build instances; if null, t3.small."
   type        = string
   default     = null
 }
 
 variable "subnet_id" {
-  description = "Subnet of the build instances, with a route to apt's mirror; the default VPC's if null."
+  description = "Subnet of the build instances, with a route to apt's mirror; if null, a subnet of the default VPC."
   type        = string
   default     = null
 }
 
 variable "associate_public_ip_address" {
-  description = "Whether build instances get a public address; the subnet's own setting if null."
+  description = "Whether build instances get a public address; if null, the subnet's setting."
   type        = bool
   default     = null
 }
 
 variable "apt_sources" {
-  description = "Lines of sources.list(5) to use during the build in place of the image's own: a mirror of yours."
+  description = "Lines of sources.list(5) that replace the image's during the build, such as your own mirror."
   type        = list(string)
   default     = []
 }
 
 variable "backup_engine" {
-  description = "What the database image backs up with: wal-g, which is downloaded from its releases, or pgbackrest, which Debian has."
+  description = "Backup engine to install on the database image: wal-g, downloaded from its releases, or pgbackrest, from Debian. No backups are made yet."
   type        = string
   default     = "wal-g"
 }
@@ -70,31 +70,31 @@ variable "environment" {
 }
 
 variable "name_prefix" {
-  description = "What the images' names begin with; role and time follow."
+  description = "Prefix of the images' names; role and time follow."
   type        = string
   default     = "xeroops"
 }
 
 variable "tags" {
-  description = "Tags of the images, besides those that say what is in them."
+  description = "Tags of the images, in addition to those that describe their content."
   type        = map(string)
   default     = {}
 }
 
 variable "kms_key_id" {
-  description = "Key to encrypt the images with; the account's default key if null."
+  description = "KMS key to encrypt the images with; if null, the account's default key."
   type        = string
   default     = null
 }
 
 variable "copy_to_regions" {
-  description = "Further regions to copy the images to. Needs region, which the manifest is about."
+  description = "Further regions to copy the images to. Requires region, whose ids are written to the manifest."
   type        = list(string)
   default     = []
 }
 
 variable "poll_interval" {
-  description = "Time between two looks at an instance or image."
+  description = "Interval between two checks of an instance or image."
   type        = string
   default     = "5s"
 }

@@ -8,8 +8,8 @@ terraform {
   }
 }
 
-# Region and credentials are found as the AWS CLI finds them, where they are not
-# given here.
+# Arguments that are not set default to the AWS CLI's sources of region and
+# credentials.
 provider "xeroops" {
   region              = "eu-west-1"
   allowed_account_ids = ["123456789012"]

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds this service and brings it onto all app nodes of the cluster; further
-# arguments are xeroops deploy's, such as --cluster production.
+# Builds this service and deploys it to all app nodes of the cluster. Arguments are
+# passed to xeroops deploy, such as --cluster production.
 set -eu
 exec "${XEROOPS:-xeroops}" deploy "$(dirname "$0")" "$@"

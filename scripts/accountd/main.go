@@ -1,6 +1,6 @@
-// Accountd is a stand-in for an AWS account without machines: moto, with a
-// front before it that mends what moto gets wrong. make up uses it where the lab
-// can't run. It runs until it is told to end.
+// Accountd is a stand-in for an AWS account without machines: moto behind a front
+// that corrects its differences from AWS. make up uses it where the lab can't run.
+// It runs until SIGINT or SIGTERM.
 package main
 
 import (
@@ -17,7 +17,7 @@ import (
 )
 
 func main() {
-	env := flag.String("env", "account.env", "file for the environment of AWS clients; it is there once the account is")
+	env := flag.String("env", "account.env", "file for the environment of AWS clients, written once the account is available")
 	flag.Parse()
 	if err := run(*env); err != nil {
 		fmt.Fprintln(os.Stderr, "accountd:", err)

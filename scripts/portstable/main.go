@@ -15,15 +15,15 @@ const head = `---
 page_title: "Services and ports"
 subcategory: ""
 description: |-
-  What listens on each node, and who may connect to it.
+  The ports that each role listens on, and who may connect to them.
 ---
 
 # Services and ports
 
-What listens on each node, and who may connect. Security groups allow this and nothing else. *internet* is any IPv4
-address, *vpn* the addresses of VPN clients; other names are roles, within the cluster.
+The ports that each role listens on, and who may connect to them. Security groups allow nothing else. *internet* is any IPv4
+address, *vpn* the addresses of VPN clients; other names are roles of the same cluster.
 
-This page is generated from ` + "`templates/service-ports.json`" + `, from which the security groups are made, too.
+This page is generated from ` + "`templates/service-ports.json`" + `, which the security groups are created from as well.
 `
 
 func main() {

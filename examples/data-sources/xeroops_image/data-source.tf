@@ -1,9 +1,9 @@
-# The newest image of the role among the account's own.
+# The newest image of the role that the account owns.
 data "xeroops_image" "app" {
   role = "app"
 }
 
-# One that a build account shares with this one.
+# An image that a build account shares with this one.
 data "xeroops_image" "db" {
   role         = "db"
   architecture = "arm64"

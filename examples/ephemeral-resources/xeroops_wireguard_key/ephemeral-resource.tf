@@ -1,5 +1,6 @@
-# A key pair of this run alone. To keep it, give it to a write-only attribute, or to
-# a module that does: here the gateway's key, which is otherwise generated.
+# A key pair that exists only during the run. To keep it, pass it to a write-only
+# attribute or to a module that does: here as the gateway's key, which is generated
+# otherwise.
 ephemeral "xeroops_wireguard_key" "gateway" {}
 
 module "cluster" {
@@ -10,7 +11,7 @@ module "cluster" {
   image_ids         = { for role, image in data.xeroops_image.all : role => image.id }
 
   credentials         = { wireguard = { WIREGUARD_PRIVATE_KEY = ephemeral.xeroops_wireguard_key.gateway.private_key } }
-  credentials_version = 1 # raise it to give the gateway another key
+  credentials_version = 1 # increase it to write another key
 }
 
 data "xeroops_image" "all" {

@@ -1,5 +1,5 @@
 locals {
-  plan = provider::xeroops::address_plan("10.0.0.0/16", 3) # three app nodes, and two db nodes as ever
+  plan = provider::xeroops::address_plan("10.0.0.0/16", 3) # three app nodes, and two db nodes by default
 }
 
 # { public = "10.0.1.0/24", private = "10.0.2.0/24" }

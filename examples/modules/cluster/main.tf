@@ -1,5 +1,5 @@
 # The reference cluster: a VPC with a public and a private subnet, an edge, a VPN
-# gateway, a management node, and as many app and database nodes as you like.
+# gateway, a management node, and any number of app and database nodes.
 
 locals {
   plan = provider::xeroops::address_plan(var.vpc_cidr, var.app_count, var.db_count)
@@ -77,10 +77,10 @@ resource "xeroops_cluster" "this" {
   tags             = var.tags
 }
 
-# The gate. Once instances exist, xeroops_cluster ends with a warning and not with
-# an error when a node is not ready, since Terraform would otherwise destroy all of
-# them on the next apply. This is what makes the run fail instead; applying again
-# repairs the cluster. depends_on keeps it from being read before the repair.
+# The gate. Once instances exist, xeroops_cluster returns a warning instead of an
+# error if a node is not ready, because Terraform would otherwise destroy all of them
+# in the next apply. The gate makes the run fail; the next apply repairs the cluster.
+# depends_on delays its read until after the repair.
 data "xeroops_cluster" "this" {
   name           = xeroops_cluster.this.name
   uploads_bucket = xeroops_bucket.this["uploads"].id

@@ -1,5 +1,5 @@
 output "name" {
-  description = "Name of the cluster, once it is there."
+  description = "Name of the cluster, known once it exists."
   value       = xeroops_cluster.this.name
 }
 

@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Name of the cluster, and of what belongs to it."
+  description = "Name of the cluster, and prefix of its resources' names."
   type        = string
 }
 
@@ -26,31 +26,31 @@ variable "vpn_cidr" {
 }
 
 variable "app_count" {
-  description = "How many app nodes."
+  description = "Number of app nodes."
   type        = number
   default     = 2
 }
 
 variable "db_count" {
-  description = "How many database nodes: the primary and its replicas."
+  description = "Number of database nodes: the primary and its replicas."
   type        = number
   default     = 2
 }
 
 variable "instance_types" {
-  description = "Instance type by role, where it is not to be t3.small."
+  description = "Instance types by role; the default is t3.small."
   type        = map(string)
   default     = {}
 }
 
 variable "db_volume_gib" {
-  description = "Size of each database node's data volume in GiB. It can grow, and never shrink."
+  description = "Size of each database node's data volume in GiB. It can grow but not shrink."
   type        = number
   default     = 20
 }
 
 variable "bucket_prefix" {
-  description = "Begins the names of the buckets, which end in the account's id; it tells the buckets of several clusters in one account apart."
+  description = "Prefix of the buckets' names, which end in the account id. It distinguishes the buckets of several clusters in one account."
   type        = string
   default     = ""
 }
@@ -68,14 +68,14 @@ variable "settings" {
 }
 
 variable "credentials" {
-  description = "Secrets by role, each a map of variables. They go straight to S3 and are nowhere in the state. What the cluster itself needs and is not given is generated."
+  description = "Secrets by role, each a map of variables. They are written to S3 and not stored in the state. Missing secrets of the cluster itself are generated."
   type        = map(map(string))
   default     = {}
   ephemeral   = true
 }
 
 variable "credentials_version" {
-  description = "Raise it to have changed credentials written."
+  description = "Increase it to write changed credentials."
   type        = number
   default     = 1
 }

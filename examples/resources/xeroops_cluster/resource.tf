@@ -58,8 +58,8 @@ resource "xeroops_cluster" "main" {
 
   settings = { LOG_LEVEL = "info" }
 
-  # Written to S3 for the role alone, and nowhere else. Raise the version to have
-  # a changed secret written.
+  # Written to S3, readable only by nodes of the role. Increase the version to write
+  # a changed secret.
   credentials_wo         = { db = { POSTGRES_SUPERUSER_PASSWORD = var.database_password } }
   credentials_wo_version = 1
 }

@@ -1,4 +1,4 @@
-# What the cluster stands on; it may as well come from another provider.
+# The resources that the cluster uses; they may come from another provider.
 
 resource "xeroops_vpc" "main" {
   name = "production"
