@@ -28,6 +28,36 @@ func (l Layout) Credentials(role Role) string {
 	return l.Prefix() + "credentials/" + string(role) + "/prod-credentials.env"
 }
 
+// Authority is the key of a certificate authority, "nodes" or "etcd" (package
+// pki): certificates with their keys, which no role may read.
+func (l Layout) Authority(use string) string { return l.Prefix() + "credentials/ca/" + use + ".pem" }
+
+// AuthorityBundle is the key of what everybody trusts of an authority:
+// certificates without keys.
+func (l Layout) AuthorityBundle(use string) string {
+	if use == "etcd" {
+		return l.Prefix() + "config/etcd-ca.pem"
+	}
+	return l.Prefix() + "config/ca.pem"
+}
+
+// Certificate is the key of a node's certificate with its key, for all services
+// but etcd.
+func (l Layout) Certificate(role Role, node string) string {
+	return l.Certificates(role) + node + ".pem"
+}
+
+// EtcdCertificate is the key of the certificate, with its key, by which a db or
+// management node is a member or a client of etcd.
+func (l Layout) EtcdCertificate(role Role, node string) string {
+	return l.Certificates(role) + "etcd/" + node + ".pem"
+}
+
+// Certificates is the prefix of the certificates of a role's nodes.
+func (l Layout) Certificates(role Role) string {
+	return l.Prefix() + "credentials/" + string(role) + "/tls/"
+}
+
 // Report is the key of a node's boot report, a [BootReport].
 func (l Layout) Report(node string) string { return l.Prefix() + "reports/" + node + ".json" }
 
