@@ -14,66 +14,67 @@ import (
 
 	model "github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/provider/internal/base"
+	"github.com/xeroops/xeroops/provider/internal/clusterspec"
 )
 
-// surroundings is what nodes are launched into: not the cluster's, but given to
-// it by id.
-type surroundings struct {
+// dependencies are the customer's resources, configured by id, that instances
+// are launched with.
+type dependencies struct {
 	subnets map[string]ec2types.Subnet
 	images  map[string]ec2types.Image
 	volumes map[string]ec2types.Volume
 }
 
-// check checks, before anything is changed, that the nodes to launch fit what
-// they are launched into.
-func (w *work) check() error {
-	if err := w.checkFirst(); err != nil {
+// check checks, before anything is changed, that the nodes to launch match
+// their dependencies.
+func (op *operation) check() error {
+	if err := op.checkExisting(); err != nil {
 		return err
 	}
-	var nodes []nodeSpec
-	for _, n := range w.spec.nodes() {
-		if _, lives := w.seen.live[n.Name]; !lives || w.toBeReplaced(n) {
+	var nodes []clusterspec.Node
+	for _, n := range op.spec.SortedNodes() {
+		if _, lives := op.actual.live[n.Name]; !lives || op.toBeReplaced(n) {
 			nodes = append(nodes, n)
 		}
 	}
-	return w.checkLaunch(nodes)
+	return op.checkLaunch(nodes)
 }
 
-// checkFirst checks that a cluster which no state knows is what an interrupted
-// create of this one left, and not somebody's: that has nodes which are not
-// wanted here (docs/decisions/0005).
-func (w *work) checkFirst() error {
-	if !w.first {
+// checkExisting checks, if there is no state, that existing nodes are what an
+// interrupted create of this cluster left. Another cluster has nodes that this
+// configuration does not have (docs/decisions/0005).
+func (op *operation) checkExisting() error {
+	if !op.creating {
 		return nil
 	}
-	for _, name := range slices.Sorted(maps.Keys(w.seen.live)) {
-		if _, wanted := w.spec.Nodes[name]; !wanted {
+	for _, name := range slices.Sorted(maps.Keys(op.actual.live)) {
+		if _, wanted := op.spec.Nodes[name]; !wanted {
 			return base.AtAttribute(path.Root("name"), fmt.Errorf(
-				"cluster %q exists already, with a node %s (%s) that this configuration does not have; choose another name, or import it with: terraform import <address> %s",
-				w.spec.Name, name, w.seen.live[name].id(), w.spec.Name))
+				"cluster %q already exists, with node %s (%s), which is not in this configuration; choose another name, or import the cluster with: terraform import <address> %s",
+				op.spec.Name, name, op.actual.live[name].id(), op.spec.Name))
 		}
 	}
 	return nil
 }
 
-// checkVPN checks that VPN clients' addresses cannot be mistaken for nodes'.
-func (w *work) checkVPN() error {
-	vpn, err := netip.ParsePrefix(w.spec.VPNCIDR)
+// checkVPN checks that the VPN range does not overlap the VPC's.
+func (op *operation) checkVPN() error {
+	vpn, err := netip.ParsePrefix(op.spec.VPNCIDR)
 	if err != nil {
 		return err
 	}
-	if vpc, err := netip.ParsePrefix(w.seen.vpcCIDR); err == nil && vpc.Overlaps(vpn) {
+	if vpc, err := netip.ParsePrefix(op.actual.vpcCIDR); err == nil && vpc.Overlaps(vpn) {
 		return fmt.Errorf("vpn_cidr %s overlaps the VPC's %s; choose a range outside it", vpn, vpc)
 	}
 	return nil
 }
 
-func (w *work) checkLaunch(nodes []nodeSpec) error {
-	if err := w.checkVPN(); err != nil {
+func (op *operation) checkLaunch(nodes []clusterspec.Node) error {
+	if err := op.checkVPN(); err != nil {
 		return base.AtAttribute(path.Root("vpn_cidr"), err)
 	}
 	for _, n := range nodes {
-		for _, check := range []func(nodeSpec) (attribute string, err error){w.checkSubnet, w.checkImage, w.checkVolume, w.checkEIP} {
+		for _, check := range []func(clusterspec.Node) (attribute string, err error){op.checkSubnet, op.checkImage, op.checkVolume, op.checkEIP} {
 			if attribute, err := check(n); err != nil {
 				return base.AtAttribute(path.Root("nodes").AtMapKey(n.Name).AtName(attribute), fmt.Errorf("node %s: %w", n.Name, err))
 			}
@@ -82,21 +83,21 @@ func (w *work) checkLaunch(nodes []nodeSpec) error {
 	return nil
 }
 
-// observeSurroundings describes what the cluster's nodes are launched into.
-func (w *work) observeSurroundings(ctx context.Context) error {
-	var nodes []nodeSpec
-	for _, n := range w.spec.nodes() {
-		if n.SubnetID != "" && n.ImageID != "" { // known already, in a plan
+// observeDependencies describes the dependencies of all nodes.
+func (op *operation) observeDependencies(ctx context.Context) error {
+	var nodes []clusterspec.Node
+	for _, n := range op.spec.SortedNodes() {
+		if n.SubnetID != "" && n.ImageID != "" { // may be unknown in a plan
 			nodes = append(nodes, n)
 		}
 	}
-	s := surroundings{map[string]ec2types.Subnet{}, map[string]ec2types.Image{}, map[string]ec2types.Volume{}}
+	s := dependencies{map[string]ec2types.Subnet{}, map[string]ec2types.Image{}, map[string]ec2types.Volume{}}
 	var images []string
 	for _, n := range nodes {
 		images = append(images, n.ImageID)
 	}
 	steps := []base.Step{func(ctx context.Context) error {
-		pages := ec2.NewDescribeImagesPaginator(w.Client.EC2, &ec2.DescribeImagesInput{Filters: []ec2types.Filter{base.Filter("image-id", images...)}})
+		pages := ec2.NewDescribeImagesPaginator(op.Client.EC2, &ec2.DescribeImagesInput{Filters: []ec2types.Filter{base.Filter("image-id", images...)}})
 		for pages.HasMorePages() {
 			page, err := pages.NextPage(ctx)
 			if err != nil {
@@ -112,35 +113,35 @@ func (w *work) observeSurroundings(ctx context.Context) error {
 	volumes := make([]ec2types.Volume, len(nodes))
 	for i, n := range nodes {
 		steps = append(steps, func(ctx context.Context) (err error) {
-			found[i], _, err = w.Describe.Subnets.Get(ctx, n.SubnetID)
+			found[i], _, err = op.Describe.Subnets.Get(ctx, n.SubnetID)
 			return err
 		})
 		if n.VolumeID != "" {
 			steps = append(steps, func(ctx context.Context) (err error) {
-				volumes[i], _, err = w.Describe.Volumes.Get(ctx, n.VolumeID)
+				volumes[i], _, err = op.Describe.Volumes.Get(ctx, n.VolumeID)
 				return err
 			})
 		}
 	}
-	err := base.ParallelUnbounded(ctx, steps...) // the look-ups are batched: a bound would split the batch
+	err := base.ParallelUnbounded(ctx, steps...) // Describe gathers the calls into one: a limit would split it
 	for i, n := range nodes {
 		s.subnets[n.SubnetID], s.volumes[n.VolumeID] = found[i], volumes[i]
 	}
-	w.around = s
+	op.dependencies = s
 	return err
 }
 
-// reservedAtStart is how many addresses at the start of a subnet AWS keeps for
-// itself, besides the last one (VPC user guide, "Subnet CIDR blocks").
+// reservedAtStart is the number of addresses at the start of a subnet that AWS
+// reserves, besides the last one (VPC user guide, "Subnet CIDR blocks").
 const reservedAtStart = 4
 
-func (w *work) checkSubnet(n nodeSpec) (string, error) {
-	subnet := w.around.subnets[n.SubnetID]
+func (op *operation) checkSubnet(n clusterspec.Node) (string, error) {
+	subnet := op.dependencies.subnets[n.SubnetID]
 	if subnet.SubnetId == nil {
-		return "subnet_id", fmt.Errorf("there is no subnet %s", n.SubnetID)
+		return "subnet_id", fmt.Errorf("subnet %s does not exist", n.SubnetID)
 	}
-	if id := aws.ToString(subnet.VpcId); w.spec.VPCID != "" && id != w.spec.VPCID {
-		return "subnet_id", fmt.Errorf("subnet %s is in %s, not in the cluster's %s", n.SubnetID, id, w.spec.VPCID)
+	if id := aws.ToString(subnet.VpcId); op.spec.VPCID != "" && id != op.spec.VPCID {
+		return "subnet_id", fmt.Errorf("subnet %s is in %s, not in the cluster's %s", n.SubnetID, id, op.spec.VPCID)
 	}
 	cidr, err := netip.ParsePrefix(aws.ToString(subnet.CidrBlock))
 	if err != nil {
@@ -154,7 +155,7 @@ func (w *work) checkSubnet(n nodeSpec) (string, error) {
 		return "address", fmt.Errorf("%s is not in subnet %s (%s); choose an address in it", n.Address, n.SubnetID, cidr)
 	}
 	if isReserved(cidr, address) {
-		return "address", fmt.Errorf("AWS keeps the first %d addresses and the last one of %s for itself, and %s is one of them; choose another", reservedAtStart, cidr, n.Address)
+		return "address", fmt.Errorf("AWS reserves the first %d addresses and the last one of %s, and %s is one of them; choose another address", reservedAtStart, cidr, n.Address)
 	}
 	return "", nil
 }
@@ -170,57 +171,57 @@ func isReserved(cidr netip.Prefix, address netip.Addr) bool {
 	return !cidr.Contains(address.Next())
 }
 
-func (w *work) checkImage(n nodeSpec) (string, error) {
-	image := w.around.images[n.ImageID]
+func (op *operation) checkImage(n clusterspec.Node) (string, error) {
+	image := op.dependencies.images[n.ImageID]
 	if image.ImageId == nil {
-		return "image_id", fmt.Errorf("there is no image %s that this account may use in %s", n.ImageID, w.Client.Region)
+		return "image_id", fmt.Errorf("image %s does not exist in %s, or this account may not use it", n.ImageID, op.Client.Region)
 	}
 	role := base.FlattenEC2Tags(image.Tags)[base.TagRole]
 	if role != "" && model.Role(role) != n.Role {
-		return "image_id", fmt.Errorf("image %s is of role %s, and the node's role is %s; take its image", n.ImageID, role, n.Role)
+		return "image_id", fmt.Errorf("image %s is for role %s, and the node's role is %s; choose an image for that role", n.ImageID, role, n.Role)
 	}
 	return "", nil
 }
 
-func (w *work) checkVolume(n nodeSpec) (string, error) {
+func (op *operation) checkVolume(n clusterspec.Node) (string, error) {
 	if n.VolumeID == "" {
 		return "", nil
 	}
-	volume := w.around.volumes[n.VolumeID]
+	volume := op.dependencies.volumes[n.VolumeID]
 	if volume.VolumeId == nil {
-		return "volume_id", fmt.Errorf("there is no volume %s", n.VolumeID)
+		return "volume_id", fmt.Errorf("volume %s does not exist", n.VolumeID)
 	}
-	zone := aws.ToString(w.around.subnets[n.SubnetID].AvailabilityZone)
+	zone := aws.ToString(op.dependencies.subnets[n.SubnetID].AvailabilityZone)
 	if got := aws.ToString(volume.AvailabilityZone); got != zone {
-		return "volume_id", fmt.Errorf("volume %s is in zone %s, and subnet %s in %s; a volume can be attached in its own zone alone", n.VolumeID, got, n.SubnetID, zone)
+		return "volume_id", fmt.Errorf("volume %s is in zone %s and subnet %s in %s; choose a volume and a subnet in the same zone", n.VolumeID, got, n.SubnetID, zone)
 	}
 	for _, a := range volume.Attachments {
 		holder := aws.ToString(a.InstanceId)
-		if !w.seen.isOurs(holder) && a.State != ec2types.VolumeAttachmentStateDetached {
-			return "volume_id", fmt.Errorf("volume %s is attached to %s, which is not of this cluster; detach it first", n.VolumeID, holder)
+		if !op.actual.isOwn(holder) && a.State != ec2types.VolumeAttachmentStateDetached {
+			return "volume_id", fmt.Errorf("volume %s is attached to %s, which is not part of this cluster; detach it first", n.VolumeID, holder)
 		}
 	}
 	return "", nil
 }
 
-func (w *work) checkEIP(n nodeSpec) (string, error) {
+func (op *operation) checkEIP(n clusterspec.Node) (string, error) {
 	if n.EIPID == "" {
 		return "", nil
 	}
-	for _, a := range w.seen.addresses {
+	for _, a := range op.actual.addresses {
 		if aws.ToString(a.AllocationId) != n.EIPID {
 			continue
 		}
-		if holder := aws.ToString(a.InstanceId); holder != "" && !w.seen.isOurs(holder) {
-			return "eip_id", fmt.Errorf("address %s is associated with %s, which is not of this cluster; disassociate it first", n.EIPID, holder)
+		if holder := aws.ToString(a.InstanceId); holder != "" && !op.actual.isOwn(holder) {
+			return "eip_id", fmt.Errorf("address %s is associated with %s, which is not part of this cluster; disassociate it first", n.EIPID, holder)
 		}
 		return "", nil
 	}
-	return "eip_id", fmt.Errorf("there is no Elastic IP address %s", n.EIPID)
+	return "eip_id", fmt.Errorf("Elastic IP address %s does not exist", n.EIPID)
 }
 
-func (o *observed) isOurs(id string) bool {
-	for _, i := range o.all() {
+func (a *actualState) isOwn(id string) bool {
+	for _, i := range a.all() {
 		if i.id() == id {
 			return true
 		}
@@ -228,9 +229,9 @@ func (o *observed) isOurs(id string) bool {
 	return false
 }
 
-// rootDevice is the name of an image's root device.
-func (w *work) rootDevice(image string) string {
-	if name := aws.ToString(w.around.images[image].RootDeviceName); name != "" {
+// rootDevice returns the name of an image's root device.
+func (op *operation) rootDevice(image string) string {
+	if name := aws.ToString(op.dependencies.images[image].RootDeviceName); name != "" {
 		return name
 	}
 	return "/dev/xvda" // Debian's

@@ -16,16 +16,16 @@ import (
 	"github.com/xeroops/xeroops/internal/awswait"
 	model "github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/provider/internal/base"
+	"github.com/xeroops/xeroops/provider/internal/clusterspec"
 )
 
 type clusterDataSource struct {
 	*base.ProviderData
 }
 
-// NewDataSource returns the data source xeroops_cluster: how a cluster is right
-// now, by its nodes' own word. With require_ready it is the gate that makes a
-// run fail whose cluster is not ready, which the resource itself must not do
-// (docs/decisions/0006).
+// NewDataSource returns the data source xeroops_cluster: the current state of a
+// cluster, as its nodes report it. With require_ready, a run fails if the cluster
+// is not ready, which the resource itself must not do (docs/decisions/0006).
 func NewDataSource() datasource.DataSource { return &clusterDataSource{} }
 
 type clusterDataModel struct {
@@ -53,7 +53,7 @@ type endpointsDataModel struct {
 }
 
 func (d *clusterDataSource) Metadata(_ context.Context, _ datasource.MetadataRequest, resp *datasource.MetadataResponse) {
-	resp.TypeName = kindCluster
+	resp.TypeName = clusterTypeName
 }
 
 func (d *clusterDataSource) Configure(_ context.Context, req datasource.ConfigureRequest, resp *datasource.ConfigureResponse) {
@@ -65,24 +65,24 @@ func (d *clusterDataSource) Schema(_ context.Context, _ datasource.SchemaRequest
 		return schema.StringAttribute{Computed: true, MarkdownDescription: description}
 	}
 	resp.Schema = schema.Schema{
-		MarkdownDescription: "A cluster as it is right now: its nodes, their own word on how their boot went, and its endpoints.",
+		MarkdownDescription: "The current state of a cluster: its nodes, the boot state that they report, and its endpoints.",
 		Attributes: map[string]schema.Attribute{
 			"name":           schema.StringAttribute{Required: true, MarkdownDescription: "Name of the cluster."},
-			"uploads_bucket": schema.StringAttribute{Required: true, MarkdownDescription: "Bucket with the boot reports."},
+			"uploads_bucket": schema.StringAttribute{Required: true, MarkdownDescription: "Bucket with the cluster's topology and boot reports."},
 			"require_ready": schema.BoolAttribute{Optional: true,
 				MarkdownDescription: "Fail unless every node has reported ready. Default: `false`."},
-			"ready": schema.BoolAttribute{Computed: true, MarkdownDescription: "Whether every node runs and has reported ready."},
+			"ready": schema.BoolAttribute{Computed: true, MarkdownDescription: "Whether every node is running and has reported ready."},
 			"nodes": schema.MapNestedAttribute{Computed: true, MarkdownDescription: "Nodes by name.",
 				NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
 					"role":        computed("Role."),
 					"address":     computed("Private address."),
 					"instance_id": computed("Id of the EC2 instance."),
-					"public_ip":   computed("Elastic IP address, if it has one."),
-					"state":       computed("State of the EC2 instance, such as `running`."),
-					"boot_state":  computed("`booting`, `ready`, `failed`, or null without a report."),
-					"error":       computed("What the node says went wrong."),
+					"public_ip":   computed("Elastic IP address, if the node has one."),
+					"state":       computed("State of the EC2 instance, such as `running`; `gone` without an instance."),
+					"boot_state":  computed("`booting`, `ready` or `failed`; null without a boot report."),
+					"error":       computed("Error that the node reports."),
 				}}},
-			"endpoints": schema.SingleNestedAttribute{Computed: true, MarkdownDescription: "Where the cluster is reached.",
+			"endpoints": schema.SingleNestedAttribute{Computed: true, MarkdownDescription: "Public endpoints of the cluster.",
 				Attributes: map[string]schema.Attribute{
 					"edge": schema.ListAttribute{Computed: true, ElementType: types.StringType, MarkdownDescription: "Public addresses of the edge (TCP 443 and 80)."},
 					"vpn":  computed("Public address and port of the VPN gateway."),
@@ -98,49 +98,50 @@ func (d *clusterDataSource) Read(ctx context.Context, req datasource.ReadRequest
 		return
 	}
 	name := data.Name.ValueString()
-	survey := survey{view: newView(d.ProviderData, name, data.UploadsBucket.ValueString()), nodes: map[string]nodeSpec{}}
-	reports, err := survey.run(ctx)
+	q := statusQuery{observer: newObserver(d.ProviderData, name, data.UploadsBucket.ValueString()), nodes: map[string]clusterspec.Node{}}
+	reports, err := q.run(ctx)
 	if err != nil {
-		base.AddError(&resp.Diagnostics, "read", kindCluster, name, err)
+		base.AddError(&resp.Diagnostics, "read", clusterTypeName, name, err)
 		return
 	}
-	data.fromSurvey(&survey, reports)
+	data.fromQuery(&q, reports)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &data)...)
 	if data.RequireReady.ValueBool() && !data.Ready.ValueBool() {
 		resp.Diagnostics.AddError(fmt.Sprintf("Cluster %s is not ready", name),
-			survey.whyNotReady(reports)+"\n\nThe next apply repairs what is missing and waits again.")
+			q.describeUnready(reports)+"\n\nThe next apply repairs the cluster and waits for it again.")
 	}
 }
 
-// survey is what can be learnt of a cluster without its configuration.
-type survey struct {
-	view
-	nodes       map[string]nodeSpec // that it should have, and that it has; role and address alone
-	vpnEndpoint string              // as the topology has it
+// statusQuery reads the state of a cluster without its configuration.
+type statusQuery struct {
+	observer
+	nodes       map[string]clusterspec.Node // those in the topology and those that exist; only role and address
+	vpnEndpoint string                      // from the topology
 }
 
 // run observes the nodes and reads their reports.
-func (s *survey) run(ctx context.Context) ([]nodeReport, error) {
+func (q *statusQuery) run(ctx context.Context) ([]nodeReport, error) {
 	var reported []string
 	listReports := func(ctx context.Context) (err error) {
-		reported, err = s.listReports(ctx)
+		reported, err = q.listReports(ctx)
 		return err
 	}
-	if err := base.Parallel(ctx, s.observeInstances, s.observeAddresses, s.observeWanted, listReports); err != nil {
+	if err := base.Parallel(ctx, q.observeInstances, q.observeAddresses, q.readTopology, listReports); err != nil {
 		return nil, err
 	}
-	for _, i := range s.seen.live { // what runs without being in the topology counts, too
-		if _, wanted := s.nodes[i.node]; !wanted {
-			s.nodes[i.node] = nodeSpec{Name: i.node, Role: i.role, Address: aws.ToString(i.PrivateIpAddress)}
+	for _, i := range q.actual.live {
+		if _, inTopology := q.nodes[i.node]; !inTopology {
+			q.nodes[i.node] = clusterspec.Node{Name: i.node, Role: i.role, Address: aws.ToString(i.PrivateIpAddress)}
 		}
 	}
-	return s.readReportsOf(ctx, spec{Nodes: s.nodes}.nodes(), func(n nodeSpec) bool { return slices.Contains(reported, s.layout().Report(n.Name)) })
+	nodes := (&clusterspec.Spec{Nodes: q.nodes}).SortedNodes()
+	return q.readReportsOf(ctx, nodes, func(n clusterspec.Node) bool { return slices.Contains(reported, q.layout().Report(n.Name)) })
 }
 
 // listReports lists the keys of boot reports.
-func (s *survey) listReports(ctx context.Context) ([]string, error) {
+func (q *statusQuery) listReports(ctx context.Context) ([]string, error) {
 	var keys []string
-	pages := s3.NewListObjectsV2Paginator(s.Client.S3, &s3.ListObjectsV2Input{Bucket: &s.uploads, Prefix: aws.String(s.layout().Reports())})
+	pages := s3.NewListObjectsV2Paginator(q.Client.S3, &s3.ListObjectsV2Input{Bucket: &q.uploads, Prefix: aws.String(q.layout().Reports())})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
@@ -153,35 +154,35 @@ func (s *survey) listReports(ctx context.Context) ([]string, error) {
 	return keys, nil
 }
 
-// observeWanted reads which nodes the cluster should have, from its topology.
-func (s *survey) observeWanted(ctx context.Context) error {
-	topology, _, err := readJSON[model.Topology](ctx, s.Client.S3, s.uploads, s.layout().Topology())
+// readTopology reads the configured nodes from the topology.
+func (q *statusQuery) readTopology(ctx context.Context) error {
+	topology, _, err := readJSON[model.Topology](ctx, q.Client.S3, q.uploads, q.layout().Topology())
 	if err != nil || topology == nil {
 		return awswait.Ignore(err, awswait.IsNotFound)
 	}
 	for _, n := range topology.Nodes {
-		s.nodes[n.Name] = nodeSpec{Name: n.Name, Role: n.Role, Address: n.Address}
+		q.nodes[n.Name] = clusterspec.Node{Name: n.Name, Role: n.Role, Address: n.Address}
 	}
-	s.vpnEndpoint = topology.VPN.Endpoint
+	q.vpnEndpoint = topology.VPN.Endpoint
 	return nil
 }
 
-func (m *clusterDataModel) fromSurvey(s *survey, reports []nodeReport) {
+func (m *clusterDataModel) fromQuery(q *statusQuery, reports []nodeReport) {
 	m.Nodes, m.Ready = map[string]nodeDataModel{}, types.BoolValue(len(reports) > 0)
 	for _, r := range reports {
-		n := s.nodes[r.Node]
+		n := q.nodes[r.Node]
 		node := nodeDataModel{Role: types.StringValue(string(n.Role)), Address: types.StringValue(n.Address), State: types.StringValue("gone")}
-		if i, lives := s.seen.live[r.Node]; lives {
-			node.InstanceID, node.PublicIP = types.StringValue(i.id()), types.StringPointerValue(s.seen.publicIP(i))
+		if i, lives := q.actual.live[r.Node]; lives {
+			node.InstanceID, node.PublicIP = types.StringValue(i.id()), types.StringPointerValue(q.actual.publicIP(i))
 			node.State = types.StringValue(string(i.state()))
 		}
-		if !r.none {
+		if !r.missing {
 			node.BootState = types.StringValue(string(r.State))
 		}
 		if r.Error != "" {
 			node.Error = types.StringValue(r.Error)
 		}
-		if r.none || r.State != model.BootReady || node.State.ValueString() != "running" {
+		if r.missing || r.State != model.BootReady || node.State.ValueString() != "running" {
 			m.Ready = types.BoolValue(false)
 		}
 		m.Nodes[r.Node] = node
@@ -192,24 +193,24 @@ func (m *clusterDataModel) fromSurvey(s *survey, reports []nodeReport) {
 			m.Endpoints.Edge = append(m.Endpoints.Edge, n.PublicIP)
 		}
 	}
-	if s.vpnEndpoint != "" {
-		m.Endpoints.VPN = types.StringValue(s.vpnEndpoint)
+	if q.vpnEndpoint != "" {
+		m.Endpoints.VPN = types.StringValue(q.vpnEndpoint)
 	}
 }
 
-func (s *survey) whyNotReady(reports []nodeReport) string {
+func (q *statusQuery) describeUnready(reports []nodeReport) string {
 	if len(reports) == 0 {
-		return "It has no nodes: there is no cluster of that name, or no topology in the bucket."
+		return "It has no nodes: there is no cluster with that name, or the bucket has no topology."
 	}
 	var lines []string
 	for _, r := range reports {
-		i, lives := s.seen.live[r.Node]
+		i, lives := q.actual.live[r.Node]
 		switch {
 		case !lives:
-			lines = append(lines, fmt.Sprintf("node %s: it has no instance", r.Node))
+			lines = append(lines, fmt.Sprintf("node %s: no instance", r.Node))
 		case i.state() != "running":
-			lines = append(lines, fmt.Sprintf("node %s: its instance %s is %s", r.Node, i.id(), i.state()))
-		case r.none || r.State != model.BootReady:
+			lines = append(lines, fmt.Sprintf("node %s: instance %s is %s", r.Node, i.id(), i.state()))
+		case r.missing || r.State != model.BootReady:
 			lines = append(lines, fmt.Sprintf("node %s: %s", r.Node, r.describe()))
 		}
 	}

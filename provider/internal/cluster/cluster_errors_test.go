@@ -84,12 +84,12 @@ func TestBadInputIsRefusedBeforeAnythingIsChanged(t *testing.T) {
 		error  string
 	}{
 		"an address outside the subnet": {func(a *account) { a.change("app1", func(n *node) { n.address = "10.0.9.9" }) }, `10\.0\.9\.9 is not in subnet`},
-		"an address that AWS keeps":     {func(a *account) { a.change("app1", func(n *node) { n.address = "10.0.2.1" }) }, `AWS keeps the first 4`},
+		"an address that AWS keeps":     {func(a *account) { a.change("app1", func(n *node) { n.address = "10.0.2.1" }) }, `AWS reserves the first 4`},
 		"an address of two nodes":       {func(a *account) { a.change("app1", func(n *node) { n.address = "10.0.2.11" }) }, `Nodes app1 and app2 both have address`},
-		"another role's image":          {func(a *account) { a.change("app1", func(n *node) { n.image = image("db") }) }, `is of role db, and the node's role\s+is\s+app`},
-		"an image that is not there":    {func(a *account) { a.change("app1", func(n *node) { n.image = "ami-0123456789abcdef0" }) }, `there is no image`},
-		"a subnet that is not there":    {func(a *account) { a.change("app1", func(n *node) { n.subnet = "subnet-0123" }) }, `there is no subnet`},
-		"an Elastic IP not there":       {func(a *account) { a.change("edge", func(n *node) { n.eip = "eipalloc-0123" }) }, `there is no Elastic IP`},
+		"another role's image":          {func(a *account) { a.change("app1", func(n *node) { n.image = image("db") }) }, `is for role db, and the node's\s+role\s+is\s+app`},
+		"an image that is not there":    {func(a *account) { a.change("app1", func(n *node) { n.image = "ami-0123456789abcdef0" }) }, `image ami-0123456789abcdef0 does not\s+exist`},
+		"a subnet that is not there":    {func(a *account) { a.change("app1", func(n *node) { n.subnet = "subnet-0123" }) }, `subnet subnet-0123 does not\s+exist`},
+		"an Elastic IP not there":       {func(a *account) { a.change("edge", func(n *node) { n.eip = "eipalloc-0123" }) }, `Elastic IP address\s+eipalloc-0123 does not\s+exist`},
 		"a role that is none":           {func(a *account) { a.change("app1", func(n *node) { n.role = "web" }) }, `value must be one of`},
 		"two management nodes":          {func(a *account) { a.change("app1", func(n *node) { n.role = "management" }) }, `A cluster has one management`},
 		"a VPN range within the VPC":    {func(a *account) { a.extra = ""; a.vpnInVPC = true }, `overlaps the VPC's|is in vpn_cidr`},
@@ -120,7 +120,7 @@ func TestNoCapacityFailsSoonAndNamesTheZonesSubnet(t *testing.T) {
 	a := newAccount(t)
 	a.must(a.Front.Inject(fakeaws.Fault{Action: "RunInstances", Times: -1, Effect: fakeaws.Fail, Status: 500, Code: "InsufficientInstanceCapacity", Message: "none left"}))
 	began := time.Now()
-	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: a.config(), ExpectError: regexp.MustCompile(`AWS has no t3\.\w+ in the zone\s+of subnet`)}}})
+	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: a.config(), ExpectError: regexp.MustCompile(`AWS has no\s+capacity for t3\.\w+ in the zone\s+of\s+subnet`)}}})
 	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("it took %s to fail", took)
 	}
@@ -143,7 +143,7 @@ func TestProtectionKeepsDestroyAway(t *testing.T) {
 	a.extra = "termination_protection = true"
 	a.Test(resource.TestCase{Steps: []resource.TestStep{
 		{Config: a.config()},
-		{Config: a.config(), Destroy: true, ExpectError: regexp.MustCompile(`termination_protection is on`)},
+		{Config: a.config(), Destroy: true, ExpectError: regexp.MustCompile(`termination_protection is enabled`)},
 		{Config: unprotected},
 	}})
 }
@@ -189,7 +189,7 @@ func TestNodesThatDoNotReportMakeTheGateFailAndNotTheCluster(t *testing.T) {
 	a.readiness = `ready_timeout = "10s"`
 	var before map[string]string
 	a.Test(resource.TestCase{Steps: []resource.TestStep{
-		{Config: a.config() + gate, ExpectError: regexp.MustCompile(`(?s)Cluster production is not ready.*node app1: It has written no boot report`)},
+		{Config: a.config() + gate, ExpectError: regexp.MustCompile(`(?s)Cluster production is not ready.*node app1: no boot report`)},
 		{PreConfig: func() { before = a.ids(); a.nodesReport(allReady) }, Config: a.config() + gate, Check: resource.ComposeTestCheckFunc(
 			resource.TestCheckResourceAttr(resourceName, "status", "ready"),
 			resource.TestCheckResourceAttr("data.xeroops_cluster.gate", "ready", "true"),

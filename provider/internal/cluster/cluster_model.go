@@ -19,6 +19,7 @@ import (
 
 	model "github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/provider/internal/base"
+	"github.com/xeroops/xeroops/provider/internal/clusterspec"
 )
 
 type clusterModel struct {
@@ -64,8 +65,8 @@ type nodeModel struct {
 	VolumeID     types.String `tfsdk:"volume_id"`
 }
 
-// sameInstance says whether both can be the same EC2 instance; if not, the node
-// is replaced.
+// sameInstance reports whether one EC2 instance can be both nodes; if not, the
+// node is replaced.
 func (n nodeModel) sameInstance(o nodeModel) bool {
 	return n.Role.Equal(o.Role) && n.InstanceType.Equal(o.InstanceType) && n.SubnetID.Equal(o.SubnetID) &&
 		n.Address.Equal(o.Address) && n.ImageID.Equal(o.ImageID)
@@ -106,87 +107,34 @@ func publicKeyOf(vpn types.Object) string {
 	return key.ValueString()
 }
 
-// spec is what a clusterModel asks for, in Go's own types.
-type spec struct {
-	Name, VPCID, VPNCIDR  string
-	Buckets               buckets
-	Nodes                 map[string]nodeSpec
-	Settings              map[string]string
-	Profiles              map[model.Role]string // given by the customer
-	KeyName               string
-	RootVolumeGiB         int32
-	TerminationProtection bool
-	ReadyTimeout          time.Duration
-	OnReadyTimeout        string
-	TagsAll               types.Map
-}
-
-type buckets struct{ Uploads, PGDump, WALG, Logs string }
-
-type nodeSpec struct {
-	Name                            string
-	Role                            model.Role
-	InstanceType, SubnetID, Address string
-	ImageID, EIPID, VolumeID        string
-}
-
-func (m clusterModel) spec() spec {
+// spec returns the specification that the model holds.
+func (m clusterModel) spec() *clusterspec.Spec {
 	settings, _ := base.TagMap(m.Settings)
 	profiles, _ := base.TagMap(m.InstanceProfiles)
 	readyTimeout, _ := time.ParseDuration(m.ReadyTimeout.ValueString()) // validated
-	s := spec{
+	s := &clusterspec.Spec{
 		Name: m.Name.ValueString(), VPCID: m.VPCID.ValueString(), VPNCIDR: m.VPNCIDR.ValueString(),
-		Nodes: map[string]nodeSpec{}, Settings: settings, Profiles: map[model.Role]string{},
+		Nodes: map[string]clusterspec.Node{}, Settings: settings, InstanceProfiles: map[model.Role]string{},
 		KeyName: m.KeyName.ValueString(), RootVolumeGiB: int32(m.RootVolumeGiB.ValueInt64()),
 		TerminationProtection: m.TerminationProtection.ValueBool(),
 		ReadyTimeout:          readyTimeout, OnReadyTimeout: m.OnReadyTimeout.ValueString(),
 		TagsAll: m.TagsAll,
 	}
-	if b := m.Buckets; b != nil { // absent just after an import
-		s.Buckets = buckets{Uploads: b.Uploads.ValueString(), PGDump: b.PGDump.ValueString(), WALG: b.WALG.ValueString(), Logs: b.Logs.ValueString()}
+	if b := m.Buckets; b != nil { // nil after an import
+		s.Buckets = clusterspec.Buckets{Uploads: b.Uploads.ValueString(), PGDump: b.PGDump.ValueString(), WALG: b.WALG.ValueString(), Logs: b.Logs.ValueString()}
 	}
 	for role, name := range profiles {
-		s.Profiles[model.Role(role)] = name
+		s.InstanceProfiles[model.Role(role)] = name
 	}
 	for name, n := range m.Nodes {
-		s.Nodes[name] = nodeSpec{Name: name, Role: model.Role(n.Role.ValueString()), InstanceType: n.InstanceType.ValueString(),
+		s.Nodes[name] = clusterspec.Node{Name: name, Role: model.Role(n.Role.ValueString()), InstanceType: n.InstanceType.ValueString(),
 			SubnetID: n.SubnetID.ValueString(), Address: n.Address.ValueString(), ImageID: n.ImageID.ValueString(),
 			EIPID: n.EIPID.ValueString(), VolumeID: n.VolumeID.ValueString()}
 	}
 	return s
 }
 
-// nodes returns the nodes by name.
-func (s spec) nodes() []nodeSpec {
-	var nodes []nodeSpec
-	for _, name := range slices.Sorted(maps.Keys(s.Nodes)) {
-		nodes = append(nodes, s.Nodes[name])
-	}
-	return nodes
-}
-
-// roles returns the roles that have a node, in the order of model.Roles.
-func (s spec) roles() []model.Role {
-	var roles []model.Role
-	for _, role := range model.Roles() {
-		if len(s.nodesOf(role)) > 0 {
-			roles = append(roles, role)
-		}
-	}
-	return roles
-}
-
-func (s spec) nodesOf(role model.Role) []nodeSpec {
-	var of []nodeSpec
-	for _, n := range s.nodes() {
-		if n.Role == role {
-			of = append(of, n)
-		}
-	}
-	return of
-}
-
-// nullUnknown nulls what is not known yet, and the write-only attribute.
+// nullUnknown sets unknown attributes and the write-only one to null.
 func (m *clusterModel) nullUnknown() {
 	m.ID = m.Name
 	m.Credentials = types.MapNull(types.MapType{ElemType: types.StringType})
@@ -199,59 +147,61 @@ func (m *clusterModel) nullUnknown() {
 	}
 }
 
-// fromWork notes what converge left: all of it, or as far as it came.
-func (m *clusterModel) fromWork(w *work, err error) {
+// fromOperation sets the computed attributes after converge, which may have
+// failed half-way.
+func (m *clusterModel) fromOperation(op *operation, err error) {
 	m.nullUnknown()
-	m.Instances = w.seen.instancesValue()
-	m.VPN = newVPN(w.vpnEndpoint(), w.vpnPublicKey)
-	m.Status = types.StringValue(w.status(err))
+	m.Instances = op.actual.instancesValue()
+	m.VPN = newVPN(op.vpnEndpoint(), op.objects.VPNPublicKey)
+	m.Status = types.StringValue(op.status(err))
 }
 
-// keepPlanned keeps what the plan promised of instances and status, if a node was
-// lost between plan and apply and had to be launched anew: Terraform takes any
-// other outcome for a bug of the provider. The next refresh shows what is.
+// keepPlanned sets instances and status to their planned values if a node was
+// lost between plan and apply and had to be launched again: Terraform treats
+// any other result as a bug of the provider. The next refresh corrects them.
 func (m *clusterModel) keepPlanned(planned clusterModel, diags *diag.Diagnostics) {
 	instances := maps.Clone(m.Instances.Elements())
-	var other []string
+	var lost []string
 	for node, value := range planned.Instances.Elements() {
-		if is, exists := instances[node]; exists && !value.IsUnknown() && !value.Equal(is) {
+		if actual, exists := instances[node]; exists && !value.IsUnknown() && !value.Equal(actual) {
 			instances[node] = value
-			other = append(other, node)
+			lost = append(lost, node)
 		}
 	}
-	if len(other) == 0 {
+	if len(lost) == 0 {
 		return
 	}
-	slices.Sort(other)
+	slices.Sort(lost)
 	m.Instances = types.MapValueMust(instanceType, instances)
 	if !planned.Status.IsUnknown() {
 		m.Status = planned.Status
 	}
-	diags.AddAttributeWarning(path.Root("instances"), fmt.Sprintf("%s %s: lost since the plan: %s", kindCluster, m.Name.ValueString(), strings.Join(other, ", ")),
-		"The instances that the plan showed had gone before it was applied, and were launched anew. "+
-			"The state still has the old ids; the next plan or refresh shows the new ones.")
+	diags.AddAttributeWarning(path.Root("instances"), fmt.Sprintf("%s %s: lost since the plan: %s", clusterTypeName, m.Name.ValueString(), strings.Join(lost, ", ")),
+		"These nodes' instances were terminated after the plan was made, and have been launched again. "+
+			"The state still has the old instance ids; the next plan or refresh shows the new ones.")
 }
 
-// fromAWS notes the cluster as it is: a node that is gone is not in nodes, so
-// that the plan shows it coming back; what attributes cannot show is in drift.
-func (m *clusterModel) fromAWS(ctx context.Context, w *work, defaultTags map[string]string) {
+// fromAWS sets the attributes to what was observed. A node without an instance
+// is left out of nodes, so that the plan shows its creation; differences that no
+// attribute shows are listed in drift.
+func (m *clusterModel) fromAWS(ctx context.Context, op *operation, defaultTags map[string]string) {
 	m.ID = m.Name
-	m.VPCID = types.StringValue(w.seen.vpcID)
+	m.VPCID = types.StringValue(op.actual.vpcID)
 	nodes := map[string]nodeModel{}
-	for name, instance := range w.seen.live {
-		nodes[name] = w.nodeFromAWS(instance)
+	for name, instance := range op.actual.live {
+		nodes[name] = op.nodeFromAWS(instance)
 	}
 	m.Nodes = nodes
-	m.Instances = w.seen.instancesValue()
-	m.Drift = base.Drift(w.drift(ctx))
-	m.Tags, m.TagsAll = base.TagsFromAWS(w.seen.commonTags(), defaultTags, m.Tags)
+	m.Instances = op.actual.instancesValue()
+	m.Drift = base.Drift(op.drift(ctx))
+	m.Tags, m.TagsAll = base.TagsFromAWS(op.commonTags(), defaultTags, m.Tags)
 	if m.VPN.IsNull() {
-		m.VPN = newVPN(w.vpnEndpoint(), w.vpnPublicKey)
+		m.VPN = newVPN(op.vpnEndpoint(), op.objects.VPNPublicKey)
 	}
 }
 
-// nodeFromAWS describes a node as its instance is.
-func (w *work) nodeFromAWS(i instance) nodeModel {
+// nodeFromAWS returns a node as its instance is configured.
+func (op *operation) nodeFromAWS(i instance) nodeModel {
 	n := nodeModel{
 		Role:         types.StringValue(string(i.role)),
 		InstanceType: types.StringValue(string(i.InstanceType)),
@@ -261,7 +211,7 @@ func (w *work) nodeFromAWS(i instance) nodeModel {
 		EIPID:        types.StringNull(),
 		VolumeID:     types.StringNull(),
 	}
-	for _, a := range w.seen.addresses {
+	for _, a := range op.actual.addresses {
 		if aws.ToString(a.InstanceId) == i.id() {
 			n.EIPID = types.StringPointerValue(a.AllocationId)
 		}
@@ -272,12 +222,12 @@ func (w *work) nodeFromAWS(i instance) nodeModel {
 	return n
 }
 
-// givenCredentials reads credentials_wo, which is in the configuration alone.
-func givenCredentials(ctx context.Context, config tfsdk.Config, diags *diag.Diagnostics) map[model.Role]map[string]string {
-	var given map[string]map[string]string
-	diags.Append(config.GetAttribute(ctx, path.Root("credentials_wo"), &given)...)
+// configuredCredentials reads credentials_wo, which only the configuration has.
+func configuredCredentials(ctx context.Context, config tfsdk.Config, diags *diag.Diagnostics) map[model.Role]map[string]string {
+	var configured map[string]map[string]string
+	diags.Append(config.GetAttribute(ctx, path.Root("credentials_wo"), &configured)...)
 	byRole := map[model.Role]map[string]string{}
-	for role, secrets := range given {
+	for role, secrets := range configured {
 		byRole[model.Role(role)] = secrets
 	}
 	return byRole

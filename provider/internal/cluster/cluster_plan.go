@@ -18,6 +18,8 @@ import (
 
 	model "github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/provider/internal/base"
+	"github.com/xeroops/xeroops/provider/internal/cluster/iamrole"
+	"github.com/xeroops/xeroops/provider/internal/clusterspec"
 )
 
 // single are the roles of which a cluster has at most one node: there is one
@@ -188,7 +190,7 @@ func (m *clusterModel) planComputed(state clusterModel) {
 	m.Instances = types.MapValueMust(instanceType, instances)
 	m.Status, m.VPN = state.Status, state.VPN
 	// What is put right may have to be waited for, such as a node that was stopped.
-	if !same || state.Status.IsNull() || len(state.Drift.Elements()) > 0 || needsProof(state.Status.ValueString(), m.OnReadyTimeout.ValueString()) {
+	if !same || state.Status.IsNull() || len(state.Drift.Elements()) > 0 || needsVerification(state.Status.ValueString(), m.OnReadyTimeout.ValueString()) {
 		m.Status = types.StringUnknown()
 	}
 	if !sameGateway(m.Nodes, state.Nodes) || publicKeyOf(state.VPN) == "" || !m.InternalVersion.Equal(state.InternalVersion) || !m.CredentialsVersion.Equal(state.CredentialsVersion) {
@@ -223,26 +225,26 @@ func (r *clusterResource) checkPlan(ctx context.Context, plan, state clusterMode
 	if len(fresh) == 0 || plan.VPCID.IsUnknown() || plan.Name.IsUnknown() || diags.HasError() {
 		return
 	}
-	w := r.newWork(plan, nil)
-	w.first = state.Name.IsNull()
-	if err := w.observe(ctx, w.observeVPC, w.observeSurroundings); err != nil {
-		base.AddError(diags, "plan", kindCluster, plan.Name.ValueString(), err)
+	op := r.newOperation(plan)
+	op.creating = state.Name.IsNull()
+	if err := op.observe(ctx, op.observeVPC, op.observeDependencies); err != nil {
+		base.AddError(diags, "plan", clusterTypeName, plan.Name.ValueString(), err)
 		return
 	}
-	var nodes []nodeSpec
+	var nodes []clusterspec.Node
 	slices.Sort(fresh)
 	for _, name := range fresh {
-		nodes = append(nodes, w.spec.Nodes[name])
+		nodes = append(nodes, op.spec.Nodes[name])
 	}
-	err := w.checkFirst()
+	err := op.checkExisting()
 	if err == nil {
-		err = w.checkLaunch(nodes)
+		err = op.checkLaunch(nodes)
 	}
-	base.AddError(diags, "plan", kindCluster, plan.Name.ValueString(), err)
-	if w.first && err == nil && len(w.seen.live) > 0 {
+	base.AddError(diags, "plan", clusterTypeName, plan.Name.ValueString(), err)
+	if op.creating && err == nil && len(op.actual.live) > 0 {
 		diags.AddAttributeWarning(path.Root("name"), "An earlier apply was interrupted",
 			fmt.Sprintf("Nodes of cluster %s run (%s) that this state does not know. The apply takes them over instead of launching others. If they are not yours, choose another name.",
-				plan.Name.ValueString(), strings.Join(slices.Sorted(maps.Keys(w.seen.live)), ", ")))
+				plan.Name.ValueString(), strings.Join(slices.Sorted(maps.Keys(op.actual.live)), ", ")))
 	}
 }
 
@@ -252,11 +254,7 @@ func (r *clusterResource) checkPolicies(plan clusterModel, diags *diag.Diagnosti
 	if _, known := base.TagMap(plan.InstanceProfiles); !known || plan.Name.IsUnknown() {
 		return
 	}
-	w := r.newWork(plan, nil)
-	for _, role := range w.managedRoles() {
-		_, err := w.policyIn("aws", role) // the shortest of the partitions
-		base.AddError(diags, "plan", kindCluster, w.name, err)
-	}
+	base.AddError(diags, "plan", clusterTypeName, plan.Name.ValueString(), iamrole.CheckPolicies(plan.spec()))
 }
 
 type ipv4 struct{}

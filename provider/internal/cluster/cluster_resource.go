@@ -1,11 +1,16 @@
-// Package cluster has xeroops_cluster: the nodes of a cluster with their
+// Package cluster implements xeroops_cluster: a cluster's nodes with their
 // security groups, IAM roles, objects in S3 and VPN routes. It is one resource
 // on purpose (docs/decisions/0004): nodes are replaced in an order and one at a
-// time, each gated on the boot report of the one before.
+// time, each after the previous one has reported ready.
 //
-// Create, Update and repair are the same work, converge: it looks at what is
-// there, by tag, and does what is missing. So it can be interrupted anywhere
-// and run again.
+// Create and Update both converge: they observe what exists, found by tag and
+// name, and create or repair what is missing. So they can be interrupted
+// anywhere and run again.
+//
+// The things that belong to a role or to the whole cluster are components, each
+// in a package below this one ([component]). This package has the order in
+// which they are applied, and the instances: check, launch, attach, rollout,
+// readiness, terminate. Several zones concern [clusterspec.Node] and check.
 package cluster
 
 import (
@@ -21,7 +26,7 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
-const kindCluster = "xeroops_cluster"
+const clusterTypeName = "xeroops_cluster"
 
 // Timeouts of whole operations: a rolling replacement of a large cluster takes
 // a few minutes a node.
@@ -48,7 +53,7 @@ var (
 func NewResource() resource.Resource { return &clusterResource{} }
 
 func (r *clusterResource) Metadata(_ context.Context, _ resource.MetadataRequest, resp *resource.MetadataResponse) {
-	resp.TypeName = kindCluster
+	resp.TypeName = clusterTypeName
 }
 
 func (r *clusterResource) Configure(_ context.Context, req resource.ConfigureRequest, resp *resource.ConfigureResponse) {
@@ -72,88 +77,89 @@ func (r *clusterResource) ImportState(ctx context.Context, req resource.ImportSt
 func (r *clusterResource) Create(ctx context.Context, req resource.CreateRequest, resp *resource.CreateResponse) {
 	var plan clusterModel
 	resp.Diagnostics.Append(req.Plan.Get(ctx, &plan)...)
-	given := givenCredentials(ctx, req.Config, &resp.Diagnostics)
+	configured := configuredCredentials(ctx, req.Config, &resp.Diagnostics)
 	ctx, cancel := base.Deadline(ctx, plan.Timeouts.Create, createTimeout, &resp.Diagnostics)
 	defer cancel()
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	work := r.newWork(plan, given)
-	work.rewriteCredentials, work.first = true, true
-	plan.nullUnknown() // a state with unknown values is thrown away if the create fails
+	op := r.newOperation(plan)
+	op.creating = true
+	op.objects.Configured, op.objects.RewriteCredentials = configured, true
+	plan.nullUnknown() // Terraform drops a state with unknown values if the create fails
 	resp.Diagnostics.Append(resp.State.Set(ctx, &plan)...)
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, clusterIdentity{plan.Name})...)
 
-	err := work.converge(ctx)
-	if err != nil && !work.changed {
-		// Nothing was touched, so there is nothing to taint: least of all what
-		// runs under this name already.
+	err := op.converge(ctx)
+	if err != nil && !op.changed {
+		// Nothing was changed, so nothing may be tainted, above all not a
+		// cluster that runs under this name already.
 		resp.State.RemoveResource(ctx)
-		base.AddError(&resp.Diagnostics, "create", kindCluster, work.spec.Name, err)
+		base.AddError(&resp.Diagnostics, "create", clusterTypeName, op.spec.Name, err)
 		return
 	}
-	plan.fromWork(work, err)
+	plan.fromOperation(op, err)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &plan)...)
-	resp.Diagnostics.Append(resp.Private.SetKey(ctx, privateObjects, work.objects.remember())...)
-	r.reportCreate(&resp.Diagnostics, work, err)
+	resp.Diagnostics.Append(resp.Private.SetKey(ctx, privateStateKey, op.privateState())...)
+	r.reportCreate(&resp.Diagnostics, op, err)
 }
 
-// reportCreate says how a create went. Terraform destroys what a failed create
-// left before it tries again; with instances running that would be a disaster,
-// so from the first instance on a failure is a warning, status says incomplete,
-// and the next apply repairs (docs/decisions/0006).
-func (r *clusterResource) reportCreate(diags *diag.Diagnostics, work *work, err error) {
-	name := work.spec.Name
+// reportCreate reports the result of a create. Terraform destroys what a failed
+// create left before it tries again, which must not happen to running instances:
+// from the first instance on, a failure is a warning, status is incomplete, and
+// the next apply repairs (docs/decisions/0006).
+func (r *clusterResource) reportCreate(diags *diag.Diagnostics, op *operation, err error) {
+	name := op.spec.Name
 	if err == nil {
-		work.reportReadiness(diags)
+		op.warnUnready(diags)
 		return
 	}
-	if len(work.seen.live) == 0 && !work.mayRun {
-		base.AddError(diags, "create", kindCluster, name, err)
+	if len(op.actual.live) == 0 && !op.mayHaveLaunched {
+		base.AddError(diags, "create", clusterTypeName, name, err)
 		return
 	}
 	var asErrors diag.Diagnostics
-	base.AddError(&asErrors, "create", kindCluster, name, err)
+	base.AddError(&asErrors, "create", clusterTypeName, name, err)
 	for _, d := range asErrors {
 		diags.AddWarning(d.Summary()+": incomplete", d.Detail()+
-			"\n\nThe cluster is kept as it is, with status = \"incomplete\". The next apply goes on from here; what runs already is not touched.")
+			"\n\nThe cluster is kept with status = \"incomplete\". Fix the error and apply again: the apply continues from here, and running nodes are not changed.")
 	}
 }
 
 func (r *clusterResource) Read(ctx context.Context, req resource.ReadRequest, resp *resource.ReadResponse) {
 	var state clusterModel
 	resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
-	remembered, diags := req.Private.GetKey(ctx, privateObjects)
+	saved, diags := req.Private.GetKey(ctx, privateStateKey)
 	resp.Diagnostics.Append(diags...)
 	ctx, cancel := base.Deadline(ctx, state.Timeouts.Read, readTimeout, &resp.Diagnostics)
 	defer cancel()
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	work := r.newWork(state, nil)
-	work.objects.recall(remembered)
-	work.readPolicies = true
-	if err := work.observe(ctx); err != nil {
-		base.AddError(&resp.Diagnostics, "read", kindCluster, state.Name.ValueString(), err)
+	op := r.newOperation(state)
+	op.setPrivateState(saved)
+	op.roles.ReadPolicies = true
+	if err := op.observe(ctx); err != nil {
+		base.AddError(&resp.Diagnostics, "read", clusterTypeName, state.Name.ValueString(), err)
 		return
 	}
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, clusterIdentity{state.Name})...)
-	// A cluster is gone only when nothing of it is left: a node that is away
-	// or terminated is repaired, never a reason to make a second cluster.
-	if work.seen.nothing() {
+	// The cluster is removed from the state only if nothing of it exists: lost
+	// nodes are repaired, and never a reason to create a second cluster.
+	if op.nothingExists() {
 		resp.State.RemoveResource(ctx)
 		return
 	}
-	state.fromAWS(ctx, work, r.DefaultTags)
+	state.fromAWS(ctx, op, r.DefaultTags)
 	if state.Status.ValueString() == statusReady {
-		// Otherwise the gate would fail each plan of a run that changes
-		// nothing here, a destroy's included.
-		ready, err := work.stillReady(ctx)
-		base.AddError(&resp.Diagnostics, "read", kindCluster, state.Name.ValueString(), err)
+		// Otherwise the data source with require_ready would fail every plan
+		// that changes nothing here, including that of a destroy.
+		ready, err := op.allReady(ctx)
+		base.AddError(&resp.Diagnostics, "read", clusterTypeName, state.Name.ValueString(), err)
 		if !ready {
 			state.Status = types.StringValue(statusIncomplete)
 		}
-		resp.Diagnostics.Append(resp.Private.SetKey(ctx, privateObjects, work.objects.remember())...)
+		resp.Diagnostics.Append(resp.Private.SetKey(ctx, privateStateKey, op.privateState())...)
 	}
 	resp.Diagnostics.Append(resp.State.Set(ctx, &state)...)
 }
@@ -162,40 +168,42 @@ func (r *clusterResource) Update(ctx context.Context, req resource.UpdateRequest
 	var plan, state clusterModel
 	resp.Diagnostics.Append(req.Plan.Get(ctx, &plan)...)
 	resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
-	given := givenCredentials(ctx, req.Config, &resp.Diagnostics)
-	remembered, diags := req.Private.GetKey(ctx, privateObjects)
+	configured := configuredCredentials(ctx, req.Config, &resp.Diagnostics)
+	saved, diags := req.Private.GetKey(ctx, privateStateKey)
 	resp.Diagnostics.Append(diags...)
 	ctx, cancel := base.Deadline(ctx, plan.Timeouts.Update, updateTimeout, &resp.Diagnostics)
 	defer cancel()
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	work := r.newWork(plan, given)
-	work.objects.recall(remembered)
-	work.rewriteCredentials = !plan.CredentialsVersion.Equal(state.CredentialsVersion)
-	work.rotateInternal = !state.InternalVersion.IsNull() && !plan.InternalVersion.Equal(state.InternalVersion)
-	work.vpnPublicKey = publicKeyOf(state.VPN)
-	work.priorStatus = state.Status.ValueString()
-	work.setProtection = !plan.TerminationProtection.Equal(state.TerminationProtection)
-	work.setTags = !plan.TagsAll.Equal(state.TagsAll) || work.priorStatus == statusIncomplete
-	work.readPolicies = true
+	op := r.newOperation(plan)
+	op.objects.Configured = configured
+	op.setPrivateState(saved)
+	op.objects.RewriteCredentials = !plan.CredentialsVersion.Equal(state.CredentialsVersion)
+	op.objects.RotateInternal = !state.InternalVersion.IsNull() && !plan.InternalVersion.Equal(state.InternalVersion)
+	op.objects.VPNPublicKey = publicKeyOf(state.VPN)
+	op.priorStatus = state.Status.ValueString()
+	op.setProtection = !plan.TerminationProtection.Equal(state.TerminationProtection)
+	op.setTags = !plan.TagsAll.Equal(state.TagsAll) || op.priorStatus == statusIncomplete
+	op.roles.SetTags = op.setTags
+	op.roles.ReadPolicies = true
 
 	planned := plan
-	err := work.converge(ctx)
-	plan.fromWork(work, err)
+	err := op.converge(ctx)
+	plan.fromOperation(op, err)
 	if err == nil {
 		plan.keepPlanned(planned, &resp.Diagnostics)
 	} else {
-		// Versions that did not get through are tried again by the next apply.
+		// The next apply tries again what these versions stand for.
 		plan.CredentialsVersion, plan.InternalVersion = state.CredentialsVersion, state.InternalVersion
 		plan.TerminationProtection = state.TerminationProtection
 	}
 	resp.Diagnostics.Append(resp.State.Set(ctx, &plan)...)
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, clusterIdentity{plan.Name})...)
-	resp.Diagnostics.Append(resp.Private.SetKey(ctx, privateObjects, work.objects.remember())...)
-	base.AddError(&resp.Diagnostics, "update", kindCluster, plan.Name.ValueString(), err)
+	resp.Diagnostics.Append(resp.Private.SetKey(ctx, privateStateKey, op.privateState())...)
+	base.AddError(&resp.Diagnostics, "update", clusterTypeName, plan.Name.ValueString(), err)
 	if err == nil {
-		work.reportReadiness(&resp.Diagnostics)
+		op.warnUnready(&resp.Diagnostics)
 	}
 }
 
@@ -207,6 +215,6 @@ func (r *clusterResource) Delete(ctx context.Context, req resource.DeleteRequest
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	err := r.newWork(state, nil).destroy(ctx)
-	base.AddError(&resp.Diagnostics, "delete", kindCluster, state.Name.ValueString(), err)
+	err := r.newOperation(state).destroy(ctx)
+	base.AddError(&resp.Diagnostics, "delete", clusterTypeName, state.Name.ValueString(), err)
 }

@@ -31,13 +31,13 @@ func TestWhatOthersGiveARoleIsShownAndTakenAway(t *testing.T) {
 		a.must(err)
 	}
 	steps := []resource.TestStep{{Config: a.config()}}
-	steps = append(steps, acctest.Repairs(resourceName, a.config(), "who may take IAM role "+appRole, func() {
+	steps = append(steps, acctest.Repairs(resourceName, a.config(), "trust policy of IAM role "+appRole, func() {
 		_, err := a.IAM.UpdateAssumeRolePolicy(t.Context(), &iam.UpdateAssumeRolePolicyInput{RoleName: role,
 			PolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::210987654321:root"},"Action":"sts:AssumeRole"}]}`)})
 		a.must(err)
 	})...)
-	steps = append(steps, acctest.Repairs(resourceName, a.config(), "further policies: "+*made.Policy.Arn, attach)...)
-	steps = append(steps, acctest.Repairs(resourceName, a.config(), "further policies: mine", func() {
+	steps = append(steps, acctest.Repairs(resourceName, a.config(), "additional policies: "+*made.Policy.Arn, attach)...)
+	steps = append(steps, acctest.Repairs(resourceName, a.config(), "additional policies: mine", func() {
 		_, err := a.IAM.PutRolePolicy(t.Context(), &iam.PutRolePolicyInput{RoleName: role, PolicyName: aws.String("mine"), PolicyDocument: aws.String(somePolicy)})
 		a.must(err)
 	})...)
@@ -106,7 +106,7 @@ func TestCredentialsChangedOrDeletedByHandComeBackFromTheBucketsVersions(t *test
 	steps := []resource.TestStep{{Config: a.config(), Check: check(func() error { written = a.object(key); return nil })}}
 	for name, change := range map[string]func(){
 		key + " was changed": func() { a.putObject(key, "POSTGRES_SUPERUSER_PASSWORD=\"mine\"\n") },
-		key + " is gone":     func() { a.deleteObject(key) },
+		key + " was deleted": func() { a.deleteObject(key) },
 	} {
 		steps = append(steps, acctest.Repairs(resourceName, a.config(), name, change)...)
 		steps = append(steps, resource.TestStep{Config: a.config(), ConfigPlanChecks: nothingToDo(), Check: check(same)})

@@ -18,7 +18,7 @@ func TestAnIAMRoleOfSomebodyElseIsNeitherTakenNorDeleted(t *testing.T) {
 	a.must(err)
 	a.KeepBaseline()
 	a.Test(resource.TestCase{
-		Steps: []resource.TestStep{{Config: a.config(), ExpectError: regexp.MustCompile(`(?s)IAM\s+role\s+` + appRole + `\s+that\s+is\s+not\s+this\s+cluster's`)}},
+		Steps: []resource.TestStep{{Config: a.config(), ExpectError: regexp.MustCompile(`(?s)IAM\s+role\s+` + appRole + `\s+that\s+does\s+not\s+belong\s+to\s+this\s+cluster`)}},
 		CheckDestroy: func(state *terraform.State) error {
 			policies, err := a.IAM.ListRolePolicies(t.Context(), &iam.ListRolePoliciesInput{RoleName: aws.String(appRole)})
 			a.must(err)

@@ -15,28 +15,29 @@ import (
 	"github.com/xeroops/xeroops/internal/awswait"
 	model "github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/provider/internal/base"
+	"github.com/xeroops/xeroops/provider/internal/clusterspec"
 )
 
-// nodeReport is a node's boot report, or the lack of one.
+// nodeReport is a node's boot report, which may be missing.
 type nodeReport struct {
 	model.BootReport
-	none bool // it has not reported since its instance was launched
+	missing bool // the node has not reported since its instance was launched
 }
 
-// state is the report's state, in a word.
+// state returns the report's state for logs.
 func (r nodeReport) state() string {
-	if r.none {
+	if r.missing {
 		return "no report"
 	}
 	return string(r.State)
 }
 
-// describe says how a node is, with its own error.
+// describe returns the node's state and error in sentences.
 func (r nodeReport) describe() string {
-	if r.none {
-		return "It has written no boot report. Its console output tells how far it came, and whether its image is one of this product's."
+	if r.missing {
+		return "no boot report since its launch; check its console output, and whether its image was built by XeroOps"
 	}
-	text := fmt.Sprintf("Its boot report says %s", r.State)
+	text := fmt.Sprintf("boot state is %s", r.State)
 	if r.Error != "" {
 		text += ": " + r.Error
 	}
@@ -50,55 +51,56 @@ func (r nodeReport) describe() string {
 
 var errNotReady = errors.New("not every node is ready")
 
-// waitReady waits for the boot reports of nodes that were just launched. It
-// ends early when all have reported and one says failed.
-func (w *work) waitReady(ctx context.Context, nodes []nodeSpec) error {
-	w.launched = w.launched || len(nodes) > 0
-	if w.spec.OnReadyTimeout == onTimeoutSkip || len(nodes) == 0 {
+// waitReady waits for the boot reports of launched nodes. It stops early when
+// all nodes have reported ready or failed.
+func (op *operation) waitReady(ctx context.Context, nodes []clusterspec.Node) error {
+	op.launched = op.launched || len(nodes) > 0
+	if op.spec.OnReadyTimeout == onTimeoutSkip || len(nodes) == 0 {
 		return nil
 	}
-	w.verified = true
+	op.readinessVerified = true
 	progress := bootProgress{began: time.Now(), states: map[string]string{}}
 	var last []nodeReport
-	err := awswait.Until(ctx, w.spec.ReadyTimeout, func(ctx context.Context) (bool, string, error) {
-		reports, err := w.readReports(ctx, nodes)
+	err := awswait.Until(ctx, op.spec.ReadyTimeout, func(ctx context.Context) (bool, string, error) {
+		reports, err := op.readReports(ctx, nodes)
 		if err != nil {
 			return false, "", err
 		}
 		last = reports
 		progress.log(ctx, reports)
-		return settled(reports), "booting", nil
+		return allFinal(reports), "booting", nil
 	})
 	var timedOut *awswait.TimeoutError
 	if err != nil && !errors.As(err, &timedOut) {
 		return err
 	}
-	return w.judge(last)
+	return op.checkReports(last)
 }
 
-// settled says whether no node can be expected to change its mind soon.
-func settled(reports []nodeReport) bool {
+// allFinal reports whether no node is still booting.
+func allFinal(reports []nodeReport) bool {
 	for _, r := range reports {
-		if r.none || r.State == model.BootBooting {
+		if r.missing || r.State == model.BootBooting {
 			return false
 		}
 	}
 	return true
 }
 
-// judge turns nodes that are not ready into an error, or notes them.
-func (w *work) judge(reports []nodeReport) error {
+// checkReports records the nodes that are not ready, and returns an error if
+// on_ready_timeout is error.
+func (op *operation) checkReports(reports []nodeReport) error {
 	var unready []nodeReport
 	for _, r := range reports {
-		if r.none || r.State != model.BootReady {
+		if r.missing || r.State != model.BootReady {
 			unready = append(unready, r)
 		}
 	}
-	w.unready = append(w.unready, unready...)
-	if len(unready) == 0 || w.spec.OnReadyTimeout == onTimeoutWarn {
+	op.unready = append(op.unready, unready...)
+	if len(unready) == 0 || op.spec.OnReadyTimeout == onTimeoutWarn {
 		return nil
 	}
-	return unreadyError(unready, w.spec.ReadyTimeout)
+	return unreadyError(unready, op.spec.ReadyTimeout)
 }
 
 func unreadyError(unready []nodeReport, waited time.Duration) error {
@@ -109,7 +111,7 @@ func unreadyError(unready []nodeReport, waited time.Duration) error {
 	return fmt.Errorf("%w after %s:\n%s", errNotReady, waited, strings.Join(lines, "\n"))
 }
 
-// bootProgress logs which node is at what, when it changes.
+// bootProgress logs each change of a node's boot state.
 type bootProgress struct {
 	began  time.Time
 	states map[string]string
@@ -121,46 +123,45 @@ func (p *bootProgress) log(ctx context.Context, reports []nodeReport) {
 			continue
 		}
 		p.states[r.Node] = r.state()
-		tflog.Info(ctx, "node boots", map[string]any{"node": r.Node, "state": r.state(), "error": r.Error,
+		tflog.Info(ctx, "boot state changed", map[string]any{"node": r.Node, "state": r.state(), "error": r.Error,
 			"elapsed": time.Since(p.began).Round(time.Second).String()})
 	}
 }
 
-// readReports reads the nodes' reports. One of an earlier instance does not
-// count, nor one of an earlier boot.
-func (v *view) readReports(ctx context.Context, nodes []nodeSpec) ([]nodeReport, error) {
-	return v.readReportsOf(ctx, nodes, func(nodeSpec) bool { return true })
+// readReports reads the nodes' boot reports. Those of an earlier instance or
+// start count as missing.
+func (o *observer) readReports(ctx context.Context, nodes []clusterspec.Node) ([]nodeReport, error) {
+	return o.readReportsOf(ctx, nodes, func(clusterspec.Node) bool { return true })
 }
 
-// readReportsOf reads the reports of those nodes that have one.
-func (v *view) readReportsOf(ctx context.Context, nodes []nodeSpec, has func(nodeSpec) bool) ([]nodeReport, error) {
+// readReportsOf is readReports for nodes of which only some have a report.
+func (o *observer) readReportsOf(ctx context.Context, nodes []clusterspec.Node, has func(clusterspec.Node) bool) ([]nodeReport, error) {
 	reports := make([]nodeReport, len(nodes))
-	err := base.Parallel(ctx, stepsFor(nodes, func(ctx context.Context, n int, node nodeSpec) error {
-		reports[n] = nodeReport{BootReport: model.BootReport{Node: node.Name, Role: node.Role}, none: true}
+	err := base.Parallel(ctx, base.StepsFor(nodes, func(ctx context.Context, n int, node clusterspec.Node) error {
+		reports[n] = nodeReport{BootReport: model.BootReport{Node: node.Name, Role: node.Role}, missing: true}
 		if !has(node) {
 			return nil
 		}
-		report, etag, err := readJSON[model.BootReport](ctx, v.Client.S3, v.uploads, v.layout().Report(node.Name))
+		report, etag, err := readJSON[model.BootReport](ctx, o.Client.S3, o.uploads, o.layout().Report(node.Name))
 		if err != nil || report == nil {
 			return err
 		}
 		known := knownReport{ETag: etag, InstanceID: report.InstanceID, State: report.State, StartedAt: report.StartedAt}
-		if known.isOf(v.seen.live[node.Name]) {
+		if known.isOf(o.actual.live[node.Name]) {
 			reports[n] = nodeReport{BootReport: *report}
-			v.objects.noteReport(node.Name, known)
+			o.reports.add(node.Name, known)
 		}
 		return nil
 	})...)
 	return reports, err
 }
 
-// clockSkew is how far a node's clock may be behind AWS's at its boot, before
-// chrony has set it.
+// clockSkew is how far a node's clock may be behind at boot, before chrony has
+// set it.
 const clockSkew = time.Minute
 
-// isOf says whether a report is of the instance, and of its last start: AWS
-// sets LaunchTime anew when a stopped instance starts. Of a reboot it says
-// nothing.
+// isOf reports whether a report is of the instance since its last start: AWS
+// sets LaunchTime when a stopped instance starts, but not at a reboot.
 func (r knownReport) isOf(i instance) bool {
 	if r.InstanceID != i.id() {
 		return false
@@ -168,26 +169,27 @@ func (r knownReport) isOf(i instance) bool {
 	return r.StartedAt.IsZero() || i.LaunchTime == nil || r.StartedAt.After(i.LaunchTime.Add(-clockSkew))
 }
 
-// stillReady says whether every node that runs still reports ready. It reads
-// only reports that have changed.
-func (w *work) stillReady(ctx context.Context) (bool, error) {
-	var changed []nodeSpec
-	for _, n := range w.spec.nodes() {
-		i, lives := w.seen.live[n.Name]
-		if lives && !w.objects.isReady(n.Name, w.seen.objects[w.layout().Report(n.Name)], i) {
+// allReady reports whether every node with an instance is ready according to its
+// boot report. It reads only reports that have changed.
+func (op *operation) allReady(ctx context.Context) (bool, error) {
+	var changed []clusterspec.Node
+	for _, n := range op.spec.SortedNodes() {
+		i, lives := op.actual.live[n.Name]
+		if lives && !op.reports.isReady(n.Name, op.objects.ETag(op.layout().Report(n.Name)), i) {
 			changed = append(changed, n)
 		}
 	}
-	reports, err := w.readReports(ctx, changed)
+	reports, err := op.readReports(ctx, changed)
 	for _, r := range reports {
-		if r.none || r.State != model.BootReady {
+		if r.missing || r.State != model.BootReady {
 			return false, err
 		}
 	}
 	return true, err
 }
 
-// readJSON reads an object of the cluster and its ETag; nil if there is none.
+// readJSON returns the content and ETag of a JSON object, or nil if it does not
+// exist.
 func readJSON[T any](ctx context.Context, client *s3.Client, bucket, key string) (content *T, etag string, err error) {
 	out, err := client.GetObject(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: &key})
 	if err != nil {

@@ -29,10 +29,10 @@ func TestAReportOfAnEarlierInstanceOrStartDoesNotCount(t *testing.T) {
 
 func TestAReportThatWasReadyBeforeTheNodeWasStoppedIsReadAgain(t *testing.T) {
 	launched := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	m := newObjectMemory()
-	m.noteReport("app1", knownReport{ETag: "e", InstanceID: "i-1", State: "ready", StartedAt: launched})
-	restored := newObjectMemory()
-	restored.recall(m.remember())
+	before := newReportCache()
+	before.add("app1", knownReport{ETag: "e", InstanceID: "i-1", State: "ready", StartedAt: launched})
+	restored := newReportCache()
+	restored.set(before.all())
 	i := instance{Instance: ec2types.Instance{InstanceId: aws.String("i-1"), LaunchTime: &launched}}
 	if !restored.isReady("app1", "e", i) {
 		t.Error("a report that is as it was is read again")

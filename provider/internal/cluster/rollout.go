@@ -8,34 +8,35 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	model "github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/provider/internal/clusterspec"
 )
 
-// toBeReplaced says whether a node's instance cannot become what is wanted.
-func (w *work) toBeReplaced(n nodeSpec) bool {
-	i, lives := w.seen.live[n.Name]
+// toBeReplaced reports whether a node's instance cannot be changed in place.
+func (op *operation) toBeReplaced(n clusterspec.Node) bool {
+	i, lives := op.actual.live[n.Name]
 	return lives && (i.role != n.Role || string(i.InstanceType) != n.InstanceType || aws.ToString(i.ImageId) != n.ImageID ||
 		aws.ToString(i.SubnetId) != n.SubnetID || aws.ToString(i.PrivateIpAddress) != n.Address)
 }
 
-// rolloutOrder returns the nodes to replace, in a safe order: role by role as
-// model.Roles has them, and a database's primary after its replicas, so that
-// the data changes hands once.
-func (w *work) rolloutOrder(ctx context.Context) ([]nodeSpec, error) {
-	var changed []nodeSpec
-	for _, n := range w.spec.nodes() {
-		if w.toBeReplaced(n) {
+// rolloutOrder returns the nodes to replace, in a safe order: role by role in
+// the order of model.Roles, and the primary database after its replicas, so that
+// there is one failover.
+func (op *operation) rolloutOrder(ctx context.Context) ([]clusterspec.Node, error) {
+	var changed []clusterspec.Node
+	for _, n := range op.spec.SortedNodes() {
+		if op.toBeReplaced(n) {
 			changed = append(changed, n)
 		}
 	}
 	if len(changed) == 0 {
 		return nil, nil
 	}
-	primary, err := w.primary(ctx)
+	primary, err := op.primary(ctx)
 	if err != nil {
 		return nil, err
 	}
 	roles := model.Roles()
-	slices.SortStableFunc(changed, func(a, b nodeSpec) int {
+	slices.SortStableFunc(changed, func(a, b clusterspec.Node) int {
 		if byRole := slices.Index(roles, a.Role) - slices.Index(roles, b.Role); byRole != 0 {
 			return byRole
 		}
@@ -50,11 +51,11 @@ func (w *work) rolloutOrder(ctx context.Context) ([]nodeSpec, error) {
 	return changed, nil
 }
 
-// primary is the node that reports to run the primary database. Where none
-// does, it is the first by name: the one that a new cluster starts with.
-func (w *work) primary(ctx context.Context) (string, error) {
-	databases := w.spec.nodesOf(model.RoleDB)
-	reports, err := w.readReports(ctx, databases)
+// primary returns the node that reports to run the primary database. If none
+// does, it returns the first by name, with which a new cluster starts.
+func (op *operation) primary(ctx context.Context) (string, error) {
+	databases := op.spec.NodesOf(model.RoleDB)
+	reports, err := op.readReports(ctx, databases)
 	if err != nil {
 		return "", err
 	}

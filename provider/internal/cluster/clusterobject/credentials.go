@@ -1,4 +1,4 @@
-package cluster
+package clusterobject
 
 import (
 	"context"
@@ -21,27 +21,27 @@ import (
 
 type secrets = map[string]string
 
-// wantedCredentials returns the credentials objects to write, by key. There are
-// none if every role has its own and no new version is asked for: then nobody
-// reads a secret either.
-func (w *work) wantedCredentials(ctx context.Context) (map[string]string, error) {
-	if !w.credentialsMissing() && !w.rewriteCredentials && !w.rotateInternal {
+// wantedCredentials returns the credentials objects to write, by key. If every
+// role has its credentials and no new version is requested there are none, and
+// no secret is read.
+func (o *Objects) wantedCredentials(ctx context.Context) (map[string]string, error) {
+	if !o.credentialsMissing() && !o.RewriteCredentials && !o.RotateInternal {
 		return nil, nil
 	}
-	existing, err := w.readCredentials(ctx)
+	existing, err := o.readCredentials(ctx)
 	if err != nil {
 		return nil, err
 	}
 	kept := existing
-	if w.rewriteCredentials {
+	if o.RewriteCredentials {
 		kept = internalOnly(existing)
 	}
-	merged, err := mergeCredentials(w.spec.roles(), kept, w.given, w.rotateInternal, rand.Reader)
+	merged, err := mergeCredentials(o.spec.Roles(), kept, o.Configured, o.RotateInternal, rand.Reader)
 	if err != nil {
 		return nil, err
 	}
 	if private := merged[model.RoleWireGuard][model.WireGuardPrivateKey]; private != "" {
-		if w.vpnPublicKey, err = wireGuardPublicKey(private); err != nil {
+		if o.VPNPublicKey, err = wireGuardPublicKey(private); err != nil {
 			return nil, err
 		}
 	}
@@ -52,14 +52,14 @@ func (w *work) wantedCredentials(ctx context.Context) (map[string]string, error)
 			return nil, fmt.Errorf("credentials of role %s: %w", role, err)
 		}
 		if !maps.Equal(vars, existing[role]) {
-			objects[w.layout().Credentials(role)] = text
+			objects[o.layout.Credentials(role)] = text
 		}
 	}
 	return objects, nil
 }
 
-// internalOnly leaves out what the customer gave, so that a secret that is not
-// given any more goes.
+// internalOnly returns the internal credentials among existing, so that a secret
+// that is not configured any more is removed.
 func internalOnly(existing map[model.Role]secrets) map[model.Role]secrets {
 	internal := map[model.Role]secrets{}
 	for role := range existing {
@@ -73,24 +73,24 @@ func internalOnly(existing map[model.Role]secrets) map[model.Role]secrets {
 	return internal
 }
 
-func (w *work) credentialsMissing() bool {
-	for _, role := range w.spec.roles() {
-		if w.seen.objects[w.layout().Credentials(role)] == "" {
+func (o *Objects) credentialsMissing() bool {
+	for _, role := range o.spec.Roles() {
+		if o.actual[o.layout.Credentials(role)] == "" {
 			return true
 		}
 	}
-	// The public key is not known after an import, or when a state got lost.
-	return w.vpnPublicKey == "" && len(w.spec.nodesOf(model.RoleWireGuard)) > 0
+	// The public key is not known after an import or the loss of a state.
+	return o.VPNPublicKey == "" && len(o.spec.NodesOf(model.RoleWireGuard)) > 0
 }
 
-// readCredentials reads what is in S3: of all roles, since roles share secrets.
-func (w *work) readCredentials(ctx context.Context) (map[model.Role]secrets, error) {
+// readCredentials reads the credentials of all roles, since roles share secrets.
+func (o *Objects) readCredentials(ctx context.Context) (map[model.Role]secrets, error) {
 	roles := model.Roles()
 	found := make([]secrets, len(roles))
-	err := base.Parallel(ctx, stepsFor(roles, func(ctx context.Context, n int, role model.Role) (err error) {
-		key := w.layout().Credentials(role)
-		if w.seen.objects[key] != "" {
-			found[n], err = w.readEnv(ctx, key)
+	err := base.Parallel(ctx, base.StepsFor(roles, func(ctx context.Context, n int, role model.Role) (err error) {
+		key := o.layout.Credentials(role)
+		if o.actual[key] != "" {
+			found[n], err = o.readEnv(ctx, key)
 		}
 		return err
 	})...)
@@ -101,8 +101,8 @@ func (w *work) readCredentials(ctx context.Context) (map[model.Role]secrets, err
 	return byRole, err
 }
 
-func (w *work) readEnv(ctx context.Context, key string) (vars map[string]string, err error) {
-	out, err := w.Client.S3.GetObject(ctx, &s3.GetObjectInput{Bucket: &w.spec.Buckets.Uploads, Key: &key})
+func (o *Objects) readEnv(ctx context.Context, key string) (vars map[string]string, err error) {
+	out, err := o.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &o.spec.Buckets.Uploads, Key: &key})
 	if err != nil {
 		return nil, awswait.Ignore(err, awswait.IsNotFound)
 	}
@@ -118,20 +118,20 @@ func (w *work) readEnv(ctx context.Context, key string) (vars map[string]string,
 	return vars, nil
 }
 
-// mergeCredentials returns each role's credentials: what the customer gives,
-// else what is there, else a new internal one. A secret that several roles
-// share is the same in all of them, also when an earlier run wrote only some.
-func mergeCredentials(roles []model.Role, existing, given map[model.Role]secrets, rotate bool, random io.Reader) (map[model.Role]secrets, error) {
+// mergeCredentials returns each role's credentials: the configured ones, else
+// the existing ones, else generated internal ones. A secret that roles share is
+// the same in all of them, also if an earlier run wrote only some.
+func mergeCredentials(roles []model.Role, existing, configured map[model.Role]secrets, rotate bool, random io.Reader) (map[model.Role]secrets, error) {
 	merged := map[model.Role]secrets{}
 	for _, role := range roles {
 		merged[role] = maps.Clone(existing[role])
 		if merged[role] == nil {
 			merged[role] = secrets{}
 		}
-		maps.Copy(merged[role], given[role])
+		maps.Copy(merged[role], configured[role])
 	}
 	for _, c := range model.InternalCredentials() {
-		value := pick(c, given)
+		value := pick(c, configured)
 		if value == "" && (!rotate || c.Permanent) {
 			value = pick(c, existing)
 		}
@@ -150,7 +150,7 @@ func mergeCredentials(roles []model.Role, existing, given map[model.Role]secrets
 	return merged, nil
 }
 
-// pick returns the credential from the first of its roles that has it.
+// pick returns the value of a credential from the first of its roles that has it.
 func pick(c model.Credential, from map[model.Role]secrets) string {
 	for _, role := range c.Roles {
 		if value := from[role][c.Name]; value != "" {
@@ -185,7 +185,7 @@ func wireGuardPublicKey(private string) (string, error) {
 	}
 	key, err := ecdh.X25519().NewPrivateKey(bytes)
 	if err != nil {
-		return "", fmt.Errorf("%s is no X25519 key of 32 bytes", model.WireGuardPrivateKey)
+		return "", fmt.Errorf("%s is not an X25519 key of 32 bytes", model.WireGuardPrivateKey)
 	}
 	return base64.StdEncoding.EncodeToString(key.PublicKey().Bytes()), nil
 }

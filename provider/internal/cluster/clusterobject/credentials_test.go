@@ -1,15 +1,16 @@
-package cluster
+package clusterobject
 
 import (
 	"crypto/rand"
+	"maps"
 	"testing"
 
 	model "github.com/xeroops/xeroops/internal/cluster"
 )
 
-func merged(t *testing.T, roles []model.Role, existing, given map[model.Role]secrets, rotate bool) map[model.Role]secrets {
+func merged(t *testing.T, roles []model.Role, existing, configured map[model.Role]secrets, rotate bool) map[model.Role]secrets {
 	t.Helper()
-	out, err := mergeCredentials(roles, existing, given, rotate, rand.Reader)
+	out, err := mergeCredentials(roles, existing, configured, rotate, rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,11 +74,11 @@ func TestARotationChangesAllButWhatProtectsBackups(t *testing.T) {
 	}
 }
 
-func TestAGivenSecretWinsEverywhereItIsUsed(t *testing.T) {
-	given := map[model.Role]secrets{model.RoleDB: {"POSTGRES_APP_PASSWORD": "chosen", "EXTRA": "own"}}
-	all := merged(t, model.Roles(), merged(t, model.Roles(), nil, nil, false), given, false)
+func TestAConfiguredSecretWinsEverywhereItIsUsed(t *testing.T) {
+	configured := map[model.Role]secrets{model.RoleDB: {"POSTGRES_APP_PASSWORD": "chosen", "EXTRA": "own"}}
+	all := merged(t, model.Roles(), merged(t, model.Roles(), nil, nil, false), configured, false)
 	if all[model.RoleApp]["POSTGRES_APP_PASSWORD"] != "chosen" || all[model.RoleDB]["POSTGRES_APP_PASSWORD"] != "chosen" {
-		t.Error("a secret given for one role did not reach the other that shares it")
+		t.Error("a secret configured for one role did not reach the other that shares it")
 	}
 	if all[model.RoleDB]["EXTRA"] != "own" || all[model.RoleApp]["EXTRA"] != "" {
 		t.Error("a secret of the customer's own is not in its role alone")
@@ -93,6 +94,20 @@ func TestPublicKeyFollowsFromThePrivateOne(t *testing.T) {
 	for _, bad := range []string{"", "not base64!", "c2hvcnQ="} {
 		if key, err := wireGuardPublicKey(bad); err == nil {
 			t.Errorf("%q is taken for a private key (%s)", bad, key)
+		}
+	}
+}
+
+func TestASecretThatIsNotConfiguredAnyMoreGoesAndInternalOnesStay(t *testing.T) {
+	before := merged(t, model.Roles(), nil, map[model.Role]secrets{model.RoleApp: {"API_KEY": "one", "OTHER": "two"}}, false)
+	after := merged(t, model.Roles(), internalOnly(before), map[model.Role]secrets{model.RoleApp: {"OTHER": "two"}}, false)
+	if _, stays := before[model.RoleApp]["API_KEY"]; !stays {
+		t.Error("the secrets that it is taken from were changed")
+	}
+	delete(before[model.RoleApp], "API_KEY")
+	for _, role := range model.Roles() {
+		if !maps.Equal(before[role], after[role]) {
+			t.Errorf("role %s has %v, want %v", role, after[role], before[role])
 		}
 	}
 }

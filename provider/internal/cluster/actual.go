@@ -1,0 +1,128 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/hashicorp/terraform-plugin-framework/attr"
+	"github.com/hashicorp/terraform-plugin-framework/path"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+
+	model "github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/provider/internal/base"
+)
+
+// dataDevice is the device name of a node's data volume. The node itself finds
+// the volume by its id.
+const dataDevice = "/dev/sdf"
+
+// actualState is what was observed of a cluster's instances and what they use.
+type actualState struct {
+	vpcID       string
+	vpcCIDR     string
+	live        map[string]instance // by node; pending to stopped
+	surplus     []instance          // further live instances of a node
+	ended       []instance          // terminated ones, while AWS shows them
+	unprotected map[string]bool     // ids of instances that lack termination protection
+	mu          sync.Mutex          // guards addresses while resources are attached in parallel
+	addresses   []ec2types.Address
+}
+
+func newActual(vpcID string) *actualState {
+	return &actualState{vpcID: vpcID, live: map[string]instance{}}
+}
+
+type instance struct {
+	ec2types.Instance
+	node string
+	role model.Role
+}
+
+func (i instance) id() string { return aws.ToString(i.InstanceId) }
+
+func (i instance) state() ec2types.InstanceStateName { return i.State.Name }
+
+// volumeAt returns the id of the volume attached as device, or "".
+func (i instance) volumeAt(device string) string {
+	for _, m := range i.BlockDeviceMappings {
+		if aws.ToString(m.DeviceName) == device && m.Ebs != nil {
+			return aws.ToString(m.Ebs.VolumeId)
+		}
+	}
+	return ""
+}
+
+func (i instance) interfaceID() string {
+	if len(i.NetworkInterfaces) == 0 {
+		return ""
+	}
+	return aws.ToString(i.NetworkInterfaces[0].NetworkInterfaceId)
+}
+
+// observeVPC reads the VPC's range of addresses.
+func (op *operation) observeVPC(ctx context.Context) error {
+	out, err := op.Client.EC2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{Filters: []ec2types.Filter{base.Filter("vpc-id", op.spec.VPCID)}})
+	if err != nil {
+		return err
+	}
+	if len(out.Vpcs) == 0 {
+		return base.AtAttribute(path.Root("vpc_id"), fmt.Errorf("VPC %s does not exist in %s", op.spec.VPCID, op.Client.Region))
+	}
+	op.actual.vpcCIDR = aws.ToString(out.Vpcs[0].CidrBlock)
+	return nil
+}
+
+// instancesValue returns the attribute instances.
+func (a *actualState) instancesValue() types.Map {
+	values := map[string]attr.Value{}
+	for node, i := range a.live {
+		zone := types.StringNull()
+		if i.Placement != nil {
+			zone = types.StringPointerValue(i.Placement.AvailabilityZone)
+		}
+		values[node] = types.ObjectValueMust(instanceAttrTypes, map[string]attr.Value{
+			"instance_id":       types.StringValue(i.id()),
+			"availability_zone": zone,
+			"public_ip":         types.StringPointerValue(a.publicIP(i)),
+		})
+	}
+	return types.MapValueMust(instanceType, values)
+}
+
+func (a *actualState) publicIP(i instance) *string {
+	for _, address := range a.addresses {
+		if aws.ToString(address.InstanceId) == i.id() {
+			return address.PublicIp
+		}
+	}
+	return nil
+}
+
+// commonTags returns the tags that all security groups and instances have with
+// the same value: a tag that one of them lacks is drift.
+func (op *operation) commonTags() map[string]string {
+	all := op.groups.Tags()
+	for _, i := range op.actual.live {
+		all = append(all, i.Tags)
+	}
+	var common map[string]string
+	for _, tags := range all {
+		have := base.FlattenEC2Tags(tags)
+		if have["Name"] == have[base.TagName] {
+			delete(have, "Name") // set by the provider
+		}
+		for _, own := range []string{base.TagName, base.TagNode, base.TagRole} {
+			delete(have, own)
+		}
+		if common == nil {
+			common = have
+		}
+		maps.DeleteFunc(common, func(k, v string) bool { return have[k] != v })
+	}
+	return common
+}

@@ -1,0 +1,102 @@
+package clusterobject
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+
+	model "github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/envfile"
+	"github.com/xeroops/xeroops/provider/internal/clusterspec/spectest"
+)
+
+// reference returns the objects of the reference cluster, as Ensure leaves them.
+func reference(t *testing.T) *Objects {
+	t.Helper()
+	o := New(nil, spectest.Reference(), Inputs{VPNEndpoint: func() string { return "192.0.2.1:51820" }, VPCCIDR: func() string { return "10.0.0.0/16" }})
+	plain, err := o.plainObjects()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, content := range plain {
+		o.actual[key] = "etag of " + key
+		o.records.set(key, Record{ETag: o.actual[key], SHA256: digest(content)})
+	}
+	for _, role := range model.Roles() {
+		key := o.layout.Credentials(role)
+		o.actual[key] = "etag of " + key
+		o.records.set(key, Record{ETag: o.actual[key]})
+	}
+	return o
+}
+
+func TestDriftNamesTheObjectThatWasChangedOrDeleted(t *testing.T) {
+	layout := spectest.Reference().Layout()
+	topology, credentials := layout.Topology(), layout.Credentials(model.RoleDB)
+	cases := map[string]struct {
+		change func(*Objects)
+		want   string
+	}{
+		"nothing":                        {func(*Objects) {}, ""},
+		"the topology changed":           {func(o *Objects) { o.actual[topology] = "other" }, topology + " was changed"},
+		"the topology deleted":           {func(o *Objects) { delete(o.actual, topology) }, topology + " was deleted"},
+		"credentials deleted":            {func(o *Objects) { delete(o.actual, credentials) }, credentials + " was deleted"},
+		"credentials never written":      {func(o *Objects) { delete(o.actual, credentials); o.records.remove(credentials) }, "credentials of role db do not exist"},
+		"an import, without any bucket":  {func(o *Objects) { o.actual = nil; o.spec.Buckets.Uploads = "" }, ""},
+		"an object that is not recorded": {func(o *Objects) { o.actual[layout.TLS()+"edge.pem"] = "e" }, ""},
+	}
+	for name, c := range cases {
+		o := reference(t)
+		c.change(o)
+		found := strings.Join(o.Drift(t.Context()), "\n")
+		if found != c.want {
+			t.Errorf("%s: drift is %q, want %q", name, found, c.want)
+		}
+	}
+}
+
+func TestAnObjectIsWrittenAgainIfItsContentOrETagDiffers(t *testing.T) {
+	o := reference(t)
+	key := o.layout.Topology()
+	content, err := o.topology()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !o.records.match(key, o.actual[key], content) {
+		t.Error("an unchanged object is written again")
+	}
+	if o.records.match(key, "other", content) || o.records.match(key, o.actual[key], content+" ") || o.records.match(key, "", content) {
+		t.Error("a changed object is not written again")
+	}
+}
+
+func TestTheClustersOwnVariablesTakePrecedenceOverSettings(t *testing.T) {
+	o := reference(t)
+	o.spec.Settings = map[string]string{"LOG_LEVEL": "debug", "XEROOPS_NODE": "mine"}
+	text, err := o.instanceConfig(o.spec.Nodes["db1"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	vars, err := envfile.Parse(text)
+	if err != nil || vars["LOG_LEVEL"] != "debug" || vars["XEROOPS_NODE"] != "db1" || vars["XEROOPS_DATA_VOLUME"] != "vol-1" || vars["XEROOPS_MANAGEMENT_ADDRESS"] != "10.0.2.20" {
+		t.Errorf("settings are %v (%v)", vars, err)
+	}
+}
+
+func TestTheTopologyHasEveryNodeAndTheGateway(t *testing.T) {
+	o := reference(t)
+	o.VPNPublicKey = "key"
+	text, err := o.topology()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var topology model.Topology
+	if err := json.Unmarshal([]byte(text), &topology); err != nil {
+		t.Fatal(err)
+	}
+	want := model.VPN{CIDR: "10.100.0.0/16", Endpoint: "192.0.2.1:51820", PublicKey: "key", Routes: []string{"10.0.0.0/16"}}
+	if len(topology.Nodes) != len(o.spec.Nodes) || !reflect.DeepEqual(topology.VPN, want) {
+		t.Errorf("topology is %s", text)
+	}
+}

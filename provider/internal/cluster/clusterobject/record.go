@@ -1,0 +1,75 @@
+package clusterobject
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"sync"
+)
+
+// Record is what is kept of an object that was written, in the resource's
+// private state, so that a listing shows whether somebody changed it: ETags can
+// be compared, but not computed where the bucket encrypts with KMS.
+//
+// Of credentials only the ETag is kept. It may be their MD5, which reveals
+// nothing: each of them contains a random password of 256 bits.
+type Record struct {
+	ETag   string `json:"etag"`
+	SHA256 string `json:"sha256,omitempty"` // of the content
+}
+
+// records are the records by key. They are safe for concurrent use.
+type records struct {
+	mu    sync.Mutex
+	byKey map[string]Record
+}
+
+// Records returns a copy of the records, by key.
+func (o *Objects) Records() map[string]Record {
+	o.records.mu.Lock()
+	defer o.records.mu.Unlock()
+	return maps.Clone(o.records.byKey)
+}
+
+// SetRecords sets the records to those of an earlier run.
+func (o *Objects) SetRecords(earlier map[string]Record) {
+	o.records.mu.Lock()
+	defer o.records.mu.Unlock()
+	o.records.byKey = map[string]Record{}
+	maps.Copy(o.records.byKey, earlier)
+}
+
+// match reports whether an object with that ETag is the one that was written,
+// with that content.
+func (r *records) match(key, etag, content string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	written, known := r.byKey[key]
+	return known && etag != "" && written == Record{ETag: etag, SHA256: digest(content)}
+}
+
+func (r *records) set(key string, written Record) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.byKey[key] = written
+}
+
+func (r *records) remove(keys ...string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, key := range keys {
+		delete(r.byKey, key)
+	}
+}
+
+// etag returns the ETag of the object that was written, or "".
+func (r *records) etag(key string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.byKey[key].ETag
+}
+
+func digest(content string) string {
+	sum := sha256.Sum256([]byte(content))
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,94 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	model "github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/provider/internal/base"
+)
+
+// observer reads a cluster's instances, addresses and boot reports. It needs
+// only the cluster's name and bucket, so the data source uses it, too.
+type observer struct {
+	*base.ProviderData
+	name    string
+	uploads string // bucket
+	actual  *actualState
+	reports *reportCache
+}
+
+func newObserver(p *base.ProviderData, name, uploads string) observer {
+	return observer{ProviderData: p, name: name, uploads: uploads, reports: newReportCache(), actual: newActual("")}
+}
+
+func (o *observer) layout() model.Layout { return model.Layout{Cluster: o.name} }
+
+func (o *observer) observeInstances(ctx context.Context) error {
+	pages := ec2.NewDescribeInstancesPaginator(o.Client.EC2, &ec2.DescribeInstancesInput{
+		Filters: []ec2types.Filter{base.Filter("tag:"+base.TagCluster, o.name)}})
+	var found []ec2types.Instance
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return err // the earlier observation stays
+		}
+		for _, reservation := range page.Reservations {
+			found = append(found, reservation.Instances...)
+		}
+	}
+	o.actual.live, o.actual.surplus, o.actual.ended = map[string]instance{}, nil, nil
+	for _, i := range found {
+		if err := o.add(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// add adds an instance to the observed ones of its node.
+func (o *observer) add(i ec2types.Instance) error {
+	tags := base.FlattenEC2Tags(i.Tags)
+	found := instance{Instance: i, node: tags[base.TagNode], role: model.Role(tags[base.TagRole])}
+	if found.node == "" {
+		return nil // tagged by somebody else
+	}
+	if s := i.State.Name; s == ec2types.InstanceStateNameTerminated || s == ec2types.InstanceStateNameShuttingDown {
+		o.actual.ended = append(o.actual.ended, found)
+		return nil
+	}
+	if o.actual.vpcID == "" { // after an import
+		o.actual.vpcID = aws.ToString(i.VpcId)
+	}
+	if aws.ToString(i.VpcId) != o.actual.vpcID {
+		return fmt.Errorf("cluster name %q is taken: instance %s of a cluster with that name is in VPC %s; choose another name",
+			o.name, found.id(), aws.ToString(i.VpcId))
+	}
+	other, twice := o.actual.live[found.node]
+	switch {
+	case !twice:
+		o.actual.live[found.node] = found
+	case aws.ToTime(other.LaunchTime).Before(aws.ToTime(i.LaunchTime)):
+		o.actual.surplus = append(o.actual.surplus, found)
+	default:
+		o.actual.surplus = append(o.actual.surplus, other)
+		o.actual.live[found.node] = found
+	}
+	return nil
+}
+
+// observeAddresses describes all Elastic IPs of the account and region. There
+// are few (the quota is five), and which of them are associated with the
+// cluster's instances is not known before those are observed.
+func (o *observer) observeAddresses(ctx context.Context) error {
+	out, err := o.Client.EC2.DescribeAddresses(ctx, &ec2.DescribeAddressesInput{})
+	if err != nil {
+		return err
+	}
+	o.actual.addresses = out.Addresses
+	return nil
+}

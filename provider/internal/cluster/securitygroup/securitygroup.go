@@ -1,0 +1,251 @@
+// Package securitygroup manages a cluster's security groups, one per role. A
+// group's ingress rules are those of service-ports.json; its one egress rule is
+// the one that EC2 gives each new group.
+//
+// Groups are found by the tags xeroops:cluster and xeroops:role.
+package securitygroup
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/xeroops/xeroops/internal/awsclient"
+	"github.com/xeroops/xeroops/internal/awswait"
+	model "github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/provider/internal/base"
+	"github.com/xeroops/xeroops/provider/internal/clusterspec"
+)
+
+// Groups are the security groups of one cluster.
+type Groups struct {
+	client *awsclient.EC2
+	spec   *clusterspec.Spec
+	actual map[model.Role]ec2types.SecurityGroup
+}
+
+// New returns the groups that spec describes, not observed yet.
+func New(client *awsclient.EC2, spec *clusterspec.Spec) *Groups {
+	return &Groups{client: client, spec: spec, actual: map[model.Role]ec2types.SecurityGroup{}}
+}
+
+// ID returns the id of a role's group, or "".
+func (g *Groups) ID(role model.Role) string { return aws.ToString(g.actual[role].GroupId) }
+
+// Owns reports whether id is one of the cluster's groups.
+func (g *Groups) Owns(id string) bool {
+	for _, group := range g.actual {
+		if aws.ToString(group.GroupId) == id {
+			return true
+		}
+	}
+	return false
+}
+
+// Exist reports whether any group exists.
+func (g *Groups) Exist() bool { return len(g.actual) > 0 }
+
+// Tags returns each group's tags.
+func (g *Groups) Tags() [][]ec2types.Tag {
+	var all [][]ec2types.Tag
+	for _, group := range g.actual {
+		all = append(all, group.Tags)
+	}
+	return all
+}
+
+// Observe describes the cluster's groups.
+func (g *Groups) Observe(ctx context.Context) error {
+	g.actual = map[model.Role]ec2types.SecurityGroup{}
+	pages := ec2.NewDescribeSecurityGroupsPaginator(g.client, &ec2.DescribeSecurityGroupsInput{
+		Filters: []ec2types.Filter{base.Filter("tag:"+base.TagCluster, g.spec.Name)}})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return err
+		}
+		for _, group := range page.SecurityGroups {
+			if g.spec.VPCID != "" && aws.ToString(group.VpcId) != g.spec.VPCID {
+				continue // a cluster of the same name in another VPC
+			}
+			g.actual[model.Role(base.FlattenEC2Tags(group.Tags)[base.TagRole])] = group
+		}
+	}
+	return nil
+}
+
+// Ensure creates a group per role and then sets the rules, which refer to
+// groups.
+func (g *Groups) Ensure(ctx context.Context) error {
+	roles := g.spec.Roles()
+	ensured := make([]ec2types.SecurityGroup, len(roles))
+	err := base.ParallelAll(ctx, base.StepsFor(roles, func(ctx context.Context, n int, role model.Role) (err error) {
+		ensured[n], err = g.ensureGroup(ctx, role)
+		return err
+	})...)
+	for n, role := range roles {
+		if ensured[n].GroupId != nil {
+			g.actual[role] = ensured[n]
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return base.ParallelAll(ctx, base.StepsFor(roles, func(ctx context.Context, _ int, role model.Role) error {
+		group := g.actual[role]
+		if err := g.ensureIngress(ctx, group, g.wantedRules(role)); err != nil {
+			return err
+		}
+		return g.ensureEgress(ctx, group)
+	})...)
+}
+
+func (g *Groups) tags(role model.Role) []ec2types.Tag {
+	return base.EC2Tags(g.spec.Name+"-"+string(role), g.spec.TagsAll, map[string]string{base.TagCluster: g.spec.Name, base.TagRole: string(role)})
+}
+
+func (g *Groups) ensureGroup(ctx context.Context, role model.Role) (ec2types.SecurityGroup, error) {
+	if group, exists := g.actual[role]; exists {
+		return group, base.SetEC2Tags(ctx, g.client, aws.ToString(group.GroupId), group.Tags, g.tags(role))
+	}
+	name := "xeroops-" + g.spec.Name + "-" + string(role)
+	out, err := g.client.CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{
+		GroupName:         &name,
+		Description:       aws.String(fmt.Sprintf("Role %s of XeroOps cluster %s", role, g.spec.Name)),
+		VpcId:             &g.spec.VPCID,
+		TagSpecifications: base.TagOnCreate(ec2types.ResourceTypeSecurityGroup, g.tags(role)),
+	})
+	if awswait.HasCode(err, "InvalidGroup.Duplicate") {
+		return g.find(ctx, name, role)
+	}
+	if err != nil {
+		return ec2types.SecurityGroup{}, fmt.Errorf("create security group %s: %w", name, err)
+	}
+	return ec2types.SecurityGroup{GroupId: out.GroupId, Tags: g.tags(role), IpPermissionsEgress: permissions(map[rule]bool{allTraffic: true})}, nil
+}
+
+// find returns the cluster's group of that name, which exists although Observe
+// did not return it: the answer to a create was lost, or the group was not
+// visible yet. It is an error if the group is not the cluster's.
+func (g *Groups) find(ctx context.Context, name string, role model.Role) (ec2types.SecurityGroup, error) {
+	out, err := g.client.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{
+		Filters: []ec2types.Filter{base.Filter("vpc-id", g.spec.VPCID), base.Filter("group-name", name)}})
+	if err != nil {
+		return ec2types.SecurityGroup{}, err
+	}
+	for _, group := range out.SecurityGroups {
+		tags := base.FlattenEC2Tags(group.Tags)
+		if tags[base.TagCluster] == g.spec.Name && tags[base.TagRole] == string(role) {
+			return group, nil
+		}
+	}
+	return ec2types.SecurityGroup{}, fmt.Errorf("security group %s exists in %s and does not belong to this cluster; rename the group or the cluster", name, g.spec.VPCID)
+}
+
+// ensureIngress adds the missing rules and then removes all others. This order
+// leaves no gap where a rule was only written differently.
+func (g *Groups) ensureIngress(ctx context.Context, group ec2types.SecurityGroup, wanted map[rule]bool) error {
+	actual := flattenRules(group.IpPermissions)
+	if missing := without(wanted, actual); len(missing) > 0 {
+		if err := g.authorize(ctx, group, missing); err != nil {
+			return fmt.Errorf("add ingress rules to security group %s: %w", aws.ToString(group.GroupId), err)
+		}
+	}
+	if extra := without(actual, wanted); len(extra) > 0 {
+		_, err := g.client.RevokeSecurityGroupIngress(ctx, &ec2.RevokeSecurityGroupIngressInput{GroupId: group.GroupId, IpPermissions: permissions(extra)})
+		if err != nil && !awswait.HasCode(err, "InvalidPermission.NotFound") {
+			return fmt.Errorf("remove ingress rules from security group %s: %w", aws.ToString(group.GroupId), err)
+		}
+	}
+	return nil
+}
+
+// authorize adds ingress rules. EC2 adds all rules of a call or none: if one
+// exists already, because an answer was lost or somebody else added it, they
+// are added one by one.
+func (g *Groups) authorize(ctx context.Context, group ec2types.SecurityGroup, missing map[rule]bool) error {
+	_, err := awswait.Retry(ctx, awswait.CreatedVisible, awswait.IsNotFound, func(ctx context.Context) (any, error) {
+		return g.client.AuthorizeSecurityGroupIngress(ctx, &ec2.AuthorizeSecurityGroupIngressInput{GroupId: group.GroupId, IpPermissions: permissions(missing)})
+	})
+	if !isDuplicateRule(err) {
+		return err
+	}
+	for r := range missing {
+		_, err := g.client.AuthorizeSecurityGroupIngress(ctx, &ec2.AuthorizeSecurityGroupIngressInput{GroupId: group.GroupId, IpPermissions: []ec2types.IpPermission{r.permission()}})
+		if err = awswait.Ignore(err, isDuplicateRule); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func isDuplicateRule(err error) bool { return awswait.HasCode(err, "InvalidPermission.Duplicate") }
+
+// ensureEgress restores the egress rule if somebody removed it.
+func (g *Groups) ensureEgress(ctx context.Context, group ec2types.SecurityGroup) error {
+	if flattenRules(group.IpPermissionsEgress)[allTraffic] {
+		return nil
+	}
+	_, err := g.client.AuthorizeSecurityGroupEgress(ctx, &ec2.AuthorizeSecurityGroupEgressInput{GroupId: group.GroupId, IpPermissions: []ec2types.IpPermission{allTraffic.permission()}})
+	if err = awswait.Ignore(err, isDuplicateRule); err != nil {
+		return fmt.Errorf("add the egress rule to security group %s: %w", aws.ToString(group.GroupId), err)
+	}
+	return nil
+}
+
+// Drift describes how the groups differ from the specification.
+func (g *Groups) Drift(context.Context) []string {
+	var found []string
+	for _, role := range g.spec.Roles() {
+		group, exists := g.actual[role]
+		if !exists {
+			found = append(found, fmt.Sprintf("security group of role %s does not exist", role))
+			continue
+		}
+		if !flattenRules(group.IpPermissionsEgress)[allTraffic] {
+			found = append(found, fmt.Sprintf("security group %s (%s) does not allow outbound traffic", aws.ToString(group.GroupId), role))
+		}
+		wanted, actual := g.wantedRules(role), flattenRules(group.IpPermissions)
+		if n := len(without(actual, wanted)); n > 0 {
+			found = append(found, fmt.Sprintf("security group %s (%s) has %d unexpected ingress rules", aws.ToString(group.GroupId), role, n))
+		}
+		if n := len(without(wanted, actual)); n > 0 {
+			found = append(found, fmt.Sprintf("security group %s (%s) lacks %d ingress rules", aws.ToString(group.GroupId), role, n))
+		}
+	}
+	return found
+}
+
+// Delete deletes all groups.
+func (g *Groups) Delete(ctx context.Context) error { return g.delete(ctx, model.Roles()) }
+
+// DeleteUnused deletes the groups of roles without a node.
+func (g *Groups) DeleteUnused(ctx context.Context) error {
+	return g.delete(ctx, slices.DeleteFunc(model.Roles(), g.spec.HasRole))
+}
+
+// delete removes the rules of groups first, since groups refer to each other,
+// and deletes the groups once no network interface uses them.
+func (g *Groups) delete(ctx context.Context, roles []model.Role) error {
+	roles = slices.DeleteFunc(roles, func(role model.Role) bool { return g.ID(role) == "" })
+	err := base.ParallelAll(ctx, base.StepsFor(roles, func(ctx context.Context, _ int, role model.Role) error {
+		return awswait.Ignore(g.ensureIngress(ctx, g.actual[role], nil), awswait.IsNotFound)
+	})...)
+	if err != nil {
+		return err
+	}
+	return base.ParallelAll(ctx, base.StepsFor(roles, func(ctx context.Context, _ int, role model.Role) error {
+		id := g.actual[role].GroupId
+		_, err := awswait.Retry(ctx, awswait.DependencyRelease, awswait.IsInUse, func(ctx context.Context) (any, error) {
+			return g.client.DeleteSecurityGroup(ctx, &ec2.DeleteSecurityGroupInput{GroupId: id})
+		})
+		if err = awswait.Ignore(err, awswait.IsNotFound); err != nil {
+			return fmt.Errorf("delete security group %s: %w", aws.ToString(id), err)
+		}
+		return nil
+	})...)
+}
