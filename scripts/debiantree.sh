@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 readonly tree=$PWD/.tools/debian13 made=$PWD/.tools/debian13.packages
 readonly of_base=(ca-certificates curl iproute2 openssl) of_tests=(python3-build python3-pytest python3-httpx)
 
-wanted=$({ cat templates/roles/*/packages; printf '%s\n' "${of_base[@]}" "${of_tests[@]}"; } | sed 's/#.*//' | tr -s ' \t' '\n' | sed '/^$/d' | sort -u)
+wanted=$({ cat templates/base/packages templates/services/*/packages; printf '%s\n' "${of_base[@]}" "${of_tests[@]}"; } | sed 's/#.*//' | tr -s ' \t' '\n' | sed '/^$/d' | sort -u)
 
 mkdir -p .tools
 exec 9>.tools/debian13.lock

@@ -1,11 +1,11 @@
-// Package templates embeds what goes onto machines, so that every binary of
-// the project carries the same copy and none has to be told where it lies.
+// Package templates embeds what is installed on machines, so that every binary
+// of the project carries the same copy.
 package templates
 
 import "embed"
 
-// ServicePorts is service-ports.json: the one table of services, their units,
-// ports, who may connect to them, and their health checks (docs/design.md#service-table).
+// ServicePorts is service-ports.json: the one table of services, with their
+// roles, units, ports, clients and health checks (docs/design.md#service-table).
 // Read it through internal/cluster.Services.
 //
 //go:embed service-ports.json
@@ -17,16 +17,19 @@ var ServicePorts []byte
 //go:embed user-data
 var UserData embed.FS
 
-// Roles holds what the Packer plugin's provisioner installs, a folder per role
-// and roles/common for all of them: packages (names, one a line), files/ (copied
-// to /), install.sh and verify.sh (run as root). A file that begins with #! is
-// executable there.
+// Files holds base/, which every role has, and services/NAME/, one directory
+// for each row of service-ports.json. A role is base and its services
+// (internal/cluster.TemplateDirs). Every part of such a directory is optional:
 //
-//go:embed all:roles
-var Roles embed.FS
-
-// Config holds the templates of services' configuration, config/{common,ROLE}/PATH.tmpl,
-// which `xeroops-node boot` renders to /PATH before it starts the role's units.
+//	packages     names of Debian packages, one per line; # starts a comment
+//	files/       copied to /; files that begin with #! are made executable
+//	install.sh   run as root in the image, after files and packages
+//	config/      PATH.tmpl, which `xeroops-node boot` renders to /PATH
+//	daemon/      templates that the service's Go package renders itself
+//	verify.sh    run as root on a copy of the image, with rendered config/
 //
-//go:embed all:config
-var Config embed.FS
+// Both scripts run in their own directory, with $XEROOPS_BUNDLE set to the
+// provisioner's upload (packer-plugin/provisioner/role).
+//
+//go:embed all:base all:services
+var Files embed.FS

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -15,11 +16,13 @@ const (
 	FromVPN      = "vpn"      // the cluster's VPN range
 )
 
-// Service is one row of service-ports.json.
+// Service is one row of service-ports.json. A static service, such as the
+// firewall, has neither unit nor ports nor health check: its directory in
+// templates/services is all there is to it.
 type Service struct {
 	Name   string `json:"name"`
 	Roles  []Role `json:"roles"`
-	Unit   string `json:"unit"` // systemd unit that provides it
+	Unit   string `json:"unit"` // systemd unit that provides it; empty: a static service
 	Ports  []Port `json:"ports"`
 	Health Health `json:"health"`
 }
@@ -33,10 +36,10 @@ type Port struct {
 	From     []string `json:"from"`              // FromInternet, FromVPN or a role
 }
 
-// Last is the last port of the range, which for a single port is that port.
+// Last returns the last port of the range; for a single port, that port.
 func (p Port) Last() int32 { return max(p.Port, p.ToPort) }
 
-// String is how people write it: 443/tcp, 8000-8099/tcp.
+// String returns the usual notation: 443/tcp, 8000-8099/tcp.
 func (p Port) String() string {
 	if p.Last() == p.Port {
 		return fmt.Sprintf("%d/%s", p.Port, p.Protocol)
@@ -44,9 +47,9 @@ func (p Port) String() string {
 	return fmt.Sprintf("%d-%d/%s", p.Port, p.Last(), p.Protocol)
 }
 
-// Health says how a service's health is checked on its own node.
+// Health is how a service's health is checked on its own node.
 type Health struct {
-	Type string `json:"type"` // tcp, http or unit (systemd's own word)
+	Type string `json:"type"` // tcp, http or unit (the unit's state)
 	Port int32  `json:"port,omitempty"`
 	Path string `json:"path,omitempty"` // with http; 2xx is healthy
 }
@@ -56,15 +59,17 @@ var services = sync.OnceValues(func() ([]Service, error) {
 		Schema   int       `json:"schema"`
 		Services []Service `json:"services"`
 	}
-	if err := json.Unmarshal(templates.ServicePorts, &table); err != nil {
+	decoder := json.NewDecoder(bytes.NewReader(templates.ServicePorts))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&table); err != nil {
 		return nil, fmt.Errorf("read service-ports.json: %w", err)
 	}
 	return table.Services, nil
 })
 
-// Services returns the table of services that is built into this binary. The
-// table is checked by this package's tests, so a failure to read it is a bug of
-// the build, and panics.
+// Services returns the table of services that is built into this binary,
+// including static ones. The table is checked by this package's tests, so a
+// failure to read it is a bug of the build, and panics.
 func Services() []Service {
 	all, err := services()
 	if err != nil {
@@ -73,13 +78,29 @@ func Services() []Service {
 	return all
 }
 
-// ServicesOf returns the services of one role, in the order of the table.
+// ServicesOf returns the services of one role that have a unit, in the order of
+// the table.
 func ServicesOf(role Role) []Service {
 	var of []Service
 	for _, s := range Services() {
-		if slices.Contains(s.Roles, role) {
+		if s.Unit != "" && slices.Contains(s.Roles, role) {
 			of = append(of, s)
 		}
 	}
 	return of
 }
+
+// TemplateDirs returns the directories of templates.Files that make up a role:
+// base, and that of each of its services, in the order of the table.
+func TemplateDirs(role Role) []string {
+	dirs := []string{"base"}
+	for _, s := range Services() {
+		if slices.Contains(s.Roles, role) {
+			dirs = append(dirs, s.TemplateDir())
+		}
+	}
+	return dirs
+}
+
+// TemplateDir returns the service's directory in templates.Files.
+func (s Service) TemplateDir() string { return "services/" + s.Name }

@@ -1,9 +1,14 @@
 package cluster
 
 import (
+	"io/fs"
+	"path"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
+
+	"github.com/xeroops/xeroops/templates"
 )
 
 func TestServiceTableIsWellFormed(t *testing.T) {
@@ -11,9 +16,18 @@ func TestServiceTableIsWellFormed(t *testing.T) {
 	names := map[string]bool{}
 	for _, s := range Services() {
 		if names[s.Name] {
-			t.Errorf("service %s stands twice in the table", s.Name)
+			t.Errorf("service %s: duplicate row", s.Name)
 		}
 		names[s.Name] = true
+		if len(s.Roles) == 0 {
+			t.Errorf("service %s has no role", s.Name)
+		}
+		if s.Unit == "" {
+			if len(s.Ports) > 0 || s.Health != (Health{}) {
+				t.Errorf("service %s has no unit, so it can't have ports or a health check", s.Name)
+			}
+			continue
+		}
 		if !unit.MatchString(s.Unit) {
 			t.Errorf("service %s: %q is not a unit name", s.Name, s.Unit)
 		}
@@ -41,7 +55,7 @@ func checkHealth(t *testing.T, s Service) {
 			t.Errorf("service %s: a health check of type %s needs a port", s.Name, s.Health.Type)
 		}
 	default:
-		t.Errorf("service %s: health check %q is none of tcp, http, unit", s.Name, s.Health.Type)
+		t.Errorf("service %s: health check %q is unknown; valid values: tcp, http, unit", s.Name, s.Health.Type)
 	}
 }
 
@@ -62,6 +76,58 @@ func checkPort(t *testing.T, service string, p Port) {
 		}
 		if _, err := ParseRole(from); err != nil {
 			t.Errorf("service %s, port %d: %v", service, p.Port, err)
+		}
+	}
+}
+
+func TestEveryServiceHasADirectoryAndEveryDirectoryAService(t *testing.T) {
+	entries, err := fs.ReadDir(templates.Files, "services")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var directories, services []string
+	for _, e := range entries {
+		directories = append(directories, "services/"+e.Name())
+	}
+	for _, s := range Services() {
+		services = append(services, s.TemplateDir())
+	}
+	slices.Sort(services)
+	if !slices.Equal(directories, services) {
+		t.Errorf("templates has the directories %v, service-ports.json has the services %v", directories, services)
+	}
+	parts := []string{"packages", "files", "config", "daemon", "install.sh", "verify.sh"}
+	for _, directory := range append(directories, "base") {
+		entries, err := fs.ReadDir(templates.Files, directory)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if !slices.Contains(parts, e.Name()) {
+				t.Errorf("templates/%s/%s is never used; a service's directory has %v", directory, e.Name(), parts)
+			}
+		}
+	}
+}
+
+// A role is the union of its parts, so two of them must not write the same file.
+func TestNoTwoPartsOfARoleInstallTheSameFile(t *testing.T) {
+	for _, role := range Roles() {
+		owners := map[string]string{}
+		for _, dir := range TemplateDirs(role) {
+			for _, tree := range []string{"files", "config"} {
+				_ = fs.WalkDir(templates.Files, path.Join(dir, tree), func(name string, e fs.DirEntry, err error) error {
+					if err != nil || e.IsDir() {
+						return nil // a part without this tree
+					}
+					file := strings.TrimSuffix(strings.TrimPrefix(name, path.Join(dir, tree)), ".tmpl")
+					if other := owners[file]; other != "" {
+						t.Errorf("role %s: %s is in both %s and %s", role, file, other, dir)
+					}
+					owners[file] = dir
+					return nil
+				})
+			}
 		}
 	}
 }

@@ -49,8 +49,8 @@ func startRedis(t *testing.T) string {
 // clusterUsers are those of the management node: its own template, filled in.
 func clusterUsers(t *testing.T) string {
 	t.Helper()
-	const path = "config/management/etc/redis/users.acl.tmpl"
-	content, err := templates.Config.ReadFile(path)
+	const path = "services/redis/config/etc/redis/users.acl.tmpl"
+	content, err := templates.Files.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}

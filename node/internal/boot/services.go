@@ -35,7 +35,7 @@ func (b *Boot) configure(context.Context) error {
 	if err != nil {
 		return err
 	}
-	files, err := configure.Render(templates.Config, configure.Data{
+	files, err := configure.Render(templates.Files, configure.Data{
 		Node: b.Instance.Node, Role: string(b.Instance.Role), Cluster: b.Instance.Cluster, Region: b.Instance.Region, Address: b.Instance.Address,
 		Topology: b.topology, Config: b.config, Credentials: b.credentials, CPUs: runtime.NumCPU(), MemoryMiB: memory})
 	if err != nil {

@@ -10,17 +10,17 @@ import (
 	"github.com/xeroops/xeroops/templates"
 )
 
-// Command is `xeroops-node configure --sample ROLE DIR`, with which an image or
-// a test checks what the templates come to, each with the service's own checker.
+// Command returns `xeroops-node configure --sample ROLE DIR`, which image builds
+// and tests use to check rendered configuration with the services' own checkers.
 func Command() *cobra.Command {
 	var sample string
 	command := &cobra.Command{
 		Use:   "configure --sample ROLE DIR",
-		Short: "Render a role's configuration with made-up data below DIR and list the files",
+		Short: "Render a role's configuration with sample data below DIR and list the files",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if sample == "" {
-				return errors.New("say which role with --sample; a node's own configuration is rendered by xeroops-node boot")
+				return errors.New("--sample ROLE is required; a node's own configuration is rendered by xeroops-node boot")
 			}
 			role, err := cluster.ParseRole(sample)
 			if err != nil {
@@ -33,22 +33,22 @@ func Command() *cobra.Command {
 			return err
 		},
 	}
-	command.Flags().StringVar(&sample, "sample", "", "role to make data up for")
+	command.Flags().StringVar(&sample, "sample", "", "role to render with sample data")
 	return command
 }
 
-// RenderSample writes what the role's templates come to with made-up data
-// below a folder. Where that is /, the files are written as boot writes them, with
-// their owners: for a copy of a node's files, in which the services are tried.
-func RenderSample(role cluster.Role, folder string) ([]File, error) {
+// RenderSample renders the role's templates with sample data and writes them
+// below dir. If dir is /, it sets owners as boot does: for a copy of a node's
+// files in which services are started.
+func RenderSample(role cluster.Role, dir string) ([]File, error) {
 	d, err := Sample(role)
 	if err != nil {
 		return nil, err
 	}
-	files, err := Render(templates.Config, d)
+	files, err := Render(templates.Files, d)
 	for _, f := range files {
-		write := func() error { return f.WriteBelow(folder) }
-		if folder == "/" {
+		write := func() error { return f.WriteBelow(dir) }
+		if dir == "/" {
 			write = f.Write
 		}
 		err = errors.Join(err, write())

@@ -1,13 +1,12 @@
-// Package configure renders the configuration of a node's services from
-// templates/config/{common,ROLE}/PATH.tmpl to /PATH, with text/template. The
-// first line of a template says what the file is to be like and whom a change
-// concerns:
+// Package configure renders the configuration of a node's services with
+// text/template, from config/PATH.tmpl of each of the role's directories in
+// templates to /PATH. The first line of a template has the file's attributes,
+// and the units to reload when it changes:
 //
 //	{{/* mode=0640 owner=redis:redis unit=redis-server.service */ -}}
 //
 // Defaults: mode 0644, owner root:root, and all units of the role; unit=none
-// concerns nobody. Where common and the role have a template of one path, the
-// role's counts.
+// stands for no unit.
 package configure
 
 import (
@@ -29,12 +28,12 @@ import (
 	"github.com/xeroops/xeroops/node/internal/topology"
 )
 
-// Data is what a template gets as its dot.
+// Data is the data of a template, its dot.
 type Data struct {
 	Node, Role, Cluster, Region, Address string
 
 	Topology    cluster.Topology
-	Config      map[string]string // settings: /etc/environment's
+	Config      map[string]string // the variables of /etc/environment
 	Credentials map[string]string // the role's
 	CPUs        int
 	MemoryMiB   int
@@ -46,41 +45,33 @@ type File struct {
 	Mode    fs.FileMode
 	Owner   string
 	Group   string
-	Units   []string // to be told of a change; nil: all of the role
+	Units   []string // to reload when it changes; nil: all units of the role
 	Content []byte
 }
 
-const (
-	root   = "config"
-	shared = "common"
-	suffix = ".tmpl"
-)
+const suffix = ".tmpl"
 
-// Render renders all templates of d's role, sorted by path. templates is a file
-// system with the folder config, such as templates.Config.
+// Render renders all templates of d's role, sorted by path. The file system is
+// templates.Files, or one of the same layout.
 func Render(templates fs.FS, d Data) ([]File, error) {
-	files := map[string]File{}
-	for _, folder := range []string{shared, d.Role} {
-		err := fs.WalkDir(templates, path.Join(root, folder), func(name string, entry fs.DirEntry, err error) error {
+	var files []File
+	for _, dir := range cluster.TemplateDirs(cluster.Role(d.Role)) {
+		root := path.Join(dir, "config")
+		err := fs.WalkDir(templates, root, func(name string, entry fs.DirEntry, err error) error {
 			if err != nil || entry.IsDir() || !strings.HasSuffix(name, suffix) {
 				return err
 			}
-			target := "/" + strings.TrimSuffix(strings.TrimPrefix(name, path.Join(root, folder)+"/"), suffix)
 			file, err := render(templates, name, d)
-			file.Path = target
-			files[target] = file
+			file.Path = strings.TrimSuffix(strings.TrimPrefix(name, root), suffix)
+			files = append(files, file)
 			return err
 		})
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("render the configuration of role %s: %w", d.Role, err)
+			return nil, fmt.Errorf("render configuration of role %s: %w", d.Role, err)
 		}
 	}
-	var sorted []File
-	for _, f := range files {
-		sorted = append(sorted, f)
-	}
-	slices.SortFunc(sorted, func(a, b File) int { return cmp.Compare(a.Path, b.Path) })
-	return sorted, nil
+	slices.SortFunc(files, func(a, b File) int { return cmp.Compare(a.Path, b.Path) })
+	return files, nil
 }
 
 func render(templates fs.FS, name string, d Data) (File, error) {
@@ -106,8 +97,8 @@ func render(templates fs.FS, name string, d Data) (File, error) {
 
 var headerLine = regexp.MustCompile(`^\{\{-?/\*(.*?)\*/`)
 
-// header reads the first line. What it doesn't know is an error: a misspelt
-// mode would leave a secret readable.
+// header parses the first line. An unknown key is an error: a misspelt mode
+// would leave a secret readable.
 func header(text string) (File, error) {
 	f := File{Mode: 0o644, Owner: "root", Group: "root"}
 	line, _, _ := strings.Cut(text, "\n")
@@ -121,7 +112,7 @@ func header(text string) (File, error) {
 		case "mode":
 			mode, err := strconv.ParseUint(value, 8, 12)
 			if err != nil {
-				return f, fmt.Errorf("mode %q is not octal", value)
+				return f, fmt.Errorf("invalid mode %q: want an octal number", value)
 			}
 			f.Mode = fs.FileMode(mode)
 		case "owner":
@@ -133,7 +124,7 @@ func header(text string) (File, error) {
 		case "unit":
 			f.Units = unitNames(value)
 		default:
-			return f, fmt.Errorf("the first line says %q; it may say mode=, owner= and unit=", field)
+			return f, fmt.Errorf("unknown key %q in the first line; valid keys: mode, owner, unit", name)
 		}
 	}
 	return f, nil
@@ -159,8 +150,8 @@ func (d Data) functions() template.FuncMap {
 	}
 }
 
-// firstHost is the first address of a range, with the range's length: that of
-// the VPN's gateway.
+// firstHost returns the first host address of a range, with the range's prefix
+// length: the VPN gateway's.
 func firstHost(cidr string) (string, error) {
 	prefix, err := netip.ParsePrefix(cidr)
 	if err != nil {
@@ -180,12 +171,12 @@ func (d Data) management() (string, error) {
 func (d Data) credential(name string) (string, error) {
 	value := d.Credentials[name]
 	if value == "" {
-		return "", fmt.Errorf("the credentials of role %s have no %s; give it in credentials_wo, or apply again, which makes the internal ones", d.Role, name)
+		return "", fmt.Errorf("role %s has no credential %s; set it in credentials_wo, or run terraform apply, which generates internal credentials", d.Role, name)
 	}
 	return value, nil
 }
 
-// fallback is `{{ .Config.NAME | default "x" }}` and `default "x" .Config.NAME`.
+// fallback implements `{{ .Config.NAME | default "x" }}`.
 func fallback(otherwise, value any) any {
 	if value == nil || value == "" || value == 0 {
 		return otherwise

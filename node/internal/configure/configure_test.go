@@ -1,7 +1,6 @@
 package configure
 
 import (
-	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -10,14 +9,13 @@ import (
 	"testing/fstest"
 
 	"github.com/xeroops/xeroops/internal/cluster"
-	"github.com/xeroops/xeroops/templates"
 )
 
 func rendered(t *testing.T, role cluster.Role, texts map[string]string) (map[string]File, error) {
 	t.Helper()
 	files := fstest.MapFS{}
 	for name, text := range texts {
-		files["config/"+name] = &fstest.MapFile{Data: []byte(text)}
+		files[name] = &fstest.MapFile{Data: []byte(text)}
 	}
 	d, err := Sample(role)
 	if err != nil {
@@ -33,9 +31,9 @@ func rendered(t *testing.T, role cluster.Role, texts map[string]string) (map[str
 
 func TestTheFirstLineSaysModeOwnerAndUnits(t *testing.T) {
 	files, err := rendered(t, cluster.RoleManagement, map[string]string{
-		"management/etc/redis/redis.conf.tmpl": "{{/* mode=0640 owner=redis:adm unit=redis-server.service,x.service */ -}}\nbind {{ .Address }}\n",
-		"management/etc/plain.tmpl":            "hello\n",
-		"management/etc/motd.tmpl":             "{{/* owner=daemon unit=none */ -}}\nhello\n",
+		"services/redis/config/etc/redis/redis.conf.tmpl": "{{/* mode=0640 owner=redis:adm unit=redis-server.service,x.service */ -}}\nbind {{ .Address }}\n",
+		"services/redis/config/etc/plain.tmpl":            "hello\n",
+		"base/config/etc/motd.tmpl":                       "{{/* owner=daemon unit=none */ -}}\nhello\n",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -54,14 +52,14 @@ func TestTheFirstLineSaysModeOwnerAndUnits(t *testing.T) {
 
 func TestAFirstLineThatIsMisspeltIsAnError(t *testing.T) {
 	for _, line := range []string{"{{/* mod=0600 */ -}}", "{{/* mode=rw */ -}}", "{{/* 0600 */ -}}"} {
-		if _, err := rendered(t, cluster.RoleDB, map[string]string{"db/etc/secret.tmpl": line}); err == nil {
+		if _, err := rendered(t, cluster.RoleDB, map[string]string{"services/etcd/config/etc/secret.tmpl": line}); err == nil {
 			t.Errorf("%s was taken", line)
 		}
 	}
 }
 
 func TestTemplatesKnowTheCluster(t *testing.T) {
-	files, err := rendered(t, cluster.RoleDB, map[string]string{"db/x.tmpl": strings.Join([]string{
+	files, err := rendered(t, cluster.RoleDB, map[string]string{"services/etcd/config/x.tmpl": strings.Join([]string{
 		`{{ range nodes "db" }}{{ .Name }}={{ .Address }} {{ end }}`,
 		`{{ management }}`, `{{ .Config.SHARED_BUFFERS | default "128MB" }}`, `{{ .Config.XEROOPS_NODE }}`,
 		`{{ credential "POSTGRES_APP_PASSWORD" }}`, `{{ .CPUs }} {{ .MemoryMiB }}`}, "\n")})
@@ -75,18 +73,19 @@ func TestTemplatesKnowTheCluster(t *testing.T) {
 }
 
 func TestACredentialThatTheRoleLacksIsNamed(t *testing.T) {
-	_, err := rendered(t, cluster.RoleApp, map[string]string{"app/x.tmpl": `{{ credential "POSTGRES_SUPERUSER_PASSWORD" }}`})
+	_, err := rendered(t, cluster.RoleApp, map[string]string{"services/deployments/config/x.tmpl": `{{ credential "POSTGRES_SUPERUSER_PASSWORD" }}`})
 	if err == nil || !strings.Contains(err.Error(), "POSTGRES_SUPERUSER_PASSWORD") {
 		t.Errorf("got %v", err)
 	}
 }
 
-func TestTheRolesTemplateCountsBeforeTheCommonOne(t *testing.T) {
-	files, err := rendered(t, cluster.RoleApp, map[string]string{"common/x.tmpl": "common", "app/x.tmpl": "app", "common/y.tmpl": "common", "db/z.tmpl": "db"})
+func TestARoleGetsTheTemplatesOfBaseAndOfItsServices(t *testing.T) {
+	files, err := rendered(t, cluster.RoleApp, map[string]string{
+		"base/config/x.tmpl": "base", "services/firewall/config/y.tmpl": "firewall", "services/etcd/config/z.tmpl": "etcd"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(files) != 2 || string(files["/x"].Content) != "app" || string(files["/y"].Content) != "common" {
+	if len(files) != 2 || string(files["/x"].Content) != "base" || string(files["/y"].Content) != "firewall" {
 		t.Errorf("got %v", files)
 	}
 }
@@ -103,18 +102,6 @@ func TestEveryRolesTemplatesRender(t *testing.T) {
 			if err != nil || info.Mode() != f.Mode {
 				t.Errorf("role %s: %s: %v, %v", role, f.Path, info, err)
 			}
-		}
-	}
-}
-
-func TestEveryTemplateIsOfARole(t *testing.T) {
-	folders, err := fs.ReadDir(templates.Config, root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range folders {
-		if _, err := cluster.ParseRole(f.Name()); err != nil && f.Name() != shared {
-			t.Errorf("templates/config/%s: %v", f.Name(), err)
 		}
 	}
 }

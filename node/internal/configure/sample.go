@@ -6,9 +6,9 @@ import (
 	"github.com/xeroops/xeroops/internal/cluster"
 )
 
-// Sample is made-up data of a node of the role in the reference cluster of
-// docs/design.md#reference-cluster, to render templates with where there is no cluster: services'
-// own checkers accept what comes out, and nothing in it is a secret.
+// Sample returns sample data of a node of the role in the reference cluster
+// (docs/design.md#reference-cluster), for rendering templates without a
+// cluster. Services' own checkers accept the result, and nothing in it is secret.
 func Sample(role cluster.Role) (Data, error) {
 	t := sampleTopology()
 	d := Data{Role: string(role), Cluster: t.Cluster, Region: "eu-west-1", Topology: t, Credentials: map[string]string{}, CPUs: 2, MemoryMiB: 2048}
@@ -32,7 +32,7 @@ func Sample(role cluster.Role) (Data, error) {
 	return d, nil
 }
 
-// sampleCredentials have the form of real ones, see cluster.CredentialKind.
+// sampleCredentials have the format of real ones; see cluster.CredentialKind.
 var sampleCredentials = map[cluster.CredentialKind]string{
 	cluster.Password:         "sample-password-not-secret-0123456789-abcde",
 	cluster.SymmetricKey:     "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",

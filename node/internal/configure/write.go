@@ -9,15 +9,15 @@ import (
 	"github.com/xeroops/xeroops/node/internal/atomicfile"
 )
 
-// InPlace is the file with its mode and owner, as atomicfile writes it.
+// InPlace returns the file as atomicfile writes it, with its mode and owner.
 func (f File) InPlace() (atomicfile.File, error) {
 	owner, err := user.Lookup(f.Owner)
 	if err != nil {
-		return atomicfile.File{}, fmt.Errorf("write %s: %w; the role's package or sysusers make its users", f.Path, err)
+		return atomicfile.File{}, fmt.Errorf("write %s: %w; a package or sysusers.d of the service must create it", f.Path, err)
 	}
 	group, err := user.LookupGroup(f.Group)
 	if err != nil {
-		return atomicfile.File{}, fmt.Errorf("write %s: %w; the role's package or sysusers make its groups", f.Path, err)
+		return atomicfile.File{}, fmt.Errorf("write %s: %w; a package or sysusers.d of the service must create it", f.Path, err)
 	}
 	uid, err := strconv.Atoi(owner.Uid)
 	if err != nil {
@@ -30,7 +30,7 @@ func (f File) InPlace() (atomicfile.File, error) {
 	return atomicfile.File{Path: f.Path, Content: f.Content, Mode: f.Mode, UID: uid, GID: gid}, nil
 }
 
-// Write puts the file in place.
+// Write writes the file to its path.
 func (f File) Write() error {
 	file, err := f.InPlace()
 	if err != nil {
@@ -40,8 +40,8 @@ func (f File) Write() error {
 	return err
 }
 
-// WriteBelow puts the file below a folder, owned by whoever runs this.
-func (f File) WriteBelow(folder string) error {
-	_, err := atomicfile.WriteFile(filepath.Join(folder, f.Path), f.Content, f.Mode)
+// WriteBelow writes the file below dir, owned by the caller.
+func (f File) WriteBelow(dir string) error {
+	_, err := atomicfile.WriteFile(filepath.Join(dir, f.Path), f.Content, f.Mode)
 	return err
 }

@@ -58,7 +58,7 @@ func (o *output) String() string {
 }
 
 func newProcesses(t testing.TB, root string) *processes {
-	serve, err := templates.Roles.ReadFile("roles/app/files/usr/lib/xeroops/serve.py")
+	serve, err := templates.Files.ReadFile("services/applications/files/usr/lib/xeroops/serve.py")
 	check(t, err)
 	copied := filepath.Join(t.TempDir(), "serve.py")
 	check(t, os.WriteFile(copied, serve, 0o644))

@@ -1,6 +1,7 @@
 package deployments
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -8,14 +9,16 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"text/template"
 
 	"github.com/coreos/go-systemd/v22/unit"
 
 	"github.com/xeroops/xeroops/internal/bundle"
+	"github.com/xeroops/xeroops/templates"
 )
 
-// The units of applications. A template of the image holds how each is confined;
-// what differs is in a drop-in per version, which [writeUnits] makes.
+// The units of applications. The image has their template unit; [writeUnits] adds
+// a drop-in per version.
 const (
 	target       = "xeroops-applications.target"
 	serviceStem  = "xeroops-application@"
@@ -90,12 +93,16 @@ func writeUnits(root, folder string) error {
 	return errors.Join(errs...)
 }
 
-func writeUnit(folder, name, content string) error {
+func writeUnit(folder, name string, d dropIn) error {
+	var content bytes.Buffer
+	if err := versionConf.Execute(&content, d); err != nil {
+		return err
+	}
 	folder = filepath.Join(folder, name+".d")
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(folder, "50-version.conf"), []byte(content), 0o644)
+	return os.WriteFile(filepath.Join(folder, "50-version.conf"), content.Bytes(), 0o644)
 }
 
 func want(folder, template, name string) error {
@@ -106,47 +113,30 @@ func want(folder, template, name string) error {
 	return os.Symlink(template, filepath.Join(folder, name))
 }
 
-// serving is the drop-in of a version on the application's own socket.
-func serving(s store, v installed) string {
-	arguments := fmt.Sprintf("--fd 3 --workers %d", v.Workers)
-	return dropIn(s, v, v.Port, arguments) + fmt.Sprintf(`Sockets=%s
-ExecStartPre=/usr/bin/wait-for-db.sh
-Restart=always
-`, socketUnit(v.Port))
+// versionConf is the drop-in of a version, either serving or on trial.
+var versionConf = template.Must(template.ParseFS(templates.Files, "services/applications/daemon/version.conf.tmpl"))
+
+// dropIn is the data of versionConf. All values were checked by
+// [bundle.Manifest.Check]: none holds white space, a quote, $ or %.
+type dropIn struct {
+	installed
+	Dir, ManifestName, User, VersionHeader string
+	ListenPort                             int
+	Socket                                 string // socket unit that a serving version inherits
+	Trial                                  bool
 }
 
-// trying is the drop-in of a version on a loopback port: once, with bounds.
-func trying(s store, v installed) string {
-	port := v.Port + trialOffset
-	arguments := fmt.Sprintf("--host 127.0.0.1 --port %d --workers 1", port)
-	// A database that is away is no fault of the release: the start fails then, and
-	// not the trial.
-	return dropIn(s, v, port, arguments) + `Environment=XEROOPS_TRIAL=1
-ExecStartPre=/usr/bin/wait-for-db.sh --timeout 60s
-Restart=no
-RuntimeMaxSec=120
-TimeoutStopSec=5
-MemoryMax=50%
-CPUWeight=50
-`
+// serving is a version on the application's own socket.
+func serving(s store, v installed) dropIn {
+	return dropIn{installed: v, Dir: s.environment(v.Application, v.Version), ManifestName: bundle.ManifestName,
+		User: userOf(v.Application), VersionHeader: VersionHeader, ListenPort: v.Port, Socket: socketUnit(v.Port)}
 }
 
-// dropIn has what both kinds share. All values were checked by [bundle.Manifest.Check]:
-// none holds white space, a quote, $ or %.
-func dropIn(s store, v installed, port int, arguments string) string {
-	folder := s.environment(v.Application, v.Version)
-	return fmt.Sprintf(`# Made by xeroops-node from %[1]s/%[2]s
-[Unit]
-Description=Application %[3]s %[4]s
-
-[Service]
-User=%[5]s
-SyslogIdentifier=%[3]s
-WorkingDirectory=%[1]s
-Environment=XEROOPS_APPLICATION=%[3]s XEROOPS_VERSION=%[4]s XEROOPS_ROUTE_PREFIX=%[6]s PORT=%[7]d
-ExecStart=%[1]s/bin/python -P /usr/lib/xeroops/serve.py %[8]s --no-access-log --timeout-graceful-shutdown 25 --header %[9]s:%[4]s --forwarded-allow-ips ${XEROOPS_MANAGEMENT_ADDRESS} %[10]s
-`, folder, bundle.ManifestName, v.Application, v.Version, userOf(v.Application), v.RoutePrefix, port,
-		arguments, VersionHeader, v.App)
+// trying is a version on a loopback port, for one trial.
+func trying(s store, v installed) dropIn {
+	d := serving(s, v)
+	d.Trial, d.ListenPort, d.Socket = true, v.Port+trialOffset, ""
+	return d
 }
 
 // versionOf is which version's unit this is, for units of that application.

@@ -359,7 +359,7 @@ func TestResourcesAreThoseOfTheMachine(t *testing.T) {
 
 // systemd.path(5) starts it at a change only, and a full disk may have room later.
 func TestNamesThatCouldNotBeWrittenAreTriedAgain(t *testing.T) {
-	unit, err := templates.Roles.ReadFile("roles/common/files/usr/lib/systemd/system/xeroops-hosts.service")
+	unit, err := templates.Files.ReadFile("services/discovery/files/usr/lib/systemd/system/xeroops-hosts.service")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,7 @@ func TestTheEdgeServesFilesAndPassesRequestsOnAsItShould(t *testing.T) {
 		}
 	}
 	files := filepath.Join(folder, "files")
-	if err := os.CopyFS(files, os.DirFS("../../../templates/roles/openresty-lb/files")); err != nil {
+	if err := os.CopyFS(files, os.DirFS("../../../templates/services/nginx/files")); err != nil {
 		t.Fatal(err)
 	}
 	binary, err := os.Executable()

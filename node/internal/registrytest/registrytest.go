@@ -43,7 +43,7 @@ func Start(t testing.TB, address string) *Server {
 	for name := range data.Credentials {
 		data.Credentials[name] = password(name)
 	}
-	files, err := configure.Render(templates.Config, data)
+	files, err := configure.Render(templates.Files, data)
 	if err != nil {
 		t.Fatal(err)
 	}

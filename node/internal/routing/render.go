@@ -3,11 +3,12 @@ package routing
 import (
 	"bytes"
 	"crypto/sha256"
-	_ "embed"
 	"encoding/hex"
 	"fmt"
 	"slices"
 	"text/template"
+
+	"github.com/xeroops/xeroops/templates"
 )
 
 // Ports on database nodes (service-ports.json).
@@ -27,10 +28,7 @@ type Settings struct {
 	Applications, Primary, Replica string
 }
 
-//go:embed haproxy.cfg.tmpl
-var configTemplate string
-
-var config = template.Must(template.New("haproxy.cfg").Parse(configTemplate))
+var config = template.Must(template.ParseFS(templates.Files, "services/haproxy/daemon/haproxy.cfg.tmpl"))
 
 type page struct {
 	Routes

@@ -18,22 +18,20 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/xeroops/xeroops/elements"
 	"github.com/xeroops/xeroops/internal/cluster"
 )
 
 //go:embed scripts
 var scripts embed.FS
 
-// shared is the folder that every role has a share in.
-const shared = "common"
-
 // newBundle packs what a role needs on the machine, compressed; content is the
-// sum of pack.
-func newBundle(roles fs.FS, c Config) (bundle []byte, content string, err error) {
+// SHA-256 sum of what pack writes.
+func newBundle(templates fs.FS, c Config) (bundle []byte, content string, err error) {
 	var out bytes.Buffer
 	sum := sha256.New()
 	zipped := gzip.NewWriter(&out)
-	if err := cmp.Or(pack(io.MultiWriter(zipped, sum), roles, c), zipped.Close()); err != nil {
+	if err := cmp.Or(pack(io.MultiWriter(zipped, sum), templates, c), zipped.Close()); err != nil {
 		return nil, "", err
 	}
 	return out.Bytes(), hex.EncodeToString(sum.Sum(nil)), nil
@@ -41,25 +39,29 @@ func newBundle(roles fs.FS, c Config) (bundle []byte, content string, err error)
 
 // pack writes a tar with these files:
 //
-//	scripts/         of this provisioner
-//	packages         names of Debian packages, one a line
-//	files.tar        what is unpacked to /
-//	units            the units that must be there
-//	ports            what they listen on: protocol and port or range, one a line
-//	env              variables, in sh's syntax
-//	common/ role/    install.sh and verify.sh
-//	sources.list     where apt_sources is set
-//	scan-exclude     paths, one a line
-//	xeroops-node     where node_binary is set
+//	scripts/          of this provisioner
+//	packages          names of Debian packages, one per line
+//	files.tar         unpacked to /
+//	units             units that must exist, one per line
+//	ports             ports they listen on: protocol and range, one per line
+//	env               variables, in sh's syntax
+//	parts             the directories below, one per line, in order
+//	base/             install.sh and verify.sh
+//	services/NAME/    the same, and ports, those of the service
+//	sources.list      if apt_sources is set
+//	scan-exclude      paths, one per line
+//	xeroops-node      if node_binary is set
 //
 // The same role and configuration give the same bytes.
-func pack(to io.Writer, roles fs.FS, c Config) error {
+func pack(to io.Writer, templates fs.FS, c Config) error {
 	b := &archive{tar.NewWriter(to)}
-	packages, err := packageNames(roles, c.Role)
+	role := cluster.Role(c.Role)
+	parts, services := cluster.TemplateDirs(role), cluster.ServicesOf(role)
+	packages, err := packageNames(templates, parts)
 	if err != nil {
 		return err
 	}
-	files, err := filesTar(roles, c.Role)
+	files, err := filesTar(templates, parts)
 	if err != nil {
 		return err
 	}
@@ -67,11 +69,11 @@ func pack(to io.Writer, roles fs.FS, c Config) error {
 		b.addTree(scripts, "scripts", "scripts"),
 		b.add("packages", 0o644, lines(packages)),
 		b.add("files.tar", 0o644, files),
-		b.add("units", 0o644, lines(units(cluster.Role(c.Role)))),
-		b.add("ports", 0o644, lines(ports(cluster.Role(c.Role)))),
+		b.add("units", 0o644, lines(units(services))),
+		b.add("ports", 0o644, lines(ports(services))),
 		b.add("env", 0o600, environment(c)),
-		b.addScripts(roles, shared, shared),
-		b.addScripts(roles, c.Role, "role"),
+		b.add("parts", 0o644, lines(parts)),
+		b.addParts(templates, parts, services),
 		b.add("scan-exclude", 0o644, lines(c.SecretScanExclude)),
 		b.addNode(c.NodeBinary),
 	)
@@ -84,7 +86,7 @@ func pack(to io.Writer, roles fs.FS, c Config) error {
 	return nil
 }
 
-// archive is a tar that is written to.
+// archive is a tar file being written.
 type archive struct{ *tar.Writer }
 
 func (a *archive) add(name string, mode int64, content []byte) error {
@@ -95,10 +97,10 @@ func (a *archive) add(name string, mode int64, content []byte) error {
 	return err
 }
 
-// addTree adds the files below a folder. An embedded file has no mode: what
-// begins with #! is executable.
-func (a *archive) addTree(from fs.FS, folder, to string) error {
-	return fs.WalkDir(from, folder, func(name string, entry fs.DirEntry, err error) error {
+// addTree adds the files below a directory. An embedded file has no mode, so
+// files that begin with #! are made executable.
+func (a *archive) addTree(from fs.FS, dir, to string) error {
+	return fs.WalkDir(from, dir, func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
@@ -106,7 +108,7 @@ func (a *archive) addTree(from fs.FS, folder, to string) error {
 		if err != nil {
 			return err
 		}
-		return a.add(path.Join(to, strings.TrimPrefix(name, folder)), modeOf(content), content)
+		return a.add(path.Join(to, strings.TrimPrefix(name, dir)), modeOf(content), content)
 	})
 }
 
@@ -117,18 +119,31 @@ func modeOf(content []byte) int64 {
 	return 0o644
 }
 
-// addScripts adds what a role's folder has besides packages and files.
-func (a *archive) addScripts(roles fs.FS, folder, to string) error {
-	for _, name := range []string{"install.sh", "verify.sh"} {
-		content, err := fs.ReadFile(roles, path.Join(folder, name))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
+// addParts adds the directory of each part, with what its scripts use: the ports
+// of the service, and for applications the elements library.
+func (a *archive) addParts(templates fs.FS, parts []string, services []cluster.Service) error {
+	for _, part := range parts {
+		for _, name := range []string{"install.sh", "verify.sh"} {
+			content, err := fs.ReadFile(templates, path.Join(part, name))
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if err := a.add(path.Join(part, name), 0o755, content); err != nil {
+				return err
+			}
 		}
-		if err != nil {
+	}
+	for _, s := range services {
+		if err := a.add(path.Join(s.TemplateDir(), "ports"), 0o644, lines(ports([]cluster.Service{s}))); err != nil {
 			return err
 		}
-		if err := a.add(path.Join(to, name), 0o755, content); err != nil {
-			return err
+		if s.Name == "applications" {
+			if err := a.addTree(elements.Source, ".", path.Join(s.TemplateDir(), "elements")); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -145,11 +160,11 @@ func (a *archive) addNode(file string) error {
 	return a.add("xeroops-node", 0o755, content)
 }
 
-// packageNames reads the lists of common and of the role; # begins a comment.
-func packageNames(roles fs.FS, role string) ([]string, error) {
+// packageNames reads the lists of all parts; # starts a comment.
+func packageNames(templates fs.FS, parts []string) ([]string, error) {
 	var names []string
-	for _, folder := range []string{shared, role} {
-		content, err := fs.ReadFile(roles, path.Join(folder, "packages"))
+	for _, part := range parts {
+		content, err := fs.ReadFile(templates, path.Join(part, "packages"))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -165,13 +180,12 @@ func packageNames(roles fs.FS, role string) ([]string, error) {
 	return slices.Compact(names), nil
 }
 
-// filesTar packs the files of common, then those of the role: where both have
-// one, the role's is unpacked last.
-func filesTar(roles fs.FS, role string) ([]byte, error) {
+// filesTar packs the files of all parts.
+func filesTar(templates fs.FS, parts []string) ([]byte, error) {
 	var out bytes.Buffer
 	a := &archive{tar.NewWriter(&out)}
-	for _, folder := range []string{shared, role} {
-		err := a.addTree(roles, path.Join(folder, "files"), ".")
+	for _, part := range parts {
+		err := a.addTree(templates, path.Join(part, "files"), ".")
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
@@ -182,20 +196,20 @@ func filesTar(roles fs.FS, role string) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// units are what service-ports.json wants of a role.
-func units(role cluster.Role) []string {
+// units returns the names of the services' units, sorted.
+func units(services []cluster.Service) []string {
 	var names []string
-	for _, s := range cluster.ServicesOf(role) {
+	for _, s := range services {
 		names = append(names, s.Unit)
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
 }
 
-// ports are what service-ports.json says that others may connect to.
-func ports(role cluster.Role) []string {
+// ports returns the ports that the services open, as "tcp 443-443".
+func ports(services []cluster.Service) []string {
 	var all []string
-	for _, s := range cluster.ServicesOf(role) {
+	for _, s := range services {
 		for _, p := range s.Ports {
 			all = append(all, fmt.Sprintf("%s %d-%d", p.Protocol, p.Port, p.Last()))
 		}
@@ -203,7 +217,7 @@ func ports(role cluster.Role) []string {
 	return all
 }
 
-// environment is read by the scripts with sh's dot command.
+// environment returns the variables of the scripts, which source it.
 func environment(c Config) []byte {
 	var out bytes.Buffer
 	variables := map[string]string{"XEROOPS_ROLE": c.Role}

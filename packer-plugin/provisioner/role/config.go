@@ -21,19 +21,19 @@ import (
 type Config struct {
 	common.PackerConfig `mapstructure:",squash"`
 
-	// Role to install: a folder of templates/roles.
+	// Role to install.
 	Role string `mapstructure:"role"`
-	// NodeBinary is a path on this machine to xeroops-node, built for Linux and
-	// the image's architecture.
+	// NodeBinary is the local path of xeroops-node, built for Linux and the
+	// image's architecture.
 	NodeBinary string `mapstructure:"node_binary"`
 	// AptSources are lines of sources.list(5) used in place of the image's own,
 	// during the build only.
 	AptSources []string `mapstructure:"apt_sources"`
 	// Environment is given to apt and to the role's scripts: download URLs, a proxy.
 	Environment map[string]string `mapstructure:"environment"`
-	// SecretScanExclude are paths in the image that the scan does not look at.
+	// SecretScanExclude are paths in the image that the secret scan skips.
 	SecretScanExclude []string `mapstructure:"secret_scan_exclude"`
-	// RemoteFolder on the machine for what is uploaded; /tmp where not set.
+	// RemoteFolder is the directory on the machine for uploads; default /tmp.
 	RemoteFolder string `mapstructure:"remote_folder"`
 
 	ctx interpolate.Context
@@ -63,7 +63,7 @@ func (c *Config) prepare(raws []any) error {
 	}
 	for name := range c.Environment {
 		if !variableName.MatchString(name) {
-			errs = packersdk.MultiErrorAppend(errs, fmt.Errorf("environment: %q is not a variable's name", name))
+			errs = packersdk.MultiErrorAppend(errs, fmt.Errorf("environment: %q is not a valid variable name", name))
 		}
 	}
 	for _, path := range slices.Concat([]string{c.RemoteFolder}, c.SecretScanExclude) {

@@ -10,7 +10,7 @@ import (
 func TestTheContentSumIsThatOfAllThatGoesIn(t *testing.T) {
 	sum := func(change func(fstest.MapFS), config map[string]any) string {
 		t.Helper()
-		tree := roles()
+		tree := roleTree()
 		if change != nil {
 			change(tree)
 		}
@@ -33,9 +33,9 @@ func TestTheContentSumIsThatOfAllThatGoesIn(t *testing.T) {
 		"an apt source":    sum(nil, map[string]any{"environment": environment, "apt_sources": []string{"deb x"}}),
 		"another program":  sum(nil, map[string]any{"environment": environment, "node_binary": "/bin/sh"}),
 		"no program":       sum(nil, map[string]any{"environment": environment, "node_binary": ""}),
-		"a file of common": sum(func(f fstest.MapFS) { f["common/files/etc/new"] = &fstest.MapFile{} }, map[string]any{"environment": environment}),
-		"a script":         sum(func(f fstest.MapFS) { delete(f, "app/verify.sh") }, map[string]any{"environment": environment}),
-		"a package":        sum(func(f fstest.MapFS) { f["app/packages"] = &fstest.MapFile{Data: []byte("x")} }, map[string]any{"environment": environment}),
+		"a file of base":   sum(func(f fstest.MapFS) { f["base/files/etc/new"] = &fstest.MapFile{} }, map[string]any{"environment": environment}),
+		"a script":         sum(func(f fstest.MapFS) { delete(f, "services/applications/verify.sh") }, map[string]any{"environment": environment}),
+		"a package":        sum(func(f fstest.MapFS) { f["services/applications/packages"] = &fstest.MapFile{Data: []byte("x")} }, map[string]any{"environment": environment}),
 		"another role":     sum(nil, map[string]any{"environment": environment, "role": "db"}),
 		"an excluded path": sum(nil, map[string]any{"environment": environment, "secret_scan_exclude": []string{"/x"}}),
 	} {
@@ -44,7 +44,7 @@ func TestTheContentSumIsThatOfAllThatGoesIn(t *testing.T) {
 		}
 		seen[other] = what
 	}
-	if other := sum(func(f fstest.MapFS) { f["db/packages"] = &fstest.MapFile{Data: []byte("x")} }, map[string]any{"environment": environment}); other != first {
+	if other := sum(func(f fstest.MapFS) { f["services/etcd/packages"] = &fstest.MapFile{Data: []byte("x")} }, map[string]any{"environment": environment}); other != first {
 		t.Error("another role's packages change the sum")
 	}
 }

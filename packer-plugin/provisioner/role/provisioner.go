@@ -1,11 +1,10 @@
-// Package role is the provisioner xeroops-role: it makes a Debian machine one
-// of the cluster's roles and seals it to be an image.
+// Package role is the provisioner xeroops-role, which turns a Debian machine
+// into one of the cluster's roles and seals it for an image.
 //
-// The contract: it needs nothing of the builder but a communicator and a login
-// that may become root with sudo; running it again changes nothing; a machine
-// on which a unit is missing, a check of a role fails or a secret is found
-// makes the build fail. It is the last provisioner: sealing removes the keys
-// and logs that another one might want.
+// The contract: it needs only a communicator and a login that can become root
+// with sudo; running it again changes nothing; the build fails if a unit is
+// missing, a check fails or a secret is found. It must be the last provisioner,
+// because sealing removes keys and logs that another one might need.
 package role
 
 import (
@@ -26,32 +25,28 @@ import (
 type Provisioner struct {
 	Version string // of XeroOps, recorded in the image
 
-	config Config
-	roles  fs.FS // nil: those embedded
+	config    Config
+	templates fs.FS // nil: templates.Files
 }
 
 var _ packersdk.Provisioner = (*Provisioner)(nil)
 
-// ConfigSpec is the layout of the provisioner's block in HCL.
+// ConfigSpec returns the HCL schema of the provisioner's block.
 func (p *Provisioner) ConfigSpec() hcldec.ObjectSpec { return p.config.FlatMapstructure().HCL2Spec() }
 
 // Prepare reads the configuration.
 func (p *Provisioner) Prepare(raws ...any) error {
-	if p.roles == nil {
-		roles, err := fs.Sub(templates.Roles, "roles")
-		if err != nil {
-			return err
-		}
-		p.roles = roles
+	if p.templates == nil {
+		p.templates = templates.Files
 	}
 	return p.config.prepare(raws)
 }
 
-// Content is what an image of this configuration is going to have as its
-// imagerecord.Record.Content.
+// Content returns the imagerecord.Record.Content that an image of this
+// configuration will have.
 func (p *Provisioner) Content() (string, error) {
 	sum := sha256.New()
-	if err := pack(sum, p.roles, p.config); err != nil {
+	if err := pack(sum, p.templates, p.config); err != nil {
 		return "", err
 	}
 	return hex.EncodeToString(sum.Sum(nil)), nil
@@ -59,7 +54,7 @@ func (p *Provisioner) Content() (string, error) {
 
 // Provision installs, verifies, records and seals.
 func (p *Provisioner) Provision(ctx context.Context, ui packersdk.Ui, comm packersdk.Communicator, _ map[string]any) (err error) {
-	bundle, content, err := newBundle(p.roles, p.config)
+	bundle, content, err := newBundle(p.templates, p.config)
 	if err != nil {
 		return err
 	}

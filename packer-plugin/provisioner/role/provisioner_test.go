@@ -17,38 +17,41 @@ import (
 	"github.com/xeroops/xeroops/packer-plugin/internal/imagerecord"
 )
 
-// verify is a role's verify.sh: it sees the rendered configuration, has the role's
-// ports at hand, may start services on the cluster's addresses, and leaves nothing.
+// verify is a service's verify.sh: it sees the rendered configuration and the ports of
+// the service and of the role, can start services on the cluster's addresses, and leaves
+// nothing behind.
 const verify = `#!/bin/sh
 set -eu
 test "$(hello)" = hello
 test "$XEROOPS_ROLE" = app
 grep -qx sample /etc/app.conf
-grep -qx 'tcp 8000-8099' ../ports
-../scripts/starts.sh app 8000 python3 -c 'import socket, time
+grep -qx 'tcp 8000-8099' ports
+grep -qx 'tcp 22-22' "$XEROOPS_BUNDLE/ports"
+"$XEROOPS_BUNDLE/scripts/starts.sh" app 8000 python3 -c 'import socket, time
 s = socket.create_server(("10.0.2.10", 8000)); time.sleep(60)'
-! ../scripts/starts.sh app 8001 sh -c 'echo cannot; exit 1' >/tmp/said
+! "$XEROOPS_BUNDLE/scripts/starts.sh" app 8001 sh -c 'echo cannot; exit 1' >/tmp/said
 grep -qx cannot /tmp/said
 touch /etc/trace
 `
 
-// roles is a small tree with everything that a role's folder can have.
-func roles() fstest.MapFS {
+// roleTree returns a small tree with every kind of file that templates have.
+func roleTree() fstest.MapFS {
 	file := func(content string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(content)} }
 	unit := "[Service]\nExecStart=/usr/bin/xeroops-node applications\n"
 	tree := fstest.MapFS{
-		"common/packages":               file("# for all\ngreeter\n"),
-		"common/files/etc/xeroops/motd": file("common\n"),
-		"common/files/usr/bin/hello":    file("#!/bin/sh\ncat /usr/share/greeter/hello\n"),
-		"common/install.sh":             file("#!/bin/sh\nset -eu\nmkdir -p /var/lib/xeroops\nprintf '%s\\n' \"$GREETING\" >/var/lib/xeroops/greeting\n"),
-		"app/files/etc/xeroops/motd":    file("app\n"),
-		"app/files/usr/lib/systemd/system/xeroops-applications.target": file("[Unit]\nDescription=Applications\n"),
-		"app/files/usr/lib/systemd/system/app.service":                 file(unit),
-		"app/files/usr/lib/sysusers.d/app.conf":                        file("u app - \"Application\" /var/lib/app\n"),
-		"app/verify.sh":                                                file(verify),
+		"base/packages":                            file("# for all\ngreeter\n"),
+		"base/files/etc/xeroops/motd":              file("base\n"),
+		"base/files/usr/bin/hello":                 file("#!/bin/sh\ncat /usr/share/greeter/hello\n"),
+		"base/install.sh":                          file("#!/bin/sh\nset -eu\nmkdir -p /var/lib/xeroops\nprintf '%s\\n' \"$GREETING\" >/var/lib/xeroops/greeting\n"),
+		"services/applications/files/etc/app/motd": file("app\n"),
+		"services/applications/install.sh":         file("#!/bin/sh\nset -eu\ntest -e elements/src/elements/__init__.py && ! test -e elements/tests\n"),
+		"services/applications/files/usr/lib/systemd/system/xeroops-applications.target": file("[Unit]\nDescription=Applications\n"),
+		"services/applications/files/usr/lib/systemd/system/app.service":                 file(unit),
+		"services/applications/files/usr/lib/sysusers.d/app.conf":                        file("u app - \"Application\" /var/lib/app\n"),
+		"services/applications/verify.sh":                                                file(verify),
 	}
-	for _, name := range units(cluster.RoleApp) {
-		path := "app/files/usr/lib/systemd/system/" + name
+	for _, name := range units(cluster.ServicesOf(cluster.RoleApp)) {
+		path := "services/applications/files/usr/lib/systemd/system/" + name
 		if tree[path] == nil && name != "ssh.service" { // which is a package's
 			tree[path] = file(unit)
 		}
@@ -66,7 +69,7 @@ func newProvisioner(t *testing.T, tree fstest.MapFS, more map[string]any) *Provi
 	config := map[string]any{"role": "app", "node_binary": node, "apt_sources": []string{"deb [trusted=yes] copy:/repo ./"},
 		"environment": map[string]string{"GREETING": "it's $HOME"}}
 	maps.Copy(config, more)
-	p := &Provisioner{Version: "1.2.3", roles: tree}
+	p := &Provisioner{Version: "1.2.3", templates: tree}
 	if err := p.Prepare(config); err != nil {
 		t.Fatal(err)
 	}
@@ -92,12 +95,12 @@ func TestARoleIsInstalledRecordedAndSealedAndOnceMoreChangesNothing(t *testing.T
 	c.write(t, "home/admin/.ssh/authorized_keys", "ssh-ed25519 AAAA\n")
 	c.write(t, "var/log/syslog", "secret\n")
 	c.write(t, "var/lib/cloud/instances/i-1/user-data.txt", "-----BEGIN OPENSSH PRIVATE KEY-----\n")
-	p := newProvisioner(t, roles(), nil)
+	p := newProvisioner(t, roleTree(), nil)
 	if err := provision(t, p, c); err != nil {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{
-		"etc/xeroops/motd": "app\n", "var/lib/xeroops/greeting": "it's $HOME\n", "etc/machine-id": "", "var/log/syslog": "",
+		"etc/xeroops/motd": "base\n", "etc/app/motd": "app\n", "var/lib/xeroops/greeting": "it's $HOME\n", "etc/machine-id": "", "var/log/syslog": "",
 	} {
 		if got := c.read(t, path); got != want {
 			t.Errorf("%s holds %q, want %q", path, got, want)
@@ -165,38 +168,44 @@ func TestWhatIsNotSoundFailsTheBuild(t *testing.T) {
 		want  string
 	}{
 		"a unit is missing": {
-			func(f fstest.MapFS) { delete(f, "app/files/usr/lib/systemd/system/xeroops-applications.target") },
-			"xeroops-applications.target: there is no such unit",
+			func(f fstest.MapFS) {
+				delete(f, "services/applications/files/usr/lib/systemd/system/xeroops-applications.target")
+			},
+			"xeroops-applications.target: unit not found",
 		},
 		"a unit is broken": {
 			func(f fstest.MapFS) {
-				f["app/files/usr/lib/systemd/system/xeroops-applications.target"] = &fstest.MapFile{Data: []byte("[Unit]\nBogus=1\n")}
+				f["services/applications/files/usr/lib/systemd/system/xeroops-applications.target"] = &fstest.MapFile{Data: []byte("[Unit]\nBogus=1\n")}
 			},
-			"not sound: xeroops-applications.target",
+			"checks failed: xeroops-applications.target",
 		},
 		"the role's own check fails": {
 			func(f fstest.MapFS) {
-				f["app/verify.sh"] = &fstest.MapFile{Data: []byte("#!/bin/sh\necho it is broken\nexit 1\n")}
+				f["services/applications/verify.sh"] = &fstest.MapFile{Data: []byte("#!/bin/sh\necho it is broken\nexit 1\n")}
 			},
 			"it is broken",
 		},
 		"install.sh fails": {
-			func(f fstest.MapFS) { f["app/install.sh"] = &fstest.MapFile{Data: []byte("#!/bin/sh\nexit 3\n")} },
+			func(f fstest.MapFS) {
+				f["services/applications/install.sh"] = &fstest.MapFile{Data: []byte("#!/bin/sh\nexit 3\n")}
+			},
 			"status 3",
 		},
 		"a package is unknown": {
-			func(f fstest.MapFS) { f["app/packages"] = &fstest.MapFile{Data: []byte("no-such-package\n")} },
+			func(f fstest.MapFS) {
+				f["services/applications/packages"] = &fstest.MapFile{Data: []byte("no-such-package\n")}
+			},
 			"no-such-package",
 		},
 		"a key is left": {
 			func(f fstest.MapFS) {
-				f["app/files/etc/app/key.pem"] = &fstest.MapFile{Data: []byte("-----BEGIN RSA PRIVATE KEY-----\n")}
+				f["services/applications/files/etc/app/key.pem"] = &fstest.MapFile{Data: []byte("-----BEGIN RSA PRIVATE KEY-----\n")}
 			},
 			"/etc/app/key.pem",
 		},
 		"an account has a password": {
 			func(f fstest.MapFS) {
-				f["app/install.sh"] = &fstest.MapFile{Data: []byte("#!/bin/sh\necho 'root:hunter2' | chpasswd\n")}
+				f["services/applications/install.sh"] = &fstest.MapFile{Data: []byte("#!/bin/sh\necho 'root:hunter2' | chpasswd\n")}
 			},
 			"root",
 		},
@@ -204,7 +213,7 @@ func TestWhatIsNotSoundFailsTheBuild(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newChroot(t)
 			c.addRepository(t)
-			tree := roles()
+			tree := roleTree()
 			test.spoil(tree)
 			err := provision(t, newProvisioner(t, tree, nil), c)
 			if err == nil || !strings.Contains(err.Error(), test.want) {
@@ -220,8 +229,8 @@ func TestWhatIsNotSoundFailsTheBuild(t *testing.T) {
 func TestAnExcludedPathMayHoldASecret(t *testing.T) {
 	c := newChroot(t)
 	c.addRepository(t)
-	tree := roles()
-	tree["app/files/etc/app/key.pem"] = &fstest.MapFile{Data: []byte("-----BEGIN RSA PRIVATE KEY-----\n")}
+	tree := roleTree()
+	tree["services/applications/files/etc/app/key.pem"] = &fstest.MapFile{Data: []byte("-----BEGIN RSA PRIVATE KEY-----\n")}
 	if err := provision(t, newProvisioner(t, tree, map[string]any{"secret_scan_exclude": []string{"/etc/app"}}), c); err != nil {
 		t.Error(err)
 	}
@@ -229,10 +238,10 @@ func TestAnExcludedPathMayHoldASecret(t *testing.T) {
 
 func TestConfigurationMistakesAreFound(t *testing.T) {
 	for want, config := range map[string]map[string]any{
-		"unknown role":          {"role": "database"},
-		"node_binary":           {"role": "app", "node_binary": "/nowhere/xeroops-node"},
-		"not a variable's name": {"role": "app", "environment": map[string]string{"A B": "x"}},
-		"not an absolute path":  {"role": "app", "secret_scan_exclude": []string{"etc; rm"}},
+		"unknown role":              {"role": "database"},
+		"node_binary":               {"role": "app", "node_binary": "/nowhere/xeroops-node"},
+		"not a valid variable name": {"role": "app", "environment": map[string]string{"A B": "x"}},
+		"not an absolute path":      {"role": "app", "secret_scan_exclude": []string{"etc; rm"}},
 	} {
 		if err := new(Provisioner).Prepare(config); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: got %v, want %q", config, err, want)

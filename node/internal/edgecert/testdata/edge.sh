@@ -36,7 +36,7 @@ nginx -g 'daemon off;' 2>$scratch/nginx &
 
 echo "files, over TLS"
 await 200 $edge/
-body "This cluster's edge works"
+body "The edge of this cluster is running"
 header "strict-transport-security: max-age=[0-9]+"
 header "x-content-type-options: nosniff"
 header "x-request-id: [0-9a-f]{32}"

@@ -1,8 +1,7 @@
 #!/bin/sh
-# Puts the role's files in place, and makes its users. This comes before the
-# packages, which keep a file and a user that are there: a user whose data outlives
-# an image has the same number in every image, and no package sets up what the role
-# does not want.
+# Installs the role's files and creates its users. This precedes the packages, which
+# keep existing files and users: so a user whose data outlives an image has the same
+# UID in every image, and a package does not set up what the role replaces.
 exec 2>&1
 tar -C / --no-overwrite-dir --no-same-owner -xpf files.tar
 if test -e xeroops-node; then

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Removes what belongs to the machine of the build and not to an image: keys,
-# identity, logs, history, caches. Safe to run again.
+# Removes what must not be in an image: keys, identity, logs, history, caches. Safe to
+# run again.
 exec 2>&1
 keep=$(pwd -P)
 
-# Identity: made anew at the first boot, by systemd and cloud-init.
+# Identity: systemd and cloud-init create a new one at the first boot.
 rm -f /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub
 : >/etc/machine-id
 rm -f /var/lib/dbus/machine-id /etc/hostname
@@ -13,7 +13,7 @@ rm -rf /var/lib/dhcp/* /var/lib/dhcpcd/* /var/lib/chrony/*
 # The key of the package ssl-cert would be the same on every node.
 rm -f /etc/ssl/private/ssl-cert-snakeoil.key /etc/ssl/certs/ssl-cert-snakeoil.pem
 
-# Credentials of whoever was logged in; root's and the users' of the build.
+# Credentials of root and of the build's users.
 for home in /root /home/*; do
     if test -d "$home"; then
         rm -rf "$home/.ssh" "$home/.aws" "$home/.cache" "$home/.gnupg" "$home/.netrc"
@@ -21,13 +21,13 @@ for home in /root /home/*; do
     fi
 done
 
-# cloud-init runs anew; its folders hold the user-data.
+# cloud-init runs again on the node; its directories hold the build's user-data.
 if command -v cloud-init >/dev/null; then
     cloud-init clean --logs --seed >/dev/null
 fi
 rm -rf /var/lib/cloud/instance /var/lib/cloud/instances /var/lib/cloud/sem /run/cloud-init/instance-data-sensitive.json
 
-# Logs: what is written from here on stays in memory, whatever the role says of it.
+# Logs: from here on the journal is in memory, whatever the role configured.
 if mkdir -p /run/systemd/journald.conf.d 2>/dev/null; then
     printf '[Journal]\nStorage=volatile\n' >/run/systemd/journald.conf.d/zz-xeroops-seal.conf
     systemctl restart systemd-journald 2>/dev/null || true
@@ -40,7 +40,7 @@ rm -rf /var/lib/wtmpdb/* /var/lib/lastlog/*
 # Caches and leftovers.
 apt-get -qq clean
 rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/debconf/*-old /var/lib/dpkg/*-old
-for folder in /tmp /var/tmp; do
-    find "$folder" -xdev -mindepth 1 -maxdepth 1 ! -path "$keep" ! -name 'systemd-private-*' -exec rm -rf {} +
+for dir in /tmp /var/tmp; do
+    find "$dir" -xdev -mindepth 1 -maxdepth 1 ! -path "$keep" ! -name 'systemd-private-*' -exec rm -rf {} +
 done
 sync

@@ -1,6 +1,7 @@
 #!/bin/sh
-# starts.sh USER PORT COMMAND...: for a role's verify.sh; passes if the program, run
-# as that user, is listening on that TCP port within 20 seconds. It ends with the checks.
+# starts.sh USER PORT COMMAND...: used by verify.sh of a service. Runs the command as that
+# user and succeeds once it listens on the TCP port, within 20 seconds. The command keeps
+# running until all checks have ended.
 set -eu
 user=$1 port=$2
 shift 2

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Verifies that the role's units are there and sound, and runs the role's own checks:
-# on a copy of the machine's files, in a network and among processes of their own, with
-# the configuration that boot would render from made-up data. Nothing of it stays.
+# Verifies the role's units and runs each part's verify.sh: on a copy of the machine's
+# files, in network and PID namespaces of their own, with the configuration that boot
+# would render from sample data. Nothing of it remains.
 exec 2>&1
 if test -z "${1:-}"; then
     exec unshare --mount --net --pid --fork --kill-child sh -eu "$0" copy
@@ -20,9 +20,9 @@ mount -t proc proc proc
 mount --rbind /sys sys
 mount --rbind /dev dev
 mount -t tmpfs tmpfs run
-mkdir -p ".$bundle" # where /tmp is in memory, it is not in the copy
+mkdir -p ".$bundle" # the copy lacks it if /tmp is a tmpfs
 mount --bind "$bundle" ".$bundle"
-# Any address of the made-up cluster is this machine's.
+# All addresses of the sample cluster are local.
 ip link set lo up
 ip route add local 10.0.0.0/8 dev lo
 exec chroot . sh -eu "$bundle/scripts/checks.sh" "$bundle"

@@ -1,0 +1,3 @@
+#!/bin/sh
+# Waits until the database answers a query.
+exec /usr/bin/xeroops-node wait-for-db "$@"

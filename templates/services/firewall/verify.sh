@@ -1,0 +1,4 @@
+#!/bin/sh
+set -eu
+nft -c -f /etc/nftables.conf
+test "$(systemctl is-enabled nftables.service)" = enabled

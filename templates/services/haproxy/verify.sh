@@ -1,0 +1,3 @@
+#!/bin/sh
+set -eu
+haproxy -c -f /etc/haproxy/haproxy.cfg
