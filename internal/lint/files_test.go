@@ -11,6 +11,10 @@ import (
 // root is the repository's root, as seen from this package.
 const root = "../.."
 
+// readable are the files that the lint reads.
+var readable = []string{"*.go", "*.md", "*.tmpl", "*.sh", "*.py", "*.tf", "*.hcl", "*.lua", "*.yml", "*.toml", "*.json", "*.html", "*.sql",
+	"*.conf", "*.service", "*.socket", "*.target", "*.path", "*.nft", "*.rules", "*.cfg", "GNUmakefile", ".ci/run"}
+
 // source returns the paths of all files that git would commit, relative to
 // [root]. Tests are skipped in a copy of the sources without git.
 func source(t *testing.T, patterns ...string) []string {
