@@ -1,8 +1,8 @@
 //go:build linux
 
-// Package debiantree lets tests run the programs that the role images have,
-// in the versions of Debian 13, on whatever Linux the tests run on. The tree is
-// made by scripts/debiantree.sh; without it, a test that needs it is skipped.
+// Package debiantree runs programs of the role images in tests, in the versions of
+// Debian 13, on any Linux host. scripts/debiantree.sh creates the tree; tests that
+// need it are skipped if it doesn't exist.
 package debiantree
 
 import (
@@ -13,11 +13,11 @@ import (
 	"testing"
 )
 
-// enter mounts what programs expect to find, in a mount namespace that ends with
-// them, and becomes the program. What is written outside of the folder for
-// temporary files, which is the host's, is in memory and gone with the program.
+// enter mounts what programs expect in their mount namespace and executes the program.
+// The directory for temporary files is the host's; all other writes go to a tmpfs that
+// ends with the program.
 const enter = `set -e
-tree=$1 tmp=$2 folder=$3
+tree=$1 tmp=$2 dir=$3
 shift 3
 mount --make-rprivate /
 mount -t tmpfs tmpfs "$tree.mount"
@@ -29,9 +29,9 @@ mount --rbind /dev dev
 mount --bind /proc proc
 mkdir -p ".$tmp"
 mount --bind "$tmp" ".$tmp"
-exec chroot . sh -c 'cd "$0" && exec "$@"' "$folder" "$@"`
+exec chroot . sh -c 'cd "$0" && exec "$@"' "$dir" "$@"`
 
-// Path returns the folder of the tree, or skips the test and says why.
+// Path returns the directory of the tree, or skips the test with the reason.
 func Path(t testing.TB) string {
 	t.Helper()
 	tree := os.Getenv("XEROOPS_DEBIAN_TREE")
@@ -39,54 +39,54 @@ func Path(t testing.TB) string {
 		tree = filepath.Join(root(t), ".tools", "debian13")
 	}
 	if _, err := os.Stat(tree + ".packages"); err != nil {
-		t.Skip("there is no tree of Debian 13: run make setup as root, with mmdebstrap there")
+		t.Skip("the Debian 13 tree is missing: install mmdebstrap and run make setup as root")
 	}
 	if os.Geteuid() != 0 {
-		t.Skip("programs of the Debian 13 tree run by chroot, which only root may do")
+		t.Skip("running programs of the Debian 13 tree needs root, for chroot")
 	}
 	return tree
 }
 
-// root is the folder of the checkout.
+// root returns the directory of the checkout.
 func root(t testing.TB) string {
 	t.Helper()
-	folder, err := os.Getwd()
+	dir, err := os.Getwd()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for {
-		if _, err := os.Stat(filepath.Join(folder, "go.mod")); err == nil {
-			return folder
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
 		}
-		if folder == "/" {
-			t.Fatal("no go.mod above the test's folder")
+		if dir == "/" {
+			t.Fatal("no parent of the test's directory has a go.mod")
 		}
-		folder = filepath.Dir(folder)
+		dir = filepath.Dir(dir)
 	}
 }
 
-// Command is a program of the tree, to be run in the host's network and with the
-// host's temporary files, in the folder /. It is killed when the test ends.
+// Command returns a command that runs a program of the tree in the directory /, with
+// the host's network and temporary files. It is killed when the test ends.
 func Command(t testing.TB, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	return CommandIn(t, "/", name, args...)
 }
 
-// CommandIn is [Command] in another folder, such as t.TempDir().
-func CommandIn(t testing.TB, folder, name string, args ...string) *exec.Cmd {
+// CommandIn is [Command] in another directory, such as t.TempDir().
+func CommandIn(t testing.TB, dir, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	tree := Path(t)
 	if err := os.MkdirAll(tree+".mount", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "sh", append([]string{"-c", enter, "sh", tree, os.TempDir(), folder, name}, args...)...)
+	cmd := exec.CommandContext(t.Context(), "sh", append([]string{"-c", enter, "sh", tree, os.TempDir(), dir, name}, args...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 	cmd.Env = append(os.Environ(), "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8")
 	return cmd
 }
 
-// Script runs a shell script in the tree, in a network of its own, and fails the test
-// where the script does. All that it started ends with it.
+// Script runs a shell script in the tree, in its own network namespace, and fails the
+// test if the script fails. Processes that it leaves running are killed.
 func Script(t testing.TB, path string, args ...string) {
 	t.Helper()
 	content, err := os.ReadFile(path)
@@ -94,7 +94,7 @@ func Script(t testing.TB, path string, args ...string) {
 		t.Fatal(err)
 	}
 	cmd := Command(t, "sh", append([]string{"-c", string(content), filepath.Base(path)}, args...)...)
-	cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWPID // whose end is that of all
+	cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWPID // the kernel kills all processes of the namespace with its first
 	cmd.SysProcAttr.Unshareflags |= syscall.CLONE_NEWNET
 	out, err := cmd.CombinedOutput()
 	if err != nil {

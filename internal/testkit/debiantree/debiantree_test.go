@@ -9,12 +9,12 @@ import (
 	"testing"
 )
 
-func TestProgramsAreDebian13sAndSeeTheTestsFiles(t *testing.T) {
-	folder := t.TempDir()
-	if err := os.WriteFile(filepath.Join(folder, "greeting"), []byte("hello"), 0o600); err != nil {
+func TestCommandRunsDebian13WithTheTestsFiles(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "greeting"), []byte("hello"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, err := CommandIn(t, folder, "sh", "-c", ". /etc/os-release; echo $VERSION_CODENAME $(cat greeting)").CombinedOutput()
+	out, err := CommandIn(t, dir, "sh", "-c", ". /etc/os-release; echo $VERSION_CODENAME $(cat greeting)").CombinedOutput()
 	if err != nil || strings.TrimSpace(string(out)) != "trixie hello" {
 		t.Errorf("got %q, %v", out, err)
 	}

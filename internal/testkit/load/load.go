@@ -1,8 +1,8 @@
-// Package load sends requests at a constant rate and counts what fails, so that
-// tests and benchmarks can say what a failure cost those who used the cluster.
+// Package load sends HTTP requests at a constant rate and counts failures, so that tests
+// and benchmarks can measure how a fault affects clients.
 //
-// Requests are sent by the clock and not after the answer to the one before: an
-// answer that is late doesn't make fewer be asked for.
+// The load is open: requests are sent on schedule, without waiting for responses to
+// earlier ones, so that slow responses don't reduce the rate.
 package load
 
 import (
@@ -19,36 +19,36 @@ import (
 	"time"
 )
 
-// Options says what is asked for, and how often.
+// Options are the requests to send.
 type Options struct {
 	URL    string
-	Method string        // GET where empty
-	Body   string        // sent with each
+	Method string        // default GET
+	Body   string        // JSON; sent with each request
 	Rate   int           // requests per second
-	Wait   time.Duration // for an answer; 10 s where 0
-	// Fresh makes a connection for each request, as many clients do; otherwise
-	// connections are kept.
+	Wait   time.Duration // timeout of a request; default 10 s
+	// Fresh opens a new connection for each request instead of reusing connections.
 	Fresh bool
 }
 
-// Report is what came of it. A request has failed if there was no answer in time
-// or its status was 400 or more.
+// Report has the results. A request has failed if it timed out or its status was 400
+// or higher.
 type Report struct {
 	Requests int            `json:"requests"`
 	Failed   int            `json:"failed"`
-	Errors   map[string]int `json:"errors,omitempty"` // how often each
-	// Outage is from the first failed request to the end of the last, in seconds.
+	Errors   map[string]int `json:"errors,omitempty"` // number of failures by error
+	// Outage is the time in seconds from the first failed request until the last one
+	// failed.
 	Outage float64 `json:"outage_seconds"`
-	// Latencies in milliseconds, of what was answered well.
+	// Latencies of successful requests in milliseconds.
 	P50 float64 `json:"p50_ms"`
 	P99 float64 `json:"p99_ms"`
 	Max float64 `json:"max_ms"`
-	// Answers counts answers by the node that gave them: those that are a JSON
-	// object with a "node".
+	// Answers is the number of responses by node, for responses that are a JSON object
+	// with a member "node".
 	Answers map[string]int `json:"answers,omitempty"`
 }
 
-// String is a line for a log.
+// String returns the results in one line.
 func (r Report) String() string {
 	line := fmt.Sprintf("%d requests, %d failed, outage %.2f s, p50 %.0f ms, p99 %.0f ms, max %.0f ms", r.Requests, r.Failed, r.Outage, r.P50, r.P99, r.Max)
 	if r.Failed > 0 {
@@ -57,11 +57,11 @@ func (r Report) String() string {
 	return line
 }
 
-// maxOpen bounds how many requests wait at once; beyond it a request fails.
+// maxOpen limits concurrent requests. Further requests fail.
 const maxOpen = 512
 
-// Run sends requests until ctx ends, waits for the answers to those sent, and
-// reports.
+// Run sends requests until ctx ends, waits for outstanding responses and returns the
+// results.
 func Run(ctx context.Context, o Options) Report {
 	if o.Wait == 0 {
 		o.Wait = 10 * time.Second
@@ -91,7 +91,7 @@ func Run(ctx context.Context, o Options) Report {
 		case free <- struct{}{}:
 			sent.Go(func() { g.send(); <-free })
 		default:
-			g.note(time.Now(), 0, "", fmt.Errorf("%d requests wait already", maxOpen))
+			g.record(time.Now(), 0, "", fmt.Errorf("%d requests are outstanding", maxOpen))
 		}
 	}
 }
@@ -112,7 +112,7 @@ func (g *generator) send() {
 	begun := time.Now()
 	request, err := http.NewRequest(g.options.Method, g.options.URL, strings.NewReader(g.options.Body))
 	if err != nil {
-		g.note(begun, 0, "", err)
+		g.record(begun, 0, "", err)
 		return
 	}
 	if g.options.Body != "" {
@@ -120,7 +120,7 @@ func (g *generator) send() {
 	}
 	answer, err := g.client.Do(request)
 	if err != nil {
-		g.note(begun, time.Since(begun), "", err)
+		g.record(begun, time.Since(begun), "", err)
 		return
 	}
 	body, err := io.ReadAll(answer.Body)
@@ -129,11 +129,11 @@ func (g *generator) send() {
 		err = fmt.Errorf("status %d", answer.StatusCode)
 	}
 	var by struct{ Node string }
-	_ = json.Unmarshal(body, &by) // most answers are something else
-	g.note(begun, time.Since(begun), by.Node, err)
+	_ = json.Unmarshal(body, &by) // other responses are not counted by node
+	g.record(begun, time.Since(begun), by.Node, err)
 }
 
-func (g *generator) note(begun time.Time, took time.Duration, by string, err error) {
+func (g *generator) record(begun time.Time, took time.Duration, by string, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if by != "" {
@@ -145,7 +145,7 @@ func (g *generator) note(begun time.Time, took time.Duration, by string, err err
 	}
 	g.failed++
 	text := err.Error()
-	if i := strings.LastIndex(text, ": "); i >= 0 { // after the method, the URL and the addresses
+	if i := strings.LastIndex(text, ": "); i >= 0 { // drop the method, the URL and the addresses
 		text = text[i+2:]
 	}
 	g.errors[text]++

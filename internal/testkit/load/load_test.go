@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-func TestWhatFailsIsCounted(t *testing.T) {
+func TestFailuresAreCounted(t *testing.T) {
 	var asked atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if n := asked.Add(1); n > 10 && n <= 15 {
@@ -32,7 +32,7 @@ func TestWhatFailsIsCounted(t *testing.T) {
 	}
 }
 
-func TestAServerThatIsAwayFailsEveryRequest(t *testing.T) {
+func TestAllRequestsFailWithoutAServer(t *testing.T) {
 	server := httptest.NewServer(http.NotFoundHandler())
 	server.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)

@@ -1,4 +1,4 @@
-// Package mototest gives tests a moto of their own.
+// Package mototest starts a moto server for a test.
 package mototest
 
 import (
@@ -8,8 +8,8 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws/moto"
 )
 
-// Start starts a moto that ends with the test. Where it can't run, the test is
-// skipped, and says why.
+// Start starts a moto server that is stopped after the test. It skips the test if moto
+// is not installed.
 func Start(t testing.TB, o moto.Options) *moto.Server {
 	t.Helper()
 	server, err := moto.Start(t.Context(), o)

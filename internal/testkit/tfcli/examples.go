@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// CopyExamples copies a folder without what Terraform and Packer left in it for
-// whoever tried the examples there: modules, states, ids of images.
+// CopyExamples copies a directory without files that Terraform and Packer wrote there:
+// modules, state and image ids.
 func CopyExamples(to, from string) error {
 	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
@@ -30,6 +30,6 @@ func CopyExamples(to, from string) error {
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(filepath.Join(to, rel), content, 0o644) //nolint:gosec // an example is for all
+		return os.WriteFile(filepath.Join(to, rel), content, 0o644) //nolint:gosec // examples are world-readable
 	})
 }

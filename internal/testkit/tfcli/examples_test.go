@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestACopyOfTheExamplesHasNothingOfWhoeverTriedThem(t *testing.T) {
+func TestCopyExamplesSkipsGeneratedFiles(t *testing.T) {
 	from, to := t.TempDir(), t.TempDir()
 	kept := map[string]bool{
 		"complete/main.tf": true, "modules/cluster/main.tf": true,

@@ -1,5 +1,4 @@
-// Package tfcli is what tests run Terraform with: the Terraform or OpenTofu there
-// is, and a copy of the examples.
+// Package tfcli finds Terraform or OpenTofu for tests, and copies the examples.
 package tfcli
 
 import (
@@ -11,14 +10,14 @@ import (
 	"sync"
 )
 
-// CLI is a Terraform or OpenTofu.
+// CLI is an installed Terraform or OpenTofu.
 type CLI struct {
 	Path     string
 	OpenTofu bool
 }
 
-// Find returns the one that TF_ACC_TERRAFORM_PATH names, else terraform or
-// tofu from PATH. It asks the program which of the two it is, once.
+// Find returns the program that TF_ACC_TERRAFORM_PATH names, or else terraform or tofu
+// from PATH. The result is cached.
 var Find = sync.OnceValues(func() (CLI, error) {
 	path := os.Getenv("TF_ACC_TERRAFORM_PATH")
 	for _, name := range []string{"terraform", "tofu"} {
@@ -34,7 +33,7 @@ var Find = sync.OnceValues(func() (CLI, error) {
 	cmd.Env = append(os.Environ(), "CHECKPOINT_DISABLE=1", "TF_CLI_CONFIG_FILE="+os.DevNull)
 	out, err := cmd.Output()
 	if err != nil {
-		return CLI{}, fmt.Errorf("ask %s for its version: %w", path, err)
+		return CLI{}, fmt.Errorf("run %s version: %w", path, err)
 	}
 	return CLI{Path: path, OpenTofu: strings.HasPrefix(string(out), "OpenTofu")}, nil
 })

@@ -1,6 +1,6 @@
-// Generator is the package load as a program, for where a test can't be itself:
-// the internet side of the lab. It runs for as long as its standard input is
-// open, and then prints its report as JSON.
+// Generator runs package load as a program, for tests that send requests from the lab's
+// internet side. It runs until its standard input is closed, and then prints the
+// results as JSON.
 package main
 
 import (
@@ -17,16 +17,16 @@ import (
 
 func main() {
 	var o load.Options
-	flag.StringVar(&o.URL, "url", "", "what is asked for")
-	flag.StringVar(&o.Method, "method", "GET", "of the requests")
-	flag.StringVar(&o.Body, "body", "", "JSON that is sent with each")
+	flag.StringVar(&o.URL, "url", "", "URL to request")
+	flag.StringVar(&o.Method, "method", "GET", "HTTP method")
+	flag.StringVar(&o.Body, "body", "", "JSON body of the requests")
 	flag.IntVar(&o.Rate, "rate", 100, "requests per second")
-	flag.DurationVar(&o.Wait, "wait", 0, "for an answer (default 10s)")
-	flag.BoolVar(&o.Fresh, "fresh", false, "make a connection for each request")
-	await := flag.Duration("await", 0, "how long to wait for a first good answer, before anything is counted")
+	flag.DurationVar(&o.Wait, "wait", 0, "timeout of a request (default 10s)")
+	flag.BoolVar(&o.Fresh, "fresh", false, "open a new connection for each request")
+	await := flag.Duration("await", 0, "before starting, wait up to this long until requests succeed")
 	flag.Parse()
-	if !answers(o, *await) {
-		fmt.Fprintf(os.Stderr, "generator: %s has no good answer within %s\n", o.URL, *await)
+	if !awaitSuccess(o, *await) {
+		fmt.Fprintf(os.Stderr, "generator: requests of %s did not succeed within %s\n", o.URL, *await)
 		os.Exit(1)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -40,9 +40,9 @@ func main() {
 	}
 }
 
-// answers asks until there are good answers for a while, which is at once where
-// within is 0.
-func answers(o load.Options, within time.Duration) bool {
+// awaitSuccess sends requests until none has failed for a second, and reports whether
+// that happened in time. It returns at once if within is 0.
+func awaitSuccess(o load.Options, within time.Duration) bool {
 	for end := time.Now().Add(within); within > 0; {
 		o.Rate = 10
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
