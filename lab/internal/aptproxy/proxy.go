@@ -1,8 +1,7 @@
-// Package aptproxy is the Debian mirror of the lab's machines: a caching proxy
-// in front of the mirror that the host itself uses. Files whose content never
-// changes under their name (packages, and indexes by hash) are fetched once;
-// others are asked after each time, and served as they were known last while
-// the mirror can't be reached.
+// Package aptproxy serves a Debian mirror to the lab's machines: it is a caching proxy
+// for the mirror that the host uses. Immutable files (packages, and indexes by hash)
+// are downloaded once. Others are revalidated on each request, and served from the
+// cache while the mirror is unreachable.
 package aptproxy
 
 import (
@@ -24,11 +23,11 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// stallTimeout ends a download whose mirror doesn't begin to answer. Apt itself
-// waits 30 s.
+// stallTimeout limits the wait for the mirror's response headers. apt's own timeout
+// is 30 s.
 const stallTimeout = 25 * time.Second
 
-// Proxy serves one mirror's host from a cache.
+// Proxy is a caching HTTP proxy for one mirror host.
 type Proxy struct {
 	mirror *url.URL
 	dir    string
@@ -37,9 +36,8 @@ type Proxy struct {
 	flight singleflight.Group
 }
 
-// New returns a proxy for the host of a mirror's URL that caches below dir. It
-// reaches the mirror the way the host's apt does, through apt's proxy if one is
-// configured.
+// New returns a proxy for the host of a mirror's URL with a cache in dir. It uses the
+// HTTP proxy that the host's apt is configured with, if any.
 func New(ctx context.Context, mirror, dir string, log hclog.Logger) (*Proxy, error) {
 	parsed, err := url.Parse(mirror)
 	if err != nil || parsed.Host == "" || !strings.HasPrefix(parsed.Scheme, "http") {
@@ -53,14 +51,14 @@ func New(ctx context.Context, mirror, dir string, log hclog.Logger) (*Proxy, err
 	return &Proxy{mirror: parsed, dir: dir, client: &http.Client{Transport: transport}, log: log}, nil
 }
 
-// Host is the name by which machines know the mirror.
+// Host returns the host name of the mirror.
 func (p *Proxy) Host() string { return p.mirror.Hostname() }
 
-// hostProxy reads the proxy of the host's apt configuration, if it has one.
+// hostProxy returns the HTTP proxy of the host's apt configuration, or nil.
 func hostProxy(ctx context.Context, scheme string) *url.URL {
 	out, err := exec.CommandContext(ctx, "apt-config", "shell", "proxy", "Acquire::"+scheme+"::Proxy").Output()
 	if err != nil {
-		return nil // no apt, no configuration of it
+		return nil // apt is not installed
 	}
 	_, value, _ := strings.Cut(strings.TrimSpace(string(out)), "=")
 	proxy, err := url.Parse(strings.Trim(value, "'"))
@@ -70,7 +68,7 @@ func hostProxy(ctx context.Context, scheme string) *url.URL {
 	return proxy
 }
 
-// ServeHTTP answers a machine's request for a file of the mirror.
+// ServeHTTP serves a file of the mirror.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		http.Error(w, "a mirror is only read", http.StatusMethodNotAllowed)
@@ -83,8 +81,8 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	file := filepath.Join(p.dir, p.mirror.Hostname(), filepath.FromSlash(name))
 	if _, err := os.Stat(file); err != nil || !immutable(name) {
-		// Whoever else wants the file waits for the same download, which outlives
-		// the machine that asked first.
+		// Concurrent requests for the file share one download, which goes on if the
+		// first client disconnects.
 		_, err, _ := p.flight.Do(name, func() (any, error) {
 			return nil, p.fetch(context.WithoutCancel(r.Context()), name, file)
 		})
@@ -93,11 +91,11 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	// ServeFile would redirect index.html; the cache has no such names to keep.
+	// ServeFile redirects requests for index.html; the cache has no such files.
 	http.ServeFile(w, r, file)
 }
 
-// statusError is the mirror's own refusal.
+// statusError is an error status from the mirror.
 type statusError struct{ status int }
 
 func (e statusError) Error() string { return fmt.Sprintf("the mirror answered %d", e.status) }
@@ -108,12 +106,12 @@ func (p *Proxy) refuse(w http.ResponseWriter, name string, err error) {
 		http.Error(w, err.Error(), refused.status)
 		return
 	}
-	p.log.Error("Debian mirror can't be reached", "url", p.url(name), "error", err)
+	p.log.Error("Debian mirror is unreachable", "url", p.url(name), "error", err)
 	http.Error(w, err.Error(), http.StatusBadGateway)
 }
 
-// immutable tells names whose content never changes: packages carry their
-// version, and indexes by hash are their own check sum.
+// immutable reports whether the content of a file never changes: names of packages
+// have a version, names of indexes by hash a checksum.
 func immutable(name string) bool {
 	return strings.Contains(name, "/pool/") || strings.Contains(name, "/by-hash/")
 }
@@ -122,8 +120,8 @@ func (p *Proxy) url(name string) string {
 	return (&url.URL{Scheme: p.mirror.Scheme, Host: p.mirror.Host, Path: name}).String()
 }
 
-// fetch makes file what the mirror has under name now. A file that is in the
-// cache serves while the mirror doesn't answer.
+// fetch downloads name to file, unless the cached file is current or the mirror is
+// unreachable.
 func (p *Proxy) fetch(ctx context.Context, name, file string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url(name), nil)
 	if err != nil {
@@ -136,7 +134,7 @@ func (p *Proxy) fetch(ctx context.Context, name, file string) error {
 	answer, err := p.client.Do(request)
 	if err != nil {
 		if statErr == nil {
-			p.log.Warn("Debian mirror can't be reached, serving what is cached", "url", p.url(name), "error", err)
+			p.log.Warn("Debian mirror is unreachable, serving cached file", "url", p.url(name), "error", err)
 			return nil
 		}
 		return err
@@ -155,8 +153,8 @@ func (p *Proxy) fetch(ctx context.Context, name, file string) error {
 	return statusError{answer.StatusCode}
 }
 
-// store writes an answer to a file whole or not at all, dated as the mirror
-// dates it.
+// store writes a response to a file atomically, with the Last-Modified time as its
+// modification time.
 func store(answer *http.Response, file string) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return fmt.Errorf("cache %s: %w", answer.Request.URL, err)
@@ -165,7 +163,7 @@ func store(answer *http.Response, file string) error {
 	if err != nil {
 		return fmt.Errorf("cache %s: %w", answer.Request.URL, err)
 	}
-	defer os.Remove(part.Name()) // has no effect once it has its name
+	defer os.Remove(part.Name()) // has no effect after the rename
 	_, err = io.Copy(part, answer.Body)
 	if closed := part.Close(); err == nil {
 		err = closed

@@ -13,7 +13,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// mirror is an upstream whose files are dated by their version.
+// mirror is an upstream whose files have a Last-Modified time that is their version.
 type mirror struct {
 	*httptest.Server
 	version   atomic.Int64
@@ -62,7 +62,7 @@ func serve(t *testing.T, m *mirror) func(path string) (int, string) {
 	}
 }
 
-func TestAPackageIsFetchedOnce(t *testing.T) {
+func TestPackageIsDownloadedOnce(t *testing.T) {
 	m := startMirror(t)
 	get := serve(t, m)
 	var wait sync.WaitGroup
@@ -81,7 +81,7 @@ func TestAPackageIsFetchedOnce(t *testing.T) {
 	}
 }
 
-func TestAnIndexIsAskedAfterEachTime(t *testing.T) {
+func TestIndexIsRevalidatedOnEachRequest(t *testing.T) {
 	m := startMirror(t)
 	get := serve(t, m)
 	get("/debian/dists/trixie/InRelease")
@@ -95,7 +95,7 @@ func TestAnIndexIsAskedAfterEachTime(t *testing.T) {
 	}
 }
 
-func TestWhatIsCachedServesWithoutTheMirror(t *testing.T) {
+func TestCachedFileIsServedWhileTheMirrorIsDown(t *testing.T) {
 	m := startMirror(t)
 	get := serve(t, m)
 	get("/debian/dists/trixie/InRelease")
@@ -108,13 +108,13 @@ func TestWhatIsCachedServesWithoutTheMirror(t *testing.T) {
 	}
 }
 
-func TestAbsentFilesAndPathsThatLeaveTheCache(t *testing.T) {
+func TestAbsentFilesAndPathTraversalAreNotFound(t *testing.T) {
 	m := startMirror(t)
 	get := serve(t, m)
 	if status, _ := get("/debian/absent"); status != 404 {
 		t.Errorf("absent file: status %d, want 404", status)
 	}
 	if status, _ := get("/debian/pool/%2e%2e/%2e%2e/%2e%2e/etc/passwd"); status != 404 {
-		t.Errorf("a path that climbs: status %d, want 404", status)
+		t.Errorf("a path with ..: status %d, want 404", status)
 	}
 }

@@ -1,8 +1,8 @@
 //go:build linux
 
-// Package baseimage makes what the lab's machines boot from: a Debian 13 tree like
-// that of Debian's EC2 image, and images captured from machines on top of it.
-// Layers are folders, never written to once made, and shared by all machines.
+// Package baseimage builds the root file systems of the lab's machines: a Debian 13
+// tree like that of Debian's EC2 image, and images captured from machines on top of
+// it. Layers are directories that machines share and that are never modified.
 package baseimage
 
 import (
@@ -26,22 +26,22 @@ import (
 
 // Base describes the base image.
 type Base struct {
-	// CacheDir keeps built trees under a name made of their recipe; the default is
-	// $XEROOPS_LAB_CACHE, else /var/cache/xeroops-lab.
+	// CacheDir holds built trees, named after a digest of how they are built. The
+	// default is $XEROOPS_LAB_CACHE, or else /var/cache/xeroops-lab.
 	CacheDir string
-	// StateDir keeps the layer that depends on this lab: the trust in its CA.
+	// StateDir holds the layer that adds the lab's CA certificate.
 	StateDir string
-	// Mirror is a Debian mirror's URL; empty is the one of the host's apt sources,
-	// else mmdebstrap's default.
+	// Mirror is the URL of a Debian mirror. The default is the one in the host's apt
+	// sources, or else mmdebstrap's.
 	Mirror string
-	// CACertificate (PEM) is trusted by everything on the machine; empty is none.
+	// CACertificate, in PEM, is added to the machines' trusted certificates.
 	CACertificate []byte
 }
 
 const suite = "trixie"
 
-// packages are what Debian's EC2 image has beyond what is "important", as far as
-// it matters here.
+// packages lists packages of Debian's EC2 image that are not of priority important,
+// as far as machines here need them.
 const packages = "ca-certificates,cloud-init,curl,dbus,iproute2,iputils-ping,netcat-openbsd," +
 	"openssh-server,python3,sudo,systemd,systemd-sysv"
 
@@ -51,8 +51,9 @@ var customizeScript string
 //go:embed 90_lab.cfg
 var cloudConfig []byte
 
-// Build returns the layers of the base image, top first, building what is not in
-// the cache; that takes half a minute. Several processes may call it at once.
+// Build returns the layers of the base image, top first, and builds those that are not
+// in the cache, which takes half a minute. It is safe for concurrent use by several
+// processes.
 func Build(ctx context.Context, b Base) (layers []string, err error) {
 	b.CacheDir = cmp.Or(b.CacheDir, os.Getenv("XEROOPS_LAB_CACHE"), "/var/cache/xeroops-lab")
 	b.Mirror = cmp.Or(b.Mirror, hostMirror("/etc/apt"))
@@ -68,12 +69,12 @@ func Build(ctx context.Context, b Base) (layers []string, err error) {
 	ca := filepath.Join(b.StateDir, "ca-"+hash(name, string(b.CACertificate)))
 	err = once(ca, func(tmp string, lock *os.File) error { return trust(ctx, root, tmp, b.CACertificate, lock) })
 	if err != nil {
-		return nil, fmt.Errorf("make base image trust the lab's CA: %w", err)
+		return nil, fmt.Errorf("add the lab's CA to the base image: %w", err)
 	}
 	return []string{ca, root}, nil
 }
 
-// MirrorURL is the Debian mirror that apt uses on machines with these layers.
+// MirrorURL returns the URL of the Debian mirror in the layers' apt sources.
 func MirrorURL(layers []string) (string, error) {
 	for _, l := range layers {
 		b, err := os.ReadFile(filepath.Join(l, "etc/apt/sources.list"))
@@ -90,14 +91,14 @@ func MirrorURL(layers []string) (string, error) {
 	return "", errors.New("find Debian mirror of image: no layer has an etc/apt/sources.list")
 }
 
-// Identity is the same for layers that were made by one recipe and hold the same
-// packages: what was captured above the one fits above the other.
+// Identity returns a digest of the layers' recipe and packages. Layers with the same
+// identity are interchangeable as the base of a captured image.
 func Identity(layers []string) (string, error) {
 	var parts []string
 	for _, l := range layers {
 		status, err := os.ReadFile(filepath.Join(l, "var/lib/dpkg/status"))
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return "", fmt.Errorf("identify the base image: %w", err)
+			return "", fmt.Errorf("identify base image: %w", err)
 		}
 		parts = append(parts, filepath.Base(l), string(status))
 	}
@@ -109,9 +110,9 @@ func hash(parts ...string) string {
 	return fmt.Sprintf("%x", sum[:8])
 }
 
-// once makes the folder unless it is there: in a temporary one beside it, under a
-// lock, so that a folder with the final name is whole. Programs that build get the
-// lock too, and hold it as long as they run, whatever became of this process.
+// once creates dir unless it exists. It builds in a temporary directory under a lock,
+// so that dir is complete once it exists. Programs started by build inherit the lock,
+// and hold it even if this process dies.
 func once(dir string, build func(tmp string, lock *os.File) error) error {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return err
@@ -128,7 +129,7 @@ func once(dir string, build func(tmp string, lock *os.File) error) error {
 		return nil
 	}
 	tmp := dir + ".new"
-	if err := tree.Remove(tmp); err != nil { // of a build that was killed
+	if err := tree.Remove(tmp); err != nil { // left by a build that was killed
 		return err
 	}
 	if err := os.Mkdir(tmp, 0o755); err != nil {
@@ -164,11 +165,10 @@ func (b Base) debootstrap(ctx context.Context, dir string, lock *os.File) error 
 	return run(ctx, lock, "mmdebstrap", args...)
 }
 
-// mirrorURL finds Debian's archive (not its security archive) in apt sources of
-// either format.
+// mirrorURL matches the URL of Debian's main archive in apt sources of either format.
 var mirrorURL = regexp.MustCompile(`(?m)^(?:URIs:|deb )[^#\n]*?(https?://\S+/debian/?)(?:\s|$)`)
 
-// hostMirror is the mirror that the host itself uses, which it can surely reach.
+// hostMirror returns the mirror in the host's apt sources, or an empty string.
 func hostMirror(etcApt string) string {
 	files, _ := filepath.Glob(filepath.Join(etcApt, "sources.list.d", "*.sources"))
 	lists, _ := filepath.Glob(filepath.Join(etcApt, "sources.list.d", "*.list"))
@@ -185,8 +185,8 @@ func hostMirror(etcApt string) string {
 	return ""
 }
 
-// trust makes a layer that adds a CA to the certificates of the one below, by letting
-// that one's own tool do it with the layer mounted above.
+// trust creates a layer that adds a CA certificate to those of the layer below. It
+// mounts the new layer above and runs update-ca-certificates there.
 func trust(ctx context.Context, below, layer string, pem []byte, lock *os.File) error {
 	dir := filepath.Join(layer, "usr/local/share/ca-certificates")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -196,7 +196,7 @@ func trust(ctx context.Context, below, layer string, pem []byte, lock *os.File) 
 		return err
 	}
 	work := layer + ".work"
-	defer func() { _ = tree.Remove(work) }() // the next build removes what is left
+	defer func() { _ = tree.Remove(work) }() // if it fails, the next build removes the rest
 	if err := os.MkdirAll(filepath.Join(work, "root"), 0o755); err != nil {
 		return err
 	}
@@ -208,15 +208,15 @@ exec chroot "$2/root" update-ca-certificates`
 	return run(ctx, lock, "sh", "-ec", script, below, layer, work)
 }
 
-// run runs a program in mount and process namespaces of its own: what it mounts in
-// a tree ends with it, and all its processes end when this one does, however it
-// ends. So no later removal of the tree walks into the host's own folders.
+// run runs a program in its own mount and PID namespaces. Its mounts end with it, and
+// all its processes end with this process, so that removing the tree later cannot
+// descend into directories of the host.
 func run(ctx context.Context, lock *os.File, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, "unshare",
 		append([]string{"--mount", "--pid", "--fork", "--kill-child", "--mount-proc", name}, args...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.ExtraFiles = []*os.File{lock}
-	runtime.LockOSThread() // Pdeathsig is about the thread that started it (prctl(2))
+	runtime.LockOSThread() // Pdeathsig is sent when the starting thread ends (prctl(2))
 	defer runtime.UnlockOSThread()
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "HOME=/root", "DEBIAN_FRONTEND=noninteractive"}
 	for _, k := range []string{"http_proxy", "https_proxy", "no_proxy"} {

@@ -34,7 +34,7 @@ func certificate(t *testing.T) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
-func TestBaseIsLikeDebiansEC2ImageAndTrustsTheCA(t *testing.T) {
+func TestBaseResemblesDebiansEC2ImageAndTrustsTheCA(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("building a tree needs root")
 	}
@@ -96,7 +96,7 @@ func TestHostMirrorIsReadFromEitherFormat(t *testing.T) {
 	}
 }
 
-func TestImagesStackAndALayerGoesWithTheLastImageOnIt(t *testing.T) {
+func TestLayerIsRemovedWithTheLastImageThatUsesIt(t *testing.T) {
 	s, err := NewStore(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -132,7 +132,7 @@ func TestImagesStackAndALayerGoesWithTheLastImageOnIt(t *testing.T) {
 	}
 }
 
-func TestImageIsNotMadeOfHalfACapture(t *testing.T) {
+func TestFailedCaptureLeavesNoImage(t *testing.T) {
 	s, err := NewStore(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -148,6 +148,6 @@ func TestImageIsNotMadeOfHalfACapture(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	if _, err := s.Layers("ami-1"); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("half an image: %v, want fs.ErrNotExist", err)
+		t.Errorf("layers after a failed capture: %v, want fs.ErrNotExist", err)
 	}
 }

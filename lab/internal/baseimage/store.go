@@ -15,14 +15,14 @@ import (
 	"github.com/xeroops/xeroops/lab/internal/tree"
 )
 
-// Store keeps captured images in one folder: ID.json names an image's layers, of
-// which ID/ is its own.
+// Store keeps captured images in a directory. ID.json lists an image's layers; ID/ is
+// the image's own layer.
 type Store struct {
 	dir string
 	mu  sync.Mutex
 }
 
-// NewStore returns the store in dir, which is made if absent.
+// NewStore returns the store in dir and creates dir if it doesn't exist.
 func NewStore(dir string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("open image store: %w", err)
@@ -30,14 +30,14 @@ func NewStore(dir string) (*Store, error) {
 	return &Store{dir: dir}, nil
 }
 
-// Add makes the image id of what capture copies into a new folder, on top of the
-// layers that the captured machine booted from.
+// Add adds an image. capture must create the image's own layer at the given path;
+// below are the layers that the captured machine booted from.
 func (s *Store) Add(id string, below []string, capture func(layer string) error) error {
-	s.mu.Lock() // or a sweep could take the layer before an image names it
+	s.mu.Lock() // a concurrent sweep would remove the layer that no image lists yet
 	defer s.mu.Unlock()
 	layer := filepath.Join(s.dir, id)
 	if err := once(layer, func(tmp string, _ *os.File) error {
-		if err := os.Remove(tmp); err != nil { // capture makes it, with the mode of a root
+		if err := os.Remove(tmp); err != nil { // capture creates it, with the mode of the root directory
 			return err
 		}
 		return capture(tmp)
@@ -56,7 +56,8 @@ func (s *Store) Add(id string, below []string, capture func(layer string) error)
 
 func (s *Store) record(id string) string { return filepath.Join(s.dir, id+".json") }
 
-// Layers returns an image's layers, top first, or an error that is fs.ErrNotExist.
+// Layers returns an image's layers, top first. The error of an unknown image is
+// fs.ErrNotExist.
 func (s *Store) Layers(id string) ([]string, error) {
 	b, err := os.ReadFile(s.record(id))
 	if err != nil {
@@ -69,8 +70,8 @@ func (s *Store) Layers(id string) ([]string, error) {
 	return layers, nil
 }
 
-// Remove removes an image. Its layer goes once no other image is on top of it; the
-// caller sees to it that no machine runs on it. No such image is no error.
+// Remove removes an image, and the layers that no other image uses. The caller makes
+// sure that no machine uses it. Removing an unknown image is not an error.
 func (s *Store) Remove(id string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -80,7 +81,7 @@ func (s *Store) Remove(id string) error {
 	return s.sweep()
 }
 
-// sweep removes the layers that no image names.
+// sweep removes layers that no image lists.
 func (s *Store) sweep() error {
 	records, err := filepath.Glob(filepath.Join(s.dir, "*.json"))
 	if err != nil {

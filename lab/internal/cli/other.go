@@ -1,6 +1,6 @@
 //go:build !linux
 
-// Package cli is what somebody who uses the lab types.
+// Package cli implements the xeroops-lab command.
 package cli
 
 import (
@@ -9,8 +9,8 @@ import (
 	"runtime"
 )
 
-// Execute says why there is no lab here.
+// Execute reports that the lab does not run on this operating system.
 func Execute() int {
-	fmt.Fprintf(os.Stderr, "xeroops-lab: the lab's machines are Linux containers, and this is %s; run it in a Linux virtual machine\n", runtime.GOOS)
+	fmt.Fprintf(os.Stderr, "xeroops-lab: the lab runs Linux containers and does not support %s; run it in a Linux virtual machine\n", runtime.GOOS)
 	return 4
 }

@@ -17,20 +17,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// minFreeBytes is what the base image, seven machines and moto's data take, with
-// room for an image build.
+// minFreeBytes is enough for the base image, seven machines, moto's data and one
+// image build.
 const minFreeBytes = 3 << 30
 
-// tools are the programs that a lab runs, with Debian's package of each.
+// tools lists the programs that a lab runs, each with its Debian package.
 var tools = [][2]string{
 	{"systemd-nspawn", "systemd-container"}, {"nft", "nftables"}, {"mmdebstrap", "mmdebstrap"},
 	{"nsenter", "util-linux"}, {"mount", "mount"},
 }
 
-// preflight says everything that keeps this host from running a lab.
+// preflight returns an error that lists everything the host lacks for a lab.
 func preflight(c supervisor.Config) error {
 	if os.Geteuid() != 0 {
-		return fmt.Errorf("%w: it makes namespaces, mounts and loop devices, so run it as root", errMissing)
+		return fmt.Errorf("%w: it creates namespaces, mounts and loop devices; run it as root", errMissing)
 	}
 	var problems []error
 	for _, tool := range tools {
@@ -39,7 +39,7 @@ func preflight(c supervisor.Config) error {
 		}
 	}
 	if _, err := exec.LookPath(cmp.Or(os.Getenv(moto.EnvBinary), "moto_server")); err != nil {
-		problems = append(problems, errors.New("moto_server is missing: python3 -m venv /opt/moto && /opt/moto/bin/pip install 'moto[server,ec2,s3,iam]==5.2.1', and name it: export "+moto.EnvBinary+"=/opt/moto/bin/moto_server"))
+		problems = append(problems, errors.New("moto_server is missing: python3 -m venv /opt/moto && /opt/moto/bin/pip install 'moto[server,ec2,s3,iam]==5.2.1' && export "+moto.EnvBinary+"=/opt/moto/bin/moto_server"))
 	}
 	if err := machine.CheckHost(); err != nil {
 		problems = append(problems, fmt.Errorf("cgroup2 is missing: %w", err))
@@ -63,7 +63,8 @@ func preflight(c supervisor.Config) error {
 	return nil
 }
 
-// checkSpace looks at the file system on which a folder is, or is going to be.
+// checkSpace returns an error if the file system that holds dir, or its nearest
+// existing parent, has less than minFreeBytes free.
 func checkSpace(dir string) error {
 	for {
 		var fs unix.Statfs_t
@@ -73,10 +74,10 @@ func checkSpace(dir string) error {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("look at the free space of %s: %w", dir, err)
+			return fmt.Errorf("check free space in %s: %w", dir, err)
 		}
 		if free := fs.Bavail * uint64(fs.Bsize); free < minFreeBytes {
-			return fmt.Errorf("%s has %d MiB free, and a lab needs %d: free some, or choose another folder with --state-dir and --cache-dir",
+			return fmt.Errorf("%s has %d MiB free, a lab needs %d MiB: free some space, or choose other directories with --state-dir and --cache-dir",
 				dir, free>>20, minFreeBytes>>20)
 		}
 		return nil

@@ -1,6 +1,6 @@
 //go:build linux
 
-// Package cli is what somebody who uses the lab types.
+// Package cli implements the xeroops-lab command.
 package cli
 
 import (
@@ -13,18 +13,18 @@ import (
 	"github.com/xeroops/xeroops/lab/internal/supervisor"
 )
 
-// Exit codes. A command run by exec, shell or ssh gives its own.
+// Exit codes. exec, shell and ssh exit with the code of the command they ran.
 const (
 	exitFailed  = 1
 	exitUsage   = 2
 	exitDown    = 3 // the lab is not running
-	exitMissing = 4 // this host can't run a lab as it is
+	exitMissing = 4 // the host lacks something that a lab needs
 )
 
-// errUsage marks mistakes in how a command was called.
+// errUsage marks errors in the command line itself.
 var errUsage = errors.New("usage")
 
-// errMissing marks what the host lacks.
+// errMissing marks errors about something that the host lacks.
 var errMissing = errors.New("this host can't run a lab")
 
 // Execute runs the command line and returns its exit code.
@@ -49,27 +49,29 @@ func Execute() int {
 	return exitFailed
 }
 
-// app is what all commands share: the lab that the flags name.
+// app holds what all commands share: the configuration of the lab that the flags name.
 type app struct{ config supervisor.Config }
 
 func newRoot() *cobra.Command {
 	a := &app{}
 	root := &cobra.Command{
 		Use:   "xeroops-lab",
-		Short: "A stand-in for AWS on one Linux host: moto's API with real Debian machines behind it",
-		Long: `xeroops-lab answers the EC2, S3, IAM and STS API on loopback and makes each
-instance a Debian machine with its address, user-data, metadata service, volumes
-and security groups. Terraform, Packer and every AWS client use it unchanged:
+		Short: "Run an AWS stand-in on one Linux host: moto's API, backed by real Debian machines",
+		Long: `xeroops-lab serves the EC2, S3, IAM and STS APIs on loopback and runs each EC2
+instance as a Debian machine with its address, user data, metadata service, EBS
+volumes and security groups. Terraform, Packer and other AWS clients need no
+changes:
 
   eval "$(xeroops-lab up)"
   terraform apply
   xeroops-lab status
 
-Nothing that runs in the lab can reach the host's network. Root in a machine of
-the lab is root on this host: run nothing in it that you would not run here.
+The lab has no route to the host's network. Its machines are containers, however:
+root in a machine is root on this host, so run only code that you trust.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the lab is not running, 4 this
-host lacks something; exec, shell and ssh give the command's own.`,
+Exit codes: 0 success, 1 failure, 2 usage error, 3 the lab is not running, 4 the
+host lacks something the lab needs. exec, shell and ssh exit with the code of the
+command they run.`,
 		SilenceErrors: true, SilenceUsage: true,
 		PersistentPreRunE: func(*cobra.Command, []string) (err error) {
 			if a.config, err = a.config.Complete(); err != nil {
@@ -82,20 +84,21 @@ host lacks something; exec, shell and ssh give the command's own.`,
 		return fmt.Errorf("%w: %w; see %s --help", errUsage, err, c.CommandPath())
 	})
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.config.Name, "name", os.Getenv("XEROOPS_LAB_NAME"), `the lab's name, so that several can run beside one another (default "lab", or $XEROOPS_LAB_NAME)`)
-	flags.StringVar(&a.config.RunRoot, "run-dir", "", "folder for sockets and namespaces (default "+supervisor.DefaultRunRoot+")")
-	flags.StringVar(&a.config.StateRoot, "state-dir", "", "folder for the machines' disks (default "+supervisor.DefaultStateRoot+")")
+	flags.StringVar(&a.config.Name, "name", os.Getenv("XEROOPS_LAB_NAME"), `name of the lab; labs with different names run side by side (default $XEROOPS_LAB_NAME, or "lab")`)
+	flags.StringVar(&a.config.RunRoot, "run-dir", "", "directory for sockets and namespaces (default "+supervisor.DefaultRunRoot+")")
+	flags.StringVar(&a.config.StateRoot, "state-dir", "", "directory for the machines' disks (default "+supervisor.DefaultStateRoot+")")
 	root.AddCommand(a.up(), a.down(), a.status(), a.env(), a.exec(), a.shell(), a.ssh(), a.logs(), a.forward(), a.fault(), a.importImages(), a.supervise(), a.connect())
 	return root
 }
 
-// exactArgs is cobra's, with an error that counts as wrong usage.
+// exactArgs is [cobra.ExactArgs] with a usage error.
 func exactArgs(n int) cobra.PositionalArgs { return args(cobra.ExactArgs(n)) }
 
+// args wraps an argument check so that its error is a usage error.
 func args(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(c *cobra.Command, given []string) error {
-		if err := check(c, given); err != nil {
-			return fmt.Errorf("%w: %w; it is: %s", errUsage, err, c.UseLine())
+	return func(c *cobra.Command, arguments []string) error {
+		if err := check(c, arguments); err != nil {
+			return fmt.Errorf("%w: %w; usage: %s", errUsage, err, c.UseLine())
 		}
 		return nil
 	}

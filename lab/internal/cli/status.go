@@ -15,7 +15,7 @@ func (a *app) status() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "status",
-		Short: "List the lab's instances with their machines",
+		Short: "List the instances of the lab",
 		Args:  exactArgs(0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			all, err := a.client().Instances(c.Context())
@@ -47,7 +47,7 @@ func (a *app) status() *cobra.Command {
 	return c
 }
 
-// stateOf tells a machine that is still booting from one that is up.
+// stateOf returns the instance's state, marking a running machine that is still booting.
 func stateOf(i reconcile.Status) string {
 	if i.State == "running" && !i.Ready {
 		return "running (booting)"

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -22,7 +23,7 @@ import (
 
 const (
 	pollEvery = 50 * time.Millisecond
-	// upTimeout allows for a base image over a slow line.
+	// upTimeout allows for building the base image over a slow connection.
 	upTimeout   = 15 * time.Minute
 	downTimeout = 2 * time.Minute
 	logTail     = 2000 // bytes
@@ -31,13 +32,18 @@ const (
 func (a *app) up() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "up",
-		Short: "Start the lab and print the environment that makes AWS clients use it",
-		Long: `Start the lab in the background and print the environment that makes AWS clients
-use it, for eval "$(xeroops-lab up)". A lab that runs stays as it is. What a lab
-whose supervisor died left is removed first: moto keeps nothing on disk, so its
-cluster can't be taken up again.`,
+		Short: "Start the lab and print the environment for AWS clients",
+		Long: `Start the lab in the background and print the environment variables that point AWS
+clients at it, for use as eval "$(xeroops-lab up)".
+
+If the lab is already running, up leaves it unchanged. If its supervisor died, up
+removes the remains and starts an empty lab: moto keeps its data in memory only, so
+the old cluster cannot be recovered.`,
 		Args: exactArgs(0),
 		RunE: func(c *cobra.Command, _ []string) error {
+			if !c.Flags().Changed("port") {
+				a.config.Port = choosePort(a.config.Port)
+			}
 			config, err := a.start(c.Context())
 			if err != nil {
 				return err
@@ -52,20 +58,31 @@ cluster can't be taken up again.`,
 
 func (a *app) startFlags(c *cobra.Command) {
 	flags := c.Flags()
-	flags.IntVar(&a.config.Port, "port", 0, fmt.Sprintf("loopback port of the AWS API (default %d)", supervisor.DefaultPort))
-	flags.StringVar(&a.config.Region, "region", "", "region whose instances become machines (default "+supervisor.DefaultRegion+")")
-	flags.StringVar(&a.config.Mirror, "mirror", "", "URL of a Debian mirror (default the one of this host's apt sources)")
-	flags.StringVar(&a.config.CacheDir, "cache-dir", "", "folder for base images and packages, kept between labs (default "+supervisor.DefaultCacheDir+", or $XEROOPS_LAB_CACHE)")
-	flags.DurationVar(&a.config.CredentialLife, "credential-life", 0, "how long role credentials are good (default 6h)")
+	flags.IntVar(&a.config.Port, "port", 0, fmt.Sprintf("loopback port of the AWS API (default %d, or a free port if that is taken)", supervisor.DefaultPort))
+	flags.StringVar(&a.config.Region, "region", "", "region whose instances run as machines (default "+supervisor.DefaultRegion+")")
+	flags.StringVar(&a.config.Mirror, "mirror", "", "URL of a Debian mirror (default: the one in this host's apt sources)")
+	flags.StringVar(&a.config.CacheDir, "cache-dir", "", "directory for base images and packages, kept between labs (default $XEROOPS_LAB_CACHE, or "+supervisor.DefaultCacheDir+")")
+	flags.DurationVar(&a.config.CredentialLife, "credential-life", 0, "lifetime of role credentials (default 6h)")
 }
 
-// start starts the lab unless it runs, and returns the configuration that it
+// choosePort returns the preferred loopback port, or a free one if it is taken.
+func choosePort(preferred int) int {
+	for _, port := range []int{preferred, 0} {
+		if l, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			defer l.Close()
+			return l.Addr().(*net.TCPAddr).Port
+		}
+	}
+	return preferred // preflight reports that it is taken
+}
+
+// start starts the lab unless it is running, and returns the configuration that it
 // runs with.
 func (a *app) start(ctx context.Context) (supervisor.Config, error) {
 	ctx, cancel := context.WithTimeout(ctx, upTimeout)
 	defer cancel()
 	if state, err := a.client().State(ctx); err == nil {
-		fmt.Fprintf(os.Stderr, "lab %s runs already (process %d)\n", state.Config.Name, state.PID)
+		fmt.Fprintf(os.Stderr, "lab %s is already running (pid %d)\n", state.Config.Name, state.PID)
 		return a.await(ctx, nil)
 	} else if !errors.Is(err, supervisor.ErrDown) {
 		return supervisor.Config{}, err
@@ -74,7 +91,7 @@ func (a *app) start(ctx context.Context) (supervisor.Config, error) {
 		return supervisor.Config{}, err
 	}
 	if a.config.Leftovers() {
-		fmt.Fprintf(os.Stderr, "lab %s was left by a supervisor that died; its machines are removed\n", a.config.Name)
+		fmt.Fprintf(os.Stderr, "removing the remains of lab %s, whose supervisor died\n", a.config.Name)
 	}
 	ended, err := a.spawn()
 	if err != nil {
@@ -83,17 +100,18 @@ func (a *app) start(ctx context.Context) (supervisor.Config, error) {
 	return a.await(ctx, ended)
 }
 
-// spawn starts the supervisor in a session of its own.
+// spawn starts the supervisor in its own session and returns a channel that receives
+// its exit status.
 func (a *app) spawn() (<-chan error, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return nil, fmt.Errorf("find this program: %w", err)
+		return nil, fmt.Errorf("find the path of xeroops-lab: %w", err)
 	}
 	if err := os.MkdirAll(a.config.RunRoot, 0o755); err != nil {
 		return nil, err
 	}
-	// Another lab's supervisor may be writing to it: the new one empties it once it
-	// has the lab's lock.
+	// Append: another supervisor of this lab may still be writing. The new one truncates
+	// the log once it holds the lab's lock.
 	log, err := os.OpenFile(a.config.LogFile(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return nil, err
@@ -108,15 +126,15 @@ func (a *app) spawn() (<-chan error, error) {
 	cmd.Env = append(os.Environ(), "AWS_EC2_METADATA_DISABLED=true")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start the supervisor: %w", err)
+		return nil, fmt.Errorf("start supervisor: %w", err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	return ended, nil
 }
 
-// await shows what is being started until the lab is up or has failed; ended tells
-// of the supervisor's end, and is nil if another `up` started it.
+// await shows progress until the lab is up or has failed. ended receives the
+// supervisor's exit status; it is nil if another up started the supervisor.
 func (a *app) await(ctx context.Context, ended <-chan error) (supervisor.Config, error) {
 	progress := newProgress(os.Stderr)
 	defer progress.finish()
@@ -126,24 +144,25 @@ func (a *app) await(ctx context.Context, ended <-chan error) (supervisor.Config,
 		case err == nil && state.Phase == supervisor.PhaseReady:
 			return state.Config, nil
 		case err == nil && state.Phase == supervisor.PhaseEnded && state.Error != "":
-			return state.Config, fmt.Errorf("start lab %s: %s; its log is %s", state.Config.Name, state.Error, state.Config.LogFile())
+			return state.Config, fmt.Errorf("start lab %s: %s; see %s", state.Config.Name, state.Error, state.Config.LogFile())
 		case err == nil && (state.Phase == supervisor.PhaseEnding || state.Phase == supervisor.PhaseEnded):
-			return state.Config, fmt.Errorf("start lab %s: it is ending; run up again once it has", a.config.Name)
+			return state.Config, fmt.Errorf("start lab %s: the lab is shutting down; run up again when it is gone", a.config.Name)
 		case err == nil:
 			progress.show(state.Step)
-		case !errors.Is(err, supervisor.ErrDown) || ended == nil: // another's supervisor answered before
+		case !errors.Is(err, supervisor.ErrDown) || ended == nil: // with ended nil, a supervisor answered earlier
 			return state.Config, err
 		}
 		select {
 		case <-ctx.Done():
-			return state.Config, fmt.Errorf("start lab %s: %w; its log is %s", a.config.Name, ctx.Err(), a.config.LogFile())
+			return state.Config, fmt.Errorf("start lab %s: %w; see %s", a.config.Name, ctx.Err(), a.config.LogFile())
 		case err := <-ended:
-			return state.Config, fmt.Errorf("start lab %s: the supervisor ended (%w):\n%s", a.config.Name, err, tail(a.config.LogFile()))
+			return state.Config, fmt.Errorf("start lab %s: supervisor exited (%w):\n%s", a.config.Name, err, tail(a.config.LogFile()))
 		case <-time.After(pollEvery):
 		}
 	}
 }
 
+// tail returns the last logTail bytes of a file, or the error of reading it.
 func tail(path string) string {
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -152,7 +171,7 @@ func tail(path string) string {
 	return strings.TrimSpace(string(content[max(0, len(content)-logTail):]))
 }
 
-// progress shows one changing line on a terminal, and a line a step elsewhere.
+// progress redraws one line on a terminal; elsewhere it prints a line per step.
 type progress struct {
 	out      *os.File
 	terminal bool
@@ -183,7 +202,7 @@ func (p *progress) finish() {
 func (a *app) env() *cobra.Command {
 	return &cobra.Command{
 		Use:   "env",
-		Short: "Print the environment that makes AWS clients use the lab",
+		Short: "Print the environment for AWS clients",
 		Args:  exactArgs(0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			state, err := a.client().State(c.Context())
@@ -205,7 +224,7 @@ func printEnvironment(out io.Writer, c supervisor.Config) {
 func (a *app) down() *cobra.Command {
 	return &cobra.Command{
 		Use:   "down",
-		Short: "End the lab and remove everything of it, its disks too",
+		Short: "Stop the lab and delete its machines, disks and networks",
 		Args:  exactArgs(0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(c.Context(), downTimeout)
@@ -226,7 +245,7 @@ func (a *app) down() *cobra.Command {
 	}
 }
 
-// takeLock waits until the supervisor has ended.
+// takeLock waits until the supervisor has exited and takes its lock.
 func (a *app) takeLock(ctx context.Context) (*supervisor.Lock, error) {
 	progress := newProgress(os.Stderr)
 	defer progress.finish()
@@ -235,16 +254,16 @@ func (a *app) takeLock(ctx context.Context) (*supervisor.Lock, error) {
 		if !errors.Is(err, supervisor.ErrRunning) {
 			return lock, err
 		}
-		progress.show("waiting for the machines to end")
+		progress.show("waiting for the machines to stop")
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("end lab %s: its supervisor still runs; see %s, kill it, and run down again", a.config.Name, a.config.LogFile())
+			return nil, fmt.Errorf("stop lab %s: its supervisor is still running; see %s, kill the process and run down again", a.config.Name, a.config.LogFile())
 		case <-time.After(pollEvery):
 		}
 	}
 }
 
-// supervise is what up runs in the background.
+// supervise is the hidden command that up starts in the background.
 func (a *app) supervise() *cobra.Command {
 	c := &cobra.Command{
 		Use:    "supervise",

@@ -11,7 +11,7 @@ import (
 // operator is a condition operator without its set prefix and IfExists suffix.
 type operator struct {
 	matches func(pattern, value string) bool
-	negated bool // holds when no pattern matches, and when the key is absent
+	negated bool // true if no pattern matches or the key is absent
 }
 
 var operators = map[string]operator{
@@ -35,7 +35,7 @@ var operators = map[string]operator{
 	"NumericGreaterThanEquals":  {matches: numbers(func(p, v float64) bool { return v >= p })},
 }
 
-const null = "Null" // tests for presence, so it has no values to match
+const null = "Null" // tests whether the key is present
 
 func operatorOf(name string) (operator, error) {
 	if name == null {
@@ -44,7 +44,7 @@ func operatorOf(name string) (operator, error) {
 	if op, ok := operators[bareOperator(name)]; ok {
 		return op, nil
 	}
-	return operator{}, fmt.Errorf("condition operator %q is not evaluated by the lab", name)
+	return operator{}, fmt.Errorf("condition operator %q is not supported by the lab", name)
 }
 
 func bareOperator(name string) string {

@@ -15,15 +15,15 @@ const (
 	ExplicitDeny // a Deny statement matches, which no Allow outweighs
 )
 
-// Request is what a caller wants to do.
+// Request is an action that a principal requests on a resource.
 type Request struct {
 	Action    string              // s3:GetObject
 	Resource  string              // ARN
 	Principal string              // ARN of the caller's role
-	Context   map[string][]string // condition keys in lower case; one that is absent is not in the request
+	Context   map[string][]string // condition keys, in lower case, of the request
 }
 
-// Evaluate returns what the documents together say about the request.
+// Evaluate evaluates the documents together.
 func Evaluate(request Request, documents ...Document) Decision {
 	decision := ImplicitDeny
 	for _, d := range documents {
@@ -44,7 +44,7 @@ func (s Statement) matches(r Request) bool {
 	return s.matchesAction(r.Action) && s.matchesResource(r) && s.matchesPrincipal(r.Principal) && s.matchesConditions(r)
 }
 
-// matchesAction ignores case, as IAM does for actions.
+// matchesAction reports whether the statement applies to an action, ignoring case.
 func (s Statement) matchesAction(action string) bool {
 	named := func(patterns []string) bool {
 		return slices.ContainsFunc(patterns, func(p string) bool {
@@ -67,8 +67,9 @@ func (s Statement) matchesResource(r Request) bool {
 	return named(s.Resources)
 }
 
-// matchesPrincipal is true in identity policies, which name no principal. A
-// role's ARN, its account's id and the account's root all name the role.
+// matchesPrincipal reports whether the statement applies to a principal. Identity
+// policies have no principals and always match. A role matches its own ARN, its
+// account's id and the ARN of its account's root.
 func (s Statement) matchesPrincipal(principal string) bool {
 	if len(s.Principals) == 0 {
 		return true
@@ -91,8 +92,8 @@ func (s Statement) matchesConditions(r Request) bool {
 	return true
 }
 
-// expand replaces ${key} by the request's value; a variable that the request
-// doesn't have stays, and so matches nothing.
+// expand replaces policy variables ${key} by the request's values. An unknown variable
+// is kept, so that the pattern matches nothing.
 func expand(pattern string, context map[string][]string) string {
 	for start := strings.Index(pattern, "${"); start >= 0; {
 		length := strings.IndexByte(pattern[start:], '}')
@@ -117,8 +118,8 @@ func expand(pattern string, context map[string][]string) string {
 // Match reports whether s matches an IAM pattern, in which * stands for any
 // characters, slashes included, and ? for one.
 func Match(pattern, s string) bool {
-	// Iterative with one point to fall back to: linear in practice, and safe
-	// against patterns such as *a*a*a*a*b.
+	// Backtracking to the last * only avoids exponential time on patterns such as
+	// *a*a*a*a*b.
 	var p, i int
 	star, mark := -1, 0
 	for i < len(s) {

@@ -1,7 +1,6 @@
-// Package iampolicy evaluates IAM policy documents: actions, resources,
-// principals and the condition operators that storage policies use. What it
-// does not know it refuses with an error, and never allows: a policy that AWS
-// would read differently must not pass in the lab.
+// Package iampolicy evaluates IAM policy documents: actions, resources, principals and
+// the condition operators that S3 policies use. It returns an error for elements that
+// it does not support, rather than evaluate a policy differently than AWS.
 package iampolicy
 
 import (
@@ -27,15 +26,15 @@ type Statement struct {
 	Conditions   []Condition
 }
 
-// Condition is one operator applied to one key.
+// Condition is a condition operator applied to a key.
 type Condition struct {
 	Operator string
 	Key      string
 	Values   []string
 }
 
-// Parse reads a policy document. It fails on elements and condition operators
-// that this package doesn't evaluate.
+// Parse parses a policy document. It returns an error for elements and condition
+// operators that this package does not support.
 func Parse(document []byte) (Document, error) {
 	var raw struct {
 		Statement oneOrMany[rawStatement]
@@ -76,7 +75,7 @@ func (r rawStatement) statement() (Statement, error) {
 		return s, fmt.Errorf("effect %q is neither Allow nor Deny", s.Effect)
 	}
 	if len(r.NotPrincipal) > 0 {
-		return s, fmt.Errorf("NotPrincipal is not evaluated by the lab")
+		return s, fmt.Errorf("NotPrincipal is not supported by the lab")
 	}
 	var err error
 	if s.Principals, err = principals(r.Principal); err != nil {
@@ -117,7 +116,7 @@ func principals(raw json.RawMessage) ([]string, error) {
 	return all, nil
 }
 
-// oneOrMany is a JSON value that may stand alone or in an array.
+// oneOrMany decodes a JSON value or an array of them.
 type oneOrMany[T any] []T
 
 func (o *oneOrMany[T]) UnmarshalJSON(b []byte) error {
@@ -132,7 +131,7 @@ func (o *oneOrMany[T]) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// scalar is a condition value, which JSON may write as a string, a boolean or a number.
+// scalar is a condition value: a JSON string, boolean or number.
 type scalar string
 
 func (s *scalar) UnmarshalJSON(b []byte) error {

@@ -95,7 +95,7 @@ func TestPrincipals(t *testing.T) {
 	}
 }
 
-func TestParseRefusesWhatItCannotEvaluate(t *testing.T) {
+func TestParseRejectsUnsupportedElements(t *testing.T) {
 	for _, document := range []string{
 		`{"Statement":[{"Effect":"Maybe","Action":"*","Resource":"*"}]}`,
 		`{"Statement":[{"Effect":"Allow","Action":"*","Resource":"*","Condition":{"DateLessThan":{"aws:CurrentTime":"x"}}}]}`,

@@ -1,8 +1,8 @@
 //go:build linux
 
-// Package imagecache keeps role images beyond the lab that they were made in, by
-// the sum of what went into them. An entry is whole or absent; labs may use the
-// cache at the same time. Of each role it keeps what was used last.
+// Package imagecache keeps role images between labs, by the digest of the sources that
+// they were built from. Several labs may use the cache at the same time. It keeps the
+// most recently used images of each role.
 package imagecache
 
 import (
@@ -23,14 +23,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// keep is how many images of a role stay: the current one, and one for whoever
-// goes back and forth between two states of the tree.
+// keep is the number of images kept per role: enough to switch between two branches.
 const keep = 2
 
-// Image is what the account knew of an image, and what its layer lies on.
+// Image describes a cached image: its attributes in the account, and the identity of
+// the layers that it is based on.
 type Image struct {
-	Content      string            `json:"content"` // name of the entry: hexadecimal digits
-	Below        string            `json:"below"`   // identity of the layers below
+	Content      string            `json:"content"` // digest of the sources, in hexadecimal; names the entry
+	Below        string            `json:"below"`   // identity of the base image, see baseimage.Identity
 	Role         string            `json:"role"`
 	Name         string            `json:"name"`
 	Description  string            `json:"description"`
@@ -38,10 +38,10 @@ type Image struct {
 	SnapshotTags map[string]string `json:"snapshot_tags"` // of the root volume's snapshot
 }
 
-// Cache is one folder: CONTENT/image.json and CONTENT/layer/.
+// Cache is a directory with an entry CONTENT/image.json and CONTENT/layer/ per image.
 type Cache struct{ dir string }
 
-// New returns the cache in dir, which is made when it is needed.
+// New returns the cache in dir. dir is created on first use.
 func New(dir string) *Cache { return &Cache{dir} }
 
 const (
@@ -51,13 +51,13 @@ const (
 
 var validContent = regexp.MustCompile(`^[0-9a-f]{8,64}$`)
 
-// ErrMissing says that the cache has no such image on the layers asked about.
+// ErrMissing reports that the cache has no image with the digest and base image.
 var ErrMissing = errors.New("not in the image cache")
 
-// Put keeps an image with a copy of its layer, in place of one with its content.
+// Put adds an image with a copy of its layer, replacing one with the same digest.
 func (c *Cache) Put(ctx context.Context, i Image, layer string) error {
 	if !validContent.MatchString(i.Content) {
-		return fmt.Errorf("cache image %s: %q is no content sum", i.Name, i.Content)
+		return fmt.Errorf("cache image %s: %q is not a content digest", i.Name, i.Content)
 	}
 	unlock, err := c.lock(unix.LOCK_EX)
 	if err != nil {
@@ -77,7 +77,7 @@ func (c *Cache) Put(ctx context.Context, i Image, layer string) error {
 func (c *Cache) write(ctx context.Context, i Image, layer string) error {
 	entry := filepath.Join(c.dir, i.Content)
 	made := entry + ".new"
-	if err := tree.Remove(made); err != nil { // of a process that was killed
+	if err := tree.Remove(made); err != nil { // left by a process that was killed
 		return err
 	}
 	if err := os.Mkdir(made, 0o700); err != nil {
@@ -102,10 +102,11 @@ func (c *Cache) write(ctx context.Context, i Image, layer string) error {
 	return nil
 }
 
-// Get hands an image and its layer, to be copied, to use; without it, it returns ErrMissing.
+// Get calls use with an image and its layer, which use may copy. It returns ErrMissing
+// if the cache lacks the image.
 func (c *Cache) Get(content, below string, use func(i Image, layer string) error) error {
 	if !validContent.MatchString(content) {
-		return fmt.Errorf("%q is no content sum: %w", content, ErrMissing)
+		return fmt.Errorf("%q is not a content digest: %w", content, ErrMissing)
 	}
 	unlock, err := c.lock(unix.LOCK_SH)
 	if err != nil {
@@ -121,7 +122,7 @@ func (c *Cache) Get(content, below string, use func(i Image, layer string) error
 		return err
 	}
 	now := time.Now()
-	if err := os.Chtimes(filepath.Join(entry, recordName), now, now); err != nil { // what trim goes by
+	if err := os.Chtimes(filepath.Join(entry, recordName), now, now); err != nil { // trim sorts by it
 		return err
 	}
 	return use(i, filepath.Join(entry, layerName))
@@ -139,7 +140,7 @@ func read(entry string) (Image, error) {
 	return i, nil
 }
 
-// trim removes what was used longest ago of a role.
+// trim removes the least recently used images of a role.
 func (c *Cache) trim(role string) error {
 	records, err := filepath.Glob(filepath.Join(c.dir, "*", recordName))
 	if err != nil {
@@ -171,7 +172,7 @@ func (c *Cache) trim(role string) error {
 	return errors.Join(errs...)
 }
 
-// lock keeps processes apart that use the cache: many read, or one writes.
+// lock takes a shared or an exclusive flock(2) on the cache.
 func (c *Cache) lock(how int) (unlock func(), err error) {
 	if err := os.MkdirAll(c.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("lock the image cache: %w", err)
@@ -186,8 +187,7 @@ func (c *Cache) lock(how int) (unlock func(), err error) {
 	return func() { _ = f.Close() }, nil
 }
 
-// Copy copies a layer, of which neither copy is ever written to: by hard links
-// where they can be made, which takes no room and next to no time.
+// Copy copies a layer, with hard links where possible: neither copy is ever modified.
 func Copy(ctx context.Context, to, from string) error {
 	linked := exec.CommandContext(ctx, "cp", "--archive", "--link", from, to)
 	if linked.Run() == nil {

@@ -28,7 +28,7 @@ func image(content string) Image {
 	return Image{Content: content, Below: "base", Role: "app", Name: "app-" + content, Tags: map[string]string{"a": "b"}}
 }
 
-// file is what an image of the cache has in its file.
+// file returns the content of the file in a cached image's layer.
 func file(t *testing.T, c *Cache, want Image) (string, error) {
 	t.Helper()
 	var text string
@@ -47,7 +47,7 @@ func file(t *testing.T, c *Cache, want Image) (string, error) {
 	return text, err
 }
 
-func TestAnImageIsFoundByItsContentAndOnTheSameLayersOnly(t *testing.T) {
+func TestImageIsFoundByDigestAndBaseImage(t *testing.T) {
 	c := New(filepath.Join(t.TempDir(), "images"))
 	i := image("aaaaaaaa")
 	if _, err := file(t, c, i); !errors.Is(err, ErrMissing) {
@@ -66,11 +66,11 @@ func TestAnImageIsFoundByItsContentAndOnTheSameLayersOnly(t *testing.T) {
 		t.Errorf("on other layers: %v", err)
 	}
 	if err := c.Put(t.Context(), image("../x"), layer(t, "")); err == nil {
-		t.Error("a path was taken for a content sum")
+		t.Error("a path was accepted as a digest")
 	}
 }
 
-func TestTheImagesOfARoleThatWereUsedLastStay(t *testing.T) {
+func TestLeastRecentlyUsedImageOfARoleIsRemoved(t *testing.T) {
 	c := New(filepath.Join(t.TempDir(), "images"))
 	for n := range keep + 1 {
 		i := image(fmt.Sprintf("%08d", n))
@@ -86,7 +86,7 @@ func TestTheImagesOfARoleThatWereUsedLastStay(t *testing.T) {
 		}
 	}
 	if _, err := file(t, c, image("00000001")); !errors.Is(err, ErrMissing) {
-		t.Errorf("what was used longest ago: %v", err)
+		t.Errorf("least recently used image: %v", err)
 	}
 	if _, err := file(t, c, image(fmt.Sprintf("%08d", keep))); err != nil {
 		t.Error(err)

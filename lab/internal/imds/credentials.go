@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// renewBefore is how long before their expiry EC2 makes new credentials
-// available ("at least five minutes before").
+// renewBefore is how long before expiry new credentials are available. EC2 documents
+// "at least five minutes".
 const renewBefore = 5 * time.Minute
 
 // Credentials are temporary credentials of an instance's role.
@@ -21,8 +21,7 @@ type Credentials struct {
 	Issued, Expires time.Time
 }
 
-// Issuer hands out role credentials and knows them again when they come back
-// with a request.
+// Issuer issues role credentials, and looks up those that requests are signed with.
 type Issuer struct {
 	now func() time.Time
 
@@ -31,13 +30,13 @@ type Issuer struct {
 	issued  map[string]Credentials // by access key id, until they expire
 }
 
-// NewIssuer returns an issuer that reads the time from now.
+// NewIssuer returns an Issuer that uses now as its clock.
 func NewIssuer(now func() time.Time) *Issuer {
 	return &Issuer{now: now, current: map[string]Credentials{}, issued: map[string]Credentials{}}
 }
 
-// Issue returns the credentials of an instance's role: the same ones until five
-// minutes before they expire (or half their life, if that is shorter).
+// Issue returns the credentials of an instance's role. They stay the same until five
+// minutes, or half their lifetime if that is shorter, before they expire.
 func (i *Issuer) Issue(instanceID, roleARN string, life time.Duration) Credentials {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -63,8 +62,8 @@ func (i *Issuer) Issue(instanceID, roleARN string, life time.Duration) Credentia
 	return c
 }
 
-// Lookup returns the credentials with that access key id, expired ones too for
-// as long as they are remembered.
+// Lookup returns the credentials with the given access key id. Expired ones are
+// included for a while.
 func (i *Issuer) Lookup(accessKeyID string) (Credentials, bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

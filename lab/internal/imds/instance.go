@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Instance is what the metadata service tells a machine about itself.
+// Instance is the metadata of an instance.
 type Instance struct {
 	ID               string
 	ImageID          string
@@ -58,8 +58,8 @@ func (i Instance) hostname() string {
 
 func (i Instance) roleName() string { return i.RoleARN[strings.LastIndex(i.RoleARN, "/")+1:] }
 
-// document is the instance identity document, with EC2's field names and its
-// null for what an ordinary instance doesn't have.
+// document returns the instance identity document. Like EC2's, it has null for fields
+// that don't apply.
 func (i Instance) document() string {
 	b, err := json.MarshalIndent(map[string]any{
 		"accountId": i.AccountID, "architecture": i.Architecture, "availabilityZone": i.AvailabilityZone,
@@ -74,7 +74,7 @@ func (i Instance) document() string {
 	return string(b)
 }
 
-// tree maps every path below /latest/ to its value, credentials apart.
+// tree returns all values by their path below /latest/, except credentials.
 func (i Instance) tree() map[string]string {
 	t := map[string]string{
 		"dynamic/instance-identity/document":    i.document(),
@@ -139,16 +139,16 @@ func (i Instance) addInterface(t map[string]string) {
 	}
 }
 
-// listing returns the names directly below a folder of the tree, folders with a
-// trailing slash, or false when there are none.
-func (i Instance) listing(tree map[string]string, folder string) (string, bool) {
-	if folder == "meta-data/public-keys" && i.PublicKey != "" {
+// listing returns the entries of a directory of the tree, directories with a trailing
+// slash. It reports false if there are none.
+func (i Instance) listing(tree map[string]string, dir string) (string, bool) {
+	if dir == "meta-data/public-keys" && i.PublicKey != "" {
 		return "0=" + i.KeyName, true
 	}
 	names := map[string]string{}
 	for path := range tree {
-		rest, below := strings.CutPrefix(path, folder+"/")
-		if folder == "" {
+		rest, below := strings.CutPrefix(path, dir+"/")
+		if dir == "" {
 			rest, below = path, true
 		}
 		if !below {

@@ -1,8 +1,7 @@
-// Package imds is the instance metadata service of the lab's machines: IMDSv1
-// and v2 as each instance's options allow, with tokens, hop limit, user-data,
-// the identity document and the role's credentials. Who asks is told by the
-// address that the request comes from, which the lab's network doesn't let a
-// machine forge.
+// Package imds is the instance metadata service of the lab's machines: IMDSv1 and
+// IMDSv2 as each instance's options allow, with session tokens, hop limit, user data,
+// the identity document and role credentials. It identifies a machine by the source
+// address of the request, which the lab's network does not let a machine spoof.
 package imds
 
 import (
@@ -28,7 +27,7 @@ const (
 	defaultTTL     = 64    // of IP packets, Linux's
 )
 
-// Server answers metadata requests.
+// Server is the metadata service.
 type Server struct {
 	lookup func(netip.Addr) (Instance, bool)
 	issuer *Issuer
@@ -43,14 +42,14 @@ type token struct {
 	expires    time.Time
 }
 
-// New returns a server that finds the instance behind an address with lookup.
+// New returns a Server. lookup returns the instance with the given private address.
 func New(lookup func(netip.Addr) (Instance, bool), issuer *Issuer, now func() time.Time) *Server {
 	return &Server{lookup: lookup, issuer: issuer, now: now, tokens: map[string]token{}}
 }
 
 type connKey struct{}
 
-// Serve answers on a listener until it is closed.
+// Serve serves requests on a listener until it is closed.
 func (s *Server) Serve(l net.Listener) error {
 	server := &http.Server{
 		Handler:           s,
@@ -62,7 +61,7 @@ func (s *Server) Serve(l net.Listener) error {
 	return server.Serve(l)
 }
 
-// ServeHTTP answers one request.
+// ServeHTTP handles a metadata request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Server", "EC2ws")
 	w.Header().Set("Content-Type", "text/plain")
@@ -94,15 +93,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// pathOf strips the version (latest, or a date as clients such as cloud-init
-// ask for) from a path.
+// pathOf removes the version, which is latest or a date, from a path.
 func pathOf(path string) (rest string, versioned bool) {
 	version, rest, _ := strings.Cut(strings.Trim(path, "/"), "/")
 	return rest, version != ""
 }
 
-// putToken makes a session token. As on EC2, the answer's packets live for no
-// more hops than the instance's options say, and forwarded requests are refused.
+// putToken creates a session token. Like EC2, it rejects forwarded requests, and sends
+// the response with the instance's hop limit as its IP TTL.
 func (s *Server) putToken(w http.ResponseWriter, r *http.Request, instance Instance) {
 	if r.Header.Get("X-Forwarded-For") != "" {
 		http.Error(w, "Forbidden", http.StatusForbidden)
@@ -168,7 +166,8 @@ func (s *Server) profile(instance Instance) string {
 	})
 }
 
-// credentials answers for the role's own path only.
+// credentials returns the value of a path below iam/security-credentials. It reports
+// false unless the path is that of the instance's role.
 func (s *Server) credentials(instance Instance, path string) (string, bool) {
 	if instance.RoleARN == "" || path != "meta-data/iam/security-credentials/"+instance.roleName() {
 		return "", false
@@ -189,8 +188,8 @@ func toJSON(fields map[string]string) string {
 	return string(b)
 }
 
-// setIPTTL limits how far the packets of the answer travel. It does nothing on
-// connections that are not TCP, which only tests have.
+// setIPTTL sets the IP TTL of the response's packets. It does nothing on connections
+// other than TCP, which occur in tests only.
 func setIPTTL(r *http.Request, hops int) {
 	conn, ok := r.Context().Value(connKey{}).(*net.TCPConn)
 	if !ok {
@@ -200,6 +199,6 @@ func setIPTTL(r *http.Request, hops int) {
 	if err != nil {
 		return
 	}
-	// The option fails only on a closed socket, whose answer is lost anyway.
+	// The option fails on a closed socket only, whose response is lost anyway.
 	_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_TTL, hops) })
 }

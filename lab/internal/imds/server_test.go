@@ -18,7 +18,7 @@ type service struct {
 	*Issuer
 }
 
-// serve starts a metadata service for one instance at 127.0.0.1.
+// serve starts a metadata service for one instance, which has address 127.0.0.1.
 func serve(t *testing.T, instance Instance) *service {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -91,7 +91,7 @@ func TestTokenIsRequiredAndExpires(t *testing.T) {
 	}
 }
 
-func TestTokenRequestsThatAreRefused(t *testing.T) {
+func TestInvalidTokenRequestsAreRejected(t *testing.T) {
 	s := serve(t, example())
 	for _, c := range []struct {
 		headers []string
@@ -108,7 +108,7 @@ func TestTokenRequestsThatAreRefused(t *testing.T) {
 	}
 }
 
-func TestOptionsDecideWhoMayAsk(t *testing.T) {
+func TestMetadataOptionsAreHonored(t *testing.T) {
 	optional := example()
 	optional.Options.TokenRequired = false
 	if status, _ := serve(t, optional).do("GET", "/latest/meta-data/instance-id"); status != 200 {
@@ -158,7 +158,7 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-func TestCredentialsStayUntilShortlyBeforeExpiry(t *testing.T) {
+func TestCredentialsAreRenewedShortlyBeforeExpiry(t *testing.T) {
 	s := serve(t, example())
 	read := func() map[string]string {
 		var c map[string]string
@@ -178,7 +178,7 @@ func TestCredentialsStayUntilShortlyBeforeExpiry(t *testing.T) {
 		t.Error("credentials were not renewed four minutes before their expiry")
 	}
 	if c, ok := s.Lookup(first["AccessKeyId"]); !ok || c.RoleARN != example().RoleARN || c.SessionToken != first["Token"] {
-		t.Errorf("the issuer doesn't know the first credentials again: %v", c)
+		t.Errorf("lookup of the first credentials: %v", c)
 	}
 }
 

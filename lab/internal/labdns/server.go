@@ -1,7 +1,7 @@
-// Package labdns is the name server of the lab's machines. It knows S3's names,
-// the Debian mirror's, and the private names of instances; every other name
-// does not exist, and is said so at once, because a look-up without an answer
-// costs a machine seconds. It asks no other server.
+// Package labdns is the name server of the lab's machines. It resolves names of S3, of
+// the Debian mirror and private names of instances. It answers NXDOMAIN for all other
+// names at once, because a query that times out costs a machine seconds, and forwards
+// no queries.
 package labdns
 
 import (
@@ -13,7 +13,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// ttlSeconds is what Route 53's resolver gives for instance names.
+// ttlSeconds is the TTL that Route 53 Resolver returns for instance names.
 const ttlSeconds = 60
 
 var (
@@ -21,13 +21,13 @@ var (
 	instanceName = regexp.MustCompile(`^ip-(\d+-\d+-\d+-\d+)\.([a-z0-9-]+\.compute|ec2)\.internal\.$`)
 )
 
-// Zone is what the server answers from.
+// Zone holds the names that the server resolves.
 type Zone struct {
 	S3     netip.Addr
 	Mirror netip.Addr
-	// MirrorNames are the hosts of the machines' apt sources.
+	// MirrorNames are the host names in the machines' apt sources.
 	MirrorNames []string
-	// Private returns the address of a private name without its last dot, such as
+	// Private resolves a private name without its trailing dot, such as
 	// db1.production.internal.
 	Private func(name string) (netip.Addr, bool)
 }
@@ -53,11 +53,11 @@ func (z *Zone) ServeDNS(w dns.ResponseWriter, query *dns.Msg) {
 	} else {
 		z.fill(answer, query.Question[0])
 	}
-	_ = w.WriteMsg(answer) // who asked may have left
+	_ = w.WriteMsg(answer) // fails if the client has gone
 }
 
-// fill adds the address of a name that exists; one that exists without an
-// address of the wanted type has an empty answer, not NXDOMAIN.
+// fill adds the address of a name to the answer, or NXDOMAIN if the name is unknown.
+// A known name without an address of the requested type has an empty answer.
 func (z *Zone) fill(answer *dns.Msg, question dns.Question) {
 	address, ok := z.resolve(strings.ToLower(question.Name))
 	switch {

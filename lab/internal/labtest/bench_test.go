@@ -13,10 +13,10 @@ import (
 	"time"
 )
 
-// BenchmarkReferenceCluster applies examples/complete to an empty lab and reports
-// how long it takes until Terraform is done, and until all seven machines are at
-// multi-user, and what a machine then takes of memory (without page cache that
-// could be dropped) and of disk. Run it on a host that does nothing else:
+// BenchmarkReferenceCluster applies examples/complete to an empty lab. It measures the
+// time until Terraform has finished and until all seven machines have booted, and the
+// memory (without page cache) and disk space that a machine uses. Run it on an idle
+// host:
 //
 //	go test ./lab/internal/labtest -run '^$' -bench ReferenceCluster -benchtime 5x
 func BenchmarkReferenceCluster(b *testing.B) {
@@ -45,7 +45,7 @@ func BenchmarkReferenceCluster(b *testing.B) {
 		l.run("down")
 		b.StartTimer()
 	}
-	b.ReportMetric(0, "ns/op") // says nothing that the following don't
+	b.ReportMetric(0, "ns/op") // omits the default metric
 	reportTimes(b, "apply", apply)
 	reportTimes(b, "multi-user", multiUser)
 	reportSizes(b, "memory", memory)
@@ -53,7 +53,7 @@ func BenchmarkReferenceCluster(b *testing.B) {
 	b.Logf("runs: %d, machines: %d", len(apply), len(memory))
 }
 
-// untilAllReady waits for a number of machines at multi-user.
+// untilAllReady waits until the given number of machines have booted.
 func (l *lab) untilAllReady(count int) {
 	l.t.Helper()
 	l.until("all machines at multi-user", 2*time.Minute, func() (bool, string) {
@@ -67,7 +67,7 @@ func (l *lab) untilAllReady(count int) {
 	})
 }
 
-// diskBytes is what a machine has written to its disk.
+// diskBytes returns the size of what a machine has written to its root disk.
 func (l *lab) diskBytes(id string) int64 {
 	l.t.Helper()
 	out, err := exec.Command("du", "--summarize", "--block-size=1", filepath.Join(l.config.StateDir(), "machines", id)).Output()

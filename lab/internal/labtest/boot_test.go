@@ -16,9 +16,8 @@ import (
 	"github.com/xeroops/xeroops/internal/cluster"
 )
 
-// TestBoot boots the reference cluster from the role images, and then looks at
-// what one node's boot does when things are not as they should be. Its subtests
-// are of one cluster, each leaves it whole.
+// TestBoot boots the reference cluster from the role images and checks how nodes boot
+// when something is wrong. Its subtests share the cluster, and each leaves it healthy.
 func TestBoot(t *testing.T) {
 	drill(t)
 	c := newCluster(t)
@@ -27,25 +26,25 @@ func TestBoot(t *testing.T) {
 		name string
 		run  func(*livingCluster)
 	}{
-		{"RunAgainItTouchesNothing", bootAgain},
-		{"WhatAnEarlierRunOwedIsDone", owedConfiguration},
-		{"WhyAServiceDoesNotStartIsReported", brokenService},
-		{"APowerCutKeepsTheVolumeAndItGrows", enlargedVolume},
-		{"ADamagedVolumeIsReportedAndLeftAlone", damagedVolume},
+		{"SecondRunChangesNothing", bootAgain},
+		{"UnfinishedConfigurationIsApplied", owedConfiguration},
+		{"ServiceErrorIsReported", brokenService},
+		{"VolumeGrowsAfterAPowerCut", enlargedVolume},
+		{"DamagedVolumeIsReportedAndNotFormatted", damagedVolume},
 	} {
 		if !t.Run(test.name, func(t *testing.T) { test.run(c.with(t)) }) {
-			break // the cluster may not be whole
+			break // the cluster may be unhealthy
 		}
 	}
 }
 
-// bootReport is what a node says of its boot.
+// bootReport returns a node's boot report.
 func (c *livingCluster) bootReport(node string) cluster.BootReport {
 	c.t.Helper()
 	return c.lab.bootReport(clusterName, node)
 }
 
-// bootReport is what a node of a cluster says of its boot.
+// bootReport returns the boot report of a cluster's node.
 func (l *lab) bootReport(of, node string) cluster.BootReport {
 	l.t.Helper()
 	out, err := l.s3.GetObject(l.t.Context(), &s3.GetObjectInput{Bucket: aws.String(l.uploads()), Key: aws.String(cluster.Layout{Cluster: of}.Report(node))})
@@ -56,7 +55,7 @@ func (l *lab) bootReport(of, node string) cluster.BootReport {
 	return report
 }
 
-// untilReport waits until the node's report is as wanted.
+// untilReport waits until a node's boot report satisfies wanted.
 func (c *livingCluster) untilReport(node, what string, wanted func(cluster.BootReport) bool) cluster.BootReport {
 	c.t.Helper()
 	var report cluster.BootReport
@@ -67,10 +66,11 @@ func (c *livingCluster) untilReport(node, what string, wanted func(cluster.BootR
 	return report
 }
 
-// isWhole is a node whose boot went well.
+// isWhole reports whether a node has booted without errors.
 func isWhole(r cluster.BootReport) bool { return r.State == cluster.BootReady && r.Error == "" }
 
-// logBootTimes says how long each node took from its first line of log to ready.
+// logBootTimes logs how long each node took from the first entry of its journal until
+// it was ready.
 func (c *livingCluster) logBootTimes() {
 	for node := range c.instanceIDs() {
 		report := c.bootReport(node)
@@ -99,13 +99,13 @@ md5sum /etc/environment /etc/hosts`
 	}
 }
 
-// owedConfiguration is a boot that ended after it had written a service's
-// configuration and before it had told the service.
+// owedConfiguration simulates a boot that ended after writing a service's configuration
+// and before reloading the service.
 func owedConfiguration(c *livingCluster) {
 	const state = "systemctl show --value --property=StateChangeTimestampMonotonic nginx"
 	before := c.shell("edge", state)
 	c.shell("edge", "echo nginx.service >/run/xeroops/changed-units; systemctl restart infrastructure-ready")
-	c.until("nginx is told", time.Minute, func() (bool, string) {
+	c.until("nginx has been reloaded", time.Minute, func() (bool, string) {
 		now := c.shell("edge", state+"; cat /run/xeroops/changed-units")
 		return now != before && !strings.Contains(now, "nginx"), now
 	})
@@ -114,12 +114,12 @@ func owedConfiguration(c *livingCluster) {
 
 func brokenService(c *livingCluster) {
 	c.shell("edge", "cp /etc/nginx/nginx.conf /root/; echo 'no_such_directive;' >>/etc/nginx/nginx.conf; systemctl restart nginx || true")
-	c.untilReport("edge", "what nginx said", func(r cluster.BootReport) bool { return strings.Contains(r.Error, "no_such_directive") })
+	c.untilReport("edge", "nginx's error", func(r cluster.BootReport) bool { return strings.Contains(r.Error, "no_such_directive") })
 	c.shell("edge", "cp /root/nginx.conf /etc/nginx/nginx.conf")
 	c.untilReport("edge", "ready", isWhole)
 }
 
-// replica is the database node that can be done without.
+// replica returns the name of the replica's node.
 func (c *livingCluster) replica() string {
 	if c.primary() == "db1" {
 		return "db2"
@@ -151,9 +151,9 @@ func damagedVolume(c *livingCluster) {
 	c.shell(node, "systemctl stop infrastructure-ready patroni pgbouncer var-lib-postgresql.mount")
 	c.shell(node, "dd if="+device+" of=/root/head bs=1M count=1 status=none; dd if=/dev/zero of="+device+" bs=1M count=1 conv=fsync status=none")
 	c.shell(node, "systemctl start infrastructure-ready")
-	report := c.untilReport(node, "what is wrong with the volume", func(r cluster.BootReport) bool { return strings.Contains(r.Error, "is not blank") })
+	report := c.untilReport(node, "the damaged volume", func(r cluster.BootReport) bool { return strings.Contains(r.Error, "is not blank") })
 	if report.State != cluster.BootBooting {
-		c.t.Errorf("before five minutes have passed: %+v", report)
+		c.t.Errorf("within the first five minutes, the report is %+v", report)
 	}
 	if found := c.shell(node, "systemctl is-active patroni; blkid --probe "+device+"; true"); found != "inactive" {
 		c.t.Errorf("on a damaged volume: %s", found)

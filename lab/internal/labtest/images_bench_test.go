@@ -16,9 +16,8 @@ import (
 	"github.com/xeroops/xeroops/internal/cluster"
 )
 
-// BenchmarkRoleImagesFromAnEmptyCache measures make images on a host that never
-// ran a lab: base image and Debian packages are fetched too. The lab's own start
-// and the compiler are not part of it.
+// BenchmarkRoleImagesFromAnEmptyCache measures make images with an empty cache, which
+// includes downloading the base image and Debian packages, but not compiling.
 //
 //	go test ./lab/internal/labtest -run '^$' -bench RoleImages -benchtime 3x -timeout 1h
 func BenchmarkRoleImagesFromAnEmptyCache(b *testing.B) {
@@ -41,8 +40,7 @@ func BenchmarkRoleImagesFromAnEmptyCache(b *testing.B) {
 	reportTimes(b, "images", all)
 }
 
-// BenchmarkRoleImagesFromAWarmCache measures make images in a fresh lab when
-// nothing has changed.
+// BenchmarkRoleImagesFromAWarmCache measures make images with all images in the cache.
 func BenchmarkRoleImagesFromAWarmCache(b *testing.B) {
 	l := newLab(b)
 	l.up()
@@ -61,8 +59,8 @@ func BenchmarkRoleImagesFromAWarmCache(b *testing.B) {
 	reportTimes(b, "images", all)
 }
 
-// BenchmarkRoleImagesBoot measures how long a machine of each role takes from
-// RunInstances to multi-user, alone on the host, and says how large its image is.
+// BenchmarkRoleImagesBoot measures, for each role, the time from RunInstances until the
+// machine reaches multi-user.target, and the size of its image.
 func BenchmarkRoleImagesBoot(b *testing.B) {
 	l := newLab(b)
 	l.up()
@@ -88,7 +86,7 @@ func BenchmarkRoleImagesBoot(b *testing.B) {
 	}
 }
 
-// start launches an instance in the default VPC and waits for multi-user.
+// start launches an instance in the default VPC and waits until it has booted.
 func (l *lab) start(image string) (id string) {
 	l.t.Helper()
 	out, err := l.ec2.RunInstances(l.t.Context(), &ec2.RunInstancesInput{
@@ -109,7 +107,7 @@ func (l *lab) end(id string) {
 	})
 }
 
-// layerBytes is what an image takes beside the base image.
+// layerBytes returns the size of an image without the base image.
 func (l *lab) layerBytes(image string) int64 {
 	l.t.Helper()
 	out, err := exec.Command("du", "--summarize", "--block-size=1", filepath.Join(l.config.StateDir(), "images", image)).Output()

@@ -22,11 +22,10 @@ import (
 // onlyWireGuard is the smallest of the images.
 const onlyWireGuard = `roles=["wireguard"]`
 
-// TestImageBuildsThatEndEarlyLeaveNothing with Packer, where there is one, and
-// with what stands in for it.
+// TestImageBuildsThatEndEarlyLeaveNothing runs with Packer if it is installed, and
+// with bake, its stand-in.
 func TestImageBuildsThatEndEarlyLeaveNothing(t *testing.T) {
-	l := newLab(t)
-	l.up()
+	l := sharedLab(t)
 	l.buildForImages()
 	packer := os.Getenv("XEROOPS_PACKER")
 	if path, err := exec.LookPath("packer"); packer == "" && err == nil {
@@ -50,7 +49,7 @@ func TestImageBuildsThatEndEarlyLeaveNothing(t *testing.T) {
 	}
 }
 
-// holdings is what the account has, images too.
+// holdings lists the resources of the account, including images.
 func (l *lab) holdings() []string {
 	l.t.Helper()
 	items, err := inventory.List(l.t.Context(), inventory.Config(fmt.Sprintf("http://127.0.0.1:%d", l.config.Port), l.config.Region))
@@ -64,13 +63,13 @@ func (l *lab) holdings() []string {
 	return lines
 }
 
-// leavesNothing runs what is to end early, and compares what there is after it.
-func (l *lab) leavesNothing(do func() (output string)) {
+// leavesNothing runs a build that fails and checks that it leaves no resources.
+func (l *lab) leavesNothing(build func() (output string)) {
 	l.t.Helper()
-	account := l.holdings()
-	output := do()
-	if after := l.holdings(); !slices.Equal(after, account) {
-		l.t.Errorf("the account had\n%s\nand has\n%s\nThe build said:\n%s", strings.Join(account, "\n"), strings.Join(after, "\n"), output)
+	before := l.holdings()
+	output := build()
+	if after := l.holdings(); !slices.Equal(after, before) {
+		l.t.Errorf("resources before:\n%s\nafter:\n%s\noutput of the build:\n%s", strings.Join(before, "\n"), strings.Join(after, "\n"), output)
 	}
 	l.until("no machine is left", 30*time.Second, func() (bool, string) {
 		all := l.status()
@@ -92,8 +91,8 @@ func (l *lab) checkFailedBuild() {
 	})
 }
 
-// checkInterruptedBuild types Ctrl-C, which reaches all processes of the terminal,
-// while the build's machine runs.
+// checkInterruptedBuild sends SIGINT to the process group, as Ctrl-C does, while the
+// build's machine is running.
 func (l *lab) checkInterruptedBuild() {
 	l.leavesNothing(func() string {
 		cmd := l.imagesCommand(filepath.Join(l.t.TempDir(), "images.auto.tfvars.json"), "-fresh", "-var", onlyWireGuard)

@@ -20,15 +20,15 @@ import (
 	"github.com/xeroops/xeroops/internal/cluster"
 )
 
-// images brings the role images of this checkout into the lab as make images
-// does, and returns the manifest's path: from the cache, what has not changed.
+// images registers the role images of this checkout in the lab, as make images does,
+// building those that are not in the cache. It returns the path of the manifest.
 func (l *lab) images(flags ...string) (manifest string) {
 	l.t.Helper()
 	l.buildForImages()
 	return l.bakeImages(flags...)
 }
 
-// bakeImages is images with the binaries as they are.
+// bakeImages is images without building binaries.
 func (l *lab) bakeImages(flags ...string) (manifest string) {
 	l.t.Helper()
 	manifest = filepath.Join(l.t.TempDir(), "images.auto.tfvars.json")
@@ -39,8 +39,8 @@ func (l *lab) bakeImages(flags ...string) (manifest string) {
 	return manifest
 }
 
-// buildForImages builds what goes into images with make's own flags, since they
-// are known again by it.
+// buildForImages builds the binaries in images with make's flags. Images are cached by
+// a digest that includes the binaries, so the flags must be the same.
 func (l *lab) buildForImages() {
 	l.t.Helper()
 	cmd := exec.Command("make", "--no-print-directory", "build", "BIN="+filepath.Dir(l.binary),
@@ -57,7 +57,7 @@ func (l *lab) imagesCommand(manifest string, flags ...string) *exec.Cmd {
 	return cmd
 }
 
-// readManifest returns the images by role.
+// readManifest returns the image ids of a manifest by role.
 func readManifest(t testing.TB, path string) map[cluster.Role]string {
 	t.Helper()
 	content, err := os.ReadFile(path)
@@ -69,9 +69,8 @@ func readManifest(t testing.TB, path string) map[cluster.Role]string {
 	return variables.Images
 }
 
-// TestRoleImages builds the images, or takes them from the cache, and looks at
-// what is in them, at what a later lab gets, and at the cluster that Terraform
-// makes of the manifest; its subtests build on one another.
+// TestRoleImages builds the images, or takes them from the cache, and checks their
+// content, and that a later lab gets the same ones from the cache.
 func TestRoleImages(t *testing.T) {
 	l := newLab(t)
 	l.up()
@@ -88,7 +87,7 @@ func TestRoleImages(t *testing.T) {
 	manifest := l.bakeImages()
 	t.Logf("five images from the cache: %.1f s", time.Since(began).Seconds())
 	again := readManifest(t, manifest)
-	t.Run("ALaterLabGetsTheSame", func(t *testing.T) {
+	t.Run("LaterLabGetsTheSame", func(t *testing.T) {
 		for role, image := range l.with(t).describeImages(again) {
 			for _, tag := range []string{"xeroops:role", "xeroops:content-sha256", "xeroops:version", "xeroops:packages"} {
 				if got, want := image.tags[tag], first[role].tags[tag]; got != want || want == "" {
@@ -96,20 +95,13 @@ func TestRoleImages(t *testing.T) {
 				}
 			}
 			if !strings.HasPrefix(image.name, "xeroops-"+string(role)+"-") || image.tags["Name"] == "" {
-				t.Errorf("%s is %+v", role, image) // another lab may have built it meanwhile, with a time of its own
+				t.Errorf("%s is %+v", role, image) // the time in the name differs if another lab has rebuilt it
 			}
 		}
 	})
-	tf := newTerraform(l)
-	tf.useImages(manifest)
-	tf.apply()
-	identities := map[string]string{}
-	for _, n := range reference {
-		t.Run(n.name, func(t *testing.T) { checkRole(l.with(t), n, again[n.role], identities) })
-	}
 }
 
-// roleImage is what the account knows of an image.
+// roleImage has the attributes of an image in the account.
 type roleImage struct {
 	id, name string
 	tags     map[string]string
@@ -133,15 +125,15 @@ func (l *lab) describeImages(ids map[cluster.Role]string) map[cluster.Role]roleI
 	return images
 }
 
-// secret finds what an image must not hold. Programs and their libraries have
-// examples of keys, so /usr is not looked at, as far as Debian filled it.
+// secret matches content, and absent paths, that an image must not have. debian matches
+// directories of Debian's packages, which contain sample keys.
 var (
 	secret = regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----|\b(AKIA|ASIA)[0-9A-Z]{16}\b|(?i)aws_secret_access_key\s*=|(?m)^\s*PrivateKey\s*=\s*[A-Za-z0-9+/]{43}=`)
 	debian = regexp.MustCompile(`^/(usr/(bin|sbin|lib|libexec|include|share)|var/lib/dpkg)/`)
 	absent = regexp.MustCompile(`^/(etc/ssh/ssh_host_|root/\.ssh/|home/[^/]+/\.ssh/|root/\.bash_history|var/lib/cloud/instances?/|var/log/journal/.|var/lib/systemd/random-seed|etc/ssl/private/ssl-cert)`)
 )
 
-// checkSealed reads an image's layer from outside, with no regard to what sealed it.
+// checkSealed checks an image's layer on the host, independently of what sealed it.
 func checkSealed(l *lab, image roleImage) {
 	layer := filepath.Join(l.config.StateDir(), "images", image.id)
 	var files, bytes int64
@@ -170,53 +162,53 @@ func checkSealed(l *lab, image roleImage) {
 		}
 		return err
 	}))
-	if id, err := os.ReadFile(filepath.Join(layer, "etc/machine-id")); err == nil && len(id) > 0 { // else it is the base image's empty one
+	if id, err := os.ReadFile(filepath.Join(layer, "etc/machine-id")); err == nil && len(id) > 0 { // if absent, it is the base image's, which is empty
 		l.t.Errorf("machine-id is %q", id)
 	}
 	l.t.Logf("%s: %d files, %d MiB, %s packages", image.name, files, bytes>>20, image.tags["xeroops:packages"])
 }
 
-// checkRole looks at a machine of the cluster that Terraform made of the manifest.
-// What is to be unique to a machine goes into identities.
+// checkRole checks a machine that runs the image of its role. identities collects what
+// must be unique to a machine.
 func checkRole(l *lab, n node, imageID string, identities map[string]string) {
 	if i, _ := l.instance(n.name); i.ImageID != imageID || i.Role != string(n.role) {
 		l.t.Errorf("%s of role %s runs on %s, want %s of role %s", n.name, i.Role, i.ImageID, imageID, n.role)
 	}
 	if got := l.shell(n.name, `sed -n 's/^ "role": "\(.*\)",$/\1/p' /usr/share/xeroops/image.json`); got != string(n.role) {
-		l.t.Errorf("the image says that it is of role %q", got)
+		l.t.Errorf("%s: image.json has role %q", n.name, got)
 	}
 	if got := l.shell(n.name, "systemctl --failed --no-legend --plain"); got != "" {
-		l.t.Errorf("failed units: %s", got)
+		l.t.Errorf("%s: failed units: %s", n.name, got)
 	}
 	enabled := "infrastructure-ready.service ssh.service chrony.service nftables.service"
 	if got := l.shell(n.name, "systemctl is-enabled "+enabled+" | sort -u"); got != "enabled" {
-		l.t.Errorf("is-enabled %s: %s", enabled, got)
+		l.t.Errorf("%s: is-enabled %s: %s", n.name, enabled, got)
 	}
 	for _, s := range cluster.ServicesOf(n.role) {
-		want := "disabled" // boot starts it
+		want := "disabled" // started by xeroops-node boot
 		if s.Unit == "ssh.service" {
 			want = "enabled"
 		}
 		got := l.shell(n.name, "systemctl is-enabled "+s.Unit+" || true")
-		if got != want && got != "static" { // has no [Install], so nothing but boot can start it
-			l.t.Errorf("%s is %s, want %s", s.Unit, got, want)
+		if got != want && got != "static" { // a static unit has no [Install] section
+			l.t.Errorf("%s: %s is %s, want %s", n.name, s.Unit, got, want)
 		}
 	}
 	for _, path := range []string{"/etc/machine-id", "/etc/ssh/ssh_host_ed25519_key.pub"} {
 		identity := l.shell(n.name, "cut -d' ' -f1,2 "+path)
 		if other := identities[identity]; other != "" || identity == "" {
-			l.t.Errorf("%s is %q, as on %s", path, identity, other)
+			l.t.Errorf("%s: %s is %q, as on %s", n.name, path, identity, other)
 		}
 		identities[identity] = n.name
 	}
 	l.checkReport(n, imageID)
 }
 
-// checkReport reads the node's boot report and says how long its boot took.
+// checkReport checks a node's boot report and logs how long its boot took.
 func (l *lab) checkReport(n node, imageID string) {
-	report := l.bootReport("production", n.name)
+	report := l.bootReport(clusterName, n.name)
 	if report.State != cluster.BootReady || report.ReadyAt == nil || report.ImageID != imageID {
-		l.t.Fatalf("the boot report is %+v", report)
+		l.t.Fatalf("%s: boot report is %+v", n.name, report)
 	}
 	l.t.Logf("%s: ready %.1f s after infrastructure-ready began", n.name, report.ReadyAt.Sub(report.StartedAt).Seconds())
 }

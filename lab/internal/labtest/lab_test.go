@@ -1,9 +1,8 @@
 //go:build linux
 
-// Package labtest holds the lab's end-to-end tests: a lab is started as a user
-// starts it, examples/complete is applied, and machines are looked at from the
-// inside. They need root and what `xeroops-lab up` needs, and are skipped with a
-// reason elsewhere.
+// Package labtest has the lab's end-to-end tests. They start labs with xeroops-lab up,
+// apply examples/complete and run commands in the machines. They need root and what
+// xeroops-lab up needs, and are skipped with a reason on other hosts.
 package labtest
 
 import (
@@ -30,7 +29,7 @@ import (
 	"github.com/xeroops/xeroops/lab/internal/supervisor"
 )
 
-// lab is a running lab of this test's own.
+// lab is a lab, and the clients that a test uses it with.
 type lab struct {
 	t      testing.TB
 	binary string
@@ -41,31 +40,76 @@ type lab struct {
 	s3     *s3.Client
 }
 
-// newLab builds xeroops-lab and names a lab, which is not started yet. Whatever
-// the test does, nothing of the lab is left after it.
+// newLab returns a lab of the test's own, which is not started yet. It is removed
+// after the test.
 func newLab(t testing.TB) *lab {
+	t.Helper()
+	l := nameLab(t, fmt.Sprintf("test-%d", os.Getpid()))
+	t.Cleanup(func() {
+		l.logIfFailed(t)
+		if out, err := l.try("down"); err != nil {
+			t.Errorf("down: %v: %s", err, out)
+		}
+	})
+	return l
+}
+
+// sharedLab returns the running lab that tests share. They leave no instances in it;
+// those that stop a lab, or need an account of their own, use newLab.
+func sharedLab(t *testing.T) *lab {
+	t.Helper()
+	if shared == nil {
+		l := nameLab(t, fmt.Sprintf("test-%d-shared", os.Getpid()))
+		l.up()
+		shared = l
+	}
+	l := shared.with(t)
+	t.Cleanup(func() {
+		l.logIfFailed(t)
+		l.until("the test's machines are gone", time.Minute, func() (bool, string) {
+			all := l.status()
+			return len(all) == 0, fmt.Sprint(all)
+		})
+	})
+	return l
+}
+
+var shared *lab
+
+// programs is the directory of the programs that build has compiled.
+var programs string
+
+func TestMain(m *testing.M) {
+	var err error
+	if programs, err = os.MkdirTemp("", "labtest-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	if shared != nil {
+		if out, err := shared.try("down"); err != nil {
+			fmt.Fprintf(os.Stderr, "stop the shared lab: %v: %s\n", err, out)
+			code = 1
+		}
+	}
+	_ = os.RemoveAll(programs) // a leftover in the temporary directory is no failure
+	os.Exit(code)
+}
+
+func nameLab(t testing.TB, name string) *lab {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("the lab needs root")
 	}
-	name := fmt.Sprintf("test-%d", os.Getpid())
 	config, err := supervisor.Config{Name: name, Port: freePort(t)}.Complete()
 	if err != nil {
 		t.Fatal(err)
 	}
 	l := &lab{t: t, binary: build(t, "lab", "xeroops-lab"), name: name, config: config, env: config.Environment()}
-	l.sweep()
-	if out, err := l.try("down"); err != nil { // of a run that was killed and had this process id
+	l.removeLeftovers()
+	if out, err := l.try("down"); err != nil { // left by a killed process with the same pid
 		t.Fatalf("%v: %s", err, out)
 	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("the lab's log:\n%s", l.log())
-		}
-		if out, err := l.try("down"); err != nil {
-			t.Errorf("down: %v: %s", err, out)
-		}
-	})
 	endpoint := fmt.Sprintf("http://127.0.0.1:%d", config.Port)
 	cfg := aws.Config{Region: config.Region, BaseEndpoint: &endpoint, Credentials: credentials.NewStaticCredentialsProvider("lab", "lab", "")}
 	l.ec2 = ec2.NewFromConfig(cfg)
@@ -73,8 +117,13 @@ func newLab(t testing.TB) *lab {
 	return l
 }
 
-// drill skips a test that breaks a whole cluster for minutes, unless make drills
-// runs it.
+func (l *lab) logIfFailed(t testing.TB) {
+	if t.Failed() {
+		t.Logf("log of lab %s:\n%s", l.name, l.log())
+	}
+}
+
+// drill skips a test that takes minutes, unless make drills runs it.
 func drill(t testing.TB) {
 	t.Helper()
 	if os.Getenv("XEROOPS_DRILLS") == "" {
@@ -82,8 +131,8 @@ func drill(t testing.TB) {
 	}
 }
 
-// sweep ends the labs of test runs that were killed.
-func (l *lab) sweep() {
+// removeLeftovers removes the labs of test processes that were killed.
+func (l *lab) removeLeftovers() {
 	l.t.Helper()
 	for _, pattern := range []string{supervisor.DefaultRunRoot + "/test-*", supervisor.DefaultStateRoot + "/test-*"} {
 		left, err := filepath.Glob(pattern)
@@ -92,22 +141,26 @@ func (l *lab) sweep() {
 		}
 		for _, path := range left {
 			name, _, _ := strings.Cut(filepath.Base(path), ".")
-			pid, err := strconv.Atoi(strings.TrimPrefix(name, "test-"))
+			id, _, _ := strings.Cut(strings.TrimPrefix(name, "test-"), "-")
+			pid, err := strconv.Atoi(id)
 			if err != nil || syscall.Kill(pid, 0) == nil {
 				continue
 			}
 			if out, err := l.try("down", "--name="+name); err != nil {
-				l.t.Logf("end lab %s, which a killed test left: %v: %s", name, err, out)
+				l.t.Logf("remove lab %s of a killed test: %v: %s", name, err, out)
 			}
 		}
 	}
 }
 
-// build compiles one of the project's programs.
-func build(t testing.TB, room, program string) string {
+// build compiles the main package in dir, once per test process.
+func build(t testing.TB, dir, program string) string {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), program)
-	if out, err := exec.Command("go", "build", "-o", binary, filepath.Join(root(t), room)).CombinedOutput(); err != nil {
+	binary := filepath.Join(programs, program)
+	if _, err := os.Stat(binary); err == nil {
+		return binary
+	}
+	if out, err := exec.Command("go", "build", "-o", binary, filepath.Join(root(t), dir)).CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v\n%s", program, err, out)
 	}
 	return binary
@@ -133,12 +186,12 @@ func freePort(t testing.TB) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// up starts the lab, or skips the test where this host can't.
+// up starts the lab, or skips the test if the host lacks something.
 func (l *lab) up() {
 	l.t.Helper()
 	out, err := l.try("up", fmt.Sprintf("--port=%d", l.config.Port))
 	var exit *exec.ExitError
-	// A taken port or a full disk is the test's own business, not the host's lack.
+	// A taken port or a full disk has the same exit code, but fails the test.
 	if errors.As(err, &exit) && exit.ExitCode() == 4 && strings.Contains(out, "is missing") {
 		l.t.Skip(out)
 	}
@@ -147,7 +200,7 @@ func (l *lab) up() {
 	}
 }
 
-// try runs xeroops-lab and returns what it printed.
+// try runs xeroops-lab and returns its output.
 func (l *lab) try(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
@@ -157,7 +210,7 @@ func (l *lab) try(args ...string) (string, error) {
 	return string(out), err
 }
 
-// run is try where a failure fails the test.
+// run runs xeroops-lab, fails the test if that fails, and returns its output.
 func (l *lab) run(args ...string) string {
 	l.t.Helper()
 	out, err := l.try(args...)
@@ -167,7 +220,7 @@ func (l *lab) run(args ...string) string {
 	return out
 }
 
-// shell runs a script as root in a machine.
+// shell runs a script as root in a machine and returns its output.
 func (l *lab) shell(node, script string) string {
 	l.t.Helper()
 	return strings.TrimSpace(l.run("shell", node, "--", "sh", "-c", script))
@@ -187,7 +240,7 @@ func (l *lab) log() string {
 	return string(content[max(0, len(content)-6000):])
 }
 
-// status lists the instances as a script would read them.
+// status returns what xeroops-lab status --json prints.
 func (l *lab) status() []reconcile.Status {
 	l.t.Helper()
 	cmd := exec.Command(l.binary, "status", "--json")
@@ -205,7 +258,7 @@ func (l *lab) status() []reconcile.Status {
 	return all
 }
 
-// instance is the status of one node, or nothing.
+// instance returns the status of a node, and reports whether it exists.
 func (l *lab) instance(name string) (reconcile.Status, bool) {
 	l.t.Helper()
 	for _, i := range l.status() {
@@ -216,8 +269,8 @@ func (l *lab) instance(name string) (reconcile.Status, bool) {
 	return reconcile.Status{}, false
 }
 
-// until polls a condition, which says what it saw, and fails the test when it
-// doesn't come true in time. It returns how long that took.
+// until polls a condition and returns how long it took. If the condition is not met
+// in time, it fails the test with what the condition returned last.
 func (l *lab) until(what string, within time.Duration, condition func() (bool, string)) time.Duration {
 	l.t.Helper()
 	began := time.Now()
@@ -227,16 +280,17 @@ func (l *lab) until(what string, within time.Duration, condition func() (bool, s
 			return time.Since(began)
 		}
 		if time.Since(began) > within {
-			l.t.Fatalf("%s: not within %s; last seen: %s\n%s", what, within, saw, l.log())
+			l.t.Fatalf("%s: not within %s; last result: %s\n%s", what, within, saw, l.log())
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
 }
 
-// untilState waits for an instance's state, and for multi-user if it is to run.
+// untilState waits for an instance's state, and for a running one until its machine
+// has booted.
 func (l *lab) untilState(name, state string) {
 	l.t.Helper()
-	l.until(name+" "+state, time.Minute, func() (bool, string) {
+	l.until(name+" is "+state, 2*time.Minute, func() (bool, string) {
 		i, _ := l.instance(name)
 		return i.State == state && (state != "running" || i.Ready), fmt.Sprintf("%+v", i)
 	})

@@ -15,40 +15,43 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/fakeaws/moto"
 	"github.com/xeroops/xeroops/internal/testkit/load"
 )
 
 const (
 	clusterName = "reference"
-	// servicePath is the sample service's, behind the edge.
+	// servicePath is the path of the sample service at the edge.
 	servicePath = "/api/notes"
 )
 
-// livingCluster is the reference cluster in a lab, booted from the role images,
-// with the sample service on its app nodes.
+// livingCluster is the reference cluster in a lab, booted from the role images, with
+// the sample service on its app nodes.
 type livingCluster struct {
 	*lab
 	terraform *terraform
-	xeroops   string // the operator's CLI
-	generator string // of load
-	edge      string // the edge's public address
+	images    map[cluster.Role]string
+	xeroops   string // path of the xeroops command
+	generator string // path of the load generator
+	edge      string // public address of the edge
 }
 
-// newCluster boots the cluster, without the sample service and what asks for it.
+// newCluster boots the cluster without the sample service.
 func newCluster(t *testing.T) *livingCluster {
 	t.Helper()
 	l := newLab(t)
 	l.up()
-	c := &livingCluster{lab: l, terraform: newTerraform(l)}
-	c.terraform.useImages(l.images())
+	manifest := l.images()
+	c := &livingCluster{lab: l, terraform: newTerraform(l), images: readManifest(t, manifest)}
+	c.terraform.useImages(manifest)
 	began := time.Now()
 	c.apply()
 	t.Logf("terraform apply until every node is ready: %.1f s", time.Since(began).Seconds())
 	return c
 }
 
-// startCluster brings all of it up, as make up does.
+// startCluster boots the cluster and deploys the sample service, as make up does.
 func startCluster(t *testing.T) *livingCluster {
 	t.Helper()
 	c := newCluster(t)
@@ -57,11 +60,11 @@ func startCluster(t *testing.T) *livingCluster {
 	began := time.Now()
 	said := c.deploy(filepath.Join(root(t), "examples", "service"))
 	t.Logf("deploy, %.1f s:\n%s", time.Since(began).Seconds(), said)
-	c.servedBy(time.Minute, "app1", "app2")
+	c.servedBy(2*time.Minute, "app1", "app2")
 	return c
 }
 
-// with is the cluster for a subtest.
+// with returns the cluster for a subtest.
 func (c *livingCluster) with(t *testing.T) *livingCluster {
 	of := *c
 	of.lab = c.lab.with(t)
@@ -71,18 +74,18 @@ func (c *livingCluster) with(t *testing.T) *livingCluster {
 	return &of
 }
 
-// apply waits for the nodes' boot reports, as a customer's does.
+// apply applies the cluster and waits for its nodes' boot reports.
 func (c *livingCluster) apply(vars ...string) {
 	c.t.Helper()
 	c.terraform.apply(append([]string{"-var=name=" + clusterName, "-var=keep_data=false"}, vars...)...)
 }
 
-// curl is a command for the internet side that fails if the status is an error.
+// curl returns a curl command, for the internet side, that fails on error statuses.
 func (c *livingCluster) curl(path string, options ...string) string {
 	return fmt.Sprintf("curl --silent --show-error --insecure --fail-with-body --max-time 10 %s https://%s%s", strings.Join(options, " "), c.edge, path)
 }
 
-// deploy runs xeroops deploy and returns what it printed.
+// deploy runs xeroops deploy and returns its output.
 func (c *livingCluster) deploy(dir string, options ...string) string {
 	c.t.Helper()
 	out, err := c.tryDeploy(dir, options...)
@@ -92,24 +95,24 @@ func (c *livingCluster) deploy(dir string, options ...string) string {
 	return out
 }
 
-// tryDeploy builds with what Debian has, since there may be no package index.
+// tryDeploy runs xeroops deploy with Debian's wheels: there may be no package index.
 func (c *livingCluster) tryDeploy(dir string, options ...string) (string, error) {
 	return c.operate(append([]string{"deploy", dir, "--wheelhouse=/usr/share/python-wheels"}, options...)...)
 }
 
-// operate runs the operator's CLI.
+// operate runs the xeroops command.
 func (c *livingCluster) operate(args ...string) (string, error) {
 	via := fmt.Sprintf("%s connect --name=%s %%h %%p", c.binary, c.name)
 	cmd := exec.CommandContext(c.t.Context(), c.xeroops, append(args, "--cluster="+clusterName, "--via="+via)...)
-	cmd.Env = append(append(os.Environ(), c.env...), "PATH=/usr/bin:"+os.Getenv("PATH")) // Debian's Python, whatever else there is
+	cmd.Env = append(append(os.Environ(), c.env...), "PATH=/usr/bin:"+os.Getenv("PATH")) // prefer Debian's Python
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
 
-// uploads is the name of the uploads bucket.
+// uploads returns the name of the uploads bucket.
 func (l *lab) uploads() string { return "uploads-" + moto.Account }
 
-// underLoad asks for path at a rate while something is done, and reports.
+// underLoad requests path at a rate per second while do runs, and reports the results.
 func (c *livingCluster) underLoad(path string, rate int, do func()) load.Report {
 	c.t.Helper()
 	cmd := exec.CommandContext(c.t.Context(), c.binary, "exec", "--", c.generator, "-url=https://"+c.edge+path, "-rate="+strconv.Itoa(rate))
@@ -131,7 +134,7 @@ func (c *livingCluster) underLoad(path string, rate int, do func()) load.Report 
 	return report
 }
 
-// instanceIDs are the instances by node.
+// instanceIDs returns the ids of running instances by node.
 func (c *livingCluster) instanceIDs() map[string]string {
 	c.t.Helper()
 	ids := map[string]string{}
@@ -143,11 +146,11 @@ func (c *livingCluster) instanceIDs() map[string]string {
 	return ids
 }
 
-// servedBy asks until each of the nodes has answered, and returns how long that took.
+// servedBy waits until each of the nodes has responded, and returns how long that took.
 func (c *livingCluster) servedBy(within time.Duration, nodes ...string) time.Duration {
 	c.t.Helper()
-	return c.until(fmt.Sprintf("%v answer", nodes), within, func() (bool, string) {
-		report := c.underLoad(servicePath+"/items", 20, func() { c.hold(time.Second) })
+	return c.until(fmt.Sprintf("%v respond", nodes), within, func() (bool, string) {
+		report := c.underLoad(servicePath+"/items", 20, func() { c.observe(time.Second) })
 		return !slices.ContainsFunc(nodes, func(n string) bool { return report.Answers[n] == 0 }), fmt.Sprintf("%v %v", report.Answers, report)
 	})
 }

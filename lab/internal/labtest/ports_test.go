@@ -17,11 +17,11 @@ import (
 	"github.com/xeroops/xeroops/internal/cluster"
 )
 
-// vpnClient is the address of a VPN client, which the gateway routes.
+// vpnClient is the address of a VPN client behind the gateway.
 const vpnClient = "10.100.0.2"
 
-// listenScript takes each port, as a service would, and says who it is to whoever
-// comes; ports that are taken already, such as sshd's, are left alone.
+// listenScript listens on all ports that are not in use yet. It accepts TCP connections
+// and responds to UDP datagrams.
 const listenScript = `
 import json, select, socket, sys
 ports, name = json.loads(sys.argv[1]), socket.gethostname().encode()
@@ -48,8 +48,8 @@ while True:
             s.sendto(name, peer)
 `
 
-// connectScript tries each target at once and prints those that answered. An
-// unanswered target is one whose packets were dropped; nothing rejects here.
+// connectScript tries all targets concurrently and prints those that responded. The
+// others time out, because the lab drops packets and does not reject them.
 const connectScript = `
 import json, socket, sys, threading
 targets, source, opened = json.loads(sys.argv[1]), sys.argv[2], []
@@ -72,9 +72,9 @@ for t in threads: t.join()
 print(json.dumps(sorted(opened)))
 `
 
-// checkPortMatrix opens every port of service-ports.json on every machine and
-// tries each from each machine, from a VPN client and from the internet: those
-// that the table allows have to open, and no other.
+// checkPortMatrix listens on every port of service-ports.json on every machine, and
+// tries to connect from every machine, from a VPN client and from the internet. It
+// succeeds exactly where the table allows it.
 func checkPortMatrix(l *lab) {
 	ports := allPorts()
 	encoded, err := json.Marshal(ports)
@@ -132,8 +132,8 @@ type port struct {
 func (p port) MarshalJSON() ([]byte, error) { return json.Marshal([]any{p.protocol, p.number}) }
 func (p port) String() string               { return fmt.Sprintf("%s/%d", p.protocol, p.number) }
 
-// allPorts are those of the table (of a range both ends), and one that nobody
-// may reach.
+// allPorts returns the ports of the table, both ends of ranges, and one port that is
+// not in the table.
 func allPorts() []port {
 	all := []port{{"tcp", 9}}
 	for _, s := range cluster.Services() {
@@ -157,7 +157,7 @@ func (t target) MarshalJSON() ([]byte, error) {
 	return json.Marshal([]any{t.name, t.address, t.port.protocol, t.port.number})
 }
 
-// targets are the ports of all machines but one.
+// targets returns the ports of all machines but one.
 func targets(without string, ports []port) []target {
 	var all []target
 	for _, n := range reference {
@@ -173,13 +173,12 @@ func targets(without string, ports []port) []target {
 func connect(all []target, source string) string {
 	encoded, err := json.Marshal(all)
 	if err != nil {
-		panic(err) // strings and numbers always marshal
+		panic(err) // marshaling strings and numbers does not fail
 	}
 	return fmt.Sprintf("python3 /run/connect.py '%s' '%s'", encoded, source)
 }
 
-// connectFromInternet tries elastic addresses and, which must not work, private
-// ones.
+// connectFromInternet tries public addresses, and private ones, which must fail.
 func (l *lab) connectFromInternet(ports []port) string {
 	all := targets("", ports)
 	for _, n := range reference {
@@ -202,8 +201,8 @@ func (l *lab) connectFromInternet(ports []port) string {
 	return out
 }
 
-// allowed says whether the table lets a source (a role, or vpn) reach a role's port.
-// What the internet may reach, everybody may.
+// allowed reports whether the table allows a source (a role, vpn or internet) to
+// connect to a role's port. Ports open to the internet are open to all sources.
 func allowed(from string, to cluster.Role, p port) bool {
 	for _, s := range cluster.ServicesOf(to) {
 		for _, open := range s.Ports {
@@ -249,7 +248,7 @@ func compare(l *lab, from string, got, want []string) {
 			l.t.Errorf("from %s: %s is closed, and the table allows it", from, open)
 		}
 	}
-	l.t.Logf("from %s: %d open as they should", from, len(want))
+	l.t.Logf("from %s: %d ports are open", from, len(want))
 }
 
 func get(url string) (string, error) {

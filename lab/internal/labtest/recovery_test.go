@@ -20,9 +20,9 @@ import (
 	"github.com/xeroops/xeroops/lab/internal/supervisor"
 )
 
-// TestDownLeavesTheHostAsItWas looks for what a lab has while it runs, and for the
-// same after `down`: after an orderly one, after one of a lab whose supervisor was
-// killed, and after an `up` in between.
+// TestDownLeavesTheHostAsItWas searches the host for traces of a lab while it is
+// running and after down: of a running lab, of one whose supervisor was killed, and of
+// one that was started again after that.
 func TestDownLeavesTheHostAsItWas(t *testing.T) {
 	l := newLab(t)
 	if left := l.traces(); len(left) > 0 {
@@ -31,14 +31,14 @@ func TestDownLeavesTheHostAsItWas(t *testing.T) {
 	l.up()
 	l.newVPC().launch("one", moto.BaseImageID)
 	found := l.traces()
-	for _, kind := range []string{"process", "mount", "cgroup", "folder"} {
+	for _, kind := range []string{"process", "mount", "cgroup", "directory"} {
 		if !slices.ContainsFunc(found, func(trace string) bool { return strings.HasPrefix(trace, kind) }) {
-			t.Errorf("while the lab runs, no %s of it is found: the search is wrong", kind)
+			t.Errorf("no %s of the running lab was found: traces is broken", kind)
 		}
 	}
 	spaces := l.namespaces()
 	if len(spaces) < 3 {
-		t.Errorf("while the lab runs, its processes have these namespaces: %v", spaces)
+		t.Errorf("the running lab's processes have only the namespaces %v", spaces)
 	}
 
 	l.kill()
@@ -46,11 +46,11 @@ func TestDownLeavesTheHostAsItWas(t *testing.T) {
 		t.Errorf("status of a killed lab: exit code %d, want 3", exitCode(err))
 	}
 	out := l.run("up", fmt.Sprintf("--port=%d", l.config.Port))
-	if !strings.Contains(out, "supervisor that died") {
-		t.Errorf("up after a kill doesn't say so: %s", out)
+	if !strings.Contains(out, "whose supervisor died") {
+		t.Errorf("up does not report that the supervisor died: %s", out)
 	}
 	if all := l.status(); len(all) > 0 {
-		t.Errorf("up after a kill begins with instances: %v", all)
+		t.Errorf("the new lab has instances: %v", all)
 	}
 	l.gone(spaces)
 
@@ -69,10 +69,10 @@ func TestDownLeavesTheHostAsItWas(t *testing.T) {
 	l.run("down")
 	l.gone(spaces)
 	l.nothingIsLeft()
-	l.run("down") // of nothing is no error
+	l.run("down") // without a lab is not an error
 }
 
-// kill ends the supervisor as the kernel's OOM killer would, and waits for its end.
+// kill kills the supervisor, as the OOM killer would, and waits until it is gone.
 func (l *lab) kill() {
 	l.t.Helper()
 	state, err := supervisor.NewClient(l.config).State(l.t.Context())
@@ -82,7 +82,7 @@ func (l *lab) kill() {
 	if err := syscall.Kill(state.PID, syscall.SIGKILL); err != nil {
 		l.t.Fatal(err)
 	}
-	l.until("the supervisor's end", 5*time.Second, func() (bool, string) {
+	l.until("the supervisor is gone", 30*time.Second, func() (bool, string) {
 		_, err := supervisor.NewClient(l.config).State(l.t.Context())
 		return errors.Is(err, supervisor.ErrDown), fmt.Sprint(err)
 	})
@@ -90,9 +90,8 @@ func (l *lab) kill() {
 
 func (l *lab) cgroup() string { return l.config.Kind().CgroupName }
 
-// traces lists what the host has of the lab: processes that name it on their
-// command line or are in its control group, mounts, loop devices, control groups
-// and folders. Others use the host meanwhile, so the whole of it can't be compared.
+// traces lists what the host has of the lab: processes, mounts, loop devices, control
+// groups and directories. The rest of the host may change during the test.
 func (l *lab) traces() []string {
 	l.t.Helper()
 	var found []string
@@ -115,7 +114,7 @@ func (l *lab) traces() []string {
 		}
 	}
 	for kind, pattern := range map[string]string{
-		"cgroup": "/sys/fs/cgroup/*/" + l.cgroup(), "cgroup of a host without v1": "/sys/fs/cgroup/" + l.cgroup(), "folder": "/*/xeroops-lab/" + l.name, "state folder": "/var/lib/xeroops-lab/" + l.name,
+		"cgroup": "/sys/fs/cgroup/*/" + l.cgroup(), "cgroup of a host without v1": "/sys/fs/cgroup/" + l.cgroup(), "directory": "/*/xeroops-lab/" + l.name, "state directory": "/var/lib/xeroops-lab/" + l.name,
 		"file": "/run/xeroops-lab/" + l.name + ".*",
 	} {
 		dirs, err := filepath.Glob(pattern)
@@ -127,10 +126,9 @@ func (l *lab) traces() []string {
 	return found
 }
 
-// processes lists the lab's own: by control group, and by a command line or an
-// environment that names it (moto's has the lab's folder for temporary files).
-// One without a command line has ended: it keeps its control group until its
-// parent, the host's init by now, looks at it, which can be long after.
+// processes returns the pids of the lab's processes: those in its control group, and
+// those with its name on the command line or its directory in TMPDIR. It ignores
+// zombies, which have no command line and may stay until the host's init reaps them.
 func (l *lab) processes() []int {
 	l.t.Helper()
 	var pids []int
@@ -152,12 +150,12 @@ func (l *lab) processes() []int {
 }
 
 func readOrNothing(path string) string {
-	content, _ := os.ReadFile(path) // the process may have ended
+	content, _ := os.ReadFile(path) // fails if the process has ended
 	return string(content)
 }
 
-// namespaces lists the network, mount and process namespaces of the lab's
-// processes, except the host's own.
+// namespaces returns the network, mount and PID namespaces of the lab's processes,
+// except the host's.
 func (l *lab) namespaces() []string {
 	l.t.Helper()
 	var all []string
@@ -174,11 +172,11 @@ func (l *lab) namespaces() []string {
 	return all
 }
 
-// gone fails the test if any process of the host stays in one of the namespaces.
-// The dead are in theirs until their parent, the host's init by now, looks at them.
+// gone waits until no process of the host is in one of the namespaces. Zombies stay in
+// theirs until the host's init reaps them.
 func (l *lab) gone(spaces []string) {
 	l.t.Helper()
-	l.until("no process is in the lab's namespaces", 5*time.Second, func() (bool, string) {
+	l.until("no process is in the lab's namespaces", 30*time.Second, func() (bool, string) {
 		links, err := filepath.Glob("/proc/[0-9]*/ns/*")
 		must(l.t, err)
 		for _, link := range links {
@@ -190,10 +188,10 @@ func (l *lab) gone(spaces []string) {
 	})
 }
 
-// nothingIsLeft fails the test if the host has traces of the lab.
+// nothingIsLeft waits until the host has no traces of the lab.
 func (l *lab) nothingIsLeft() {
 	l.t.Helper()
-	l.until("nothing of the lab is left", 5*time.Second, func() (bool, string) {
+	l.until("nothing of the lab is left", 30*time.Second, func() (bool, string) {
 		left := l.traces()
 		return len(left) == 0, fmt.Sprint(left)
 	})
@@ -207,12 +205,11 @@ func exitCode(err error) int {
 	return 0
 }
 
-func TestUpAgainKeepsTheLab(t *testing.T) {
-	l := newLab(t)
-	l.up()
+func TestUpKeepsARunningLab(t *testing.T) {
+	l := sharedLab(t)
 	v := l.newVPC()
 	v.launch("one", moto.BaseImageID)
-	if out := l.run("up"); !strings.Contains(out, "runs already") || !strings.Contains(out, fmt.Sprintf("export AWS_ENDPOINT_URL=http://127.0.0.1:%d", l.config.Port)) {
+	if out := l.run("up"); !strings.Contains(out, "is already running") || !strings.Contains(out, fmt.Sprintf("export AWS_ENDPOINT_URL=http://127.0.0.1:%d", l.config.Port)) {
 		t.Errorf("second up: %s", out)
 	}
 	if _, there := l.instance("one"); !there {
@@ -226,7 +223,7 @@ func TestUpAgainKeepsTheLab(t *testing.T) {
 	}
 }
 
-func TestTheLabFailsWithoutMoto(t *testing.T) {
+func TestLabFailsIfMotoDies(t *testing.T) {
 	l := newLab(t)
 	l.up()
 	for _, pid := range l.processes() {
@@ -234,16 +231,16 @@ func TestTheLabFailsWithoutMoto(t *testing.T) {
 			must(t, syscall.Kill(pid, syscall.SIGKILL))
 		}
 	}
-	l.until("the lab ends", 20*time.Second, func() (bool, string) {
+	l.until("the lab has ended", time.Minute, func() (bool, string) {
 		_, err := l.try("status")
 		return exitCode(err) == 3, fmt.Sprint(err)
 	})
-	if log := l.log(); !strings.Contains(log, "moto ended") {
-		t.Errorf("the log doesn't say why: %s", log)
+	if log := l.log(); !strings.Contains(log, "moto exited") {
+		t.Errorf("the log does not have the reason: %s", log)
 	}
 }
 
-func TestMistakesAreNamed(t *testing.T) {
+func TestUsageErrorsAndMissingTools(t *testing.T) {
 	l := newLab(t)
 	taken, err := net.Listen("tcp4", "127.0.0.1:0")
 	must(t, err)
@@ -269,7 +266,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		cmd.Env = append(append(os.Environ(), "XEROOPS_LAB_NAME="+l.name), c.env...)
 		out, err := cmd.CombinedOutput()
 		if exitCode(err) != c.code || !strings.Contains(string(out), c.says) {
-			t.Errorf("%s: exit code %d, want %d; it said %q, which should have %q", c.what, exitCode(err), c.code, out, c.says)
+			t.Errorf("%s: exit code %d, want %d; output %q, want %q in it", c.what, exitCode(err), c.code, out, c.says)
 		}
 	}
 	if out, err := l.asNobody("up"); exitCode(err) != 4 || !strings.Contains(out, "run it as root") {
@@ -277,8 +274,8 @@ func TestMistakesAreNamed(t *testing.T) {
 	}
 }
 
-// asNobody runs xeroops-lab as a user without rights, who can't look into the
-// test's own folder: so there is a copy elsewhere.
+// asNobody runs a copy of xeroops-lab as user nobody, who has no access to the
+// original.
 func (l *lab) asNobody(args ...string) (string, error) {
 	l.t.Helper()
 	dir, err := os.MkdirTemp("", "xeroops-lab-nobody-")

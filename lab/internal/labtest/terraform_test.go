@@ -11,12 +11,12 @@ import (
 	"github.com/xeroops/xeroops/internal/testkit/tfcli"
 )
 
-// terraform is a folder with a copy of the examples, where Terraform uses the
-// provider of this checkout.
+// terraform runs Terraform with the provider of this checkout on a copy of the
+// examples.
 type terraform struct {
 	lab    *lab
-	binary string // Terraform's or OpenTofu's
-	dir    string // of examples/complete
+	binary string // path of terraform or tofu
+	dir    string // path of examples/complete
 	env    []string
 }
 
@@ -31,7 +31,7 @@ func newTerraform(l *lab) *terraform {
 	if err := tfcli.CopyExamples(dir, filepath.Join(root(l.t), "examples")); err != nil {
 		l.t.Fatal(err)
 	}
-	// With the empty mirror, init asks no registry; the override is what it uses.
+	// The override selects the provider; the empty mirror keeps init off the network.
 	mirror := l.t.TempDir()
 	config := filepath.Join(dir, "terraform.rc")
 	content := fmt.Sprintf("provider_installation {\n  dev_overrides {\n    \"xeroops/xeroops\" = %q\n  }\n  filesystem_mirror {\n    path = %q\n  }\n}\n",
@@ -56,7 +56,7 @@ func (t *terraform) run(args ...string) string {
 	return string(out)
 }
 
-// useImages has nodes run the images of a manifest.
+// useImages makes nodes use the images of a manifest.
 func (t *terraform) useImages(manifest string) {
 	t.lab.t.Helper()
 	content, err := os.ReadFile(manifest)
@@ -64,11 +64,11 @@ func (t *terraform) useImages(manifest string) {
 	must(t.lab.t, os.WriteFile(filepath.Join(t.dir, filepath.Base(manifest)), content, 0o600))
 }
 
-// unready is for nodes of the base image: it writes no boot report, so nothing
-// may wait for one.
+// unready makes apply not wait for boot reports, which nodes with the base image don't
+// write.
 const unready = "-var=on_ready_timeout=skip"
 
-// apply stands the reference cluster up.
+// apply applies the reference cluster.
 func (t *terraform) apply(vars ...string) {
 	t.lab.t.Helper()
 	t.run(append([]string{"apply", "-no-color", "-auto-approve", "-input=false"}, vars...)...)
@@ -80,7 +80,7 @@ func (t *terraform) destroy() {
 	t.run("destroy", "-no-color", "-auto-approve", "-input=false", unready, "-var=keep_data=false")
 }
 
-// forget drops the state of a cluster that ended with its lab.
+// forget removes the Terraform state of a cluster that ended with its lab.
 func (t *terraform) forget() {
 	t.lab.t.Helper()
 	for _, name := range []string{"terraform.tfstate", "terraform.tfstate.backup"} {

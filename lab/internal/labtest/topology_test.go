@@ -33,16 +33,15 @@ var reference = []node{
 	{"db2", cluster.RoleDB, "10.0.2.31", true},
 }
 
-// metadata is a shell function that asks the metadata service with a token.
+// metadata is a shell function that queries the metadata service with a token.
 const metadata = `token=$(curl -sS -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' http://169.254.169.254/latest/api/token)
 metadata() { curl -sS -H "X-aws-ec2-metadata-token: $token" "http://169.254.169.254/latest/$1"; }
 `
 
-// TestReferenceTopology applies examples/complete to an empty lab and looks at
-// every machine; its subtests build on one another.
+// TestReferenceTopology applies examples/complete with base images and checks the
+// machines. Its subtests depend on one another.
 func TestReferenceTopology(t *testing.T) {
-	l := newLab(t)
-	l.up()
+	l := sharedLab(t)
 	tf := newTerraform(l)
 	began := time.Now()
 	tf.apply(unready)
@@ -61,7 +60,10 @@ func TestReferenceTopology(t *testing.T) {
 	})
 	t.Run("RoleCredentialsOpenWhatThePolicyNames", func(t *testing.T) { checkRoleCredentials(l.with(t)) })
 	t.Run("PortMatrix", func(t *testing.T) { checkPortMatrix(l.with(t)) })
-	t.Run("Faults", func(t *testing.T) { checkFaults(l.with(t)) })
+	t.Run("Partition", func(t *testing.T) { checkPartition(l.with(t)) })
+	t.Run("PowerCut", func(t *testing.T) { checkPowerCut(l.with(t)) })
+	t.Run("Freeze", func(t *testing.T) { checkFreeze(l.with(t)) })
+	t.Run("SlowAndStalledDisk", func(t *testing.T) { checkDiskFaults(l.with(t)) })
 	t.Run("Forward", func(t *testing.T) { checkForward(l.with(t)) })
 	t.Run("Destroy", func(t *testing.T) {
 		l := l.with(t)
@@ -74,7 +76,7 @@ func TestReferenceTopology(t *testing.T) {
 	})
 }
 
-// with is the same lab in a subtest.
+// with returns the lab for a subtest.
 func (l *lab) with(t *testing.T) *lab {
 	inner := *l
 	inner.t = t
@@ -116,13 +118,13 @@ func checkNode(l *lab, n node) {
 
 func checkAirGap(l *lab) {
 	for _, from := range []string{"app1", "management", "db1"} {
-		// An unsigned request: S3 itself says no.
+		// S3 itself rejects an unsigned request.
 		if got := l.shell(from, "curl -s -m 5 -o /dev/null -w '%{http_code}' https://s3.eu-west-1.amazonaws.com/"); got != "403" {
 			l.t.Errorf("%s to S3: status %s, want 403", from, got)
 		}
 		for _, target := range []string{"http://198.18.0.4/", "http://198.18.255.2/", "http://198.51.100.1/", "http://1.1.1.1/"} {
 			if got := l.shell(from, "curl -s -m 1 "+target+"; echo $?"); got != "28" && got != "7" {
-				l.t.Errorf("%s to %s: curl ended with %q, want a time-out", from, target, got)
+				l.t.Errorf("%s to %s: curl's exit code is %q, want a timeout", from, target, got)
 			}
 		}
 		if got := l.shell(from, "getent ahostsv4 example.org; echo $?"); got != "2" {
@@ -131,8 +133,8 @@ func checkAirGap(l *lab) {
 	}
 }
 
-// signed is a shell function that asks S3 with the machine's role credentials
-// and prints the status.
+// signed is a shell function that sends S3 requests signed with the machine's role
+// credentials and prints the HTTP status.
 const signed = metadata + `role=$(metadata meta-data/iam/security-credentials/)
 credentials=$(metadata meta-data/iam/security-credentials/$role)
 field() { echo "$credentials" | python3 -c "import json,sys; print(json.load(sys.stdin)['$1'])"; }
@@ -154,10 +156,10 @@ func checkRoleCredentials(l *lab) {
 		{"edge", "$bucket/", "403"},
 	} {
 		if got := l.shell(c.node, signed+"s3 "+c.request); got != c.want {
-			l.t.Errorf("%s asks for %s: status %s, want %s", c.node, c.request, got, c.want)
+			l.t.Errorf("%s requests %s: status %s, want %s", c.node, c.request, got, c.want)
 		}
 	}
-	// It is no report that anybody can read.
+	// What was written there is not a valid boot report.
 	_, err := l.s3.DeleteObject(l.t.Context(), &s3.DeleteObjectInput{Bucket: aws.String("uploads-123456789012"), Key: aws.String(layout.Report("app1"))})
 	if err != nil {
 		l.t.Fatal(err)
@@ -166,9 +168,18 @@ func checkRoleCredentials(l *lab) {
 
 func checkForward(l *lab) {
 	l.shell("edge", `systemd-run --quiet --unit=page --working-directory=/etc/xeroops python3 -m http.server 80`)
+	taken, err := net.Listen("tcp4", "127.0.0.1:0")
+	must(l.t, err)
+	defer taken.Close()
+	if out, err := l.try("forward", "--https=", "--vpn=", "--http="+taken.Addr().String()); err == nil {
+		l.t.Errorf("a forward listens on an address that is in use: %s", out)
+	}
 	out := l.run("forward", "--https=", "--vpn=", fmt.Sprintf("--http=127.0.0.1:%d", freePort(l.t)))
 	address := strings.Fields(out)[1]
-	l.until("the edge's page on the host", 10*time.Second, func() (bool, string) {
+	if again := l.run("forward", "--https=", "--vpn="); again != out {
+		l.t.Errorf("forward again: %s, want the same as before: %s", again, out)
+	}
+	l.until("the edge's page on the host", 30*time.Second, func() (bool, string) {
 		body, err := get("http://" + address + "/instance.env")
 		return strings.Contains(body, `HOSTNAME="edge"`), fmt.Sprint(body, err)
 	})
@@ -185,14 +196,14 @@ EOF
 systemd-run --quiet --unit=echo python3 /run/echo.py`)
 	address = fmt.Sprintf("127.0.0.1:%d", freePort(l.t))
 	l.run("forward", "--https=", "--http=", "--vpn="+address)
-	l.until("the gateway's echo on the host", 10*time.Second, func() (bool, string) {
+	l.until("the gateway's echo on the host", 30*time.Second, func() (bool, string) {
 		answer, err := exchange(address, "hello")
 		return answer == "echo hello", fmt.Sprint(answer, err)
 	})
 	l.shell("gateway", "systemctl stop echo")
 }
 
-// exchange sends a datagram and returns the answer.
+// exchange sends a datagram and returns the response.
 func exchange(address, message string) (string, error) {
 	c, err := net.Dial("udp4", address)
 	if err != nil {
@@ -208,42 +219,4 @@ func exchange(address, message string) (string, error) {
 	buffer := make([]byte, 1500)
 	n, err := c.Read(buffer)
 	return string(buffer[:n]), err
-}
-
-func checkFaults(l *lab) {
-	l.run("fault", "freeze", "app1")
-	if _, err := l.try("fault", "freeze", "nobody"); err == nil {
-		l.t.Error("a fault of an unknown node was accepted")
-	}
-	l.run("fault", "thaw", "app1")
-
-	before, _ := l.instance("app2")
-	l.run("fault", "power-cut", "app2")
-	l.until("app2 stopped", 5*time.Second, func() (bool, string) {
-		i, _ := l.instance("app2")
-		return i.State == "stopped", i.State
-	})
-	l.run("fault", "power-on", "app2")
-	l.untilState("app2", "running")
-	if after, _ := l.instance("app2"); after.InstanceID != before.InstanceID || after.Address != before.Address {
-		l.t.Errorf("after the power cut: %+v, before: %+v", after, before)
-	}
-
-	l.shell("management", "systemd-run --quiet --unit=probe nc -lk 6379")
-	reach := func(want string) {
-		l.until("app1 reaches management: "+want, 5*time.Second, func() (bool, string) {
-			got := l.shell("app1", "nc -z -w1 10.0.2.20 6379 2>/dev/null && echo yes || echo no")
-			return got == want, got
-		})
-	}
-	reach("yes")
-	l.run("fault", "partition", "app1", "management")
-	reach("no")
-	l.run("fault", "heal")
-	reach("yes")
-	l.shell("management", "systemctl stop probe")
-	l.run("fault", "slow-disk", "db1", "--bytes-per-second=1000000")
-	l.run("fault", "slow-disk", "db1")
-	l.run("fault", "slow-link", "db1", "--bits-per-second=1000000")
-	l.run("fault", "slow-link", "db1")
 }

@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// container is a [Machine] of kind [Container].
+// container is a [Machine] that [Container] runs.
 type container struct {
 	kind  *Container
 	spec  Spec
@@ -28,15 +28,15 @@ type container struct {
 	ready chan struct{}
 	done  chan struct{}
 
-	mu      sync.Mutex // held while booting and while changing what follows
+	mu      sync.Mutex // held while booting; guards the fields below
 	cmd     *exec.Cmd
-	exited  <-chan error // of cmd
-	leader  int          // process id of init in the host
+	exited  <-chan error // receives cmd's exit status
+	leader  int          // pid of the machine's init on the host
 	boots   int
-	cut     bool
+	cut     bool // PowerCut was called
 	volumes []attached
 	err     error
-	setUp   sync.Once // closes ready
+	up      sync.Once // closes ready
 }
 
 func newContainer(c *Container, spec Spec, g group) *container {
@@ -47,10 +47,10 @@ func newContainer(c *Container, spec Spec, g group) *container {
 	return m
 }
 
-// launch runs in a mount namespace of its own. It drops the other machines'
-// network namespaces from it, which would live on in it, gives systemd-nspawn the
-// unified hierarchy alone, and mounts the disk. mount(8)'s new interface takes no
-// option longer than 255 bytes; mount(2) takes a page.
+// launch runs in its own mount namespace. It unmounts the network namespaces of other
+// machines, which it would otherwise keep alive, replaces the cgroup mounts by the
+// unified hierarchy that systemd-nspawn needs, and mounts the overlay. mount(8) is told
+// to use mount(2): fsconfig(2) limits an option to 255 bytes.
 const launch = `
 for d in $LEGACY; do echo $$ >"$d/cgroup.procs"; done
 for n in "${NETNS%/*}"/*; do [ "$n" = "$NETNS" ] || umount -l "$n" 2>/dev/null || :; done
@@ -59,14 +59,14 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 LIBMOUNT_FORCE_MOUNT2=always mount -t overlay -o "$OVERLAY" overlay "$ROOT"
 exec systemd-nspawn "$@"`
 
-// bootTimeout is for init to be started, not for the machine to be up.
+// bootTimeout is the time limit for starting init, not for reaching multi-user.target.
 const bootTimeout = 30 * time.Second
 
-// boot starts the machine once and returns when its init runs.
+// boot boots the machine and returns once its init is running.
 func (m *container) boot(ctx context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.cut { // while it was rebooting
+	if m.cut { // PowerCut was called during a reboot
 		return ErrPowerCut
 	}
 	if err := m.makeDirs(); err != nil {
@@ -80,7 +80,7 @@ func (m *container) boot(ctx context.Context) error {
 	socket := filepath.Join(m.kind.runDir(m.spec.ID), "notify")
 	notify, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
 	if err != nil {
-		return fmt.Errorf("listen for readiness (a socket's path has 107 bytes at most): %w", err)
+		return fmt.Errorf("listen for readiness (socket paths are limited to 107 bytes): %w", err)
 	}
 	console, err := os.OpenFile(m.kind.ConsoleLog(m.spec.ID), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -117,11 +117,11 @@ func (m *container) makeDirs() error {
 			return err
 		}
 	}
-	// cloud-init asks for a metadata token only if it believes to be on EC2.
+	// cloud-init uses IMDSv2 only if this file identifies the platform as EC2.
 	return os.WriteFile(filepath.Join(run, "hypervisor-uuid"), []byte("ec2d0000-0000-0000-0000-000000000000\n"), 0o444)
 }
 
-// command is systemd-nspawn with what a machine of EC2 has.
+// command returns the systemd-nspawn command of the machine.
 func (m *container) command(socket string) *exec.Cmd {
 	run, disk, id := m.kind.runDir(m.spec.ID), m.kind.diskDir(m.spec.ID), m.spec.ID
 	root := filepath.Join(run, "root")
@@ -147,14 +147,14 @@ func (m *container) command(socket string) *exec.Cmd {
 	return cmd
 }
 
-// uuid is the machine-id of a machine whose disk has none: the same at each boot.
+// uuid returns the machine-id for a disk without one. It is the same at each boot.
 func uuid(id string) string {
 	sum := sha256.Sum256([]byte(id))
 	return fmt.Sprintf("%x", sum[:16])
 }
 
-// awaitLeader reads systemd-nspawn's notifications until it names its leader, and
-// goes on reading for readiness.
+// awaitLeader waits until systemd-nspawn has reported the pid of init, and keeps
+// reading its notifications in the background for readiness.
 func (m *container) awaitLeader(ctx context.Context, notify *net.UnixConn) error {
 	leader := make(chan int, 1)
 	go m.readNotifications(notify, leader)
@@ -170,12 +170,14 @@ func (m *container) awaitLeader(ctx context.Context, notify *net.UnixConn) error
 	case m.leader = <-leader:
 		return m.recordLeader()
 	case err := <-exited:
-		return fmt.Errorf("its init was not started: %w: %s", err, m.consoleTail())
+		return fmt.Errorf("init was not started: %w: %s", err, m.consoleTail())
 	case <-ctx.Done():
-		return fmt.Errorf("its init was not started: %w: %s", ctx.Err(), m.consoleTail())
+		return fmt.Errorf("init was not started: %w: %s", ctx.Err(), m.consoleTail())
 	}
 }
 
+// recordLeader writes the pid of init to a file for Command, and applies throttles
+// to the new control group.
 func (m *container) recordLeader() error {
 	for _, v := range m.volumes {
 		if err := m.setThrottle(v, v.throttle); err != nil {
@@ -204,13 +206,13 @@ func (m *container) readNotifications(notify *net.UnixConn, leader chan<- int) {
 					}
 				}
 			case "READY":
-				m.setUp.Do(func() { close(m.ready) })
+				m.up.Do(func() { close(m.ready) })
 			}
 		}
 	}
 }
 
-// consoleTail is the end of what the machine and systemd-nspawn said.
+// consoleTail returns the last output of the machine's console and of systemd-nspawn.
 func (m *container) consoleTail() string {
 	f, err := os.Open(m.kind.ConsoleLog(m.spec.ID))
 	if err != nil {

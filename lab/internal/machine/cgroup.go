@@ -16,9 +16,9 @@ import (
 	"time"
 )
 
-// hierarchies are the host's mounted control groups. The unified one (v2) is
-// required: freezing and killing are done there. On a hybrid host, memory and
-// block I/O are controllers of v1, with a mount each; else those paths are empty.
+// hierarchies holds the mount points of the host's control group hierarchies. The
+// unified one (cgroup v2) is required for freezing and killing. memory and blkio are
+// the v1 controllers of a hybrid host, and empty on others.
 type hierarchies struct{ unified, memory, blkio string }
 
 func findHierarchies() (hierarchies, error) {
@@ -45,7 +45,7 @@ func findHierarchies() (hierarchies, error) {
 	return h, nil
 }
 
-// CheckHost says what the host's control groups lack for machines.
+// CheckHost returns an error if the host's control groups cannot run machines.
 func CheckHost() error {
 	_, err := findHierarchies()
 	return err
@@ -59,8 +59,8 @@ type group struct {
 
 func (g group) unified() string { return filepath.Join(g.h.unified, g.name) }
 
-// legacy are the v1 directories that a machine's processes have to be put in; in
-// v2 they are born there.
+// legacy returns the v1 directories that a machine's processes must be moved to. In
+// v2, they start in their group.
 func (g group) legacy() (dirs []string) {
 	for _, root := range []string{g.h.memory, g.h.blkio} {
 		if root != "" {
@@ -70,18 +70,18 @@ func (g group) legacy() (dirs []string) {
 	return dirs
 }
 
-// create makes the group anew and returns it opened, for a process to start in.
+// create creates the group and returns its open directory, to start a process in.
 func (g group) create(memoryLimitBytes int64) (*os.File, error) {
-	if err := g.remove(); err != nil { // a leftover's processes would be this machine's
+	if err := g.remove(); err != nil { // it may have processes of a dead supervisor's machine
 		return nil, err
 	}
 	for _, dir := range append(g.legacy(), g.unified(), filepath.Join(g.unified(), execGroup)) {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return nil, fmt.Errorf("make control group: %w", err)
+			return nil, fmt.Errorf("create control group: %w", err)
 		}
 	}
-	// Controllers that v1 has taken, or that the host doesn't give, are refused here;
-	// limits that need them then say so.
+	// This fails for controllers in use by v1 or not delegated to this host. Setting a
+	// limit that needs them reports the error.
 	for _, dir := range []string{g.h.unified, filepath.Dir(g.unified())} {
 		for _, c := range []string{"+memory", "+io"} {
 			_ = set(filepath.Join(dir, "cgroup.subtree_control"), c)
@@ -99,8 +99,8 @@ func (g group) create(memoryLimitBytes int64) (*os.File, error) {
 	return os.Open(g.unified())
 }
 
-// set writes a control group's file. One that isn't there belongs to a controller
-// that the host doesn't give its unified hierarchy.
+// set writes a file of a control group. The file doesn't exist if its controller is
+// not enabled.
 func set(file, value string) error {
 	f, err := os.OpenFile(file, os.O_WRONLY, 0)
 	if err != nil {
@@ -110,14 +110,14 @@ func set(file, value string) error {
 	return errors.Join(err, f.Close())
 }
 
-// execGroup is where commands run: in v2, a group that has groups has no processes.
+// execGroup is the child group for commands: in v2, only leaf groups have processes.
 const execGroup = "exec"
 
-// killTimeout is how long the kernel may take to end killed processes; one in an
-// uninterruptible wait outlives it.
+// killTimeout limits the wait for killed processes to end. A process in
+// uninterruptible sleep exceeds it.
 const killTimeout = 20 * time.Second
 
-// remove kills what is in the group and removes it with all groups below.
+// remove kills all processes of the group and removes it with its descendants.
 func (g group) remove() error {
 	dir := g.unified()
 	if _, err := os.Stat(dir); err == nil {
@@ -136,7 +136,7 @@ func (g group) remove() error {
 	return nil
 }
 
-// kill ends every process of the group at once, frozen ones too.
+// kill kills all processes of the group, including frozen ones.
 func (g group) kill() error {
 	if err := set(filepath.Join(g.unified(), "cgroup.kill"), "1"); err != nil {
 		return fmt.Errorf("kill control group %s: %w", g.name, err)
@@ -144,7 +144,8 @@ func (g group) kill() error {
 	return nil
 }
 
-// removeTree removes a control group, whose files can't be removed, bottom up.
+// removeTree removes a control group and its descendants, bottom up. os.RemoveAll
+// would try to remove their files, which is not possible.
 func removeTree(dir string) error {
 	var dirs []string
 	err := filepath.WalkDir(dir, func(p string, e fs.DirEntry, err error) error {
@@ -164,7 +165,8 @@ func removeTree(dir string) error {
 	return nil
 }
 
-// removeGroup retries while the kernel still takes away dead processes.
+// removeGroup removes a control group, retrying while the kernel still cleans up its
+// dead processes.
 func removeGroup(dir string) error {
 	deadline := time.Now().Add(killTimeout)
 	for {
@@ -183,7 +185,7 @@ func ignoreNotExist(err error) error {
 	return err
 }
 
-// await polls cgroup.events for a line.
+// await polls cgroup.events until it has the given line.
 func (g group) await(line string, timeout time.Duration) error {
 	deadline := time.Now().Add(timeout)
 	for {
@@ -195,7 +197,7 @@ func (g group) await(line string, timeout time.Duration) error {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("control group %s: not %q after %s; a process hangs in the kernel", g.name, line, timeout)
+			return fmt.Errorf("control group %s: not %q after %s; a process is in uninterruptible sleep", g.name, line, timeout)
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
@@ -222,7 +224,7 @@ func (g group) freeze(on bool) error {
 	return g.await(event, killTimeout)
 }
 
-// memoryBytes is the memory charged less the page cache, which the kernel can drop.
+// memoryBytes returns the memory charged to the group without page cache.
 func (g group) memoryBytes() (int64, error) {
 	dir, current, prefix := g.unified(), "memory.current", ""
 	if g.h.memory != "" {
@@ -250,9 +252,9 @@ func (g group) memoryBytes() (int64, error) {
 	return max(used, 0), nil
 }
 
-// throttle limits the group's access to a block device. In v1 what the kernel
-// writes back later is charged to the root group: so that one, too, gets the
-// limit for this device, which is one of the lab's own.
+// throttle limits the group's I/O on a block device. In v1, writeback is charged to
+// the root group, so that it gets the limit as well; nothing outside the machine uses
+// the device.
 func (g group) throttle(majorMinor string, t Throttle) error {
 	if g.h.blkio == "" {
 		line := fmt.Sprintf("%s rbps=%[2]s wbps=%[2]s riops=%[3]s wiops=%[3]s", majorMinor, limit(t.BytesPerSecond), limit(t.IOPS))
@@ -266,7 +268,7 @@ func (g group) throttle(majorMinor string, t Throttle) error {
 			"read_bps_device": t.BytesPerSecond, "write_bps_device": t.BytesPerSecond,
 			"read_iops_device": t.IOPS, "write_iops_device": t.IOPS,
 		} {
-			line := fmt.Sprintf("%s %d", majorMinor, value) // 0 lifts
+			line := fmt.Sprintf("%s %d", majorMinor, value) // 0 lifts the limit
 			if err := set(filepath.Join(dir, "blkio.throttle."+file), line); err != nil {
 				return fmt.Errorf("throttle %s: %w", majorMinor, err)
 			}
@@ -275,6 +277,7 @@ func (g group) throttle(majorMinor string, t Throttle) error {
 	return nil
 }
 
+// limit returns n in the format of io.max.
 func limit(n int64) string {
 	if n == 0 {
 		return "max"

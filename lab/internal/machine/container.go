@@ -17,16 +17,16 @@ import (
 	"syscall"
 )
 
-// Container runs machines in systemd-nspawn: Debian's own init and services, on
-// the host's kernel. Root in such a machine is root on the host: run nothing in
-// it that you would not run there.
+// Container runs machines in systemd-nspawn: Debian's init and services on the host's
+// kernel. Root in a machine is root on the host.
 type Container struct {
-	// RunDir holds what lives as long as a machine; a short path, sockets are in it.
+	// RunDir holds files that exist while a machine runs. Its path must be short,
+	// because it contains sockets.
 	RunDir string
-	// StateDir holds the machines' disks and console logs. Overlayfs has to be able
-	// to write there: not a folder of another overlay.
+	// StateDir holds the machines' disks and console logs. It must not be on an
+	// overlay file system.
 	StateDir string
-	// CgroupName is that of the lab's control group, made at the hierarchy's root.
+	// CgroupName names the lab's control group, which is at the root of the hierarchy.
 	CgroupName string
 }
 
@@ -47,7 +47,7 @@ func (c *Container) Start(ctx context.Context, spec Spec) (Machine, error) {
 		return nil, fmt.Errorf("start machine %s: %w", spec.ID, err)
 	}
 	if g.populated() {
-		return nil, fmt.Errorf("start machine %s: it has processes already; is another lab running, or did one die? Clean first", spec.ID)
+		return nil, fmt.Errorf("start machine %s: it is running already, in another lab or left by one that died; call Clean first", spec.ID)
 	}
 	m := newContainer(c, spec, g)
 	if err := m.boot(ctx); err != nil {
@@ -83,7 +83,7 @@ func (c *Container) Running() ([]string, error) {
 	return running, nil
 }
 
-// groups lists the machines that have a control group.
+// groups returns the ids of machines that have a control group.
 func (c *Container) groups() (ids []string, err error) {
 	h, err := findHierarchies()
 	if err != nil {
@@ -101,19 +101,19 @@ func (c *Container) groups() (ids []string, err error) {
 	return ids, nil
 }
 
-// besideGroup is no machine's: it breaks validID.
+// besideGroup is the control group of Beside. It is not a valid machine id.
 const besideGroup = "_beside"
 
-// Beside has a command start in a control group of the lab's that is no machine's,
-// so that Clean ends it with all that it starts. The caller closes what it returns
-// once the command has started.
+// Beside makes a command start in a control group of the lab that belongs to no
+// machine, so that Clean kills the command and all its descendants. The caller closes
+// the returned directory once the command has started.
 func (c *Container) Beside(cmd *exec.Cmd) (io.Closer, error) {
 	g, err := c.group(besideGroup)
 	if err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(g.unified(), 0o755); err != nil {
-		return nil, fmt.Errorf("make control group: %w", err)
+		return nil, fmt.Errorf("create control group: %w", err)
 	}
 	dir, err := os.Open(g.unified())
 	if err != nil {
@@ -128,7 +128,7 @@ func (c *Container) Beside(cmd *exec.Cmd) (io.Closer, error) {
 
 // Clean implements [Kind].
 func (c *Container) Clean() error {
-	g, err := c.group("") // the lab's, with the machines' below it
+	g, err := c.group("") // the parent of the machines' groups
 	if err == nil {
 		err = errors.Join(g.remove(), os.RemoveAll(filepath.Join(c.RunDir, "machines")))
 	}
@@ -138,12 +138,12 @@ func (c *Container) Clean() error {
 	return nil
 }
 
-// inside prepares a command in all namespaces of a machine's init.
+// inside returns a command that runs in all namespaces of a machine's init.
 //
-// What nsenter forks, it waits for in a way that stops it when the child is
-// stopped; systemd stops every process at shutdown and nsenter, which it does not
-// reach, would then never be continued, nor reap its child, without which the
-// machine can't end. So nsenter doesn't fork: a shell does.
+// nsenter must not fork: it stops itself when its child is stopped. systemd stops all
+// processes at shutdown, and nsenter, which is outside of the machine, would never be
+// continued. The machine could not end, because nsenter would not reap its child. A
+// shell in the machine's PID namespace forks instead.
 func inside(leader int, args ...string) []string {
 	return append([]string{"nsenter", "--no-fork", "--target", strconv.Itoa(leader),
 		"--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd",
@@ -168,8 +168,9 @@ func (c *Container) Command(ctx context.Context, id string, args ...string) (*ex
 	return exec.CommandContext(ctx, "sh", append(script, inside(leader, args...)...)...), nil
 }
 
-// leader is the process id of a machine's init, as its run directory has it. One
-// left by a dead supervisor may be another's by now, which its group tells.
+// leader returns the pid of a machine's init, from the machine's run directory. It
+// checks the process's control group, because the pid may have been reused after a
+// supervisor died.
 func (c *Container) leader(id string) (int, error) {
 	b, err := os.ReadFile(filepath.Join(c.runDir(id), "leader"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -192,11 +193,11 @@ func (c *Container) leader(id string) (int, error) {
 // Capture implements [Kind].
 func (c *Container) Capture(ctx context.Context, id, layer string) error {
 	if g, err := c.group(id); err != nil || g.populated() && !g.frozen() {
-		return errors.Join(fmt.Errorf("capture machine %s: it has to be off or frozen", id), err)
+		return errors.Join(fmt.Errorf("capture machine %s: it must be off or frozen", id), err)
 	}
 	upper := filepath.Join(c.diskDir(id), "upper")
-	// Deleted files are device nodes here and replaced folders have an attribute,
-	// both of which -a keeps.
+	// Deleted files are device nodes, and replaced directories have an extended
+	// attribute; cp -a preserves both.
 	cmd := exec.CommandContext(ctx, "cp", "-a", "--sparse=always", "--reflink=auto", upper, layer)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("capture machine %s: copy %s: %w: %s", id, upper, err, out)
@@ -207,7 +208,7 @@ func (c *Container) Capture(ctx context.Context, id, layer string) error {
 // Delete implements [Kind].
 func (c *Container) Delete(id string) error {
 	if g, err := c.group(id); err != nil || g.populated() {
-		return errors.Join(fmt.Errorf("delete machine %s: it has to be off", id), err)
+		return errors.Join(fmt.Errorf("delete machine %s: it must be off", id), err)
 	}
 	if err := os.RemoveAll(c.diskDir(id)); err != nil {
 		return fmt.Errorf("delete machine %s: %w", id, err)

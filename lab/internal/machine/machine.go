@@ -1,11 +1,11 @@
 //go:build linux
 
-// Package machine runs the lab's machines. A [Kind] knows how to boot one from
-// layers, a network namespace and volumes; its one implementation is [Container]
-// (systemd-nspawn), a second, of virtual machines, can come beside it.
+// Package machine runs the lab's machines. A [Kind] boots a machine from layers, a
+// network namespace and volumes. Its only implementation is [Container], which uses
+// systemd-nspawn.
 //
-// What a machine wrote stays in the state directory until [Kind.Delete];
-// everything else of it (processes, mounts, cgroup) ends with the machine.
+// A machine's disk is kept until [Kind.Delete]. Its processes, mounts and control
+// groups end with the machine.
 package machine
 
 import (
@@ -14,103 +14,107 @@ import (
 	"os/exec"
 )
 
-// ErrNotRunning says that the machine is off.
+// ErrNotRunning reports that the machine is off.
 var ErrNotRunning = errors.New("machine is not running")
 
-// ErrVolumeInUse says that a volume can't be detached because a file system on
-// it is mounted in the machine.
+// ErrVolumeInUse reports that a volume cannot be detached because the machine has it
+// mounted.
 var ErrVolumeInUse = errors.New("volume is mounted in the machine")
 
-// Kind is a way of running machines. Its methods may be called concurrently,
-// and those that take an id also from another process than the one that
-// started the machine.
+// Kind is a way of running machines. Its methods are safe for concurrent use. Those
+// that take an id work in processes other than the one that started the machine.
 type Kind interface {
-	// Start boots a machine and returns once its init runs; [Machine.Ready] says
-	// when it is up. A machine with spec.ID must not be running. Its disk is kept
-	// from the last time that it ran.
+	// Start boots a machine from its existing disk, or a new one, and returns once
+	// its init is running. A machine with spec.ID must not be running.
 	Start(ctx context.Context, spec Spec) (Machine, error)
-	// Running lists the ids of machines that have a process, those of a dead
-	// supervisor too.
+	// Running returns the ids of running machines, including those of a dead
+	// supervisor.
 	Running() ([]string, error)
-	// Clean cuts the power of every machine that Running lists and removes what is
-	// left of it in the host, but not its disk. For recovery and for down.
+	// Clean cuts the power of all running machines and removes what they leave on
+	// the host, except their disks.
 	Clean() error
-	// Command prepares a command that runs as root inside a running machine and
-	// ends with it; its environment is a login's, not the caller's.
+	// Command returns a command that runs as root inside a running machine and is
+	// killed with it. Its environment is that of a login.
 	Command(ctx context.Context, id string, args ...string) (*exec.Cmd, error)
-	// ConsoleLog is the path of the machine's console output, over all its boots.
+	// ConsoleLog returns the path of the machine's console log, which has the output
+	// of all boots.
 	ConsoleLog(id string) string
-	// Capture copies the disk of a machine that is off or frozen, less the layers
-	// below it, to a new folder: a layer to boot others from.
+	// Capture copies what a machine has written to its disk to a new directory,
+	// which is a layer that others can boot from. The machine must be off or frozen.
 	Capture(ctx context.Context, id, layer string) error
-	// Delete removes the disk and console log of a machine that is off. No disk is
-	// no error.
+	// Delete deletes the disk and console log of a machine that is off. A machine
+	// without a disk is not an error.
 	Delete(id string) error
 }
 
 // Machine is a running machine. Its methods return [ErrNotRunning] once it is off.
 type Machine interface {
 	ID() string
-	// Ready is closed when the machine reached multi-user since it was started. A
-	// reboot does not reopen it.
+	// Ready is closed once the machine has reached multi-user.target. It stays
+	// closed during a reboot.
 	Ready() <-chan struct{}
-	// Done is closed when the machine is off and nothing of it is left but its disk.
-	// A reboot is not off: the machine boots again by itself with the volumes that
-	// it has then.
+	// Done is closed once the machine is off and has left nothing but its disk. A
+	// machine that reboots is not off; it keeps its volumes.
 	Done() <-chan struct{}
-	// Err says, once Done is closed, why the machine is off: nil after a power-off
-	// from inside or by PowerOff, [ErrPowerCut], or what else went wrong.
+	// Err returns, once Done is closed, why the machine is off: nil after a shutdown
+	// from inside or by PowerOff, [ErrPowerCut], or another error.
 	Err() error
-	// Boots counts boots since Start; it is 1 until the first reboot.
+	// Boots returns the number of boots since Start, which is 1 until the first
+	// reboot.
 	Boots() int
-	// PowerOff asks the machine to shut down and waits until it is off or ctx ends.
+	// PowerOff shuts the machine down and waits until it is off or ctx ends.
 	PowerOff(ctx context.Context) error
-	// Reboot asks the machine to reboot; it returns at once.
+	// Reboot starts a reboot and returns at once.
 	Reboot() error
-	// PowerCut ends every process at once, as losing power does, and waits until
-	// nothing is left. What the kernel had taken for writing is kept.
+	// PowerCut kills all processes and waits until the machine is off. Unlike in a
+	// real power failure, data in the page cache is still written to the volumes.
 	PowerCut() error
-	// Freeze stops every process until Thaw, as a stalled hypervisor does.
+	// Freeze suspends all processes until Thaw. The machine's network stack, which
+	// is the host's, keeps running.
 	Freeze() error
 	Thaw() error
-	// Attach gives the running machine a volume, which appears at once under
-	// [Volume.Link]. Attaching what is attached is no error.
+	// Attach adds a volume to the running machine, where it appears at once as
+	// [Volume.Link]. Attaching a volume again is not an error.
 	Attach(v Volume) error
-	// Detach takes it away, or returns [ErrVolumeInUse]; force unmounts it first.
+	// Detach removes a volume. If the volume is mounted, Detach unmounts it with
+	// force, and returns [ErrVolumeInUse] without.
 	Detach(volumeID string, force bool) error
-	// Throttle slows the machine's access to an attached volume.
+	// Throttle limits the machine's I/O on an attached volume.
 	Throttle(volumeID string, limit Throttle) error
-	// MemoryBytes is the memory in use, without page cache that could be dropped.
+	// MemoryBytes returns the memory in use, without page cache.
 	MemoryBytes() (int64, error)
 }
 
-// ErrPowerCut is why a machine is off after [Machine.PowerCut] or [Kind.Clean].
+// ErrPowerCut is the value of Err after [Machine.PowerCut] or [Kind.Clean].
 var ErrPowerCut = errors.New("power cut")
 
-// Spec is what a machine boots from.
+// Spec describes a machine to start.
 type Spec struct {
 	ID       string // lower-case letters, digits and dashes, such as i-0123456789abcdef0
-	Hostname string // before cloud-init gives it another
+	Hostname string // until cloud-init sets another one
 	Layers   []string
-	// NetworkNamespace is a path that the namespace is bound on; it has the
-	// machine's interface already. See vpcnet.
+	// NetworkNamespace is the path of a network namespace with the machine's
+	// interface, as made by package vpcnet.
 	NetworkNamespace string
 	Volumes          []Volume
-	MemoryLimitBytes int64 // 0 is none
+	MemoryLimitBytes int64 // 0 is no limit
 }
 
-// Volume is a block device of the host as a machine sees it.
+// Volume is a volume attached to a machine.
 type Volume struct {
-	ID     string // of EBS: vol-0123456789abcdef0
-	Device string // in the host: /dev/loop7
+	ID     string // such as vol-0123456789abcdef0
+	Device string // block device on the host, such as /dev/loop7
 }
 
-// Link is the path under which every EC2 machine finds the volume.
+// Link returns the path of the volume inside the machine, as on EC2.
 func (v Volume) Link() string { return byID + "/" + v.linkName() }
 
-// Throttle limits what a machine reads from, and what it writes to, a volume per
-// second. 0 is no limit.
+// Throttle limits a machine's reads from a volume, and separately its writes to it.
+// A zero field is no limit.
 type Throttle struct {
 	BytesPerSecond int64
 	IOPS           int64
 }
+
+// Stall holds back all I/O: at this rate, a block of 4 KiB takes more than an hour.
+var Stall = Throttle{BytesPerSecond: 1}

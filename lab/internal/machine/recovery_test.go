@@ -18,26 +18,27 @@ import (
 	"github.com/xeroops/xeroops/lab/internal/vpcnet"
 )
 
-// supervisorDir tells this test's other process where its lab is.
+// supervisorDir is the environment variable with the directory of TestSupervisor's lab.
 const supervisorDir = "XEROOPS_LAB_TEST_DIR"
 
-// TestSupervisor is no test but the supervisor that the next one kills.
+// TestSupervisor is the process that TestRemainsOfADeadSupervisorAreFoundAndRemoved
+// kills.
 func TestSupervisor(t *testing.T) {
 	if os.Getenv(supervisorDir) == "" {
-		t.Skip("runs only as a process of TestWhatADeadSupervisorLeavesIsFoundAndRemoved")
+		t.Skip("runs only as a process of TestRemainsOfADeadSupervisorAreFoundAndRemoved")
 	}
-	r := newRig(t, 2)
-	spec := r.spec(1)
-	spec.Volumes = []machine.Volume{r.volume("vol-0d", 16)}
-	r.boot(spec)
-	r.boot(r.spec(2))
-	r.run("i-1", "sh", "-ec", "mkfs.ext4 -q /dev/nvme1n1; mkdir -p /data; mount /dev/nvme1n1 /data; echo kept >/data/file")
+	f := newFixture(t, 2)
+	spec := f.spec(1)
+	spec.Volumes = []machine.Volume{f.volume("vol-0d", 16)}
+	f.boot(spec)
+	f.boot(f.spec(2))
+	f.run("i-1", "sh", "-ec", "mkfs.ext4 -q /dev/nvme1n1; mkdir -p /data; mount /dev/nvme1n1 /data; echo kept >/data/file")
 	fmt.Println("supervisor: up")
 	select {}
 }
 
-func TestWhatADeadSupervisorLeavesIsFoundAndRemoved(t *testing.T) {
-	r := newRig(t, 0) // only for its checks of tools, and to have the base image
+func TestRemainsOfADeadSupervisorAreFoundAndRemoved(t *testing.T) {
+	f := newFixture(t, 0) // only for its checks of tools, and to have the base image
 	dir, err := os.MkdirTemp("", "lab")
 	check(t, err)
 	before := traces(t, dir)
@@ -53,20 +54,20 @@ func TestWhatADeadSupervisorLeavesIsFoundAndRemoved(t *testing.T) {
 	check(t, cmd.Process.Kill())
 	_ = cmd.Wait()
 
-	r.kind = rigKind(dir)
-	running, err := r.kind.Running()
+	f.kind = fixtureKind(dir)
+	running, err := f.kind.Running()
 	check(t, err)
 	if len(running) != 2 {
 		t.Fatalf("running: %v, want both machines of the dead supervisor, which said %v", running, said)
 	}
-	if _, err := r.kind.Start(context.Background(), r.spec(1)); err == nil || !strings.Contains(err.Error(), "Clean first") {
+	if _, err := f.kind.Start(context.Background(), f.spec(1)); err == nil || !strings.Contains(err.Error(), "call Clean first") {
 		t.Errorf("starting a machine of the dead supervisor: %v", err)
 	}
-	if got := r.run("i-1", "cat", "/data/file"); got != "kept" {
+	if got := f.run("i-1", "cat", "/data/file"); got != "kept" {
 		t.Errorf("file in the machine of a dead supervisor: %q", got)
 	}
-	check(t, r.kind.Clean())
-	check(t, r.kind.Clean())
+	check(t, f.kind.Clean())
+	check(t, f.kind.Clean())
 	volumes, err := volume.NewStore(filepath.Join(dir, "volumes"))
 	check(t, err)
 	check(t, volumes.DetachAll())
@@ -78,8 +79,8 @@ func TestWhatADeadSupervisorLeavesIsFoundAndRemoved(t *testing.T) {
 	}
 }
 
-// traces lists what a lab in dir has in the host: mounts, loop devices, control
-// groups, processes. The rest of the host may change while a test runs.
+// traces lists what a lab in dir has on the host: mounts, loop devices, control groups
+// and processes. The rest of the host may change during a test.
 func traces(t *testing.T, dir string) string {
 	t.Helper()
 	var out strings.Builder
@@ -102,13 +103,13 @@ func traces(t *testing.T, dir string) string {
 		if err == nil && e.IsDir() {
 			note("cgroup", p)
 		}
-		return nil // groups of others come and go
+		return nil // groups may disappear during the walk
 	}))
 	processes, _ := filepath.Glob("/proc/[0-9]*/cgroup")
 	for _, p := range processes {
 		groups, _ := os.ReadFile(p)
 		args, _ := os.ReadFile(strings.TrimSuffix(p, "cgroup") + "cmdline")
-		if len(args) == 0 { // dead, and about to be reaped by the host's init
+		if len(args) == 0 { // a zombie, until the host's init reaps it
 			continue
 		}
 		note("process", p+" "+string(groups)+string(args))

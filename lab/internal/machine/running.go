@@ -31,10 +31,10 @@ func (m *container) Boots() int {
 // exitReboot is systemd-nspawn's exit status when the machine rebooted.
 const exitReboot = 133
 
-// run goes with the machine through its reboots until it is off.
+// run boots the machine again after each reboot, until the machine is off.
 func (m *container) run() {
 	for {
-		err := m.why(<-m.exited)
+		err := m.exitReason(<-m.exited)
 		if errors.Is(err, errReboot) {
 			if err = m.boot(context.Background()); err == nil {
 				continue
@@ -51,8 +51,9 @@ func (m *container) run() {
 
 var errReboot = errors.New("reboot")
 
-// why turns how systemd-nspawn ended into why the machine is off.
-func (m *container) why(err error) error {
+// exitReason converts systemd-nspawn's exit status to the reason why the machine is
+// off, or to errReboot.
+func (m *container) exitReason(err error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var exit *exec.ExitError
@@ -70,18 +71,24 @@ func (m *container) why(err error) error {
 	}
 }
 
-// sweep removes what a machine leaves behind in the host, ending what remains of
-// it. Its process has been, or will be, waited for.
+// sweep kills what remains of the machine and removes what it leaves on the host.
 func (m *container) sweep() error {
-	var errs []error
-	for _, v := range m.volumes {
-		errs = append(errs, m.setThrottle(v, Throttle{}))
-	}
-	return errors.Join(append(errs, m.group.remove(), os.RemoveAll(m.kind.runDir(m.spec.ID)))...)
+	return errors.Join(m.liftThrottles(), m.group.remove(), os.RemoveAll(m.kind.runDir(m.spec.ID)))
 }
 
-// whileOn runs f under the lock unless the machine is off.
-func (m *container) whileOn(what string, f func() error) error {
+// liftThrottles removes the limits of all volumes.
+func (m *container) liftThrottles() error {
+	var errs []error
+	for n := range m.volumes {
+		v := &m.volumes[n]
+		errs = append(errs, m.setThrottle(*v, Throttle{}))
+		v.throttle = Throttle{}
+	}
+	return errors.Join(errs...)
+}
+
+// whileOn calls f with the lock held, or returns ErrNotRunning if the machine is off.
+func (m *container) whileOn(operation string, f func() error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	err := ErrNotRunning
@@ -91,7 +98,7 @@ func (m *container) whileOn(what string, f func() error) error {
 		err = f()
 	}
 	if err != nil {
-		return fmt.Errorf("%s machine %s: %w", what, m.spec.ID, err)
+		return fmt.Errorf("%s machine %s: %w", operation, m.spec.ID, err)
 	}
 	return nil
 }
@@ -102,9 +109,9 @@ const (
 	sigReboot   = syscall.Signal(34 + 5)
 )
 
-// resignal is how often init is told again to power off: it ignores signals until
-// it has got so far as to handle them.
-const resignal = 2 * time.Second
+// resignalInterval is how often the signal to power off is repeated: init ignores it
+// early in the boot.
+const resignalInterval = 2 * time.Second
 
 func (m *container) PowerOff(ctx context.Context) error {
 	for {
@@ -116,8 +123,8 @@ func (m *container) PowerOff(ctx context.Context) error {
 		case <-m.done:
 			return nil
 		case <-ctx.Done():
-			return fmt.Errorf("power off machine %s: %w; cut its power instead", m.spec.ID, ctx.Err())
-		case <-time.After(resignal):
+			return fmt.Errorf("power off machine %s: %w; use PowerCut", m.spec.ID, ctx.Err())
+		case <-time.After(resignalInterval):
 		}
 	}
 }
@@ -129,7 +136,7 @@ func (m *container) Reboot() error {
 func (m *container) signal(s syscall.Signal) error {
 	err := syscall.Kill(m.leader, s)
 	if errors.Is(err, syscall.ESRCH) {
-		return nil // it is about to be off
+		return nil // the machine is about to be off
 	}
 	return err
 }
@@ -137,7 +144,10 @@ func (m *container) signal(s syscall.Signal) error {
 func (m *container) PowerCut() error {
 	err := m.whileOn("cut power of", func() error {
 		m.cut = true
-		return m.group.kill()
+		if err := m.group.kill(); err != nil {
+			return err
+		}
+		return m.liftThrottles() // a process can't end while its I/O is held back
 	})
 	if err == nil {
 		<-m.done

@@ -22,8 +22,8 @@ func (v Volume) linkName() string {
 	return "nvme-Amazon_Elastic_Block_Store_" + strings.Replace(v.ID, "-", "", 1)
 }
 
-// attached is a volume of a running machine: a device node /dev/nvmeINDEXn1, as on
-// EC2's present instance types, and a link to it. Index 0 is the root disk's there.
+// attached is a volume of a running machine, with a device node /dev/nvmeINDEXn1 and a
+// link to it, as on EC2's Nitro instances. There, index 0 is the root volume.
 type attached struct {
 	Volume
 	index    int
@@ -32,7 +32,7 @@ type attached struct {
 
 func (a attached) node() string { return fmt.Sprintf("/dev/nvme%dn1", a.index) }
 
-// link makes the link in the folder that the machine sees as /dev/disk/by-id.
+// link creates the link in the directory that the machine has as /dev/disk/by-id.
 func (m *container) link(v attached) error {
 	path := filepath.Join(m.kind.runDir(m.spec.ID), "by-id", v.linkName())
 	if err := os.Remove(path); ignoreNotExist(err) != nil {
@@ -45,7 +45,7 @@ func (m *container) find(volumeID string) int {
 	return slices.IndexFunc(m.volumes, func(a attached) bool { return a.ID == volumeID })
 }
 
-// freeIndex is the lowest that no attached volume has.
+// freeIndex returns the lowest unused index.
 func (m *container) freeIndex() int {
 	for i := 1; ; i++ {
 		if !slices.ContainsFunc(m.volumes, func(a attached) bool { return a.index == i }) {
@@ -74,8 +74,8 @@ func (m *container) Attach(v Volume) error {
 // diskGID is Debian's group "disk", which owns block devices.
 const diskGID = 6
 
-// makeNode makes the device node through the machine's root folder, without
-// entering it.
+// makeNode creates the device node through /proc/PID/root, without entering the
+// machine's namespaces.
 func (m *container) makeNode(a attached) error {
 	var st unix.Stat_t
 	if err := unix.Stat(a.Device, &st); err != nil {
@@ -109,8 +109,8 @@ func (m *container) Detach(volumeID string, force bool) error {
 		if len(mounts) > 0 && !force {
 			return fmt.Errorf("%w on %s", ErrVolumeInUse, strings.Join(mounts, ", "))
 		}
-		// Not through Command, which would wait for ever in a frozen machine. A node
-		// that was there at boot is a file bound over another.
+		// Command would join the machine's control group and hang if it is frozen. A
+		// node that was attached at boot is a bind mount.
 		const script = `for m in "$@"; do umount --lazy "$m"; done
 while umount "$0" 2>/dev/null; do :; done
 rm -f "$0"`
@@ -124,7 +124,7 @@ rm -f "$0"`
 	})
 }
 
-// mountsOf lists where a file system of the volume is mounted in the machine.
+// mountsOf returns the mount points of the volume in the machine.
 func (m *container) mountsOf(v attached) ([]string, error) {
 	number, err := majorMinor(v.Device)
 	if err != nil {
@@ -158,7 +158,7 @@ func (m *container) Throttle(volumeID string, t Throttle) error {
 	return m.whileOn("throttle volume "+volumeID+" of", func() error {
 		i := m.find(volumeID)
 		if i < 0 {
-			return errors.New("it is not attached")
+			return errors.New("volume is not attached")
 		}
 		if err := m.setThrottle(m.volumes[i], t); err != nil {
 			return err
@@ -168,8 +168,8 @@ func (m *container) Throttle(volumeID string, t Throttle) error {
 	})
 }
 
-// setThrottle gives the kernel the limit t for a volume that has v.throttle, which
-// may be lost with the control group of the last boot.
+// setThrottle sets the limit t for a volume whose last limit is v.throttle. A reboot
+// loses limits together with the control group.
 func (m *container) setThrottle(v attached, t Throttle) error {
 	if v.throttle == (Throttle{}) && t == (Throttle{}) {
 		return nil

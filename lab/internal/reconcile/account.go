@@ -16,11 +16,11 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// parallelReads is how many answers are awaited from moto at a time; it handles
-// them one after the other anyway, and has other clients.
+// parallelReads limits concurrent requests to moto, which handles them one at a time
+// and has other clients.
 const parallelReads = 3
 
-// account is what the EC2 API says there should be, as of one moment.
+// account is a snapshot of the EC2 account.
 type account struct {
 	instances   []types.Instance
 	volumes     []types.Volume
@@ -33,8 +33,7 @@ type account struct {
 	publicKeys  map[string]string // key pair name to authorized_keys line
 }
 
-// readAccount asks for everything that the lab makes real. Moto never drops
-// terminated instances, so they are left out by the filter.
+// readAccount reads everything that the lab implements.
 func readAccount(ctx context.Context, client *ec2.Client) (*account, error) {
 	a := &account{vpcs: map[string]types.Vpc{}, subnets: map[string]types.Subnet{}, publicKeys: map[string]string{}}
 	group, ctx := errgroup.WithContext(ctx)
@@ -66,11 +65,12 @@ func readAccount(ctx context.Context, client *ec2.Client) (*account, error) {
 		return nil
 	})
 	if err := group.Wait(); err != nil {
-		return nil, fmt.Errorf("read the account's state: %w", err)
+		return nil, fmt.Errorf("read account: %w", err)
 	}
 	return a, nil
 }
 
+// readInstances reads all instances but terminated ones, which moto keeps forever.
 func (a *account) readInstances(ctx context.Context, client *ec2.Client) error {
 	alive := []types.Filter{{Name: aws.String("instance-state-name"), Values: []string{"pending", "running", "stopping", "stopped"}}}
 	pages := ec2.NewDescribeInstancesPaginator(client, &ec2.DescribeInstancesInput{Filters: alive})
@@ -119,7 +119,8 @@ func (a *account) readNetwork(ctx context.Context, client *ec2.Client) error {
 	return nil
 }
 
-// routeTable is the one that a subnet is associated with, else its VPC's main one.
+// routeTable returns the route table associated with a subnet, or else the main one
+// of its VPC.
 func (a *account) routeTable(subnet types.Subnet) *types.RouteTable {
 	var main *types.RouteTable
 	for i, t := range a.routeTables {
@@ -135,7 +136,7 @@ func (a *account) routeTable(subnet types.Subnet) *types.RouteTable {
 	return main
 }
 
-// s3Endpoint is the S3 gateway endpoint that a route table leads to.
+// s3Endpoint returns the S3 gateway endpoint associated with a route table, or nil.
 func (a *account) s3Endpoint(table *types.RouteTable) *types.VpcEndpoint {
 	for i, e := range a.endpoints {
 		if e.VpcEndpointType != types.VpcEndpointTypeGateway || !strings.HasSuffix(aws.ToString(e.ServiceName), ".s3") ||
@@ -151,8 +152,8 @@ func (a *account) s3Endpoint(table *types.RouteTable) *types.VpcEndpoint {
 	return nil
 }
 
-// publicAddress is the elastic address that is associated with an instance, or
-// the one that it was launched with.
+// publicAddress returns the elastic IP address associated with an instance, or else
+// the public address that it was launched with. The zero Addr means none.
 func (a *account) publicAddress(i types.Instance) netip.Addr {
 	for _, e := range a.addresses {
 		if aws.ToString(e.InstanceId) == *i.InstanceId {
@@ -167,16 +168,17 @@ func (a *account) publicAddress(i types.Instance) netip.Addr {
 	return parseAddress(i.PublicIpAddress)
 }
 
+// parseAddress returns the zero Addr for nil and for the empty string that moto returns.
 func parseAddress(text *string) netip.Addr {
 	address, err := netip.ParseAddr(aws.ToString(text))
 	if err != nil {
-		return netip.Addr{} // none, or moto's empty text
+		return netip.Addr{}
 	}
 	return address
 }
 
-// groupsOf lists an instance's security groups; moto shows those of an instance
-// with a network interface in its parameters on the interface only.
+// groupsOf returns the names of an instance's security groups by id. If the instance
+// was launched with a network interface, moto lists them on the interface only.
 func groupsOf(i types.Instance) map[string]string {
 	all := map[string]string{}
 	add := func(groups []types.GroupIdentifier) {
@@ -191,7 +193,7 @@ func groupsOf(i types.Instance) map[string]string {
 	return all
 }
 
-// tag returns the value of a tag, or nothing.
+// tag returns the value of a tag, or an empty string.
 func tag(tags []types.Tag, key string) string {
 	for _, t := range tags {
 		if aws.ToString(t.Key) == key {
@@ -201,24 +203,25 @@ func tag(tags []types.Tag, key string) string {
 	return ""
 }
 
-// readUserData asks for what an instance was launched with, or was given since.
+// readUserData returns an instance's current user data.
 func readUserData(ctx context.Context, client *ec2.Client, id string) ([]byte, error) {
 	out, err := client.DescribeInstanceAttribute(ctx, &ec2.DescribeInstanceAttributeInput{
 		InstanceId: &id, Attribute: types.InstanceAttributeNameUserData})
 	if err != nil {
-		return nil, fmt.Errorf("read user-data of %s: %w", id, err)
+		return nil, fmt.Errorf("read user data of %s: %w", id, err)
 	}
 	if out.UserData == nil {
 		return nil, nil
 	}
 	data, err := base64.StdEncoding.DecodeString(aws.ToString(out.UserData.Value))
 	if err != nil {
-		return nil, fmt.Errorf("decode user-data of %s: %w", id, err)
+		return nil, fmt.Errorf("decode user data of %s: %w", id, err)
 	}
 	return data, nil
 }
 
-// readRole asks for the role in an instance profile; a profile may be empty.
+// readRole returns the ARN of the role in an instance profile, or an empty string if
+// the profile has none.
 func readRole(ctx context.Context, client *iam.Client, profileARN string) (string, error) {
 	name := profileARN[strings.LastIndex(profileARN, "/")+1:]
 	out, err := client.GetInstanceProfile(ctx, &iam.GetInstanceProfileInput{InstanceProfileName: &name})

@@ -4,28 +4,41 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"net/netip"
 	"slices"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/xeroops/xeroops/lab/internal/machine"
 	"github.com/xeroops/xeroops/lab/internal/vpcnet"
 )
 
-// faults are the network faults in force, by instance id.
+// faults holds the network faults in force, by instance id.
 type faults struct {
 	partitions []vpcnet.Partition
 	linkRates  map[string]uint64 // bits per second
+	// linksDown maps instances to the incarnation whose link is down, because the
+	// machine is frozen or its power is being cut.
+	linksDown map[string]int
 }
 
-func newFaults() faults { return faults{linkRates: map[string]uint64{}} }
+func newFaults() faults {
+	return faults{linkRates: map[string]uint64{}, linksDown: map[string]int{}}
+}
 
-// apply adds the faults of machines that are there to a network.
+// apply adds the faults to a network model, except those of machines that it lacks.
 func (f faults) apply(m *vpcnet.Model) {
 	present := map[string]bool{"": true}
 	for n := range m.Machines {
-		present[m.Machines[n].ID] = true
-		m.Machines[n].LinkBitsPerSecond = f.linkRates[m.Machines[n].ID]
+		machine := &m.Machines[n]
+		present[machine.ID] = true
+		machine.LinkBitsPerSecond = f.linkRates[machine.ID]
+		if incarnation, down := f.linksDown[machine.ID]; down && incarnation == machine.Incarnation {
+			machine.LinkDown = true
+		}
 	}
 	for _, p := range f.partitions {
 		if present[p.A] && present[p.B] {
@@ -34,54 +47,81 @@ func (f faults) apply(m *vpcnet.Model) {
 	}
 }
 
-// machineOf returns a running machine by its node's name or instance id.
-func (r *Reconciler) machineOf(name string) (machine.Machine, error) {
+// findOn returns an instance and its running machine, by node name or instance id.
+func (r *Reconciler) findOn(name string) (*instance, machine.Machine, error) {
 	i, err := r.find(name)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	m := i.on()
 	if m == nil {
-		return nil, fmt.Errorf("machine %s (%s): %w", name, i.id, machine.ErrNotRunning)
+		return nil, nil, fmt.Errorf("machine %s (%s): %w", name, i.id, machine.ErrNotRunning)
 	}
-	return m, nil
+	return i, m, nil
 }
 
-// PowerCut ends a machine at once. Its instance becomes stopped; start it again
-// through the API.
-func (r *Reconciler) PowerCut(name string) error {
-	m, err := r.machineOf(name)
+// PowerCut drops a machine's link and then kills all its processes: its peers get
+// neither FIN nor RST. It returns once the instance is stopped.
+func (r *Reconciler) PowerCut(ctx context.Context, name string) error {
+	i, m, err := r.findOn(name)
 	if err != nil {
 		return err
 	}
-	return m.PowerCut()
+	if err := r.setLinkDown(ctx, i, true); err != nil {
+		return err
+	}
+	if err := m.PowerCut(); err != nil {
+		return err
+	}
+	return i.do(ctx, func(ctx context.Context) error {
+		i.wentOff(ctx)
+		return nil
+	})
 }
 
-// Freeze stops every process of a machine until Thaw.
-func (r *Reconciler) Freeze(name string) error {
-	m, err := r.machineOf(name)
+// setLinkDown takes the link of an instance's machine down, until the machine is off,
+// or up again.
+func (r *Reconciler) setLinkDown(ctx context.Context, i *instance, down bool) error {
+	i.mu.Lock()
+	incarnation := i.incarnation
+	i.mu.Unlock()
+	r.mu.Lock()
+	if down {
+		r.faults.linksDown[i.id] = incarnation
+	} else {
+		delete(r.faults.linksDown, i.id)
+	}
+	r.mu.Unlock()
+	return r.reconcile(ctx)
+}
+
+// Freeze stops every process of a machine and drops its link until Thaw, as a
+// stalled hypervisor does: the machine doesn't acknowledge packets either.
+func (r *Reconciler) Freeze(ctx context.Context, name string) error {
+	i, m, err := r.findOn(name)
 	if err != nil {
+		return err
+	}
+	if err := r.setLinkDown(ctx, i, true); err != nil {
 		return err
 	}
 	return m.Freeze()
 }
 
-// Thaw lets a frozen machine go on.
-func (r *Reconciler) Thaw(name string) error {
-	m, err := r.machineOf(name)
+// Thaw resumes a frozen machine.
+func (r *Reconciler) Thaw(ctx context.Context, name string) error {
+	i, m, err := r.findOn(name)
 	if err != nil {
 		return err
 	}
-	return m.Thaw()
+	return errors.Join(m.Thaw(), r.setLinkDown(ctx, i, false))
 }
 
-// SlowDisk limits a machine's data volumes; no limit lifts that.
+var errNoDataVolume = errors.New("no data volume is attached")
+
+// SlowDisk limits access to a machine's data volumes; the zero limit lifts the fault.
 func (r *Reconciler) SlowDisk(name string, limit machine.Throttle) error {
-	i, err := r.find(name)
-	if err != nil {
-		return err
-	}
-	m, err := r.machineOf(name)
+	i, m, err := r.findOn(name)
 	if err != nil {
 		return err
 	}
@@ -92,17 +132,17 @@ func (r *Reconciler) SlowDisk(name string, limit machine.Throttle) error {
 	}
 	i.mu.Unlock()
 	if len(volumes) == 0 {
-		return fmt.Errorf("slow the disk of %s: it has no data volume, and its root disk can't be slowed", name)
+		return fmt.Errorf("slow disk of %s: %w; root volumes cannot be slowed", name, errNoDataVolume)
 	}
 	for _, id := range volumes {
 		if err := m.Throttle(id, limit); err != nil {
-			return fmt.Errorf("slow volume %s of %s: %w", id, name, err)
+			return fmt.Errorf("throttle volume %s of %s: %w", id, name, err)
 		}
 	}
 	return nil
 }
 
-// SlowLink limits a machine's link; 0 lifts the limit.
+// SlowLink limits a machine's link; 0 lifts the fault.
 func (r *Reconciler) SlowLink(ctx context.Context, name string, bitsPerSecond uint64) error {
 	i, err := r.find(name)
 	if err != nil {
@@ -111,43 +151,70 @@ func (r *Reconciler) SlowLink(ctx context.Context, name string, bitsPerSecond ui
 	r.mu.Lock()
 	r.faults.linkRates[i.id] = bitsPerSecond
 	r.mu.Unlock()
-	return r.pass(ctx)
+	return r.reconcile(ctx)
 }
 
-// Partition cuts two machines off from each other; with an empty b it cuts a off
-// from everything.
-func (r *Reconciler) Partition(ctx context.Context, a, b string) error {
-	var p vpcnet.Partition
-	for _, end := range []struct {
-		name string
-		id   *string
-	}{{a, &p.A}, {b, &p.B}} {
-		if end.name == "" {
-			continue
-		}
-		i, err := r.find(end.name)
-		if err != nil {
+// Partition cuts a machine off from others: node names, instance ids, subnet ids or
+// CIDR blocks; from everything if there are none.
+func (r *Reconciler) Partition(ctx context.Context, name string, others []string) error {
+	i, err := r.find(name)
+	if err != nil {
+		return err
+	}
+	partitions := []vpcnet.Partition{{A: i.id}}
+	if len(others) > 0 {
+		partitions = nil
+	}
+	for _, other := range others {
+		p := vpcnet.Partition{A: i.id}
+		if cidr, ok := r.cidrOf(other); ok {
+			p.CIDR = cidr
+		} else if b, err := r.find(other); err == nil {
+			p.B = b.id
+		} else {
 			return err
 		}
-		*end.id = i.id
+		partitions = append(partitions, p)
 	}
 	r.mu.Lock()
-	if !slices.Contains(r.faults.partitions, p) {
-		r.faults.partitions = append(r.faults.partitions, p)
+	for _, p := range partitions {
+		if !slices.Contains(r.faults.partitions, p) {
+			r.faults.partitions = append(r.faults.partitions, p)
+		}
 	}
 	r.mu.Unlock()
-	return r.pass(ctx)
+	return r.reconcile(ctx)
 }
 
-// Heal ends every partition and slow link.
+// cidrOf returns the address range that a CIDR block or a subnet id names.
+func (r *Reconciler) cidrOf(name string) (netip.Prefix, bool) {
+	r.mu.Lock()
+	subnet, ok := r.account.subnets[name]
+	r.mu.Unlock()
+	if ok {
+		name = aws.ToString(subnet.CidrBlock)
+	}
+	cidr, err := netip.ParsePrefix(name)
+	return cidr, err == nil
+}
+
+// Heal ends all partitions, slow links and slow disks. Frozen machines stay frozen.
 func (r *Reconciler) Heal(ctx context.Context) error {
 	r.mu.Lock()
-	r.faults = newFaults()
+	r.faults.partitions, r.faults.linkRates = nil, map[string]uint64{}
+	instances := slices.Collect(maps.Values(r.instances))
 	r.mu.Unlock()
-	return r.pass(ctx)
+	errs := []error{r.reconcile(ctx)}
+	for _, i := range instances {
+		err := r.SlowDisk(i.id, machine.Throttle{})
+		if !errors.Is(err, machine.ErrNotRunning) && !errors.Is(err, errNoDataVolume) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
-// PowerOn starts an instance that is stopped, as after a power cut.
+// PowerOn starts a stopped instance, such as after a power cut.
 func (r *Reconciler) PowerOn(ctx context.Context, name string) error {
 	i, err := r.find(name)
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 	"github.com/xeroops/xeroops/lab/internal/imagecache"
 )
 
-// cacheImage keeps a new image for labs to come, if it says what it was made of
-// and consists of the base image and one layer.
+// cacheImage adds a new image to the cache if it has a content digest and consists of
+// the base image and one layer.
 func (r *Reconciler) cacheImage(ctx context.Context, made types.Image, from string) error {
 	id, content := aws.ToString(made.ImageId), tag(made.Tags, cluster.TagContent)
 	if content == "" || len(r.volumesOf(id)) > 0 {
@@ -49,16 +49,16 @@ func (r *Reconciler) cacheImage(ctx context.Context, made types.Image, from stri
 	return r.Cache.Put(ctx, i, layers[0])
 }
 
-// ImportImage makes an image of the cache one of the account, with the name and
-// tags that it had, and returns its id; one that the account has already stays as
-// it is. What the cache has not is imagecache.ErrMissing.
+// ImportImage registers a cached image with its original name and tags, unless the
+// account has it already, and returns its id. The error is imagecache.ErrMissing if
+// the cache lacks the image.
 func (r *Reconciler) ImportImage(ctx context.Context, content string) (id string, err error) {
 	r.importing.Lock()
 	defer r.importing.Unlock()
 	same, err := r.EC2.DescribeImages(ctx, &ec2.DescribeImagesInput{Owners: []string{"self"},
 		Filters: []types.Filter{{Name: aws.String("tag:" + cluster.TagContent), Values: []string{content}}}})
 	if err != nil {
-		return "", fmt.Errorf("look for image %s: %w", content, err)
+		return "", fmt.Errorf("find image %s: %w", content, err)
 	}
 	if len(same.Images) > 0 {
 		return aws.ToString(same.Images[0].ImageId), nil
@@ -77,8 +77,8 @@ func (r *Reconciler) ImportImage(ctx context.Context, content string) (id string
 	return id, nil
 }
 
-// addImage registers an image as a copy of Debian's, the only call with which
-// moto makes an image of no instance and keeps its architecture.
+// addImage registers an image as a copy of Debian's. CopyImage is moto's only call
+// that makes an image without an instance and keeps the architecture.
 func (r *Reconciler) addImage(ctx context.Context, i imagecache.Image, layer string) (string, error) {
 	made, err := r.EC2.CopyImage(ctx, &ec2.CopyImageInput{Name: &i.Name, Description: &i.Description,
 		SourceImageId: aws.String(moto.BaseImageID), SourceRegion: aws.String(r.EC2.Options().Region)})
@@ -94,8 +94,7 @@ func (r *Reconciler) addImage(ctx context.Context, i imagecache.Image, layer str
 	return id, nil
 }
 
-// fill gives a registered image its content and tags. Tags come last: by them it
-// is found.
+// fill gives a registered image its content, and then the tags that it is found by.
 func (r *Reconciler) fill(ctx context.Context, id string, i imagecache.Image, layer string) error {
 	out, err := r.EC2.DescribeImages(ctx, &ec2.DescribeImagesInput{ImageIds: []string{id}})
 	if err != nil {
@@ -106,7 +105,7 @@ func (r *Reconciler) fill(ctx context.Context, id string, i imagecache.Image, la
 		return err
 	}
 	for _, made := range out.Images {
-		r.noteImage(made, nil)
+		r.recordImage(made, nil)
 		if snapshot := rootSnapshot(made); snapshot != "" {
 			if err := r.setTags(ctx, snapshot, i.SnapshotTags); err != nil {
 				return err
@@ -128,6 +127,7 @@ func (r *Reconciler) setTags(ctx context.Context, id string, tags map[string]str
 	return err
 }
 
+// tagMap returns tags as a map.
 func tagMap(tags []types.Tag) map[string]string {
 	all := map[string]string{}
 	for _, t := range tags {
@@ -136,6 +136,7 @@ func tagMap(tags []types.Tag) map[string]string {
 	return all
 }
 
+// rootSnapshot returns the snapshot id of an image's root volume, or an empty string.
 func rootSnapshot(i types.Image) string {
 	for _, d := range i.BlockDeviceMappings {
 		if d.Ebs != nil && isRootDevice(aws.ToString(d.DeviceName)) {

@@ -15,15 +15,15 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
-// imageVolume is a data volume that an image was made with. Moto knows of the
+// imageVolume is a data volume in an image's block device mapping, where moto has the
 // root volume only.
 type imageVolume struct {
 	device, volume, snapshot string
 	gib                      int32
 }
 
-// snapshotsFor has the account make a snapshot of each data volume of an instance
-// that an image is made of; their content is still to be copied.
+// snapshotsFor creates, in the account, a snapshot of each data volume of an instance
+// that is being imaged. The caller copies their content.
 func (r *Reconciler) snapshotsFor(ctx context.Context, instanceID, imageID string) ([]imageVolume, error) {
 	r.mu.Lock()
 	devices := r.account.dataVolumes(instanceID)
@@ -44,9 +44,9 @@ func (r *Reconciler) snapshotsFor(ctx context.Context, instanceID, imageID strin
 	return all, nil
 }
 
-// giveImageVolumes shows an image's volumes in its block device mapping, and gives
-// an instance of it volumes of their snapshots.
-func (r *Reconciler) giveImageVolumes(next fakeaws.Handler) fakeaws.Handler {
+// addImageVolumes adds an image's data volumes to its block device mapping and to that
+// of instances launched from it.
+func (r *Reconciler) addImageVolumes(next fakeaws.Handler) fakeaws.Handler {
 	return func(c *fakeaws.Call) (*http.Response, error) {
 		if c.Is(fakeaws.EC2, "RunInstances") {
 			if volumes := r.volumesOf(c.Params.Get("ImageId")); len(volumes) > 0 {
@@ -72,22 +72,22 @@ func (r *Reconciler) volumesOf(imageID string) []imageVolume {
 	return r.images[imageID].volumes
 }
 
-// withMappings adds what the image says of devices that the call doesn't speak of.
-// Moto makes no root volume for an instance that names other devices only.
+// withMappings adds the image's mappings for devices that the call doesn't map, and
+// one for the root volume: moto creates none if only other devices are mapped.
 func withMappings(p url.Values, volumes []imageVolume) url.Values {
 	const mapping = "BlockDeviceMapping.%d."
-	var named []string
+	var mapped []string
 	n := 1
 	for ; p.Has(fmt.Sprintf(mapping+"DeviceName", n)); n++ {
-		named = append(named, p.Get(fmt.Sprintf(mapping+"DeviceName", n)))
+		mapped = append(mapped, p.Get(fmt.Sprintf(mapping+"DeviceName", n)))
 	}
-	if !slices.ContainsFunc(named, isRootDevice) {
+	if !slices.ContainsFunc(mapped, isRootDevice) {
 		p.Set(fmt.Sprintf(mapping+"DeviceName", n), "/dev/xvda")
 		p.Set(fmt.Sprintf(mapping+"Ebs.VolumeSize", n), "8")
 		n++
 	}
 	for _, v := range volumes {
-		if slices.Contains(named, v.device) {
+		if slices.Contains(mapped, v.device) {
 			continue
 		}
 		p.Set(fmt.Sprintf(mapping+"DeviceName", n), v.device)
@@ -98,8 +98,8 @@ func withMappings(p url.Values, volumes []imageVolume) url.Values {
 	return p
 }
 
-// withImageVolumes adds to the mapping of each image in an answer. Moto writes an
-// image's mapping before its id.
+// withImageVolumes adds each image's data volumes to a DescribeImages response, in
+// which an image's mapping precedes its id.
 func (r *Reconciler) withImageVolumes(answer string) string {
 	images := strings.Split(answer, "</blockDeviceMapping>")
 	for n := range images[:len(images)-1] {

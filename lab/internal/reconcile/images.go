@@ -13,8 +13,8 @@ import (
 	"github.com/xeroops/xeroops/lab/internal/machine"
 )
 
-// image is where the content of an image, or of a root volume's snapshot, is:
-// in the base layers, in the image store under its own id, or in another's.
+// image locates the content of an image, or of a root volume's snapshot: the base
+// layers, the image store under its own id, or another image's content.
 type image struct {
 	base    bool
 	content string // id of the image that it is a copy of
@@ -22,14 +22,14 @@ type image struct {
 	volumes []imageVolume
 }
 
-// layers returns what an instance of an image boots from.
+// layers returns the layers that an instance of an image boots from.
 func (r *Reconciler) layers(id string) ([]string, error) {
 	r.mu.Lock()
 	i, known := r.images[id]
 	r.mu.Unlock()
 	switch {
 	case !known:
-		return nil, fmt.Errorf("image %s has no content in the lab; make it with CreateImage there, or of a snapshot of a root volume", id)
+		return nil, fmt.Errorf("image %s has no content in the lab: create it with CreateImage, or register it from the snapshot of a root volume", id)
 	case i.base:
 		return r.BaseLayers, nil
 	case i.content != "":
@@ -38,8 +38,8 @@ func (r *Reconciler) layers(id string) ([]string, error) {
 	return r.Images.Layers(id)
 }
 
-// copied notes that an image or snapshot has the content of another. A source
-// that the lab has no content of gives it none.
+// copied records that an image or snapshot is a copy of source. Without content in
+// the lab, source is ignored.
 func (r *Reconciler) copied(id, source string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -50,9 +50,9 @@ func (r *Reconciler) copied(id, source string) {
 	}
 }
 
-// noteImage notes an image that has content in the image store, which is also its
-// root volume's snapshot's.
-func (r *Reconciler) noteImage(made types.Image, volumes []imageVolume) {
+// recordImage records an image whose content is in the image store, and that its root
+// volume's snapshot has the same content.
+func (r *Reconciler) recordImage(made types.Image, volumes []imageVolume) {
 	id := aws.ToString(made.ImageId)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -62,8 +62,8 @@ func (r *Reconciler) noteImage(made types.Image, volumes []imageVolume) {
 	}
 }
 
-// captureImage makes an image of an instance's disk and snapshots of its volumes.
-// As EC2 does, it reboots a running instance for it, unless it is told not to.
+// captureImage creates an image from an instance's root disk, and snapshots of its
+// data volumes. With reboot, a running machine is shut down meanwhile, as on EC2.
 func (r *Reconciler) captureImage(ctx context.Context, instanceID, imageID string, reboot bool) error {
 	volumes, err := r.snapshotsFor(ctx, instanceID, imageID)
 	if err != nil {
@@ -85,15 +85,15 @@ func (r *Reconciler) captureImage(ctx context.Context, instanceID, imageID strin
 		return fmt.Errorf("read image %s: %w", imageID, err)
 	}
 	for _, i := range out.Images {
-		r.noteImage(i, volumes)
-		if err := r.cacheImage(ctx, i, r.imageOf(instanceID)); err != nil { // the image is sound nevertheless
-			r.Log.Warn("image is not kept for labs to come", "image_id", imageID, "error", err)
+		r.recordImage(i, volumes)
+		if err := r.cacheImage(ctx, i, r.imageOf(instanceID)); err != nil { // the image itself is complete
+			r.Log.Warn("cache image failed", "image_id", imageID, "error", err)
 		}
 	}
 	return nil
 }
 
-// imageOf is the id of the image that an instance was launched from.
+// imageOf returns the id of the image that an instance was launched from.
 func (r *Reconciler) imageOf(instanceID string) string {
 	i, err := r.find(instanceID)
 	if err != nil {
@@ -102,8 +102,8 @@ func (r *Reconciler) imageOf(instanceID string) string {
 	return aws.ToString(i.latest().ImageId)
 }
 
-// capture copies the disk of an instance's machine under the id of an image or
-// snapshot, and does what else has to happen while the machine is off, or frozen.
+// capture stores a copy of an instance's root disk under the id of an image or
+// snapshot. It calls also while the machine is still off or frozen.
 func (r *Reconciler) capture(ctx context.Context, instanceID, id string, reboot bool, also func(context.Context) error) error {
 	i, err := r.find(instanceID)
 	if err != nil {
@@ -111,7 +111,7 @@ func (r *Reconciler) capture(ctx context.Context, instanceID, id string, reboot 
 	}
 	err = i.do(ctx, func(ctx context.Context) error {
 		if reboot {
-			if err := i.powerOff(ctx); err != nil { // converge starts it again
+			if err := i.powerOff(ctx); err != nil { // converge starts the machine again
 				return err
 			}
 		}
@@ -119,7 +119,7 @@ func (r *Reconciler) capture(ctx context.Context, instanceID, id string, reboot 
 		if err != nil {
 			return err
 		}
-		return i.still(func() error {
+		return i.whileFrozen(func() error {
 			if err := r.Images.Add(id, layers, func(layer string) error { return r.Kind.Capture(ctx, i.id, layer) }); err != nil {
 				return err
 			}
@@ -132,7 +132,7 @@ func (r *Reconciler) capture(ctx context.Context, instanceID, id string, reboot 
 	return nil
 }
 
-// drop notes that the account no longer has an image or snapshot.
+// drop records that the account no longer has an image or snapshot.
 func (r *Reconciler) drop(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -142,7 +142,7 @@ func (r *Reconciler) drop(id string) {
 	}
 }
 
-// dropImages removes the content of dropped images that nothing is made of.
+// dropImages removes the content of dropped images that no instance or copy uses.
 func (r *Reconciler) dropImages(context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -173,7 +173,7 @@ func (r *Reconciler) dropImages(context.Context) error {
 	return errors.Join(errs...)
 }
 
-// reboot reboots an instance's machine, if it is on.
+// reboot reboots an instance's machine if it is on.
 func (r *Reconciler) reboot(ctx context.Context, id string) error {
 	i, err := r.find(id)
 	if err != nil {

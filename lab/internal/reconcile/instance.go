@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"time"
@@ -20,33 +21,34 @@ import (
 
 const (
 	// powerOffTimeout is how long a guest may take to shut down before its power
-	// is cut; EC2 gives it some minutes.
+	// is cut; EC2 allows several minutes.
 	powerOffTimeout = 60 * time.Second
-	// retryAfter is the pause after something failed, such as a detach of a volume
-	// that is still mounted.
-	retryAfter = time.Second
+	// retryInterval is the pause after a failure, such as detaching a volume that is
+	// still mounted.
+	retryInterval = time.Second
 )
 
-// instance makes one EC2 instance's machine what the account wants. All that
-// touches the machine happens in its run goroutine.
+// instance controls the machine of one EC2 instance. Everything that starts or stops
+// the machine runs in its run goroutine, except PowerCut.
 type instance struct {
 	r     *Reconciler
 	id    string
 	wake  chan struct{}
 	tasks chan func(context.Context)
-	ended chan struct{} // closed when nobody acts on the instance any more
+	ended chan struct{} // closed when the run goroutine has ended
 
-	mu       sync.Mutex
-	wanted   types.Instance
-	network  vpcnet.Machine
-	volumes  map[string]string // wanted: id to device name
-	attached map[string]bool   // volumes that have a loop device for this machine
-	refused  error             // why the network can't have it, or nil
-	gone     bool              // wanted
-	heedFrom int               // readings before this one are of the past
-	machine  machine.Machine   // nil when off
-	data     []byte            // user-data of the last start
-	lastErr  error
+	mu          sync.Mutex
+	wanted      types.Instance
+	network     vpcnet.Machine
+	volumes     map[string]string // wanted volumes: id to device name
+	attached    map[string]bool   // volumes that have a loop device for this machine
+	invalid     error             // why the network model excludes the instance, or nil
+	gone        bool              // the account no longer has the instance
+	validFrom   int               // account reads before this one are outdated
+	machine     machine.Machine   // nil when off
+	incarnation int               // how often the machine has gone off
+	data        []byte            // user data of the last start
+	lastErr     error
 }
 
 func newInstance(r *Reconciler, id string) *instance {
@@ -56,21 +58,23 @@ func newInstance(r *Reconciler, id string) *instance {
 	}
 }
 
-// want tells what the account says, as of a reading, and why that can't be.
-func (i *instance) want(wanted types.Instance, network vpcnet.Machine, volumes map[string]string, refused error, reading int) {
+// want sets the desired state, as of an account read, and the reason why the network
+// excludes the instance, if it does.
+func (i *instance) want(wanted types.Instance, network vpcnet.Machine, volumes map[string]string, invalid error, read int) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if reading < i.heedFrom {
+	if read < i.validFrom {
 		return
 	}
-	i.wanted, i.network, i.volumes, i.refused = wanted, network, volumes, refused
+	i.wanted, i.network, i.volumes, i.invalid = wanted, network, volumes, invalid
 	i.signal()
 }
 
-func (i *instance) wantGone(reading int) {
+// wantGone records that the account no longer has the instance.
+func (i *instance) wantGone(read int) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if reading < i.heedFrom {
+	if read < i.validFrom {
 		return
 	}
 	i.gone = true
@@ -84,8 +88,19 @@ func (i *instance) signal() {
 	}
 }
 
-// lastNetwork is the interface that the account gave the instance last, and
-// whether there is a machine on it.
+// power returns the machine's incarnation, and whether it is off and to stay off
+// given what an account read says. An outdated read is ignored.
+func (i *instance) power(wantedOn bool, read int) (incarnation int, off bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if read < i.validFrom {
+		wantedOn = isOn(i.wanted)
+	}
+	return i.incarnation, i.machine == nil && !wantedOn
+}
+
+// lastNetwork returns the instance's last network interface, and whether its machine
+// is on.
 func (i *instance) lastNetwork() (vpcnet.Machine, bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -98,21 +113,21 @@ func (i *instance) userData() []byte {
 	return i.data
 }
 
-// latest is the account's instance.
+// latest returns the instance as the account last described it.
 func (i *instance) latest() types.Instance {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.wanted
 }
 
-// on returns the running machine or nil.
+// on returns the running machine, or nil.
 func (i *instance) on() machine.Machine {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.machine
 }
 
-// isUp says whether the machine reached multi-user.
+// isUp reports whether the machine has reached multi-user.target.
 func (i *instance) isUp() bool {
 	m := i.on()
 	if m == nil {
@@ -126,7 +141,7 @@ func (i *instance) isUp() bool {
 	}
 }
 
-// run acts until the instance is gone or ctx ends.
+// run converges until the instance is gone or ctx ends.
 func (i *instance) run(ctx context.Context) {
 	defer close(i.ended)
 	for {
@@ -138,7 +153,7 @@ func (i *instance) run(ctx context.Context) {
 		}
 		var retry <-chan time.Time
 		if err != nil {
-			retry = time.After(retryAfter)
+			retry = time.After(retryInterval)
 		}
 		var off <-chan struct{}
 		if m := i.on(); m != nil {
@@ -157,23 +172,24 @@ func (i *instance) run(ctx context.Context) {
 	}
 }
 
-// note logs an error when it is a new one.
+// note records the last error and logs it if it is a new one.
 func (i *instance) note(err error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if err != nil && (i.lastErr == nil || i.lastErr.Error() != err.Error()) {
-		i.r.Log.Error("instance", "instance_id", i.id, "node", tag(i.wanted.Tags, cluster.TagNode), "error", err)
+		i.r.Log.Error("instance failed", "instance_id", i.id, "node", tag(i.wanted.Tags, cluster.TagNode), "error", err)
 	}
 	i.lastErr = err
 }
 
+// mayForget reports whether nothing of the instance is left to clean up.
 func (i *instance) mayForget(err error) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.gone && i.machine == nil && err == nil
 }
 
-// do runs a task in the instance's goroutine and waits for it.
+// do runs a task in the run goroutine and waits for it.
 func (i *instance) do(ctx context.Context, task func(context.Context) error) error {
 	done := make(chan error, 1)
 	select {
@@ -186,9 +202,11 @@ func (i *instance) do(ctx context.Context, task func(context.Context) error) err
 	}
 }
 
+// converge moves the machine to the desired state.
 func (i *instance) converge(ctx context.Context) error {
 	i.mu.Lock()
-	gone, wanted, m, refused := i.gone, i.wanted, i.machine, i.refused
+	gone, wanted, m, invalid := i.gone, i.wanted, i.machine, i.invalid
+	networkIsOld := i.network.Incarnation != i.incarnation
 	i.mu.Unlock()
 	switch {
 	case gone:
@@ -196,8 +214,10 @@ func (i *instance) converge(ctx context.Context) error {
 			return err
 		}
 		return i.r.Kind.Delete(i.id)
-	case isOn(wanted) && m == nil && refused != nil:
-		return refused
+	case isOn(wanted) && m == nil && invalid != nil:
+		return invalid
+	case isOn(wanted) && m == nil && networkIsOld:
+		return nil // the reconcile that isOff triggered replaces the network and calls want
 	case isOn(wanted) && m == nil:
 		return i.start(ctx)
 	case isOn(wanted):
@@ -245,20 +265,20 @@ func (i *instance) start(ctx context.Context) error {
 	return nil
 }
 
-// powerOff shuts the machine down, by force if it doesn't comply, and gives its
-// loop devices back.
+// powerOff shuts the machine down, by a power cut if it doesn't comply, and releases
+// its loop devices.
 func (i *instance) powerOff(ctx context.Context) error {
 	m := i.on()
 	if m == nil {
 		return i.releaseVolumes()
 	}
-	patience, cancel := context.WithTimeout(ctx, powerOffTimeout)
+	shutdown, cancel := context.WithTimeout(ctx, powerOffTimeout)
 	defer cancel()
-	if err := m.PowerOff(patience); err != nil && !errors.Is(err, machine.ErrNotRunning) {
+	if err := m.PowerOff(shutdown); err != nil && !errors.Is(err, machine.ErrNotRunning) {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		i.r.Log.Warn("machine doesn't shut down; its power is cut", "instance_id", i.id, "error", err)
+		i.r.Log.Warn("shutdown timed out, cutting power", "instance_id", i.id, "error", err)
 		if err := m.PowerCut(); err != nil && !errors.Is(err, machine.ErrNotRunning) {
 			return err
 		}
@@ -267,29 +287,42 @@ func (i *instance) powerOff(ctx context.Context) error {
 	return i.isOff()
 }
 
+// isOff records that the machine is off and releases its loop devices.
 func (i *instance) isOff() error {
 	i.mu.Lock()
 	i.machine = nil
+	i.incarnation++
 	i.mu.Unlock()
+	i.r.Trigger()
 	return i.releaseVolumes()
 }
 
-// wentOff tells the account that a machine is off by its own doing or by a
-// fault. EC2 terminates the instance instead if it was launched so.
+// wentOff stops the instance in the account after its machine went off by itself or
+// by a fault. Like EC2, it terminates the instance instead if its shutdown behavior
+// says so. It does nothing while the machine is on.
 func (i *instance) wentOff(ctx context.Context) {
 	m := i.on()
 	if m == nil {
 		return
 	}
+	select {
+	case <-m.Done():
+	default:
+		return
+	}
 	why := m.Err()
-	i.note(i.isOff())
 	i.mu.Lock()
 	expected := i.gone || !isOn(i.wanted)
+	if !expected { // before isOff, which would bring the link up for an instance that should run
+		i.wanted.State = &types.InstanceState{Name: types.InstanceStateNameStopped}
+		i.validFrom = math.MaxInt
+	}
 	i.mu.Unlock()
+	i.note(i.isOff())
 	if expected {
 		return
 	}
-	i.r.Log.Info("machine went off", "instance_id", i.id, "node", tag(i.latest().Tags, cluster.TagNode), "why", why)
+	i.r.Log.Info("machine went off", "instance_id", i.id, "node", tag(i.latest().Tags, cluster.TagNode), "reason", why)
 	if why == nil && i.terminatesOnShutdown(ctx) {
 		_, err := i.r.EC2.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: []string{i.id}})
 		i.note(err)
@@ -297,14 +330,14 @@ func (i *instance) wentOff(ctx context.Context) {
 		_, err := i.r.EC2.StopInstances(ctx, &ec2.StopInstancesInput{InstanceIds: []string{i.id}})
 		i.note(err)
 	}
-	next := i.r.nextReading()
+	next := i.r.nextRead()
 	i.mu.Lock()
-	i.heedFrom = next
-	i.wanted.State = &types.InstanceState{Name: types.InstanceStateNameStopped}
+	i.validFrom = next
 	i.mu.Unlock()
 	i.r.Trigger()
 }
 
+// terminatesOnShutdown reports whether the instance's shutdown behavior is terminate.
 func (i *instance) terminatesOnShutdown(ctx context.Context) bool {
 	out, err := i.r.EC2.DescribeInstanceAttribute(ctx, &ec2.DescribeInstanceAttributeInput{
 		InstanceId: &i.id, Attribute: types.InstanceAttributeNameInstanceInitiatedShutdownBehavior})
@@ -312,7 +345,7 @@ func (i *instance) terminatesOnShutdown(ctx context.Context) bool {
 		aws.ToString(out.InstanceInitiatedShutdownBehavior.Value) == string(types.ShutdownBehaviorTerminate)
 }
 
-// state is the instance's state as EC2 would show it, given moto's word.
+// state returns the state that EC2 would report, given the one that moto reports.
 func (i *instance) state(moto types.InstanceStateName) types.InstanceStateName {
 	on := i.on() != nil
 	switch moto {
@@ -327,7 +360,7 @@ func (i *instance) state(moto types.InstanceStateName) types.InstanceStateName {
 		}
 		return types.InstanceStateNameStopped
 	case types.InstanceStateNameTerminated:
-		return types.InstanceStateNameShuttingDown // until it is forgotten
+		return types.InstanceStateNameShuttingDown // while the machine is still there
 	}
 	return moto
 }

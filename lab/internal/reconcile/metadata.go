@@ -13,7 +13,7 @@ import (
 	"github.com/xeroops/xeroops/lab/internal/vpcnet"
 )
 
-// metadata is what an instance's metadata service says.
+// metadata returns what the metadata service serves to an instance.
 func (a *account) metadata(i types.Instance, roleARN string, userData []byte, credentialLife time.Duration) imds.Instance {
 	zone := ""
 	if i.Placement != nil {
@@ -50,7 +50,7 @@ func (a *account) metadata(i types.Instance, roleARN string, userData []byte, cr
 	return m
 }
 
-// options reads metadata options; EC2's defaults stand for what moto left out.
+// options converts metadata options, with EC2's defaults for those that moto omits.
 func options(o *types.InstanceMetadataOptionsResponse, credentialLife time.Duration) imds.Options {
 	out := imds.Options{TokenHopLimit: 1, CredentialLife: credentialLife}
 	if o == nil {

@@ -14,8 +14,8 @@ import (
 
 var everywhere = netip.MustParsePrefix("0.0.0.0/0")
 
-// networkModel says what the network of the account's instances is. Subnets
-// without an instance are left out: moto's default VPCs have many.
+// networkModel returns the network of the account's instances. Subnets without an
+// instance, such as those of moto's default VPCs, are left out.
 func (a *account) networkModel() vpcnet.Model {
 	var m vpcnet.Model
 	used := map[string]bool{}
@@ -40,11 +40,13 @@ func (a *account) networkModel() vpcnet.Model {
 	return m
 }
 
+// networkMachine returns an instance's network interface. It reports false if its
+// subnet is unknown or does not contain its address.
 func (a *account) networkMachine(i types.Instance) (vpcnet.Machine, bool) {
 	subnet, known := a.subnets[aws.ToString(i.SubnetId)]
 	address := parseAddress(i.PrivateIpAddress)
 	if !known || !netip.MustParsePrefix(*subnet.CidrBlock).Contains(address) {
-		return vpcnet.Machine{}, false // moto gives such addresses without a subnet in the call
+		return vpcnet.Machine{}, false // moto assigns such addresses to launches without a subnet
 	}
 	m := vpcnet.Machine{
 		ID: *i.InstanceId, Subnet: *subnet.SubnetId, Address: address,

@@ -185,7 +185,7 @@ func TestAnImageLastsAsLongAsSomethingIsMadeOfIt(t *testing.T) {
 
 func TestTheRootVolumesSnapshotHasTheContentOfItsImage(t *testing.T) {
 	r := withInstances(example(), nil)
-	r.noteImage(types.Image{ImageId: aws.String("ami-made"), BlockDeviceMappings: []types.BlockDeviceMapping{
+	r.recordImage(types.Image{ImageId: aws.String("ami-made"), BlockDeviceMappings: []types.BlockDeviceMapping{
 		{DeviceName: aws.String("/dev/sda1"), Ebs: &types.EbsBlockDevice{SnapshotId: aws.String("snap-root")}},
 		{DeviceName: aws.String("/dev/sdf"), Ebs: &types.EbsBlockDevice{SnapshotId: aws.String("snap-data")}}}},
 		[]imageVolume{{device: "/dev/sdf", snapshot: "snap-data"}})
@@ -212,6 +212,48 @@ func TestMappingsOfAnImageGiveWayToTheCalls(t *testing.T) {
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("mappings: %v\nwant: %v", got, want)
+	}
+}
+
+func TestLinkOfAMachineThatIsOffIsDown(t *testing.T) {
+	a := example()
+	r := withInstances(a, map[string]machine.Machine{"i-1": on{}})
+	down := func(read int) bool {
+		for _, m := range r.model(a, read).Machines {
+			if m.ID == "i-2" {
+				return m.LinkDown
+			}
+		}
+		t.Fatal("no machine i-2 in the model")
+		return false
+	}
+	i := r.instances["i-2"]
+	if down(1) {
+		t.Error("the link of a machine that is about to start is down")
+	}
+	i.wanted.State = &types.InstanceState{Name: types.InstanceStateNameStopped}
+	i.validFrom = 3
+	if !down(2) {
+		t.Error("an outdated read of the account brings up the link of a machine that lost power")
+	}
+	if down(3) {
+		t.Error("the link is down although the account has started the instance again")
+	}
+	a.instances[1].State = &types.InstanceState{Name: types.InstanceStateNameStopped}
+	if !down(3) {
+		t.Error("the link of a stopped instance is up")
+	}
+}
+
+func TestLinkStaysDownUntilTheMachineIsOff(t *testing.T) {
+	f := newFaults()
+	f.linksDown["i-1"] = 4
+	m := example().networkModel()
+	for incarnation, want := range map[int]bool{4: true, 5: false} {
+		m.Machines[0].Incarnation, m.Machines[0].LinkDown = incarnation, false
+		if f.apply(&m); m.Machines[0].LinkDown != want {
+			t.Errorf("incarnation %d: link down %v, want %v", incarnation, m.Machines[0].LinkDown, want)
+		}
 	}
 }
 

@@ -1,13 +1,13 @@
 //go:build linux
 
-// Package reconcile makes the lab's machines, volumes, images and network equal
-// to what the EC2 API (moto) says there should be, and the API's answers equal
-// to what there is: an instance is pending until its machine runs, and stopped
-// once it has powered itself off.
+// Package reconcile keeps the lab's machines, volumes, images and network in step
+// with the account that moto holds, and corrects moto's responses to show the
+// machines' real state: an instance is pending until its machine runs, and stopped
+// once the machine has powered itself off.
 //
-// It reads the whole account after each call that changed something (and every
-// few seconds besides) and acts on the difference, so that no event can be
-// missed for good. Each instance has a goroutine that starts and stops it.
+// A [Reconciler] reads the whole account after every mutating call, and every few
+// seconds besides, and acts on the difference, so a missed event is never lost for
+// good. Each instance has a goroutine that starts and stops its machine.
 package reconcile
 
 import (
@@ -34,50 +34,50 @@ import (
 )
 
 const (
-	// readEvery is for changes that no call through the front made: none should.
-	readEvery = 5 * time.Second
-	// restBetweenReads leaves moto time for its clients; a change takes effect
-	// within this, a read and the change itself, which must stay under a second.
-	restBetweenReads = 250 * time.Millisecond
+	// resyncInterval catches changes that bypassed the front. There should be none.
+	resyncInterval = 5 * time.Second
+	// minInterval leaves moto time for its other clients. A change takes effect
+	// within this interval, one read and the change itself: less than a second.
+	minInterval = 250 * time.Millisecond
 )
 
-// Options are what a reconciler works with.
+// Options are the dependencies of a Reconciler.
 type Options struct {
-	EC2            *ec2.Client // moto itself, without the front's faults
+	EC2            *ec2.Client // connects to moto directly, bypassing injected faults
 	IAM            *iam.Client
 	Network        *vpcnet.Network
 	Kind           machine.Kind
 	Volumes        *volume.Store
 	Images         *baseimage.Store
-	Cache          *imagecache.Cache // of images that outlive the lab
+	Cache          *imagecache.Cache // images kept between labs
 	BaseLayers     []string
-	BaseImages     []string // ids of the images that the account began with
+	BaseImages     []string // ids of the AMIs that a new account has
 	CredentialLife time.Duration
 	Log            hclog.Logger
 }
 
-// Reconciler keeps one account and its machines equal.
+// Reconciler keeps the machines of one account in step with it.
 type Reconciler struct {
 	Options
-	trigger chan struct{}
-	passing sync.Mutex // one pass at a time, so that readings are adopted in order
+	trigger     chan struct{}
+	reconciling sync.Mutex // serializes reconcile, so that snapshots are adopted in order
 
-	importing sync.Mutex // one import at a time, so that none is made twice
+	importing sync.Mutex // serializes imports, so that no image is registered twice
 
 	mu        sync.Mutex
-	reads     int // readings begun
+	reads     int // account reads started
 	account   *account
 	metadata  map[netip.Addr]imds.Instance
 	instances map[string]*instance
 	roles     map[string]string // instance profile ARN to role ARN
-	volumes   map[string]int64  // volumes that have a file, with their size in bytes
-	forced    map[string]bool   // volumes to be detached by force
+	volumes   map[string]int64  // sizes in bytes of the volumes that have a file
+	forced    map[string]bool   // volumes to detach even if mounted
 	images    map[string]image
 	faults    faults
 	running   sync.WaitGroup
 }
 
-// New returns a reconciler; Run makes it work.
+// New returns a Reconciler. Call Run to start it.
 func New(o Options) *Reconciler {
 	r := &Reconciler{
 		Options: o, trigger: make(chan struct{}, 1), account: &account{}, metadata: map[netip.Addr]imds.Instance{},
@@ -90,44 +90,44 @@ func New(o Options) *Reconciler {
 	return r
 }
 
-// Trigger makes the reconciler look at the account soon.
+// Trigger schedules a reconciliation.
 func (r *Reconciler) Trigger() {
 	select {
 	case r.trigger <- struct{}{}:
-	default: // it is going to already
+	default: // one is scheduled already
 	}
 }
 
-// Run reconciles until ctx ends, and returns when no instance is being acted on
-// any more. Machines go on running.
+// Run reconciles until ctx ends and returns once every instance's goroutine has
+// ended. Machines keep running.
 func (r *Reconciler) Run(ctx context.Context) {
 	defer r.running.Wait()
 	for {
-		if err := r.pass(ctx); err != nil && ctx.Err() == nil {
-			r.Log.Error("reconcile", "error", err)
+		if err := r.reconcile(ctx); err != nil && ctx.Err() == nil {
+			r.Log.Error("reconcile failed, retrying", "error", err)
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(restBetweenReads):
+		case <-time.After(minInterval):
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-r.trigger:
-		case <-time.After(readEvery):
+		case <-time.After(resyncInterval):
 		}
 	}
 }
 
-// pass reads the account once, makes volumes and network equal to it, and tells
-// each instance what it should be.
-func (r *Reconciler) pass(ctx context.Context) error {
-	r.passing.Lock()
-	defer r.passing.Unlock()
+// reconcile reads the account once, applies it to volumes and network, and passes
+// each instance its desired state.
+func (r *Reconciler) reconcile(ctx context.Context) error {
+	r.reconciling.Lock()
+	defer r.reconciling.Unlock()
 	r.mu.Lock()
 	r.reads++
-	reading := r.reads
+	read := r.reads
 	r.mu.Unlock()
 	a, err := readAccount(ctx, r.EC2)
 	if err != nil {
@@ -135,15 +135,17 @@ func (r *Reconciler) pass(ctx context.Context) error {
 	}
 	roles := r.readRoles(ctx, a)
 	volumesErr := r.makeVolumes(ctx, a)
-	model, refused := r.model(a).Possible()
-	if err := r.Network.Apply(ctx, model); err != nil {
+	model := r.model(a, read)
+	valid, invalid := model.Valid()
+	if err := r.Network.Apply(ctx, valid); err != nil {
 		return errors.Join(err, volumesErr)
 	}
-	r.adopt(ctx, a, roles, refused, reading)
+	r.adopt(ctx, a, roles, model, invalid, read)
 	return errors.Join(volumesErr, r.dropVolumes(a), r.dropImages(ctx))
 }
 
-// readRoles reads the roles of profiles that are not known yet.
+// readRoles returns the role of each instance profile in use, reading those that are
+// not known yet.
 func (r *Reconciler) readRoles(ctx context.Context, a *account) map[string]string {
 	r.mu.Lock()
 	known := r.roles
@@ -160,30 +162,34 @@ func (r *Reconciler) readRoles(ctx context.Context, a *account) map[string]strin
 		}
 		role, err := readRole(ctx, r.IAM, arn)
 		if err != nil {
-			r.Log.Warn("instance has no role", "instance_id", *i.InstanceId, "error", err)
+			r.Log.Warn("read role failed", "instance_id", *i.InstanceId, "error", err)
 		}
 		roles[arn] = role
 	}
 	return roles
 }
 
-// forgetRoles makes the next pass read all roles again.
+// forgetRoles makes the next reconcile read all roles again.
 func (r *Reconciler) forgetRoles() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.roles = map[string]string{}
 }
 
-// model is the network of the account's instances, of machines that are on their
-// way out, and of the faults in force.
-func (r *Reconciler) model(a *account) vpcnet.Model {
+// model returns the network of the account's instances, including machines that are
+// still shutting down, with the faults in force applied.
+func (r *Reconciler) model(a *account, read int) vpcnet.Model {
 	m := a.networkModel()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	taken := map[netip.Addr]bool{}
 	present := map[string]bool{}
-	for _, machine := range m.Machines {
+	for n := range m.Machines {
+		machine := &m.Machines[n]
 		taken[machine.Address], present[machine.ID] = true, true
+		if i := r.instances[machine.ID]; i != nil {
+			machine.Incarnation, machine.LinkDown = i.power(a.isOn(machine.ID), read)
+		}
 	}
 	for id, i := range r.instances {
 		last, on := i.lastNetwork()
@@ -204,9 +210,14 @@ func (r *Reconciler) model(a *account) vpcnet.Model {
 	return m
 }
 
-// adopt makes a reading of the account the one that everything goes by. Of what is
-// refused, the network has nothing, for the reason given.
-func (r *Reconciler) adopt(ctx context.Context, a *account, roles map[string]string, refused map[string]error, reading int) {
+// adopt makes a the current snapshot of the account and passes each instance its
+// desired state. invalid has the reason for each part of the model that was not
+// applied to the network.
+func (r *Reconciler) adopt(ctx context.Context, a *account, roles map[string]string, model vpcnet.Model, invalid map[string]error, read int) {
+	networks := map[string]vpcnet.Machine{}
+	for _, m := range model.Machines {
+		networks[m.ID] = m
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.account, r.roles = a, roles
@@ -214,30 +225,30 @@ func (r *Reconciler) adopt(ctx context.Context, a *account, roles map[string]str
 	wanted := map[string]bool{}
 	for _, i := range a.instances {
 		id := *i.InstanceId
-		network, ok := a.networkMachine(i)
+		network, ok := networks[id]
 		if !ok {
 			continue
 		}
 		wanted[id] = true
-		acting := r.instances[id]
-		if acting == nil {
-			acting = newInstance(r, id)
-			r.instances[id] = acting
-			r.running.Go(func() { acting.run(ctx) })
+		controller := r.instances[id]
+		if controller == nil {
+			controller = newInstance(r, id)
+			r.instances[id] = controller
+			r.running.Go(func() { controller.run(ctx) })
 		}
-		acting.want(i, network, a.dataVolumes(id), refused[id], reading)
-		if refused[id] != nil {
-			continue // another may have its address
+		controller.want(i, network, a.dataVolumes(id), invalid[id], read)
+		if invalid[id] != nil {
+			continue // another instance may have its address
 		}
 		role := ""
 		if i.IamInstanceProfile != nil {
 			role = roles[aws.ToString(i.IamInstanceProfile.Arn)]
 		}
-		r.metadata[network.Address] = a.metadata(i, role, acting.userData(), r.CredentialLife)
+		r.metadata[network.Address] = a.metadata(i, role, controller.userData(), r.CredentialLife)
 	}
 	for id, i := range r.instances {
 		if !wanted[id] {
-			i.wantGone(reading)
+			i.wantGone(read)
 		}
 	}
 }
@@ -247,21 +258,22 @@ func (r *Reconciler) forget(id string) {
 	r.mu.Lock()
 	delete(r.instances, id)
 	r.mu.Unlock()
-	r.Trigger() // its network, and images that only it was on, can go
+	r.Trigger() // releases its network, and images that only it used
 }
 
-// Metadata is the instance at an address, for the metadata service.
+// Metadata returns the instance at a private address, for the metadata service.
 func (r *Reconciler) Metadata(address netip.Addr) (imds.Instance, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	m, ok := r.metadata[address]
 	if i := r.instances[m.ID]; ok && i != nil {
-		m.UserData = i.userData() // read after the account was
+		m.UserData = i.userData() // read at each start, later than the account
 	}
 	return m, ok
 }
 
 // Address resolves the private name of a node, NODE.CLUSTER.internal.
+// It reports false if there is no such node.
 func (r *Reconciler) Address(name string) (netip.Addr, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -273,8 +285,8 @@ func (r *Reconciler) Address(name string) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-// EndpointPolicy is the policy document of the S3 endpoint that an instance's
-// subnet uses, empty for none.
+// EndpointPolicy returns the policy document of the S3 endpoint that an instance's
+// subnet uses, or an empty string if there is none.
 func (r *Reconciler) EndpointPolicy(instanceID string) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -293,16 +305,16 @@ func (r *Reconciler) EndpointPolicy(instanceID string) string {
 	return ""
 }
 
-// nextReading is the number of the first reading that sees what was done before
-// the call.
-func (r *Reconciler) nextReading() int {
+// nextRead returns the number of the first account read that will see changes made
+// before this call.
+func (r *Reconciler) nextRead() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.reads + 1
 }
 
-// find returns the instance with an id, or of a node or Name tag. Of several,
-// such as a node and its replacement, the one that the account has wins.
+// find returns the instance with the given id, node tag or Name tag. If several have
+// the tag, such as a node and its replacement, the account's one wins.
 func (r *Reconciler) find(name string) (*instance, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -321,10 +333,15 @@ func (r *Reconciler) find(name string) (*instance, error) {
 			}
 		}
 	}
-	return nil, fmt.Errorf("no instance %q in the lab; there are %v", name, known)
+	return nil, fmt.Errorf("no instance %q in the lab; its instances are %v", name, known)
 }
 
-// isOn says whether the account wants an instance to run.
+// isOn reports whether an instance of the account should run.
+func (a *account) isOn(id string) bool {
+	return slices.ContainsFunc(a.instances, func(i types.Instance) bool { return *i.InstanceId == id && isOn(i) })
+}
+
+// isOn reports whether the account's state of an instance is running or pending.
 func isOn(i types.Instance) bool {
 	return i.State != nil && (i.State.Name == types.InstanceStateNameRunning || i.State.Name == types.InstanceStateNamePending)
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/xeroops/xeroops/internal/cluster"
 )
 
-// Status is one instance as `xeroops-lab status` shows it.
+// Status describes an instance for xeroops-lab status.
 type Status struct {
 	InstanceID    string `json:"instance_id"`
 	Node          string `json:"node"` // xeroops:node, else Name
@@ -20,7 +20,7 @@ type Status struct {
 	Address       string `json:"address"`
 	PublicAddress string `json:"public_address,omitempty"`
 	State         string `json:"state"`
-	// Ready says that the machine reached multi-user.
+	// Ready is true once the machine has reached multi-user.target.
 	Ready       bool   `json:"ready"`
 	Boots       int    `json:"boots"`
 	MemoryBytes int64  `json:"memory_bytes"`
@@ -28,7 +28,7 @@ type Status struct {
 	Error       string `json:"error,omitempty"`
 }
 
-// Status lists the instances by node and id.
+// Status returns all instances, sorted by node and id.
 func (r *Reconciler) Status() []Status {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -14,8 +14,8 @@ import (
 
 const gibibyte = 1 << 30
 
-// isRoot tells an instance's root volume, which in the lab is the machine's
-// overlay and no block device.
+// isRoot reports whether an attachment is that of an instance's root volume, which in
+// the lab is the machine's overlay file system and not a block device.
 func (a *account) isRoot(attachment types.VolumeAttachment) bool {
 	device := aws.ToString(attachment.Device)
 	for _, i := range a.instances {
@@ -26,11 +26,11 @@ func (a *account) isRoot(attachment types.VolumeAttachment) bool {
 	return isRootDevice(device)
 }
 
-// isRootDevice knows the names of root devices in Debian's and in moto's images.
+// isRootDevice reports whether device is the root device of Debian's or moto's images.
 func isRootDevice(device string) bool { return device == "/dev/xvda" || device == "/dev/sda1" }
 
-// dataVolumes maps the ids of an instance's volumes, without the root volume, to
-// their device names.
+// dataVolumes returns the device names of an instance's volumes, without the root
+// volume, by volume id.
 func (a *account) dataVolumes(instanceID string) map[string]string {
 	all := map[string]string{}
 	for _, v := range a.volumes {
@@ -43,8 +43,7 @@ func (a *account) dataVolumes(instanceID string) map[string]string {
 	return all
 }
 
-// makeVolumes makes the files of volumes that are new, and grows those that were
-// enlarged.
+// makeVolumes creates the files of new volumes and grows those of enlarged ones.
 func (r *Reconciler) makeVolumes(ctx context.Context, a *account) error {
 	var errs []error
 	for _, v := range a.volumes {
@@ -75,8 +74,8 @@ func (r *Reconciler) makeVolumes(ctx context.Context, a *account) error {
 	return errors.Join(errs...)
 }
 
-// dropVolumes removes the files of volumes that the account no longer has, once
-// no machine uses them.
+// dropVolumes removes the files of volumes that the account no longer has and that no
+// machine uses.
 func (r *Reconciler) dropVolumes(a *account) error {
 	wanted := map[string]bool{}
 	for _, v := range a.volumes {
@@ -99,7 +98,8 @@ func (r *Reconciler) dropVolumes(a *account) error {
 	return errors.Join(errs...)
 }
 
-// userOf is the id of the instance whose machine has a volume; r.mu is held.
+// userOf returns the id of the instance whose machine has a volume, or an empty
+// string. The caller holds r.mu.
 func (r *Reconciler) userOf(volumeID string) string {
 	for id, i := range r.instances {
 		i.mu.Lock()
@@ -112,7 +112,7 @@ func (r *Reconciler) userOf(volumeID string) string {
 	return ""
 }
 
-// loop makes a volume a loop device for this instance.
+// loop attaches a loop device to a volume for this instance.
 func (i *instance) loop(volumeID string) (machine.Volume, error) {
 	device, err := i.r.Volumes.Attach(volumeID)
 	if err != nil {
@@ -124,7 +124,7 @@ func (i *instance) loop(volumeID string) (machine.Volume, error) {
 	return machine.Volume{ID: volumeID, Device: device}, nil
 }
 
-// changeVolumes attaches and detaches while the machine runs.
+// changeVolumes attaches and detaches volumes of the running machine.
 func (i *instance) changeVolumes(m machine.Machine) error {
 	i.mu.Lock()
 	wanted := i.volumes
@@ -164,11 +164,11 @@ func (i *instance) detach(m machine.Machine, id string) error {
 		return fmt.Errorf("detach %s from %s: %w", id, i.id, err)
 	}
 	err := i.release(id)
-	i.r.Trigger() // whoever waits for it can have it
+	i.r.Trigger() // another instance may be waiting for it
 	return err
 }
 
-// release gives a loop device back.
+// release detaches a volume's loop device.
 func (i *instance) release(id string) error {
 	if err := i.r.Volumes.Detach(id); err != nil {
 		return err
@@ -193,8 +193,8 @@ func (i *instance) releaseVolumes() error {
 	return errors.Join(errs...)
 }
 
-// snapshot copies a volume; the machine that may be writing to it stands still
-// meanwhile. A root volume's snapshot is a captured image under its own id.
+// snapshot copies a volume while the machine that has it is frozen. The snapshot of a
+// root volume is stored as an image under the snapshot's id.
 func (r *Reconciler) snapshot(ctx context.Context, volumeID, snapshotID string) error {
 	if owner := r.rootOwner(volumeID); owner != "" {
 		err := r.capture(ctx, owner, snapshotID, false, func(context.Context) error { return nil })
@@ -212,12 +212,12 @@ func (r *Reconciler) snapshot(ctx context.Context, volumeID, snapshotID string) 
 		return r.Volumes.Snapshot(ctx, volumeID, snapshotID)
 	}
 	return user.do(ctx, func(ctx context.Context) error {
-		return user.still(func() error { return r.Volumes.Snapshot(ctx, volumeID, snapshotID) })
+		return user.whileFrozen(func() error { return r.Volumes.Snapshot(ctx, volumeID, snapshotID) })
 	})
 }
 
-// still runs f while the machine, if it is on, is frozen.
-func (i *instance) still(f func() error) error {
+// whileFrozen calls f with the machine, if it is on, frozen.
+func (i *instance) whileFrozen(f func() error) error {
 	m := i.on()
 	if m == nil {
 		return f()
@@ -232,7 +232,8 @@ func (i *instance) still(f func() error) error {
 	return errors.Join(err, m.Thaw())
 }
 
-// rootOwner is the id of the instance whose root volume this is, if it is one.
+// rootOwner returns the id of the instance whose root volume this is, or an empty
+// string.
 func (r *Reconciler) rootOwner(volumeID string) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -19,13 +19,13 @@ import (
 )
 
 const (
-	caLife   = 10 * 365 * 24 * time.Hour // as long as anyone keeps a lab's images
+	caLife   = 10 * 365 * 24 * time.Hour // longer than cached images are kept
 	leafLife = 90 * 24 * time.Hour
 	caFile   = "ca.pem" // certificate and key, readable by root only
 )
 
-// CA is the lab's certificate authority. Machines trust it because their base
-// image holds it; nothing else does.
+// CA is the lab's certificate authority. Its certificate is in the machines' base
+// image; the host does not trust it.
 type CA struct {
 	PEM []byte // its certificate
 
@@ -36,7 +36,7 @@ type CA struct {
 	leaves map[string]*tls.Certificate
 }
 
-// LoadCA reads the authority that is kept in dir, or makes it.
+// LoadCA loads the certificate authority from dir, or creates it there.
 func LoadCA(dir string) (*CA, error) {
 	path := filepath.Join(dir, caFile)
 	content, err := os.ReadFile(path)
@@ -44,7 +44,7 @@ func LoadCA(dir string) (*CA, error) {
 		if content, err = newCA(); err == nil {
 			err = writeNew(path, content)
 		}
-		if errors.Is(err, fs.ErrExist) { // another lab was faster
+		if errors.Is(err, fs.ErrExist) { // another lab created it meanwhile
 			content, err = os.ReadFile(path)
 		}
 	}
@@ -53,7 +53,7 @@ func LoadCA(dir string) (*CA, error) {
 	}
 	pair, err := tls.X509KeyPair(content, content)
 	if err != nil {
-		return nil, fmt.Errorf("load the lab's certificate authority from %s: %w; remove the file to get a new one", path, err)
+		return nil, fmt.Errorf("load the lab's certificate authority from %s: %w; remove the file to create a new one", path, err)
 	}
 	return &CA{
 		PEM:         pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]}),
@@ -63,7 +63,7 @@ func LoadCA(dir string) (*CA, error) {
 	}, nil
 }
 
-// writeNew writes a file whole or not at all, and never over another.
+// writeNew creates a file atomically. It returns fs.ErrExist if the file exists.
 func writeNew(path string, content []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
@@ -116,13 +116,14 @@ func template(name string, life time.Duration) *x509.Certificate {
 	}
 }
 
-// TLSConfig serves each name that a client asks for with a certificate of its
-// own. As with S3's real certificates, a wildcard covers one label: a bucket
-// whose name has dots fails in virtual-hosted style, so names come from accept.
+// TLSConfig returns a server configuration that issues a certificate for each server
+// name that accept approves, covering the names that accept returns. As in S3's own
+// certificates, a wildcard covers one label, so that buckets with dots in their names
+// fail in virtual-hosted style.
 func (c *CA) TLSConfig(accept func(name string) (certified []string, ok bool)) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
-		NextProtos: []string{"http/1.1"}, // what S3 speaks
+		NextProtos: []string{"http/1.1"}, // like S3
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			names, ok := accept(hello.ServerName)
 			if !ok {

@@ -1,9 +1,9 @@
-// Package s3front is S3 as the lab's machines see it: over TLS with the lab's
-// certificate authority, in path and virtual-hosted style, and open to a role's
-// credentials only for what the role's policies, the bucket's policy and the
-// VPC endpoint's policy allow. What is allowed goes on to moto.
+// Package s3front is the S3 endpoint of the lab's machines: with TLS certificates of
+// the lab's certificate authority, path and virtual-hosted style addressing, and
+// authorization by the policies of role, bucket and VPC endpoint. It passes allowed
+// requests on to moto.
 //
-// Signatures are not verified, only the key, its session token and its expiry.
+// It verifies access key, session token and expiry, but not signatures.
 package s3front
 
 import (
@@ -21,32 +21,32 @@ import (
 	"github.com/xeroops/xeroops/lab/internal/imds"
 )
 
-// Policies finds the policies that bear on a request.
+// Policies returns the policies that apply to a request.
 type Policies interface {
 	Role(ctx context.Context, roleARN string) ([]iampolicy.Document, error)
-	// Bucket returns nothing for a bucket without a policy, or that is not there.
+	// Bucket returns a bucket's policy, or nil if the bucket has none or doesn't exist.
 	Bucket(ctx context.Context, bucket string) ([]iampolicy.Document, error)
-	// Endpoint returns the policy of the VPC endpoint by which an instance reaches
-	// S3, or nothing if it goes another way.
+	// Endpoint returns the policy of the VPC endpoint through which an instance
+	// reaches S3, or nil if there is none.
 	Endpoint(ctx context.Context, instanceID string) ([]iampolicy.Document, error)
 }
 
-// Front answers the machines' S3 requests.
+// Front is an HTTP handler for the machines' S3 requests.
 type Front struct {
-	Upstream http.Handler // gets requests in path style
+	Upstream http.Handler // receives requests in path style
 	Issuer   *imds.Issuer
 	Policies Policies
 	Now      func() time.Time
 	Log      hclog.Logger
 }
 
-// refusal is an error answer of S3.
+// refusal is an S3 error response.
 type refusal struct {
 	status        int
 	code, message string
 }
 
-// ServeHTTP checks one request and passes it on.
+// ServeHTTP authorizes a request and passes it on.
 func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	bucket, key := locate(r)
 	who, refused := f.caller(r)
@@ -68,7 +68,7 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.hideAbsence(w, forward, who, bucket, key)
 }
 
-// caller finds out whose credentials the request has.
+// caller returns the credentials that the request is signed with.
 func (f *Front) caller(r *http.Request) (imds.Credentials, *refusal) {
 	id := accessKeyID(r)
 	if id == "" {
@@ -104,8 +104,9 @@ func (f *Front) authorize(r *http.Request, who imds.Credentials, bucket, key str
 	return nil
 }
 
-// allowed follows IAM's logic within one account: an explicit deny anywhere
-// wins; role or bucket policy must allow; and so must the endpoint's policy.
+// allowed evaluates a request as IAM does within one account: no policy may deny it,
+// the role's or the bucket's policy must allow it, and so must the endpoint's. It
+// returns the reason if the request is not allowed.
 func (f *Front) allowed(r *http.Request, who imds.Credentials, bucket string, need iampolicy.Request) (bool, string, error) {
 	ctx := r.Context()
 	need.Principal = who.RoleARN
@@ -136,7 +137,7 @@ func (f *Front) allowed(r *http.Request, who imds.Credentials, bucket string, ne
 	return true, "", nil
 }
 
-// requestContext adds the global condition keys to those of the request.
+// requestContext returns the request's own condition keys with the global ones added.
 func (f *Front) requestContext(r *http.Request, who imds.Credentials, own map[string][]string) map[string][]string {
 	account := strings.Split(who.RoleARN, ":")[4]
 	all := map[string][]string{
@@ -159,25 +160,25 @@ func (f *Front) requestContext(r *http.Request, who imds.Credentials, own map[st
 	return all
 }
 
-// mayList reports whether the caller may know that a key doesn't exist.
+// mayList reports whether the caller may list the key, and so learn that it is absent.
 func (f *Front) mayList(r *http.Request, who imds.Credentials, bucket, key string) bool {
 	need := iampolicy.Request{Action: "s3:ListBucket", Resource: arnPrefix + bucket, Context: map[string][]string{"s3:prefix": {key}}}
 	allowed, _, err := f.allowed(r, who, bucket, need)
 	return err == nil && allowed
 }
 
-// hideAbsence makes AccessDenied of the answer that a key doesn't exist, as S3
-// does to those who may not list the bucket.
+// hideAbsence passes a request on and turns NoSuchKey into AccessDenied, which S3
+// returns to callers that may not list the bucket.
 func (f *Front) hideAbsence(w http.ResponseWriter, r *http.Request, who imds.Credentials, bucket, key string) {
 	f.Upstream.ServeHTTP(&absenceWriter{ResponseWriter: w, onAbsent: func() {
-		f.Log.Warn("S3 key is absent, and the role may not know", "role", who.RoleARN, "bucket", bucket, "key", key)
+		f.Log.Warn("S3 key is absent, role may not list the bucket", "role", who.RoleARN, "bucket", bucket, "key", key)
 		answer(w, r, refusal{http.StatusForbidden, "AccessDenied", fmt.Sprintf(
 			"User: %s is not authorized to perform: s3:ListBucket on resource: %q because no identity-based policy allows the s3:ListBucket action",
 			session(who), arnPrefix+bucket)})
 	}}, r)
 }
 
-// absenceWriter calls onAbsent in place of passing on an answer of 404.
+// absenceWriter calls onAbsent in place of writing a 404 response.
 type absenceWriter struct {
 	http.ResponseWriter
 	onAbsent func()
@@ -201,13 +202,13 @@ func (w *absenceWriter) Write(b []byte) (int, error) {
 	return w.ResponseWriter.Write(b)
 }
 
-// session is the ARN under which AWS speaks of an instance's role session.
+// session returns the ARN of an instance's role session.
 func session(who imds.Credentials) string {
 	name := who.RoleARN[strings.LastIndex(who.RoleARN, "/")+1:]
 	return "arn:aws:sts::" + strings.Split(who.RoleARN, ":")[4] + ":assumed-role/" + name + "/" + who.InstanceID
 }
 
-// pathStyle returns the request as moto takes it in any case.
+// pathStyle returns the request in path style.
 func pathStyle(r *http.Request, bucket, key string) *http.Request {
 	host, _, _ := strings.Cut(r.Host, ":")
 	match := hostPattern.FindStringSubmatch(strings.ToLower(host))
@@ -228,7 +229,7 @@ func answer(w http.ResponseWriter, r *http.Request, e refusal) {
 		return
 	}
 	var code, message bytes.Buffer
-	// A Buffer takes every write.
+	// Writes to a Buffer do not fail.
 	_ = xml.EscapeText(&code, []byte(e.code))
 	_ = xml.EscapeText(&message, []byte(e.message))
 	fmt.Fprintf(w, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>%s</Code><Message>%s</Message><RequestId>xeroops-lab</RequestId></Error>",

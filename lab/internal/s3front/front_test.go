@@ -32,8 +32,8 @@ const (
 	bucket = "uploads-1"
 )
 
-// lab is S3 as a machine sees it: by its real name, over TLS, with a role's
-// credentials, before a real moto.
+// lab is a Front with a moto behind it, reached like S3 from a machine: by its real
+// name, over TLS, with a role's credentials.
 type lab struct {
 	t      *testing.T
 	admin  *s3.Client
@@ -70,7 +70,7 @@ func start(t *testing.T) *lab {
 	return l
 }
 
-// trusting returns a client that finds every name at address and trusts the CA.
+// trusting returns a client that resolves every name to address and trusts the CA.
 func trusting(ca *CA, address string) *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
@@ -81,7 +81,8 @@ func trusting(ca *CA, address string) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-// role makes a role with one inline policy and returns S3 as its instance sees it.
+// role creates a role with one inline policy and returns an S3 client with credentials
+// of the role.
 func (l *lab) role(name, policy string, options ...func(*s3.Options)) *s3.Client {
 	l.t.Helper()
 	trust := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
@@ -132,7 +133,7 @@ func code(err error) string {
 	return fmt.Sprint(err)
 }
 
-func TestARoleReadsWhatItsPolicyNamesAndNothingElse(t *testing.T) {
+func TestRolePolicyIsEnforced(t *testing.T) {
 	l := start(t)
 	l.createBucket()
 	l.put("clusters/c/credentials/db/prod-credentials.env")
@@ -165,7 +166,7 @@ func TestARoleReadsWhatItsPolicyNamesAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestAnAbsentKeyIsForbiddenToWhoMayNotList(t *testing.T) {
+func TestAbsentKeyIsDeniedWithoutListPermission(t *testing.T) {
 	l := start(t)
 	l.createBucket()
 	read := `{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::uploads-1/*"}`
@@ -190,11 +191,11 @@ func TestBucketPolicyDenies(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, code := get(t.Context(), client, "k"); code != "AccessDenied" {
-		t.Errorf("read that the bucket denies: %s, want AccessDenied", code)
+		t.Errorf("read denied by the bucket policy: %s, want AccessDenied", code)
 	}
 }
 
-func TestCredentialsThatAreNotGood(t *testing.T) {
+func TestInvalidCredentialsAreRejected(t *testing.T) {
 	l := start(t)
 	l.createBucket()
 	l.put("k")

@@ -15,16 +15,15 @@ import (
 	"github.com/xeroops/xeroops/lab/internal/iampolicy"
 )
 
-// policyLife is how long a policy is believed after it was read. IAM itself
-// takes some seconds to make a change known.
+// policyLife is how long a policy is cached. In AWS, changes take seconds to propagate.
 const policyLife = time.Second
 
-// AccountPolicies reads policies from the account's IAM and S3 API.
+// AccountPolicies implements [Policies] with the account's IAM and S3 APIs.
 type AccountPolicies struct {
 	IAM *iam.Client
 	S3  *s3.Client
-	// EndpointPolicy returns the policy document of the S3 endpoint of an
-	// instance's subnet, empty for none.
+	// EndpointPolicy returns the policy document of the S3 endpoint that an instance's
+	// subnet uses, or an empty string if there is none.
 	EndpointPolicy func(instanceID string) string
 
 	mu    sync.Mutex
@@ -65,8 +64,7 @@ func (p *AccountPolicies) Bucket(ctx context.Context, bucket string) ([]iampolic
 	})
 }
 
-// Endpoint returns the policy of the S3 endpoint that an instance's way to S3
-// leads through.
+// Endpoint returns the policy of the S3 endpoint that an instance's subnet uses.
 func (p *AccountPolicies) Endpoint(_ context.Context, instanceID string) ([]iampolicy.Document, error) {
 	text := p.EndpointPolicy(instanceID)
 	if text == "" {
@@ -123,7 +121,7 @@ func (p *AccountPolicies) roleTexts(ctx context.Context, role string) ([]string,
 	return texts, nil
 }
 
-// parseAll reads documents, which IAM's API gives percent-encoded.
+// parseAll parses policy documents, which the IAM API returns URL-encoded.
 func parseAll(texts []string) ([]iampolicy.Document, error) {
 	var all []iampolicy.Document
 	for _, text := range texts {

@@ -15,11 +15,12 @@ import (
 
 const arnPrefix = "arn:aws:s3:::"
 
-// hostPattern is S3's own name, with a bucket before it in virtual-hosted style
-// and a region after it except in the global endpoint.
+// hostPattern matches S3's host names: an optional bucket, s3, and a region except in
+// the global endpoint.
 var hostPattern = regexp.MustCompile(`^(?:(.+)\.)?s3(?:[.-]([a-z]{2}(?:-[a-z]+)+-\d))?\.amazonaws\.com$`)
 
-// Names returns the DNS names that a certificate for an S3 host covers.
+// Names returns the DNS names that a certificate for an S3 host covers. It reports
+// false for other hosts.
 func Names(host string) ([]string, bool) {
 	match := hostPattern.FindStringSubmatch(strings.ToLower(host))
 	if match == nil {
@@ -40,7 +41,8 @@ func locate(r *http.Request) (bucket, key string) {
 	return bucket, key
 }
 
-// accessKeyID reads who signed the request, in its header or in its URL.
+// accessKeyID returns the access key id from the request's Authorization header or
+// presigned URL.
 func accessKeyID(r *http.Request) string {
 	credential := r.URL.Query().Get("X-Amz-Credential")
 	if _, after, ok := strings.Cut(r.Header.Get("Authorization"), "Credential="); ok {
@@ -57,7 +59,7 @@ func sessionToken(r *http.Request) string {
 	return r.URL.Query().Get("X-Amz-Security-Token")
 }
 
-// needs lists what IAM has to allow for an S3 request.
+// needs returns the IAM actions that an S3 request requires.
 func needs(r *http.Request, bucket, key string) ([]iampolicy.Request, error) {
 	query := r.URL.Query()
 	switch {
@@ -88,7 +90,7 @@ func needs(r *http.Request, bucket, key string) ([]iampolicy.Request, error) {
 	return all, nil
 }
 
-// headerConditions are the condition keys that S3 reads from headers.
+// headerConditions maps headers to S3's condition keys.
 var headerConditions = map[string]string{
 	"X-Amz-Server-Side-Encryption":                "s3:x-amz-server-side-encryption",
 	"X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id": "s3:x-amz-server-side-encryption-aws-kms-key-id",
@@ -107,8 +109,8 @@ func copySource(source string) (iampolicy.Request, error) {
 	return iampolicy.Request{Action: "s3:GetObject", Resource: arnPrefix + decoded}, nil
 }
 
-// objectSubresources are the query keys by which a request is about a part of
-// an object, with IAM's word for the part.
+// objectSubresources maps query keys that select a subresource of an object to the
+// subresource's name in IAM actions.
 var objectSubresources = map[string]string{
 	"tagging": "Tagging", "acl": "Acl", "retention": "Retention", "legal-hold": "LegalHold", "attributes": "Attributes",
 }
@@ -119,9 +121,9 @@ func objectAction(r *http.Request, query url.Values) string {
 		version = "Version"
 	}
 	part := ""
-	for key, word := range objectSubresources {
+	for key, name := range objectSubresources {
 		if query.Has(key) {
-			part = word
+			part = name
 		}
 	}
 	switch {
@@ -139,8 +141,8 @@ func objectAction(r *http.Request, query url.Values) string {
 	return "s3:PutObject" + version + part
 }
 
-// bucketSubresources are the query keys by which a request is about a part of
-// a bucket, with IAM's word for reading and writing it after Get and Put.
+// bucketSubresources maps query keys that select a subresource of a bucket to the
+// subresource's name in IAM actions, which follows Get or Put.
 var bucketSubresources = map[string]string{
 	"versioning": "BucketVersioning", "policy": "BucketPolicy", "acl": "BucketAcl", "location": "BucketLocation",
 	"lifecycle": "LifecycleConfiguration", "encryption": "EncryptionConfiguration", "tagging": "BucketTagging",
@@ -151,13 +153,13 @@ var bucketSubresources = map[string]string{
 
 func bucketNeeds(method string, query url.Values, bucket string) iampolicy.Request {
 	need := iampolicy.Request{Resource: arnPrefix + bucket, Context: map[string][]string{}}
-	for key, word := range bucketSubresources {
+	for key, name := range bucketSubresources {
 		if !query.Has(key) {
 			continue
 		}
-		need.Action = "s3:Put" + word
+		need.Action = "s3:Put" + name
 		if method == http.MethodGet {
-			need.Action = "s3:Get" + word
+			need.Action = "s3:Get" + name
 		}
 		if method == http.MethodDelete && key == "policy" {
 			need.Action = "s3:DeleteBucketPolicy"
@@ -169,7 +171,7 @@ func bucketNeeds(method string, query url.Values, bucket string) iampolicy.Reque
 		need.Action = "s3:CreateBucket"
 	case method == http.MethodDelete:
 		need.Action = "s3:DeleteBucket"
-	case method == http.MethodPost: // a form upload
+	case method == http.MethodPost: // upload by HTML form
 		need.Action, need.Resource = "s3:PutObject", need.Resource+"/*"
 	case query.Has("uploads"):
 		need.Action = "s3:ListBucketMultipartUploads"
@@ -178,7 +180,7 @@ func bucketNeeds(method string, query url.Values, bucket string) iampolicy.Reque
 	default:
 		need.Action = "s3:ListBucket"
 	}
-	// S3 sets the keys only when the parameter is given.
+	// S3 sets these keys only if the parameter is present.
 	for parameter, conditionKey := range map[string]string{"prefix": "s3:prefix", "delimiter": "s3:delimiter", "max-keys": "s3:max-keys"} {
 		if query.Has(parameter) {
 			need.Context[conditionKey] = []string{query.Get(parameter)}
@@ -187,12 +189,12 @@ func bucketNeeds(method string, query url.Values, bucket string) iampolicy.Reque
 	return need
 }
 
-// maxDeleteBody bounds the list of a DeleteObjects request: 1,000 keys of 1,024
-// bytes, and their XML.
+// maxDeleteBody limits the body of a DeleteObjects request: 1,000 keys of up to 1,024
+// bytes, in XML.
 const maxDeleteBody = 4 << 20
 
-// deletions lists what a DeleteObjects request needs. The lab refuses the whole
-// request where S3 would refuse single keys in an answer of 200.
+// deletions returns the actions that a DeleteObjects request requires. The lab rejects
+// the whole request where S3 would reject single keys in a 200 response.
 func deletions(r *http.Request, bucket string) ([]iampolicy.Request, error) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxDeleteBody))
 	if err != nil {

@@ -16,20 +16,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrRunning says that the lab has a living supervisor.
+// ErrRunning reports that the lab has a running supervisor.
 var ErrRunning = errors.New("the lab is running")
 
-// ErrElsewhere says that a lab of this name runs with another run folder.
-var ErrElsewhere = errors.New("a lab of this name runs already with another --run-dir; end that one, or choose another --name")
+// ErrElsewhere reports that a lab of this name is running with another RunRoot.
+var ErrElsewhere = errors.New("a lab of this name is running with another --run-dir; stop it, or choose another --name")
 
-// Lock is what a lab's supervisor holds. The kernel frees it when the process
-// ends, however it ends.
+// Lock is held by a lab's supervisor. The kernel releases it when the process ends.
 type Lock struct {
-	name net.Listener // abstract: control groups and disks go by the name alone
+	name net.Listener // abstract socket; keeps labs of one name in different RunRoots apart
 	file *os.File
 }
 
-// Close frees the lock.
+// Close releases the lock.
 func (l *Lock) Close() error { return errors.Join(l.name.Close(), l.file.Close()) }
 
 // Lock takes the lab's lock, or returns ErrRunning or ErrElsewhere.
@@ -38,8 +37,8 @@ func (c Config) Lock() (*Lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Of a killed supervisor, the kernel frees the file and the name in any order.
-	for began := time.Now(); ; time.Sleep(nameEvery) {
+	// When a supervisor dies, the kernel may release the file before the name.
+	for began := time.Now(); ; time.Sleep(namePollInterval) {
 		name, err := net.Listen("unix", "@xeroops-lab/"+c.Name)
 		if err == nil {
 			return &Lock{name: name, file: file}, nil
@@ -56,8 +55,8 @@ func (c Config) Lock() (*Lock, error) {
 }
 
 const (
-	nameEvery   = 20 * time.Millisecond
-	nameTimeout = time.Second
+	namePollInterval = 20 * time.Millisecond
+	nameTimeout      = time.Second
 )
 
 func (c Config) lockFile() (*os.File, error) {
@@ -76,7 +75,7 @@ func (c Config) lockFile() (*os.File, error) {
 			}
 			return nil, fmt.Errorf("lock lab %s: %w", c.Name, err)
 		}
-		// It may have been forgotten by another process before it was locked here.
+		// Another process may have removed the file between open and flock.
 		held, err := f.Stat()
 		if now, gone := os.Stat(c.lock()); err == nil && gone == nil && os.SameFile(held, now) {
 			return f, nil
@@ -85,8 +84,8 @@ func (c Config) lockFile() (*os.File, error) {
 	}
 }
 
-// Forget removes what Clean leaves: log, lock and folders that no other lab uses.
-// The caller has the lock.
+// Forget removes what Clean leaves: the log, the lock file and directories that no
+// other lab uses. The caller holds the lock.
 func (c Config) Forget() error {
 	for _, file := range []string{c.LogFile(), c.lock()} {
 		if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -94,13 +93,13 @@ func (c Config) Forget() error {
 		}
 	}
 	for _, dir := range []string{c.RunRoot, c.StateRoot} {
-		_ = os.Remove(dir) // fails as it should while another lab is in it
+		_ = os.Remove(dir) // fails if another lab uses it
 	}
 	return nil
 }
 
-// Clean removes whatever is left of the lab: machines, namespaces, loop devices,
-// disks. The caller has the lock. It does all it can before it reports errors.
+// Clean removes the lab's machines, namespaces, loop devices and disks. The caller
+// holds the lock. It continues after errors.
 func (c Config) Clean() error {
 	for _, dir := range []string{c.RunDir(), c.StateDir()} {
 		if err := checkOwn(dir); err != nil {
@@ -117,7 +116,7 @@ func (c Config) Clean() error {
 	}
 	errs = append(errs, vpcnet.Remove(c.NetworkDir()))
 	if err := errors.Join(errs...); err != nil {
-		// Disks stay while something may still use them.
+		// Keep the disks: something may still use them.
 		return fmt.Errorf("clean up lab %s: %w", c.Name, err)
 	}
 	if err := errors.Join(tree.Remove(c.StateDir()), tree.Remove(c.RunDir())); err != nil {
@@ -126,10 +125,10 @@ func (c Config) Clean() error {
 	return nil
 }
 
-// marker is the file that tells a folder of a lab from one that was there before.
+// marker is a file in directories that a lab created.
 const marker = ".xeroops-lab"
 
-// makeOwn makes a folder that Clean may remove.
+// makeOwn creates a directory that Clean may remove.
 func makeOwn(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -137,7 +136,7 @@ func makeOwn(dir string) error {
 	return os.WriteFile(filepath.Join(dir, marker), nil, 0o644)
 }
 
-// checkOwn refuses a folder with content that is not a lab's.
+// checkOwn returns an error if a directory has content and no lab created it.
 func checkOwn(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) || err == nil && len(entries) == 0 {
@@ -147,12 +146,12 @@ func checkOwn(dir string) error {
 		return err
 	}
 	if _, err := os.Stat(filepath.Join(dir, marker)); err != nil {
-		return fmt.Errorf("%s has files but no %s, so no lab made it: choose another --name, --run-dir or --state-dir, or remove it yourself", dir, marker)
+		return fmt.Errorf("%s was not created by a lab (it has no file %s): choose another --name, --run-dir or --state-dir, or remove it", dir, marker)
 	}
 	return nil
 }
 
-// Leftovers says whether a dead supervisor left anything.
+// Leftovers reports whether a dead supervisor left anything.
 func (c Config) Leftovers() bool {
 	for _, dir := range []string{c.RunDir(), c.StateDir()} {
 		if _, err := os.Stat(dir); err == nil {

@@ -25,7 +25,7 @@ func testConfig(t *testing.T) Config {
 	return c
 }
 
-func TestCleanSparesAFolderThatNoLabMade(t *testing.T) {
+func TestCleanKeepsADirectoryThatNoLabCreated(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("cleaning up control groups needs root")
 	}
@@ -38,7 +38,7 @@ func TestCleanSparesAFolderThatNoLabMade(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := c.Clean(); err == nil || !strings.Contains(err.Error(), c.StateDir()) {
-		t.Errorf("clean says %v, want that the folder is not a lab's", err)
+		t.Errorf("Clean: %v, want an error about %s", err, c.StateDir())
 	}
 	if _, err := os.Stat(theirs); err != nil {
 		t.Fatal(err)
@@ -50,21 +50,21 @@ func TestCleanSparesAFolderThatNoLabMade(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c.Leftovers() {
-		t.Error("the lab's own folder is left")
+		t.Error("the lab's own directory is left")
 	}
 }
 
-func TestOneNameIsOneLabWhateverItsRunFolder(t *testing.T) {
+func TestLockExcludesALabOfTheSameName(t *testing.T) {
 	c, other := testConfig(t), testConfig(t)
 	lock, err := c.Lock()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.Lock(); !errors.Is(err, ErrRunning) {
-		t.Errorf("same run folder: %v, want ErrRunning", err)
+		t.Errorf("same run directory: %v, want ErrRunning", err)
 	}
 	if _, err := other.Lock(); !errors.Is(err, ErrElsewhere) {
-		t.Errorf("other run folder: %v, want ErrElsewhere", err)
+		t.Errorf("other run directory: %v, want ErrElsewhere", err)
 	}
 	if err := lock.Close(); err != nil {
 		t.Fatal(err)
@@ -77,7 +77,7 @@ func TestOneNameIsOneLabWhateverItsRunFolder(t *testing.T) {
 	}
 }
 
-func TestALabThatWasToldToEndIsNeverReady(t *testing.T) {
+func TestEndingLabDoesNotBecomeReady(t *testing.T) {
 	s := state{seen: make(chan struct{})}
 	s.begin("making the network")
 	s.ending()

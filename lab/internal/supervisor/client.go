@@ -18,7 +18,7 @@ import (
 	"github.com/xeroops/xeroops/lab/internal/reconcile"
 )
 
-// ErrDown says that the lab has no supervisor that answers.
+// ErrDown reports that the lab has no supervisor that answers.
 var ErrDown = errors.New("the lab is not running")
 
 // Client talks to a lab's supervisor.
@@ -27,8 +27,8 @@ type Client struct {
 	http   http.Client
 }
 
-// NewClient returns a client of the lab of a name; only the configuration's name
-// and run folder matter.
+// NewClient returns a client for the lab named by c, of which only Name and RunRoot
+// are used.
 func NewClient(c Config) *Client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
@@ -37,43 +37,45 @@ func NewClient(c Config) *Client {
 	return &Client{config: c, http: http.Client{Transport: &http.Transport{DialContext: dial}}}
 }
 
-// State asks how far the lab is.
+// State returns the state of the lab.
 func (c *Client) State(ctx context.Context) (State, error) {
-	return ask[State](ctx, c, http.MethodGet, "/state", nil)
+	return get[State](ctx, c, http.MethodGet, "/state", nil)
 }
 
-// Instances asks for the lab's instances.
+// Instances lists the lab's instances.
 func (c *Client) Instances(ctx context.Context) ([]reconcile.Status, error) {
-	return ask[[]reconcile.Status](ctx, c, http.MethodGet, "/instances", nil)
+	return get[[]reconcile.Status](ctx, c, http.MethodGet, "/instances", nil)
 }
 
-// Down tells the lab to end.
+// Down asks the supervisor to stop the lab. It returns before the lab is gone.
 func (c *Client) Down(ctx context.Context) error {
 	return c.call(ctx, http.MethodPost, "/down", nil, nil)
 }
 
-// Inject breaks, or mends, something.
+// Inject injects or ends a fault.
 func (c *Client) Inject(ctx context.Context, f Fault) error {
 	return c.call(ctx, http.MethodPost, "/faults", f, nil)
 }
 
-// ImportImages takes images from the cache into the account, by the sums of what
-// they were made of, and returns the ids of those that the cache has.
+// ImportImages registers cached images in the account. It returns AMI ids by content
+// digest, without the digests that the cache lacks.
 func (c *Client) ImportImages(ctx context.Context, contents []string) (map[string]string, error) {
-	return ask[map[string]string](ctx, c, http.MethodPost, "/images", contents)
+	return get[map[string]string](ctx, c, http.MethodPost, "/images", contents)
 }
 
-// Forward makes a port of a role's public address reachable on the host.
-func (c *Client) Forward(ctx context.Context, f Forward) error {
-	return c.call(ctx, http.MethodPost, "/forwards", f, nil)
+// Forward starts a forward, unless the lab has it already, and returns the address
+// that it listens on.
+func (c *Client) Forward(ctx context.Context, f Forward) (address string, err error) {
+	return get[string](ctx, c, http.MethodPost, "/forwards", f)
 }
 
-// ask is call for an answer.
-func ask[Out any](ctx context.Context, c *Client, method, path string, in any) (out Out, err error) {
+// get makes a call and returns its decoded result.
+func get[Out any](ctx context.Context, c *Client, method, path string, in any) (out Out, err error) {
 	err = c.call(ctx, method, path, in, &out)
 	return out, err
 }
 
+// call sends in as JSON and decodes the response into out, unless out is nil.
 func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {

@@ -18,12 +18,12 @@ import (
 	"github.com/xeroops/xeroops/lab/internal/machine"
 )
 
-// State is how far a lab is.
+// State is the state of a lab and its supervisor.
 type State struct {
 	Config Config `json:"config"`
 	PID    int    `json:"pid"`
-	Phase  string `json:"phase"` // starting, ready, ending, ended
-	Step   string `json:"step"`  // what is being started
+	Phase  string `json:"phase"`
+	Step   string `json:"step"` // the current step of starting the lab
 	Error  string `json:"error,omitempty"`
 }
 
@@ -31,15 +31,16 @@ type State struct {
 const (
 	PhaseStarting = "starting"
 	PhaseReady    = "ready"
-	PhaseEnding   = "ending" // told to end
+	PhaseEnding   = "ending"
 	PhaseEnded    = "ended"
 )
 
+// state is the current State, safe for concurrent use.
 type state struct {
 	mu   sync.Mutex
 	now  State
 	read sync.Once
-	seen chan struct{} // closed once somebody saw the end
+	seen chan struct{} // closed once a client has read PhaseEnded
 }
 
 func (s *state) set(change func(*State)) {
@@ -52,7 +53,7 @@ func (s *state) begin(step string) { s.advance(PhaseStarting, step) }
 func (s *state) ready()            { s.advance(PhaseReady, "") }
 func (s *state) ending()           { s.advance(PhaseEnding, "") }
 
-// advance goes on to a phase, unless the lab was told to end.
+// advance sets the phase, unless the lab is ending.
 func (s *state) advance(phase, step string) {
 	s.set(func(n *State) {
 		if n.Phase != PhaseEnding && n.Phase != PhaseEnded {
@@ -79,25 +80,28 @@ func (s *state) get() State {
 	return s.now
 }
 
-// awaitReader gives whoever waits for the start a moment to learn of its failure.
+// awaitReader waits up to readerTimeout for a client to read that the lab has failed.
 func (s *state) awaitReader() {
 	select {
 	case <-s.seen:
-	case <-time.After(2 * time.Second):
+	case <-time.After(readerTimeout):
 	}
 }
 
-// Fault is an order to break something.
+// readerTimeout is a multiple of the poll interval of xeroops-lab up.
+const readerTimeout = 2 * time.Second
+
+// Fault is a request to inject, or to end, a fault.
 type Fault struct {
-	Kind           string `json:"kind"`
-	Node           string `json:"node,omitempty"`
-	Other          string `json:"other,omitempty"` // partition: the other side; empty is everything
-	BytesPerSecond int64  `json:"bytes_per_second,omitempty"`
-	IOPS           int64  `json:"iops,omitempty"`
-	BitsPerSecond  uint64 `json:"bits_per_second,omitempty"`
+	Kind           string   `json:"kind"`
+	Node           string   `json:"node,omitempty"`
+	Others         []string `json:"others,omitempty"` // partition: the other side; empty for everything
+	BytesPerSecond int64    `json:"bytes_per_second,omitempty"`
+	IOPS           int64    `json:"iops,omitempty"`
+	BitsPerSecond  uint64   `json:"bits_per_second,omitempty"`
 }
 
-// serveControl answers on the control socket.
+// serveControl serves the control socket.
 func (s *Supervisor) serveControl() (io.Closer, error) {
 	s.state.seen = make(chan struct{})
 	s.state.now = State{Config: s.config, PID: os.Getpid(), Phase: PhaseStarting}
@@ -120,15 +124,15 @@ func (s *Supervisor) serveControl() (io.Closer, error) {
 		reply(w, s.reconciler.Status(), nil)
 	})
 	mux.HandleFunc("POST /faults", answer(s, func(ctx context.Context, f Fault) (struct{}, error) { return struct{}{}, s.inject(ctx, f) }))
-	mux.HandleFunc("POST /forwards", answer(s, func(_ context.Context, f Forward) (struct{}, error) { return struct{}{}, s.forward(f) }))
+	mux.HandleFunc("POST /forwards", answer(s, func(_ context.Context, f Forward) (string, error) { return s.forward(f) }))
 	mux.HandleFunc("POST /images", answer(s, s.importImages))
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
-	go func() { s.until(server.Serve(l)) }()
+	go func() { s.logServerError(server.Serve(l)) }()
 	return server, nil
 }
 
-// answer handles a request by what do makes of its body, which is JSON, once the
-// lab is up.
+// answer returns a handler that decodes the request's JSON body, calls do and encodes
+// its result. It returns an error while the lab is not ready.
 func answer[In, Out any](s *Supervisor, do func(context.Context, In) (Out, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var in In
@@ -146,12 +150,13 @@ func answer[In, Out any](s *Supervisor, do func(context.Context, In) (Out, error
 
 func (s *Supervisor) isReady() error {
 	if s.state.get().Phase != PhaseReady {
-		return errors.New("the lab is not up yet")
+		return errors.New("the lab is still starting, or is shutting down")
 	}
 	return nil
 }
 
-// importImages takes images from the cache, and leaves out what it has not.
+// importImages registers cached images and returns their ids by content digest. Those
+// that are not in the cache are left out.
 func (s *Supervisor) importImages(ctx context.Context, contents []string) (ids map[string]string, err error) {
 	ids = map[string]string{}
 	for _, content := range contents {
@@ -168,22 +173,24 @@ func (s *Supervisor) importImages(ctx context.Context, contents []string) (ids m
 }
 
 func (s *Supervisor) inject(ctx context.Context, f Fault) error {
-	s.log.Info("fault", "kind", f.Kind, "node", f.Node, "other", f.Other)
+	s.log.Info("injecting fault", "kind", f.Kind, "node", f.Node, "others", f.Others)
 	switch f.Kind {
 	case "power-cut":
-		return s.reconciler.PowerCut(f.Node)
+		return s.reconciler.PowerCut(ctx, f.Node)
 	case "freeze":
-		return s.reconciler.Freeze(f.Node)
+		return s.reconciler.Freeze(ctx, f.Node)
 	case "thaw":
-		return s.reconciler.Thaw(f.Node)
+		return s.reconciler.Thaw(ctx, f.Node)
 	case "power-on":
 		return s.reconciler.PowerOn(ctx, f.Node)
 	case "partition":
-		return s.reconciler.Partition(ctx, f.Node, f.Other)
+		return s.reconciler.Partition(ctx, f.Node, f.Others)
 	case "heal":
 		return s.reconciler.Heal(ctx)
 	case "slow-disk":
 		return s.reconciler.SlowDisk(f.Node, machine.Throttle{BytesPerSecond: f.BytesPerSecond, IOPS: f.IOPS})
+	case "stall-disk":
+		return s.reconciler.SlowDisk(f.Node, machine.Stall)
 	case "slow-link":
 		return s.reconciler.SlowLink(ctx, f.Node, f.BitsPerSecond)
 	}
@@ -196,5 +203,5 @@ func reply(w http.ResponseWriter, answer any, err error) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(answer) // a client that left needs none
+	_ = json.NewEncoder(w).Encode(answer) // fails if the client has gone
 }

@@ -13,47 +13,78 @@ import (
 
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/lab/internal/vpcnet"
+	"golang.org/x/sys/unix"
 )
 
 const (
 	dialTimeout = 5 * time.Second
-	// idleTimeout ends a UDP flow, as a NAT does; WireGuard's keep-alive is 25 s.
+	// idleTimeout ends an idle UDP flow. WireGuard's keepalive interval is 25 s.
 	idleTimeout = 3 * time.Minute
 	maxDatagram = 65535
 )
 
-// Forward makes a port of the public address of a role reachable on the host's
-// loopback, until the lab ends. Who has the role is asked at each connection.
+// Forward makes a port of a role's public address reachable on the host's loopback
+// until the lab ends. The address is looked up anew for each connection.
 type Forward struct {
-	Network string       `json:"network"` // tcp or udp
-	Listen  string       `json:"listen"`  // address on the host
+	Network string       `json:"network"`            // tcp or udp
+	Listen  string       `json:"listen"`             // address on the host
+	AnyPort bool         `json:"any_port,omitempty"` // use a free port if the one of Listen is taken
 	Role    cluster.Role `json:"role"`
 	Port    uint16       `json:"port"`
 }
 
-func (s *Supervisor) forward(f Forward) error {
+// target identifies what a forward leads to.
+type target struct {
+	network string
+	role    cluster.Role
+	port    uint16
+}
+
+// forward starts a forward and returns the address that it listens on. A forward to
+// the same target keeps its address, unless another one is demanded.
+func (s *Supervisor) forward(f Forward) (address string, err error) {
 	if _, err := s.publicAddress(f); err != nil {
-		return err
+		return "", err
 	}
+	s.forwarding.Lock()
+	defer s.forwarding.Unlock()
+	t := target{f.Network, f.Role, f.Port}
+	if address := s.forwards[t]; address != "" && (f.AnyPort || address == f.Listen) {
+		return address, nil
+	}
+	address, err = s.listenToForward(f)
+	if errors.Is(err, unix.EADDRINUSE) && f.AnyPort {
+		host, _, _ := net.SplitHostPort(f.Listen) // it was parsed before
+		f.Listen = net.JoinHostPort(host, "0")
+		address, err = s.listenToForward(f)
+	}
+	if err != nil {
+		return "", fmt.Errorf("forward to %s: %w", f.Role, err)
+	}
+	s.forwards[t] = address
+	return address, nil
+}
+
+func (s *Supervisor) listenToForward(f Forward) (address string, err error) {
 	if f.Network == "udp" {
 		c, err := net.ListenPacket("udp4", f.Listen)
 		if err != nil {
-			return fmt.Errorf("forward to %s: %w", f.Role, err)
+			return "", err
 		}
 		s.closeLater(c)
 		go s.forwardDatagrams(f, c)
-		return nil
+		return c.LocalAddr().String(), nil
 	}
 	l, err := net.Listen("tcp4", f.Listen)
 	if err != nil {
-		return fmt.Errorf("forward to %s: %w", f.Role, err)
+		return "", err
 	}
 	s.closeLater(l)
 	go s.forwardConnections(f, l)
-	return nil
+	return l.Addr().String(), nil
 }
 
-// publicAddress is the elastic address of the role's node.
+// publicAddress returns the public address of the role's node, with the port.
 func (s *Supervisor) publicAddress(f Forward) (string, error) {
 	for _, i := range s.reconciler.Status() {
 		if i.Role != string(f.Role) || i.PublicAddress == "" {
@@ -88,7 +119,7 @@ func (s *Supervisor) forwardConnections(f Forward, l net.Listener) {
 			defer client.Close()
 			server, err := s.dial(f)
 			if err != nil {
-				s.log.Warn("forward", "role", f.Role, "port", f.Port, "error", err)
+				s.log.Warn("forward failed", "role", f.Role, "port", f.Port, "error", err)
 				return
 			}
 			defer server.Close()
@@ -97,11 +128,12 @@ func (s *Supervisor) forwardConnections(f Forward, l net.Listener) {
 	}
 }
 
-// join copies both ways, passing on the end of either, until both have ended.
+// join copies in both directions, passing on each side's end of stream, until both
+// have ended.
 func join(a, b net.Conn) {
 	done := make(chan struct{})
 	one := func(to, from net.Conn) {
-		_, _ = io.Copy(to, from) // either side may leave at any time
+		_, _ = io.Copy(to, from) // either side may close at any time
 		if tcp, ok := to.(*net.TCPConn); ok {
 			_ = tcp.CloseWrite()
 		}
@@ -111,8 +143,8 @@ func join(a, b net.Conn) {
 	<-done
 }
 
-// forwardDatagrams keeps one socket on the internet side for each client, so that
-// answers find their way back.
+// forwardDatagrams keeps one socket on the internet side per client, so that replies
+// can be returned to it.
 func (s *Supervisor) forwardDatagrams(f Forward, c net.PacketConn) {
 	flows := map[string]net.Conn{}
 	buffer := make([]byte, maxDatagram)
@@ -128,7 +160,7 @@ func (s *Supervisor) forwardDatagrams(f Forward, c net.PacketConn) {
 			}
 		}
 		if server, err = s.dial(f); err != nil {
-			s.log.Warn("forward", "role", f.Role, "port", f.Port, "error", err)
+			s.log.Warn("forward failed", "role", f.Role, "port", f.Port, "error", err)
 			continue
 		}
 		flows[client.String()] = server
@@ -137,6 +169,7 @@ func (s *Supervisor) forwardDatagrams(f Forward, c net.PacketConn) {
 	}
 }
 
+// answerDatagrams returns the server's datagrams to the client until the flow is idle.
 func answerDatagrams(c net.PacketConn, client net.Addr, server net.Conn) {
 	defer server.Close()
 	buffer := make([]byte, maxDatagram)

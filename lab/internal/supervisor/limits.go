@@ -9,31 +9,31 @@ import (
 	"strings"
 )
 
-// inotifyInstances is how many inotify(7) instances root may have, on all
-// machines together: systemd and each of its services that watches files takes
-// some, about 30 a machine. Linux's default is 128; Debian's cloud images have it.
+// inotifyInstances is the number of inotify(7) instances for root on all machines
+// together. systemd and its services take about 30 per machine; Linux's default limit
+// is 128.
 const (
 	inotifyInstances = 1024
 	inotifyLimit     = "/proc/sys/fs/inotify/max_user_instances"
 )
 
-// allowWatches raises that limit where it is lower, since machines die of it with
-// "Too many open files". It is not lowered again: another lab may need it.
-func (s *Supervisor) allowWatches() error {
+// raiseInotifyLimit raises the limit if it is lower, since machines would fail with
+// "Too many open files". It is never lowered again: other labs may need it.
+func (s *Supervisor) raiseInotifyLimit() error {
 	text, err := os.ReadFile(inotifyLimit)
 	if err != nil {
 		return err
 	}
-	is, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	limit, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	if err != nil {
 		return fmt.Errorf("read %s: %w", inotifyLimit, err)
 	}
-	if is >= inotifyInstances {
+	if limit >= inotifyInstances {
 		return nil
 	}
 	if err := os.WriteFile(inotifyLimit, []byte(strconv.Itoa(inotifyInstances)), 0o600); err != nil {
-		return fmt.Errorf("%d inotify instances are too few for the machines; run sysctl fs.inotify.max_user_instances=%d: %w", is, inotifyInstances, err)
+		return fmt.Errorf("raise fs.inotify.max_user_instances from %d, which is too low for the machines: %w; run sysctl fs.inotify.max_user_instances=%d", limit, err, inotifyInstances)
 	}
-	s.log.Info("raised the host's limit", "fs.inotify.max_user_instances", inotifyInstances, "was", is)
+	s.log.Info("raised sysctl", "fs.inotify.max_user_instances", inotifyInstances, "old", limit)
 	return nil
 }

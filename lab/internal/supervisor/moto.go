@@ -30,18 +30,18 @@ func (s *Supervisor) startMoto(ctx context.Context) (err error) {
 	return openDefaultVPC(ctx, ec2.NewFromConfig(s.client(s.moto.URL)))
 }
 
-// motoLog is a file of its own: moto writes a line for each call.
+// motoLog returns moto's log file, to which moto writes a line per call.
 func (s *Supervisor) motoLog() io.Writer {
 	f, err := os.Create(filepath.Join(s.config.RunDir(), "moto.log"))
 	if err != nil {
-		s.log.Warn("moto has no log", "error", err)
+		s.log.Warn("create moto's log failed", "error", err)
 		return s.output
 	}
 	return f
 }
 
-// openDefaultVPC gives the default VPC the internet gateway that AWS's has and
-// moto's lacks: what names no subnet, as Packer may, is launched there.
+// openDefaultVPC adds an internet gateway to the default VPC, which moto's lacks.
+// Instances launched without a subnet, as by Packer, are in the default VPC.
 func openDefaultVPC(ctx context.Context, client *ec2.Client) error {
 	filter := func(name, value string) []types.Filter {
 		return []types.Filter{{Name: &name, Values: []string{value}}}
@@ -71,12 +71,12 @@ func openDefaultVPC(ctx context.Context, client *ec2.Client) error {
 	return nil
 }
 
-// client configures SDK clients for the lab's own questions to moto.
+// client returns the SDK configuration for the lab's own requests to moto.
 func (s *Supervisor) client(url string) aws.Config {
 	return aws.Config{
 		Region: s.config.Region, BaseEndpoint: &url,
 		Credentials: credentials.NewStaticCredentialsProvider("lab", "lab", ""),
-		// Moto closes idle connections without a word.
+		// moto closes idle connections, and requests on them would fail.
 		HTTPClient: awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.DisableKeepAlives = true }),
 	}
 }

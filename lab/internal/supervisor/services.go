@@ -21,9 +21,9 @@ import (
 	"github.com/xeroops/xeroops/lab/internal/vpcnet"
 )
 
-// serveMachines starts what machines find at fixed addresses.
+// serveMachines starts the services that machines reach at fixed addresses.
 func (s *Supervisor) serveMachines(ctx context.Context) error {
-	if err := errors.Join(s.allowWatches(), s.makeFront()); err != nil {
+	if err := errors.Join(s.raiseInotifyLimit(), s.makeFront()); err != nil {
 		return err
 	}
 	issuer := imds.NewIssuer(time.Now)
@@ -47,12 +47,12 @@ func (s *Supervisor) serveMetadata(ctx context.Context, issuer *imds.Issuer) err
 	}
 	server := imds.New(s.reconciler.Metadata, issuer, time.Now)
 	s.closeLater(l)
-	go func() { s.until(server.Serve(l)) }()
+	go func() { s.logServerError(server.Serve(l)) }()
 	return nil
 }
 
-// serveS3 serves with and without TLS, as S3 does: a bucket's policy may refuse
-// the latter.
+// serveS3 serves S3 with and without TLS, as AWS does: bucket policies may deny
+// requests without TLS.
 func (s *Supervisor) serveS3(ctx context.Context, issuer *imds.Issuer) error {
 	front := &s3front.Front{
 		Upstream: s.front, Issuer: issuer, Now: time.Now, Log: s.log.Named("s3"),
@@ -85,12 +85,12 @@ func (s *Supervisor) serveDNS(ctx context.Context, mirror string) error {
 		return fmt.Errorf("listen for DNS: %w", err)
 	}
 	s.closeLater(l, c)
-	go func() { s.until(zone.ServeTCP(l)) }()
-	go func() { s.until(zone.ServeUDP(c)) }()
+	go func() { s.logServerError(zone.ServeTCP(l)) }()
+	go func() { s.logServerError(zone.ServeUDP(c)) }()
 	return nil
 }
 
-// serveBoth serves HTTP and HTTPS at one of the router's addresses.
+// serveBoth serves HTTP and HTTPS at an address of the router.
 func (s *Supervisor) serveBoth(ctx context.Context, address netip.Addr, handler http.Handler, certified func(string) ([]string, bool)) error {
 	plain, err := s.listen(ctx, address, 80)
 	if err != nil {

@@ -32,7 +32,7 @@ import (
 type Supervisor struct {
 	config Config
 	log    hclog.Logger
-	output io.Writer // of moto
+	output io.Writer // for the log
 	stop   context.CancelFunc
 
 	state      state
@@ -45,17 +45,20 @@ type Supervisor struct {
 
 	closing sync.Mutex
 	closers []io.Closer
+
+	forwarding sync.Mutex
+	forwards   map[target]string // addresses that they listen on
 }
 
-// Run runs a lab until ctx ends, or until it is told to end on its control
-// socket, and leaves nothing behind.
+// Run runs a lab until ctx ends or a client calls Down, and removes everything that
+// the lab created.
 func Run(ctx context.Context, c Config, output io.Writer) error {
 	lock, err := c.Lock()
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	// The last lab's log goes only now that no other supervisor writes to it.
+	// Truncate the old log only now: with the lock, no other supervisor writes to it.
 	if err := os.Truncate(c.LogFile(), 0); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("start lab %s: %w", c.Name, err)
 	}
@@ -67,7 +70,7 @@ func Run(ctx context.Context, c Config, output io.Writer) error {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	s := &Supervisor{config: c, output: output, stop: stop, log: hclog.New(&hclog.LoggerOptions{Name: "lab", Level: hclog.Info, Output: output})}
+	s := &Supervisor{config: c, output: output, stop: stop, forwards: map[target]string{}, log: hclog.New(&hclog.LoggerOptions{Name: "lab", Level: hclog.Info, Output: output})}
 	control, err := s.serveControl()
 	if err != nil {
 		return err
@@ -76,16 +79,16 @@ func Run(ctx context.Context, c Config, output io.Writer) error {
 	s.state.end(err)
 	if err != nil {
 		s.log.Error("lab failed", "error", err)
-		s.state.awaitReader() // `up` is waiting to hear of it
+		s.state.awaitReader() // xeroops-lab up polls the state
 	}
-	err = errors.Join(err, c.Kind().Clean()) // machines go before their network
+	err = errors.Join(err, c.Kind().Clean()) // machines before their network
 	s.close()
 	return errors.Join(err, control.Close(), c.Clean())
 }
 
 // run starts everything, and reconciles until ctx ends.
 func (s *Supervisor) run(ctx context.Context) error {
-	// Temporary files of moto and mmdebstrap go where Clean finds them.
+	// Clean removes temporary files of moto and mmdebstrap together with StateDir.
 	if err := os.Setenv("TMPDIR", s.config.StateDir()); err != nil {
 		return err
 	}
@@ -103,7 +106,7 @@ func (s *Supervisor) run(ctx context.Context) error {
 		began := time.Now()
 		if err := step.do(ctx); err != nil {
 			if ctx.Err() != nil {
-				return nil //nolint:nilerr // told to end while starting
+				return nil //nolint:nilerr // stopped while starting
 			}
 			return fmt.Errorf("%s: %w", step.name, err)
 		}
@@ -113,8 +116,8 @@ func (s *Supervisor) run(ctx context.Context) error {
 	return s.reconcile(ctx)
 }
 
-// reconcile works until ctx ends. Without moto there is no account to go by, and
-// the lab fails.
+// reconcile runs the reconciler until ctx ends. It returns an error if moto exits,
+// because the account is lost then.
 func (s *Supervisor) reconcile(ctx context.Context) error {
 	working, stop := context.WithCancel(ctx)
 	defer stop()
@@ -127,12 +130,12 @@ func (s *Supervisor) reconcile(ctx context.Context) error {
 	}()
 	s.reconciler.Run(working)
 	if ctx.Err() == nil {
-		return fmt.Errorf("moto ended, and the account with it; it said:\n%s", s.moto.Stderr())
+		return fmt.Errorf("moto exited and the account is lost; its last output:\n%s", s.moto.Stderr())
 	}
 	return nil
 }
 
-// closeLater has something closed when the lab ends.
+// closeLater registers closers to be closed, in reverse order, when the lab ends.
 func (s *Supervisor) closeLater(c ...io.Closer) {
 	s.closing.Lock()
 	defer s.closing.Unlock()
@@ -144,7 +147,7 @@ func (s *Supervisor) close() {
 	defer s.closing.Unlock()
 	for n := len(s.closers) - 1; n >= 0; n-- {
 		if err := s.closers[n].Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-			s.log.Warn("close", "error", err)
+			s.log.Warn("close failed", "error", err)
 		}
 	}
 }
@@ -182,8 +185,8 @@ func (s *Supervisor) makeNetwork(context.Context) (err error) {
 	return nil
 }
 
-// seededImages are those that moto begins with: Debian's own, and one of each
-// role, which is Debian's too until somebody builds better ones.
+// seededImages returns the ids of the images that moto starts with: Debian's, and a
+// placeholder for each role. All have the content of the base image.
 func seededImages() (ids []string) {
 	for _, i := range moto.DefaultImages() {
 		ids = append(ids, i.ID)
@@ -191,8 +194,8 @@ func seededImages() (ids []string) {
 	return ids
 }
 
-// startFront serves AWS's API on the host's loopback and, at the same address, on
-// that of the internet side.
+// startFront serves the AWS API on loopback, at the same port on the host and on the
+// internet side.
 func (s *Supervisor) startFront(ctx context.Context) error {
 	address := fmt.Sprintf("127.0.0.1:%d", s.config.Port)
 	host, err := net.Listen("tcp4", address)
@@ -208,7 +211,8 @@ func (s *Supervisor) startFront(ctx context.Context) error {
 	return nil
 }
 
-// makeFront makes the front without serving it, since the machines' S3 needs it.
+// makeFront creates the front. It is served later, once the machines' services, which
+// need it, are up.
 func (s *Supervisor) makeFront() (err error) {
 	s.front, err = fakeaws.New(fakeaws.Options{
 		Upstream: s.moto.URL,
@@ -217,17 +221,17 @@ func (s *Supervisor) makeFront() (err error) {
 	return err
 }
 
-// serve answers HTTP on a listener until the lab ends.
+// serve serves HTTP on a listener until the lab ends.
 func (s *Supervisor) serve(l net.Listener, handler http.Handler) {
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute, ErrorLog: s.log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug})}
 	s.closeLater(server)
-	go func() { s.until(server.Serve(l)) }()
+	go func() { s.logServerError(server.Serve(l)) }()
 }
 
-// until logs why a server ended, unless it was closed.
-func (s *Supervisor) until(err error) {
+// logServerError logs the error that a server ended with, unless it was closed.
+func (s *Supervisor) logServerError(err error) {
 	if err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
-		s.log.Error("a server of the lab ended", "error", err)
+		s.log.Error("server failed", "error", err)
 	}
 }
 

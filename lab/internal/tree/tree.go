@@ -1,7 +1,7 @@
 //go:build linux
 
-// Package tree removes folders that the lab made as root. It never walks through a
-// mount: below a tree that a killed build left there may be the host's own /dev.
+// Package tree removes directory trees that the lab created as root. It refuses to
+// cross mount points: a killed build may have left the host's /dev mounted in a tree.
 package tree
 
 import (
@@ -11,11 +11,11 @@ import (
 	"strings"
 )
 
-// mountEscapes is how mountinfo writes what would end a field (proc(5)).
+// mountEscapes decodes the escapes in /proc/self/mountinfo (proc(5)).
 var mountEscapes = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
 
-// Remove removes dir with everything in it, or nothing of it if something is
-// mounted on it or below. No such folder is no error.
+// Remove removes dir and its content. If anything is mounted on or below dir, it
+// removes nothing and returns an error. A dir that doesn't exist is not an error.
 func Remove(dir string) error {
 	real, err := filepath.EvalSymlinks(dir)
 	if os.IsNotExist(err) {
@@ -29,7 +29,7 @@ func Remove(dir string) error {
 	}
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		return fmt.Errorf("remove %s: look for mounts below it: %w", dir, err)
+		return fmt.Errorf("remove %s: find mounts below it: %w", dir, err)
 	}
 	for line := range strings.Lines(string(mounts)) {
 		field := strings.Fields(line)

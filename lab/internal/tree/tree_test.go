@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestRemoveSparesWhatIsMountedBelow(t *testing.T) {
+func TestRemoveRefusesATreeWithMounts(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("mounting needs root")
 	}
@@ -26,9 +26,9 @@ func TestRemoveSparesWhatIsMountedBelow(t *testing.T) {
 	if err := unix.Mount(host, point, "", unix.MS_BIND, ""); err != nil {
 		t.Skipf("this host allows no bind mount: %v", err)
 	}
-	t.Cleanup(func() { _ = unix.Unmount(point, unix.MNT_DETACH) }) // it is gone already if all went well
+	t.Cleanup(func() { _ = unix.Unmount(point, unix.MNT_DETACH) }) // fails if the test has unmounted it
 	if err := Remove(dir); err == nil || !strings.Contains(err.Error(), "umount") {
-		t.Errorf("removing it says %v, want what to unmount", err)
+		t.Errorf("got error %v, want one that names the mount", err)
 	}
 	if _, err := os.Stat(kept); err != nil {
 		t.Fatalf("the mounted file: %v", err)

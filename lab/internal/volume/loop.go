@@ -14,10 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// loop is a loop device that has a file.
+// loop is a loop device and its backing file.
 type loop struct{ device, file string }
 
-// loops lists the host's loop devices that have files.
+// loops lists the host's loop devices that have a backing file.
 func loops() ([]loop, error) {
 	paths, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
 	if err != nil {
@@ -27,20 +27,20 @@ func loops() ([]loop, error) {
 	for _, p := range paths {
 		b, err := os.ReadFile(p)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENXIO) {
-			continue // cleared meanwhile
+			continue // released meanwhile
 		}
 		if err != nil {
 			return nil, fmt.Errorf("list loop devices: %w", err)
 		}
-		// A file that was removed has " (deleted)" behind its name, and is still held.
+		// The kernel appends " (deleted)" to the name of a deleted file.
 		file := strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), " (deleted)")
 		out = append(out, loop{device: "/dev/" + strings.Split(p, "/")[3], file: file})
 	}
 	return out, nil
 }
 
-// makeLoop gives a file a loop device. Another process may take the free device
-// between the kernel's naming it and our taking it: then we ask again.
+// makeLoop sets up a loop device for a file. It retries if another process takes the
+// free device first.
 func makeLoop(path string) (string, error) {
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
@@ -49,7 +49,7 @@ func makeLoop(path string) (string, error) {
 	defer file.Close()
 	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
 	if err != nil {
-		return "", fmt.Errorf("%w (does this kernel have loop devices?)", err)
+		return "", fmt.Errorf("%w (load the kernel module loop)", err)
 	}
 	defer control.Close()
 	for range 50 {
@@ -66,10 +66,10 @@ func makeLoop(path string) (string, error) {
 			return device, err
 		}
 	}
-	return "", errors.New("find a free loop device: each was taken by another process")
+	return "", errors.New("find a free loop device: other processes took each one first")
 }
 
-// ensureNode makes the device node where no devtmpfs or udev does.
+// ensureNode creates the device node on hosts without devtmpfs and udev.
 func ensureNode(device string, number int) error {
 	const loopMajor = 7
 	err := unix.Mknod(device, unix.S_IFBLK|0o600, int(unix.Mkdev(loopMajor, uint32(number))))
@@ -112,7 +112,7 @@ func setCapacity(device string) error {
 	})
 }
 
-// syncDevice writes what was written to the device to its file.
+// syncDevice flushes the device's page cache to its file.
 func syncDevice(device string) error {
 	return onDevice(device, func(fd int) error {
 		if err := unix.Fsync(fd); err != nil {
@@ -122,8 +122,8 @@ func syncDevice(device string) error {
 	})
 }
 
-// clearTimeout is for the kernel to let go of the file, which it does when nobody
-// has the device open any more.
+// clearTimeout limits the wait for the kernel to release the file, which it does once
+// no process has the device open.
 const clearTimeout = 10 * time.Second
 
 func clearLoop(device string) error {

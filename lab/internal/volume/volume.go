@@ -1,8 +1,8 @@
 //go:build linux
 
-// Package volume keeps the lab's EBS volumes and snapshots: sparse files, which
-// are loop devices while attached. No state but the files: what is attached is
-// asked of the kernel, so that a new supervisor finds it.
+// Package volume keeps the lab's EBS volumes and snapshots as sparse files, with loop
+// devices for attached volumes. It has no state besides the files: it asks the kernel
+// which volumes are attached, so that a new supervisor finds them.
 package volume
 
 import (
@@ -17,22 +17,22 @@ import (
 	"sync"
 )
 
-// Store keeps volumes and snapshots in one folder: ID.img.
+// Store keeps volumes and snapshots as ID.img in a directory.
 type Store struct {
 	dir string
-	mu  sync.Mutex // between asking whether a volume has a device and making one
+	mu  sync.Mutex // serializes attaching and detaching
 }
 
 var validID = regexp.MustCompile(`^(vol|snap)-[a-z0-9]+$`)
 
-// NewStore returns the store in dir, which is made if absent.
+// NewStore returns the store in dir and creates dir if it doesn't exist.
 func NewStore(dir string) (*Store, error) {
 	dir, err := filepath.Abs(dir)
 	if err == nil {
 		err = os.MkdirAll(dir, 0o700)
 	}
 	if err == nil {
-		// The kernel names a device's file by its real path.
+		// The kernel reports the resolved path of a device's file.
 		dir, err = filepath.EvalSymlinks(dir)
 	}
 	if err != nil {
@@ -43,7 +43,8 @@ func NewStore(dir string) (*Store, error) {
 
 func (s *Store) path(id string) string { return filepath.Join(s.dir, id+".img") }
 
-// Create makes an empty volume. One that exists with this size is no error.
+// Create creates an empty volume. It is not an error if the volume exists with this
+// size.
 func (s *Store) Create(id string, sizeBytes int64) error {
 	if !validID.MatchString(id) || sizeBytes <= 0 {
 		return fmt.Errorf("create volume %q of %d bytes: bad id or size", id, sizeBytes)
@@ -68,8 +69,8 @@ func (s *Store) Create(id string, sizeBytes int64) error {
 	return nil
 }
 
-// CreateFrom makes a volume from a snapshot; it is grown if sizeBytes is larger.
-// One that exists is no error.
+// CreateFrom creates a volume from a snapshot and grows it to sizeBytes. It is not an
+// error if the volume exists.
 func (s *Store) CreateFrom(ctx context.Context, id, snapshotID string, sizeBytes int64) error {
 	if err := s.copy(ctx, snapshotID, id); err != nil {
 		return fmt.Errorf("create volume %s: %w", id, err)
@@ -77,7 +78,7 @@ func (s *Store) CreateFrom(ctx context.Context, id, snapshotID string, sizeBytes
 	return s.Grow(id, sizeBytes)
 }
 
-// copy makes one image of another, unless it is there; it is there only whole.
+// copy copies an image atomically, unless the target exists.
 func (s *Store) copy(ctx context.Context, from, to string) error {
 	if !validID.MatchString(from) || !validID.MatchString(to) {
 		return fmt.Errorf("copy %q to %q: bad id", from, to)
@@ -93,15 +94,15 @@ func (s *Store) copy(ctx context.Context, from, to string) error {
 	return os.Rename(tmp, s.path(to))
 }
 
-// Grow enlarges a volume, also while it is attached. Its size is no error, a
-// smaller one is.
+// Grow enlarges a volume, which may be attached. It is an error if sizeBytes is less
+// than the volume's size.
 func (s *Store) Grow(id string, sizeBytes int64) error {
 	info, err := os.Stat(s.path(id))
 	if err != nil {
 		return fmt.Errorf("grow volume %s: %w", id, err)
 	}
 	if sizeBytes < info.Size() {
-		return fmt.Errorf("grow volume %s: %d bytes are less than its %d; volumes don't shrink", id, sizeBytes, info.Size())
+		return fmt.Errorf("grow volume %s: cannot shrink from %d to %d bytes", id, info.Size(), sizeBytes)
 	}
 	if err := os.Truncate(s.path(id), sizeBytes); err != nil {
 		return fmt.Errorf("grow volume %s: %w", id, err)
@@ -116,8 +117,8 @@ func (s *Store) Grow(id string, sizeBytes int64) error {
 	return nil
 }
 
-// Attach returns the loop device of a volume (/dev/loop7), making it if there is
-// none. Hand it to machine.Volume.
+// Attach returns a volume's loop device, such as /dev/loop7, and sets it up if there
+// is none.
 func (s *Store) Attach(id string) (device string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,7 +132,7 @@ func (s *Store) Attach(id string) (device string, err error) {
 	return device, nil
 }
 
-// Detach gives the loop device back. A volume without one is no error.
+// Detach releases a volume's loop device. A volume without one is not an error.
 func (s *Store) Detach(id string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,9 +146,9 @@ func (s *Store) Detach(id string) error {
 	return nil
 }
 
-// Snapshot copies a volume; a snapshot that exists is no error. What the machine
-// has not yet written to the device is not in it. The copy takes a while: freeze
-// the machine around it if it may write.
+// Snapshot copies a volume, unless the snapshot exists. The copy is not atomic: freeze
+// the machine meanwhile if it may write. Data that the machine has not yet written to
+// the device is not included.
 func (s *Store) Snapshot(ctx context.Context, id, snapshotID string) error {
 	device, err := s.device(id)
 	if err == nil && device != "" {
@@ -162,11 +163,11 @@ func (s *Store) Snapshot(ctx context.Context, id, snapshotID string) error {
 	return nil
 }
 
-// Delete removes a detached volume. No such volume is no error.
+// Delete deletes a detached volume. It is not an error if the volume doesn't exist.
 func (s *Store) Delete(id string) error {
 	device, err := s.device(id)
 	if err == nil && device != "" {
-		err = fmt.Errorf("it is attached as %s; detach it first", device)
+		err = fmt.Errorf("volume is attached as %s; detach it first", device)
 	}
 	if err == nil {
 		err = remove(s.path(id))
@@ -177,7 +178,7 @@ func (s *Store) Delete(id string) error {
 	return nil
 }
 
-// DeleteSnapshot removes a snapshot. No such snapshot is no error.
+// DeleteSnapshot deletes a snapshot. It is not an error if the snapshot doesn't exist.
 func (s *Store) DeleteSnapshot(snapshotID string) error {
 	if err := remove(s.path(snapshotID)); err != nil {
 		return fmt.Errorf("delete snapshot %s: %w", snapshotID, err)
@@ -192,7 +193,7 @@ func remove(path string) error {
 	return nil
 }
 
-// DetachAll gives back every loop device whose file is in the store: for down.
+// DetachAll releases all loop devices whose files are in the store.
 func (s *Store) DetachAll() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -212,7 +213,7 @@ func (s *Store) DetachAll() error {
 	return nil
 }
 
-// device is the loop device of a volume, empty if it has none.
+// device returns a volume's loop device, or an empty string if it has none.
 func (s *Store) device(id string) (string, error) {
 	loops, err := loops()
 	if err != nil {

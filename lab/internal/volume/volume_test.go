@@ -52,7 +52,7 @@ func check(t *testing.T, err error) {
 	}
 }
 
-func TestVolumeIsADeviceThatGrowsWhileAttached(t *testing.T) {
+func TestAttachedVolumeGrows(t *testing.T) {
 	needLoop(t)
 	s := store(t)
 	check(t, s.Create("vol-1", 8*mib))
@@ -70,7 +70,7 @@ func TestVolumeIsADeviceThatGrowsWhileAttached(t *testing.T) {
 	if n := sizeOf(t, device); n != 16*mib {
 		t.Errorf("grown device has %d bytes", n)
 	}
-	if err := s.Grow("vol-1", 8*mib); err == nil || !strings.Contains(err.Error(), "don't shrink") {
+	if err := s.Grow("vol-1", 8*mib); err == nil || !strings.Contains(err.Error(), "cannot shrink") {
 		t.Errorf("shrinking: %v", err)
 	}
 	if err := s.Delete("vol-1"); err == nil || !strings.Contains(err.Error(), "detach it first") {
@@ -82,7 +82,7 @@ func TestVolumeIsADeviceThatGrowsWhileAttached(t *testing.T) {
 	check(t, s.Delete("vol-1"))
 }
 
-func TestSnapshotHasWhatWasWrittenAndStaysAsItWas(t *testing.T) {
+func TestSnapshotIsNotChangedByLaterWrites(t *testing.T) {
 	needLoop(t)
 	s := store(t)
 	ctx := context.Background()
@@ -106,7 +106,7 @@ func TestSnapshotHasWhatWasWrittenAndStaysAsItWas(t *testing.T) {
 	check(t, s.DeleteSnapshot("snap-1"))
 }
 
-func TestNewStoreFindsAndDetachesWhatADeadSupervisorAttached(t *testing.T) {
+func TestNewStoreFindsAndDetachesVolumesOfADeadSupervisor(t *testing.T) {
 	needLoop(t)
 	s := store(t)
 	check(t, s.Create("vol-1", mib))

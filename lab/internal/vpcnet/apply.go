@@ -14,9 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Apply makes the network equal to the model. Machines that stay the same keep
-// their connections. The rules change in one step, after what they let through is
-// there and what they no longer name is gone.
+// Apply brings the network in line with the model. Machines that don't change keep
+// their connections. The nftables rules are replaced atomically, after new interfaces
+// and routes have been added and old ones removed.
 func (n *Network) Apply(ctx context.Context, m Model) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -36,9 +36,9 @@ func (n *Network) Apply(ctx context.Context, m Model) error {
 	return nil
 }
 
-// sameInterface says whether a machine's interface can stay for what is wanted.
+// sameInterface reports whether the interface made for a serves b too.
 func sameInterface(a, b Machine) bool {
-	return a.ID == b.ID && a.Address == b.Address && a.Subnet == b.Subnet
+	return a.ID == b.ID && a.Address == b.Address && a.Subnet == b.Subnet && a.Incarnation == b.Incarnation
 }
 
 func (n *Network) removeMachines(m Model) error {
@@ -68,7 +68,7 @@ func (n *Network) addMachines(m Model) error {
 			}
 		}
 		if have.LinkBitsPerSecond != w.LinkBitsPerSecond {
-			if err := n.slow(w); err != nil {
+			if err := n.setLinkRate(w); err != nil {
 				return err
 			}
 		}
@@ -77,7 +77,7 @@ func (n *Network) addMachines(m Model) error {
 	return nil
 }
 
-// gateway is a subnet's router: its first address, as on AWS.
+// gateway returns the address of a subnet's router: the first one, as on AWS.
 func gateway(cidr netip.Prefix) netip.Addr { return cidr.Masked().Addr().Next() }
 
 // setGateways gives the router the subnets' gateway addresses.
@@ -111,18 +111,18 @@ func (n *Network) setGateways(m Model) error {
 	return nil
 }
 
-// firstTable is the first of the numbers of the subnets' route tables, and
-// firstPriority that of the rules that choose one: after the main table, where the
-// local routes are, which nothing overrides on AWS either.
 const (
-	firstTable    = 1000
+	// firstTable is the route table of the first subnet; the others follow.
+	firstTable = 1000
+	// rulePriority is that of the rules that select a subnet's table. They come after
+	// the main table: as on AWS, local routes take precedence.
 	rulePriority  = 40000
 	mainTable     = unix.RT_TABLE_MAIN
-	routeProtocol = 88 // marks routes as ours, apart from the kernel's
+	routeProtocol = 88 // distinguishes routes of the lab from the kernel's
 )
 
-// setRoutes makes each subnet's route table and has each machine's packets routed
-// by that of its subnet.
+// setRoutes creates each subnet's route table and routes each machine's packets by the
+// table of its subnet.
 func (n *Network) setRoutes(m Model) error {
 	routes, rules, err := n.wantedRoutes(m)
 	if err != nil {
@@ -149,7 +149,7 @@ func (n *Network) setRoutes(m Model) error {
 	return n.setRules(rules)
 }
 
-// wantedRoutes returns the routes by routeKey, and the table of each interface.
+// wantedRoutes returns the desired routes by routeKey, and the table of each interface.
 func (n *Network) wantedRoutes(m Model) (map[string]netlink.Route, map[string]int, error) {
 	routes, rules := map[string]netlink.Route{}, map[string]int{}
 	add := func(r netlink.Route) {
@@ -172,7 +172,7 @@ func (n *Network) wantedRoutes(m Model) (map[string]netlink.Route, map[string]in
 				rules[linkName(w.Address)] = table
 			}
 		}
-		// An address of the subnet without a machine must not take the default route.
+		// Packets to an unused address of the subnet must not follow the default route.
 		add(netlink.Route{Table: mainTable, Dst: ipNet(s.CIDR.Masked()), Type: unix.RTN_UNREACHABLE})
 		if s.Internet {
 			add(netlink.Route{Table: table, Dst: ipNet(netip.MustParsePrefix("0.0.0.0/0")),
@@ -190,6 +190,7 @@ func (n *Network) wantedRoutes(m Model) (map[string]netlink.Route, map[string]in
 	return routes, rules, nil
 }
 
+// routeKey identifies a route by what this package sets of it.
 func routeKey(r netlink.Route) string {
 	dst := "0.0.0.0/0"
 	if r.Dst != nil {
@@ -201,12 +202,12 @@ func routeKey(r netlink.Route) string {
 		kind = unix.RTN_UNICAST
 	}
 	if kind != unix.RTN_UNICAST {
-		link = 0 // the kernel reports lo
+		link = 0 // the kernel reports lo here
 	}
 	return fmt.Sprintf("table %d %s type %d via %s dev %d", r.Table, dst, kind, r.Gw, link)
 }
 
-// setRules chooses the table of what comes in through each interface.
+// setRules selects the route table for packets by the interface that they come in on.
 func (n *Network) setRules(want map[string]int) error {
 	have, err := n.router.RuleList(netlink.FAMILY_V4)
 	if err != nil {
@@ -232,8 +233,8 @@ func (n *Network) setRules(want map[string]int) error {
 	return nil
 }
 
-// cutChangedNAT ends connections through public addresses that were moved or
-// taken away: their translation would otherwise go on as long as they last.
+// cutChangedNAT deletes the connection tracking entries of public addresses that were
+// moved or removed: their connections would be translated for as long as they last.
 func (n *Network) cutChangedNAT(m Model) error {
 	want := map[netip.Addr]netip.Addr{}
 	for _, w := range m.Machines {

@@ -14,14 +14,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MAC is the hardware address of a machine's interface, made of its address.
+// MAC returns the hardware address of a machine's interface, derived from its address.
 func MAC(a netip.Addr) net.HardwareAddr {
 	b := a.As4()
 	return net.HardwareAddr{0x02, 0, b[0], b[1], b[2], b[3]}
 }
 
-// linkName is the name of the router's end of a machine's link. Interface names
-// have 15 characters at most, too few for an instance id.
+// linkName returns the name of the router's end of a machine's link. Interface names
+// are limited to 15 characters, too few for an instance id.
 func linkName(a netip.Addr) string {
 	b := a.As4()
 	return fmt.Sprintf("v-%02x%02x%02x%02x", b[0], b[1], b[2], b[3])
@@ -36,7 +36,7 @@ func handleAt(path string) (*netlink.Handle, error) {
 	return netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
 }
 
-// addMachine makes a machine's namespace and its link to the router.
+// addMachine creates a machine's namespace and its link to the router.
 func (n *Network) addMachine(m Machine, s Subnet) error {
 	path := n.NamespacePath(m.ID)
 	if err := makeNamespace(path); err != nil {
@@ -44,7 +44,7 @@ func (n *Network) addMachine(m Machine, s Subnet) error {
 	}
 	name := linkName(m.Address)
 	addr := netip.PrefixFrom(m.Address, s.CIDR.Bits())
-	err := n.lay(name, path, MAC(m.Address), addr, gateway(s.CIDR))
+	err := n.addLink(name, path, MAC(m.Address), addr, gateway(s.CIDR))
 	if err == nil {
 		err = n.routeToMachine(name, m.Address)
 	}
@@ -54,7 +54,7 @@ func (n *Network) addMachine(m Machine, s Subnet) error {
 	return nil
 }
 
-// removeMachine takes away what addMachine made; half of it is fine.
+// removeMachine undoes addMachine, even one that failed halfway.
 func (n *Network) removeMachine(m Machine) error {
 	var errs []error
 	if l, err := n.router.LinkByName(linkName(m.Address)); err == nil {
@@ -67,9 +67,9 @@ func (n *Network) removeMachine(m Machine) error {
 	return nil
 }
 
-// routeToMachine makes the router deliver to the machine, and answer in its place
-// when another machine of its subnet asks for its hardware address (proxy ARP):
-// a subnet is no shared wire here.
+// routeToMachine adds the router's route to the machine and enables proxy ARP: the
+// machines of a subnet have separate links, so the router answers ARP requests among
+// them.
 func (n *Network) routeToMachine(name string, a netip.Addr) error {
 	err := inNamespace(n.path(Router), func() error {
 		for _, kv := range [][2]string{{"conf/%s/proxy_arp", "1"}, {"neigh/%s/proxy_delay", "0"}} {
@@ -92,10 +92,10 @@ func (n *Network) routeToMachine(name string, a netip.Addr) error {
 	})
 }
 
-// lay lays a link from the router's interface name to eth0 of the namespace at
-// path, which gets an address and a default gateway. Both ends are made where they
-// belong, so that nothing shows up in the host's namespace even for a moment.
-func (n *Network) lay(name, path string, mac net.HardwareAddr, addr netip.Prefix, gw netip.Addr) error {
+// addLink creates a veth pair from the router's interface name to eth0 of the
+// namespace at path, and gives eth0 an address and a default gateway. Both ends are
+// created in place, so that the host's namespace never sees them.
+func (n *Network) addLink(name, path string, mac net.HardwareAddr, addr netip.Prefix, gw netip.Addr) error {
 	ns, err := netns.GetFromPath(path)
 	if err != nil {
 		return err
@@ -105,7 +105,7 @@ func (n *Network) lay(name, path string, mac net.HardwareAddr, addr netip.Prefix
 	veth.Name, veth.PeerName = name, "eth0"
 	veth.PeerHardwareAddr, veth.PeerNamespace = mac, netlink.NsFd(int(ns))
 	if err := n.router.LinkAdd(veth); err != nil {
-		return fmt.Errorf("make link %s: %w", name, err)
+		return fmt.Errorf("add link %s: %w", name, err)
 	}
 	near, err := n.router.LinkByName(name)
 	if err != nil {
@@ -143,9 +143,10 @@ func setUpEth0(h *netlink.Handle, addr netip.Prefix, gw netip.Addr) error {
 	return h.RouteAdd(&netlink.Route{LinkIndex: eth0.Attrs().Index, Gw: gw.AsSlice()})
 }
 
-// slow limits both directions of a machine's link by a token bucket, or lifts the
-// limit. The queue holds 200 ms, so that a slow link delays before it drops.
-func (n *Network) slow(m Machine) error {
+// setLinkRate limits both directions of a machine's link to LinkBitsPerSecond with a
+// token bucket, or lifts the limit. The queue holds 200 ms of traffic, so that packets
+// are delayed before they are dropped.
+func (n *Network) setLinkRate(m Machine) error {
 	far, err := handleAt(n.NamespacePath(m.ID))
 	if err != nil {
 		return err
@@ -160,7 +161,7 @@ func (n *Network) slow(m Machine) error {
 			err = setRate(end.h, l, m.LinkBitsPerSecond)
 		}
 		if err != nil {
-			return fmt.Errorf("slow link of machine %s: %w", m.ID, err)
+			return fmt.Errorf("limit link of machine %s: %w", m.ID, err)
 		}
 	}
 	return nil
@@ -171,12 +172,12 @@ func setRate(h *netlink.Handle, l netlink.Link, bitsPerSecond uint64) error {
 	if bitsPerSecond == 0 {
 		err := h.QdiscDel(&netlink.Tbf{QdiscAttrs: attrs})
 		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) {
-			return nil // there is none
+			return nil // there was no limit
 		}
 		return err
 	}
 	rate := max(bitsPerSecond/8, 1)
-	// A veth passes on segments of up to 64 KiB; a bucket smaller than one drops it.
+	// A veth pair passes segments of up to 64 KiB; a smaller bucket would drop them.
 	const bucketBytes = 64 << 10
 	return h.QdiscReplace(&netlink.Tbf{
 		QdiscAttrs: attrs, Rate: rate,

@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// makeNamespace makes a network namespace and binds it on path. Not under
-// /run/netns: that folder is iproute2's, whose mount propagation would carry the
-// binding into namespaces that then keep it alive.
+// makeNamespace creates a network namespace and bind-mounts it on path. path must not
+// be in /run/netns, which iproute2 makes a shared mount: other mount namespaces would
+// get a copy of the mount and keep the network namespace alive.
 func makeNamespace(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return fmt.Errorf("make namespace %s: %w", path, err)
@@ -35,10 +35,10 @@ func makeNamespace(path string) error {
 	return nil
 }
 
-// removeNamespace unbinds the namespace, which ends with its last process.
+// removeNamespace unmounts the namespace, which exists until its last process ends.
 func removeNamespace(path string) error {
 	for {
-		// More than one binding is possible after a crash; EINVAL is "none left".
+		// There can be several mounts after a crash; EINVAL means that none is left.
 		err := unix.Unmount(path, unix.MNT_DETACH)
 		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
 			break
@@ -53,8 +53,8 @@ func removeNamespace(path string) error {
 	return nil
 }
 
-// inNamespace runs f on a thread inside the namespace bound on path. What f opens
-// stays there; f must not start goroutines that depend on it.
+// inNamespace runs f on a thread inside the namespace at path. Sockets that f opens
+// belong to the namespace; goroutines that f starts do not.
 func inNamespace(path string, f func() error) error {
 	ns, err := os.Open(path)
 	if err != nil {
@@ -69,15 +69,15 @@ func inNamespace(path string, f func() error) error {
 	})
 }
 
-// onThread runs f on an operating system thread of its own, which ends with it.
-// It is never the main thread: that one would not end, and is whose namespaces
-// /proc/self and /proc/net show.
+// onThread runs f on an OS thread of its own that exits afterwards. It never uses the
+// main thread, which would not exit, and whose namespaces /proc/self and /proc/net
+// show.
 func onThread(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // never unlocked, so that the thread is thrown away
+		runtime.LockOSThread() // never unlocked: the thread exits with the goroutine
 		if unix.Gettid() == unix.Getpid() {
-			done <- onThread(f) // while this goroutine holds the main thread
+			done <- onThread(f) // cannot get the main thread, which this goroutine holds
 			runtime.UnlockOSThread()
 			return
 		}

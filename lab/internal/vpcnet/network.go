@@ -17,37 +17,37 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Side is a namespace of the lab that the supervisor itself can act in.
+// Side names a namespace in which the supervisor can listen, dial and run commands.
 type Side string
 
 const (
-	// Router is where the addresses of the lab's own services are. What is dialled
-	// from there passes no security group.
+	// Router has the addresses of the lab's services. Connections from it bypass
+	// security groups.
 	Router Side = "router"
-	// Internet is where elastic addresses are reachable and nothing private is.
+	// Internet reaches public addresses, and no private ones.
 	Internet Side = "internet"
 )
 
-// Network is the lab's network under one run directory.
+// Network is the network of one lab.
 type Network struct {
 	dir    string
 	router *netlink.Handle
 	uplink int // index of the router's interface to the internet side
 
 	mu       sync.Mutex
-	machines map[string]Machine // those that have a namespace and an interface
-	nat      map[netip.Addr]netip.Addr
-	rules    string // what nft has loaded
+	machines map[string]Machine        // machines that have a namespace and an interface
+	nat      map[netip.Addr]netip.Addr // public to private addresses
+	rules    string                    // the nftables ruleset that is loaded
 }
 
-// routerUplink is the router's address on the internet side, which is the default
-// gateway there.
+// routerUplink is the router's address on the internet side and the default gateway
+// there.
 var routerUplink = netip.MustParseAddr("198.18.255.1")
 
 const uplinkName = "inet0"
 
-// Open makes the router's and the internet's namespace. What a dead supervisor
-// left in dir is removed first: its machines must be off.
+// Open creates the namespaces of router and internet, after removing those that a
+// dead supervisor left in dir. All machines must be off.
 func Open(dir string) (*Network, error) {
 	if _, err := exec.LookPath("nft"); err != nil {
 		return nil, fmt.Errorf("open network: nft is not on PATH; install Debian's package nftables: %w", err)
@@ -56,13 +56,13 @@ func Open(dir string) (*Network, error) {
 		return nil, err
 	}
 	n := &Network{dir: dir, machines: map[string]Machine{}, nat: map[netip.Addr]netip.Addr{}}
-	if err := n.make(); err != nil {
+	if err := n.setUp(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open network in %s: %w", dir, err), Remove(dir))
 	}
 	return n, nil
 }
 
-func (n *Network) make() error {
+func (n *Network) setUp() error {
 	for _, side := range []Side{Router, Internet} {
 		if err := makeNamespace(n.path(side)); err != nil {
 			return err
@@ -75,7 +75,7 @@ func (n *Network) make() error {
 	if n.router, err = handleAt(n.path(Router)); err != nil {
 		return err
 	}
-	if err := n.loadRules(Model{}); err != nil { // before anything can pass
+	if err := n.loadRules(Model{}); err != nil { // first, so that nothing passes unfiltered
 		return err
 	}
 	lo, err := n.router.LinkByName("lo")
@@ -90,33 +90,33 @@ func (n *Network) make() error {
 	if err := n.router.LinkSetUp(lo); err != nil {
 		return err
 	}
-	if err := n.joinInternet(); err != nil {
+	if err := n.connectInternet(); err != nil {
 		return err
 	}
 	conf := fmt.Sprintf("nameserver %s\n", DNSAddress)
 	return os.WriteFile(resolvConf(n.dir), []byte(conf), 0o644)
 }
 
-// joinInternet lays the link between the router and the internet side.
-func (n *Network) joinInternet() error {
-	err := n.lay(uplinkName, n.path(Internet), nil, netip.PrefixFrom(InternetAddress, InternetPrefix.Bits()), routerUplink)
+// connectInternet creates the link between router and internet side.
+func (n *Network) connectInternet() error {
+	err := n.addLink(uplinkName, n.path(Internet), nil, netip.PrefixFrom(InternetAddress, InternetPrefix.Bits()), routerUplink)
 	if err != nil {
-		return fmt.Errorf("join internet side: %w", err)
+		return fmt.Errorf("connect internet side: %w", err)
 	}
 	l, err := n.router.LinkByName(uplinkName)
 	if err != nil {
-		return fmt.Errorf("join internet side: %w", err)
+		return fmt.Errorf("connect internet side: %w", err)
 	}
 	n.uplink = l.Attrs().Index
 	addr := &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(routerUplink, InternetPrefix.Bits()))}
 	if err := n.router.AddrAdd(l, addr); err != nil {
-		return fmt.Errorf("join internet side: %w", err)
+		return fmt.Errorf("connect internet side: %w", err)
 	}
 	return nil
 }
 
-// setRouterSysctls runs in the router's namespace. Reverse path filtering is off
-// there, since it can't see per-subnet route tables: the rules check sources.
+// setRouterSysctls runs in the router's namespace. It disables reverse path filtering,
+// which ignores the subnets' route tables; the nftables rules check source addresses.
 func setRouterSysctls() error {
 	for _, kv := range [][2]string{
 		{"ipv4/ip_forward", "1"},
@@ -125,14 +125,14 @@ func setRouterSysctls() error {
 		{"ipv6/conf/all/disable_ipv6", "1"}, {"ipv6/conf/default/disable_ipv6", "1"},
 	} {
 		err := os.WriteFile("/proc/sys/net/"+kv[0], []byte(kv[1]), 0o644)
-		if err != nil && !errors.Is(err, os.ErrNotExist) { // no IPv6 in this kernel is fine
+		if err != nil && !errors.Is(err, os.ErrNotExist) { // the kernel may lack IPv6
 			return fmt.Errorf("set sysctl: %w", err)
 		}
 	}
 	return nil
 }
 
-// NamespacePath is where the namespace of a machine of the model is bound.
+// NamespacePath returns the path of a machine's network namespace.
 func (n *Network) NamespacePath(machineID string) string {
 	return filepath.Join(n.dir, "netns", "m-"+machineID)
 }
@@ -143,8 +143,8 @@ func sidePath(dir string, s Side) string { return filepath.Join(dir, "netns", st
 
 func resolvConf(dir string) string { return filepath.Join(dir, "resolv.conf") }
 
-// Listen listens inside a namespace. The caller serves from the host's; the
-// remote address of a connection tells which machine it is from.
+// Listen listens inside a namespace. A connection's remote address identifies the
+// machine that it comes from.
 func (n *Network) Listen(ctx context.Context, side Side, network, address string) (l net.Listener, err error) {
 	var lc net.ListenConfig
 	err = inNamespace(n.path(side), func() error {
@@ -164,14 +164,13 @@ func (n *Network) ListenPacket(ctx context.Context, side Side, network, address 
 	return c, err
 }
 
-// Dial connects from inside a namespace to an IPv4 address and port: a name would
-// be looked up from the host's namespace, and is refused.
+// Dial connects from inside a namespace to an IPv4 address and port. It rejects host
+// names, which would be resolved in the host's namespace.
 func (n *Network) Dial(ctx context.Context, side Side, network, address string) (c net.Conn, err error) {
 	if _, err := netip.ParseAddrPort(address); err != nil {
 		return nil, fmt.Errorf("dial from the %s side: %w", side, err)
 	}
-	// With one address there is no fallback race, so that Dial opens its socket on
-	// the calling thread.
+	// Without happy eyeballs (RFC 8305), Dial opens its socket on the calling thread.
 	d := net.Dialer{FallbackDelay: -1}
 	err = inNamespace(n.path(side), func() error {
 		c, err = d.DialContext(ctx, network, address)
@@ -180,13 +179,13 @@ func (n *Network) Dial(ctx context.Context, side Side, network, address string) 
 	return c, err
 }
 
-// Command prepares a command that has the namespace as its network and the lab's
-// name server in /etc/resolv.conf.
+// Command returns a command that runs in the namespace, with the lab's name server in
+// /etc/resolv.conf.
 func (n *Network) Command(ctx context.Context, side Side, args ...string) *exec.Cmd {
 	return Command(ctx, n.dir, side, args...)
 }
 
-// Command is [Network.Command] for another process than the one that opened the
+// Command is [Network.Command] for processes other than the one that opened the
 // network in dir.
 func Command(ctx context.Context, dir string, side Side, args ...string) *exec.Cmd {
 	const script = `mount --bind "$0" /etc/resolv.conf && exec "$@"`
@@ -200,14 +199,14 @@ func (n *Network) Close() error {
 	return Remove(n.dir)
 }
 
-// Remove removes every namespace that this package made in dir, also those of a
-// dead supervisor. Machines must be off.
+// Remove removes all namespaces that this package created in dir, including those of
+// a dead supervisor. All machines must be off.
 func Remove(dir string) error {
 	entries, err := os.ReadDir(filepath.Join(dir, "netns"))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("remove network in %s: %w", dir, err)
 	}
-	// The router goes first: its interfaces take their other ends along, even if a
+	// Remove the router first: deleting its interfaces deletes their peers, even if a
 	// process still holds a machine's namespace.
 	names := []string{string(Router)}
 	for _, e := range entries {

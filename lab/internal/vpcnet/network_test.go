@@ -4,11 +4,15 @@ package vpcnet
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -80,7 +84,7 @@ func TestPrivateSubnetReachesS3AndNothingElseOutside(t *testing.T) {
 	for _, a := range []string{"198.18.0.3:8080", "198.18.0.4:80", "198.18.255.2:80", "198.18.255.1:80", "54.1.2.3:80", "10.0.2.99:80", "10.0.3.1:80"} {
 		mustNotDial(t, app, a)
 	}
-	// The database's group lets nothing out but to databases: not to S3 either.
+	// The database's group allows egress to databases only, which excludes S3.
 	mustNotDial(t, n.NamespacePath("db1"), "198.18.0.3:443")
 	edge := n.NamespacePath("edge")
 	mustDial(t, edge, "198.18.0.3:443", "10.0.1.10")
@@ -88,7 +92,7 @@ func TestPrivateSubnetReachesS3AndNothingElseOutside(t *testing.T) {
 	mustDial(t, edge, "198.18.255.2:80", "54.1.2.3")
 }
 
-func TestMetadataAndNamesAreForEveryMachineWhateverItsGroups(t *testing.T) {
+func TestMetadataAndDNSAreExemptFromSecurityGroups(t *testing.T) {
 	m := reference()
 	m.Machines[4].Groups = nil
 	n := open(t, m)
@@ -114,7 +118,7 @@ func TestInternetSideReachesElasticAddressesAndNothingPrivate(t *testing.T) {
 	mustNotDial(t, inet, "10.0.1.10:80")
 	mustNotDial(t, inet, "10.0.2.10:80")
 	mustNotDial(t, inet, "10.0.1.1:80")
-	// The address moves to the gateway, which is also in the group now.
+	// Move the address to the gateway, and the gateway into the group.
 	m.Machines[0].PublicAddress, m.Machines[1].PublicAddress = netip.Addr{}, addr("54.1.2.3")
 	m.Machines[1].Groups = []string{"web"}
 	apply(t, n, m)
@@ -126,7 +130,7 @@ func TestInternetSideReachesElasticAddressesAndNothingPrivate(t *testing.T) {
 func TestSourceAndDestinationAreChecked(t *testing.T) {
 	m := reference()
 	n := open(t, m)
-	// The application pretends to be a VPN client, then the gateway forwards one.
+	// db1 spoofs the application's address; the gateway forwards for a VPN client.
 	run(t, n.NamespacePath("db1"), "ip", "addr", "add", "10.0.2.10/32", "dev", "lo")
 	run(t, n.NamespacePath("gateway"), "ip", "addr", "add", "10.100.0.2/32", "dev", "lo")
 	serve(t, n.NamespacePath("db2"), "10.0.2.31:5432")
@@ -147,7 +151,7 @@ func TestSourceAndDestinationAreChecked(t *testing.T) {
 	mustNotDial(t, n.NamespacePath("app"), "10.100.0.2:80")
 }
 
-func TestPartitionCutsEstablishedConnectionsAndHeals(t *testing.T) {
+func TestPartitionDropsEstablishedConnectionsUntilHealed(t *testing.T) {
 	m := reference()
 	n := open(t, m)
 	serve(t, n.path(Router), "169.254.169.254:80")
@@ -161,9 +165,59 @@ func TestPartitionCutsEstablishedConnectionsAndHeals(t *testing.T) {
 	apply(t, n, m)
 	mustNotDial(t, n.NamespacePath("app"), "10.0.2.31:5432")
 	mustNotDial(t, n.NamespacePath("db2"), "169.254.169.254:80")
+	m.Partitions = []Partition{{A: "db2", CIDR: prefix("10.0.2.0/28")}} // app is in it, db1 isn't
+	apply(t, n, m)
+	mustNotDial(t, n.NamespacePath("app"), "10.0.2.31:5432")
+	mustDial(t, n.NamespacePath("db1"), "10.0.2.31:5432", "10.0.2.30")
+	mustDial(t, n.NamespacePath("db2"), "169.254.169.254:80", "10.0.2.31")
 	m.Partitions = nil
 	apply(t, n, m)
-	mustDial(t, n.NamespacePath("db1"), "10.0.2.31:5432", "10.0.2.30")
+	mustDial(t, n.NamespacePath("app"), "10.0.2.31:5432", "10.0.2.10")
+}
+
+// TestPowerCycleLeavesPeersWithHalfOpenConnections checks that a peer of a machine
+// that loses power sees neither FIN nor RST until the machine is on again.
+func TestPowerCycleLeavesPeersWithHalfOpenConnections(t *testing.T) {
+	m := reference()
+	n := open(t, m)
+	l := listen(t, n.NamespacePath("db2"), "10.0.2.31:5432")
+	accepted := make(chan net.Conn, 1)
+	go func() {
+		if c, err := l.Accept(); err == nil {
+			fmt.Fprintln(c, "hello")
+			accepted <- c
+		}
+	}()
+	client, _, err := dial(n.NamespacePath("db1"), "10.0.2.31:5432", allowed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	m.Machines[4].LinkDown = true
+	apply(t, n, m)
+	(<-accepted).Close() // as the kernel does when the machine's processes are killed
+	l.Close()
+	isSilent := func() {
+		t.Helper()
+		_ = client.SetDeadline(time.Now().Add(refused))
+		if _, err := client.Read(make([]byte, 8)); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("read from a machine without power: %v, want a timeout", err)
+		}
+	}
+	isSilent()
+	if _, _, err := dial(n.NamespacePath("app"), "10.0.2.31:5432", refused); err == nil || !strings.Contains(err.Error(), "timeout") {
+		t.Errorf("connect to a machine without power: %v, want a timeout", err)
+	}
+	m.Machines[4].Incarnation = 1
+	apply(t, n, m)
+	m.Machines[4].LinkDown = false
+	apply(t, n, m)
+	isSilent()
+	_, _ = client.Write([]byte("x"))
+	_ = client.SetDeadline(time.Now().Add(allowed))
+	if _, err := client.Read(make([]byte, 8)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("read after the machine is on again: %v, want a reset", err)
+	}
 }
 
 func TestSlowLinkLimitsBothDirections(t *testing.T) {
@@ -197,7 +251,7 @@ func TestSlowLinkLimitsBothDirections(t *testing.T) {
 	}
 }
 
-func TestRulesThatMatchNothingHereAreTaken(t *testing.T) {
+func TestRulesWithoutEffectAreAccepted(t *testing.T) {
 	m := reference()
 	m.Groups[0].Ingress = append(m.Groups[0].Ingress,
 		Rule{Protocol: "tcp", FromPort: 1, ToPort: 2, Groups: []string{"sg-deleted"}},
@@ -216,7 +270,7 @@ func TestPortZeroIsNotAllPorts(t *testing.T) {
 	mustNotDial(t, n.NamespacePath("app"), "10.0.1.10:80")
 }
 
-func TestMachineOfTheSameAddressIsReplaced(t *testing.T) {
+func TestMachineTakesOverAnAddress(t *testing.T) {
 	m := reference()
 	n := open(t, m)
 	m.Machines[2].ID = "app-new"
@@ -228,16 +282,16 @@ func TestMachineOfTheSameAddressIsReplaced(t *testing.T) {
 	mustDial(t, n.NamespacePath("edge"), "10.0.2.10:8000", "10.0.1.10")
 }
 
-func TestModelThatCannotBeIsRefused(t *testing.T) {
+func TestValidateNamesWhatIsInvalid(t *testing.T) {
 	for want, change := range map[string]func(*Model){
 		"is taken by":     func(m *Model) { m.Machines[1].Address = m.Machines[0].Address },
-		"named twice":     func(m *Model) { m.Machines[1].ID = "edge" },
-		"not one for":     func(m *Model) { m.Machines[1].Address = addr("10.0.1.1") },
+		"duplicate id":    func(m *Model) { m.Machines[1].ID = "edge" },
+		"is reserved":     func(m *Model) { m.Machines[1].Address = addr("10.0.1.1") },
 		"overlaps":        func(m *Model) { m.Subnets[0].CIDR = prefix("10.0.0.0/16") },
 		"no group":        func(m *Model) { m.Machines[1].Groups = []string{"absent"} },
 		"no subnet":       func(m *Model) { m.Machines[1].Subnet = "absent" },
 		"bad protocol":    func(m *Model) { m.Groups[0].Ingress[0].Protocol = "tcp; drop" },
-		"are no range":    func(m *Model) { m.Groups[0].Ingress[0].FromPort = 81 },
+		"bad port range":  func(m *Model) { m.Groups[0].Ingress[0].FromPort = 81 },
 		"no such machine": func(m *Model) { m.Partitions = []Partition{{A: "absent"}} },
 		"bad id":          func(m *Model) { m.Groups[0].ID = "x { }" },
 	} {
@@ -249,25 +303,25 @@ func TestModelThatCannotBeIsRefused(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeIsLeftOutOfTheModel(t *testing.T) {
+func TestValidLeavesOutInvalidParts(t *testing.T) {
 	m := reference()
 	m.Subnets = append(m.Subnets, Subnet{ID: "again", CIDR: m.Subnets[0].CIDR})
 	m.Machines = append(m.Machines, Machine{ID: "late", Subnet: "again", Address: addr("10.0.1.99")})
-	can, refused := m.Possible()
-	if err := can.validate(); err != nil {
+	valid, invalid := m.Valid()
+	if err := valid.validate(); err != nil {
 		t.Error(err)
 	}
-	if want := reference(); len(can.Machines) != len(want.Machines) || len(can.Subnets) != len(want.Subnets) || len(can.Groups) != len(want.Groups) {
-		t.Errorf("left are %d machines, %d subnets, %d groups", len(can.Machines), len(can.Subnets), len(can.Groups))
+	if want := reference(); len(valid.Machines) != len(want.Machines) || len(valid.Subnets) != len(want.Subnets) || len(valid.Groups) != len(want.Groups) {
+		t.Errorf("got %d machines, %d subnets and %d groups", len(valid.Machines), len(valid.Subnets), len(valid.Groups))
 	}
 	for _, id := range []string{"again", "late"} {
-		if err := refused[id]; err == nil || !strings.Contains(err.Error(), "overlaps") {
-			t.Errorf("%s is refused with %v, want the overlap", id, err)
+		if err := invalid[id]; err == nil || !strings.Contains(err.Error(), "overlaps") {
+			t.Errorf("%s: got error %v, want one about the overlap", id, err)
 		}
 	}
 }
 
-func TestHostNamespaceIsUntouchedAndNothingStays(t *testing.T) {
+func TestHostNamespaceIsUntouchedAndNothingIsLeft(t *testing.T) {
 	before := hostNetwork(t)
 	n := open(t, reference())
 	if during := hostNetwork(t); during != before {

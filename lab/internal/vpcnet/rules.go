@@ -10,8 +10,7 @@ import (
 	"strings"
 )
 
-// loadRules replaces the router's nftables rules by the model's, in one
-// transaction: there is no moment without rules or with half of them.
+// loadRules replaces the router's nftables rules by the model's in one transaction.
 func (n *Network) loadRules(m Model) error {
 	text := m.ruleset()
 	if text == n.rules {
@@ -31,9 +30,9 @@ func (n *Network) loadRules(m Model) error {
 	return err
 }
 
-// ruleset is the model in nftables' language. A packet between two machines
-// passes, in this order: source (anti-spoofing), partition, egress (the sender's
-// groups), forward (destination check, the receiver's groups).
+// ruleset returns the model as an nftables ruleset. A packet between two machines
+// traverses these chains, in order: source (anti-spoofing), partition, egress (the
+// sender's groups), forward (destination check and the receiver's groups).
 func (m Model) ruleset() string {
 	w := &ruleWriter{}
 	w.line("table inet vpc")
@@ -104,7 +103,7 @@ func (m Model) writeSets(w *ruleWriter) {
 	for _, g := range m.Groups {
 		members[g.ID] = append([]string{}, members[g.ID]...)
 		for _, r := range slices.Concat(g.Ingress, g.Egress) {
-			for _, peer := range r.Groups { // may be deleted: then nobody is in it
+			for _, peer := range r.Groups { // a deleted group has an empty set
 				members[peer] = append([]string{}, members[peer]...)
 			}
 		}
@@ -112,8 +111,8 @@ func (m Model) writeSets(w *ruleWriter) {
 	for _, g := range slices.Sorted(maps.Keys(members)) {
 		w.set("set", "members-"+g, "ipv4_addr", members[g])
 	}
-	// Groups' chains are written later in the text; nftables allows it within one
-	// transaction only for maps whose chains exist, hence the empty declarations.
+	// A verdict map may only refer to chains declared above it. Declare them empty here;
+	// writeGroups adds their rules.
 	for _, x := range m.Machines {
 		w.line("chain in-%s { }\nchain out-%s { }", linkName(x.Address), linkName(x.Address))
 	}
@@ -121,8 +120,8 @@ func (m Model) writeSets(w *ruleWriter) {
 	w.set("map", "sent-by", "ifname : verdict", out)
 }
 
-// writeSource drops what a machine sends with an address that isn't its own, and
-// IPv6, which the lab's VPCs don't have.
+// writeSource drops packets with a spoofed source address, and IPv6, which the lab's
+// VPCs don't support.
 func (m Model) writeSource(w *ruleWriter) {
 	w.chain("source", "type filter hook prerouting priority -300; policy accept;",
 		"meta nfproto ipv6 drop",
@@ -132,33 +131,43 @@ func (m Model) writeSource(w *ruleWriter) {
 	)
 }
 
-// writePartitions cuts machines apart by interface, before connection tracking
-// could let established connections pass.
+// writePartitions drops packets of partitioned machines and links that are down, ahead
+// of the rules that accept established connections.
 func (m Model) writePartitions(w *ruleWriter) {
 	links := map[string]string{}
-	for _, x := range m.Machines {
-		links[x.ID] = linkName(x.Address)
-	}
 	between := []string{"type filter hook forward priority -20; policy accept;"}
 	from := []string{"type filter hook prerouting priority -290; policy accept;"}
 	to := []string{"type filter hook postrouting priority -290; policy accept;"}
+	isolate := func(link string) {
+		from = append(from, fmt.Sprintf("iifname %q counter drop", link))
+		to = append(to, fmt.Sprintf("oifname %q counter drop", link))
+	}
+	for _, x := range m.Machines {
+		links[x.ID] = linkName(x.Address)
+		if x.LinkDown {
+			isolate(links[x.ID])
+		}
+	}
 	for _, p := range m.Partitions {
 		a, b := links[p.A], links[p.B]
-		if b == "" {
-			from = append(from, fmt.Sprintf("iifname %q counter drop", a))
-			to = append(to, fmt.Sprintf("oifname %q counter drop", a))
-			continue
+		switch {
+		case b != "":
+			between = append(between, fmt.Sprintf("iifname %q oifname %q counter drop", a, b),
+				fmt.Sprintf("iifname %q oifname %q counter drop", b, a))
+		case p.CIDR.IsValid():
+			between = append(between, fmt.Sprintf("iifname %q ip daddr %s counter drop", a, p.CIDR.Masked()),
+				fmt.Sprintf("oifname %q ip saddr %s counter drop", a, p.CIDR.Masked()))
+		default:
+			isolate(a)
 		}
-		between = append(between, fmt.Sprintf("iifname %q oifname %q counter drop", a, b),
-			fmt.Sprintf("iifname %q oifname %q counter drop", b, a))
 	}
 	w.chain("partition", between...)
 	w.chain("partition-from", from...)
 	w.chain("partition-to", to...)
 }
 
-// writeGroups writes a chain per group and direction that accepts what the group
-// allows, and one per machine and direction that goes through its groups.
+// writeGroups writes a chain per group and direction with the group's rules, and one
+// per machine and direction that jumps to those of its groups.
 func (m Model) writeGroups(w *ruleWriter) {
 	for _, g := range m.Groups {
 		w.chain("ingress-"+g.ID, expand(g.Ingress, "saddr")...)
@@ -174,8 +183,8 @@ func (m Model) writeGroups(w *ruleWriter) {
 	}
 }
 
-// expand writes one rule per peer: an anonymous set would refuse ranges that
-// overlap, which AWS takes.
+// expand returns one rule per peer. A set would be shorter, but nftables rejects sets
+// with overlapping ranges, which AWS accepts.
 func expand(rules []Rule, side string) []string {
 	var out []string
 	for _, r := range rules {
@@ -201,15 +210,15 @@ func (r Rule) match() string {
 	}
 }
 
-// writeEgress is a chain of its own, earlier than forward: what it accepts still
-// has to pass there.
+// writeEgress writes a chain with a lower priority than forward, so that packets it
+// accepts must still pass forward.
 func (m Model) writeEgress(w *ruleWriter) {
 	w.chain("egress", "type filter hook forward priority -10; policy accept;",
 		"ct state established,related accept",
 		"iifname vmap @sent-by",
 		`iifname "v-*" counter drop`,
 	)
-	// Metadata and name service are exempt from security groups, as on AWS.
+	// Metadata service and DNS are exempt from security groups, as on AWS.
 	w.chain("egress-services", "type filter hook input priority -10; policy accept;",
 		"ct state established,related accept",
 		fmt.Sprintf("ip daddr != { %s, %s } accept", S3Address, MirrorAddress),
@@ -246,8 +255,8 @@ func (m Model) writeInput(w *ruleWriter) {
 	w.chain("input", append(rules, "counter drop")...)
 }
 
-// writeNAT maps public addresses 1:1. Only what comes from or goes to the internet
-// side is translated: between machines, public addresses are not reachable.
+// writeNAT maps public addresses 1:1, for traffic with the internet side only: machines
+// cannot reach one another's public addresses.
 func (m Model) writeNAT(w *ruleWriter) {
 	w.chain("prerouting-nat", "type nat hook prerouting priority -100; policy accept;",
 		fmt.Sprintf("iifname %q dnat ip to ip daddr map @to-private", uplinkName))

@@ -10,10 +10,11 @@ import (
 	"strconv"
 )
 
-// Identifiers become names of files and of nftables' sets and chains.
+// identifier matches ids that are safe in file names and in names of nftables sets
+// and chains.
 var identifier = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,62}$`)
 
-// isProtocol knows EC2's names and the numbers that it gives to others.
+// isProtocol reports whether p is a protocol name or number of EC2, or empty for all.
 func isProtocol(p string) bool {
 	_, err := strconv.ParseUint(p, 10, 8)
 	return err == nil || slices.Contains([]string{"", "tcp", "udp", "icmp", "icmpv6"}, p)
@@ -27,7 +28,7 @@ func (m Model) subnets() map[string]Subnet {
 	return out
 }
 
-// validate refuses what the network can't be, before anything is touched.
+// validate returns an error if the model cannot be applied.
 func (m Model) validate() error {
 	subnets := m.subnets()
 	for _, s := range m.Subnets {
@@ -36,7 +37,7 @@ func (m Model) validate() error {
 		}
 		for _, other := range m.Subnets {
 			if other.ID != s.ID && other.CIDR.Overlaps(s.CIDR) {
-				return fmt.Errorf("subnet %s: range %s overlaps that of %s; the lab has one address space for all VPCs", s.ID, s.CIDR, other.ID)
+				return fmt.Errorf("subnet %s: CIDR block %s overlaps that of %s; all VPCs of the lab share one address space", s.ID, s.CIDR, other.ID)
 			}
 		}
 		for _, r := range s.Routes {
@@ -59,7 +60,7 @@ func (m Model) validate() error {
 			return fmt.Errorf("machine %q: %w", w.ID, err)
 		}
 		if ids[w.ID] {
-			return fmt.Errorf("machine %s: named twice", w.ID)
+			return fmt.Errorf("machine %s: duplicate id", w.ID)
 		}
 		ids[w.ID] = true
 		for _, a := range []netip.Addr{w.Address, w.PublicAddress} {
@@ -77,22 +78,22 @@ func (m Model) validate() error {
 	return nil
 }
 
-// Possible is the part of the model that can be, and why each of the other subnets,
-// groups and machines can't, by id. What comes first in the model wins.
-func (m Model) Possible() (Model, map[string]error) {
-	if m.validate() == nil { // as almost always, and the way below costs one validation for each part
+// Valid returns the valid part of the model, and by id why each of the other subnets,
+// groups and machines is invalid. Of two that conflict, the first one is valid.
+func (m Model) Valid() (Model, map[string]error) {
+	if m.validate() == nil { // the usual case; the code below validates once per part
 		return m, nil
 	}
-	var can Model
-	refused := map[string]error{}
+	var valid Model
+	invalid := map[string]error{}
 	try := func(id string, add func(*Model)) {
-		with := Model{Subnets: slices.Clone(can.Subnets), Groups: slices.Clone(can.Groups), Machines: slices.Clone(can.Machines)}
+		with := Model{Subnets: slices.Clone(valid.Subnets), Groups: slices.Clone(valid.Groups), Machines: slices.Clone(valid.Machines)}
 		add(&with)
 		if err := with.validate(); err != nil {
-			refused[id] = err
+			invalid[id] = err
 			return
 		}
-		can = with
+		valid = with
 	}
 	for _, s := range m.Subnets {
 		try(s.ID, func(with *Model) { with.Subnets = append(with.Subnets, s) })
@@ -101,21 +102,21 @@ func (m Model) Possible() (Model, map[string]error) {
 		try(g.ID, func(with *Model) { with.Groups = append(with.Groups, g) })
 	}
 	for _, w := range m.Machines {
-		if err := refused[w.Subnet]; err != nil {
-			refused[w.ID] = err
+		if err := invalid[w.Subnet]; err != nil {
+			invalid[w.ID] = err
 			continue
 		}
 		try(w.ID, func(with *Model) { with.Machines = append(with.Machines, w) })
 	}
-	there := func(id string) bool {
-		return slices.ContainsFunc(can.Machines, func(w Machine) bool { return w.ID == id })
+	has := func(id string) bool {
+		return slices.ContainsFunc(valid.Machines, func(w Machine) bool { return w.ID == id })
 	}
 	for _, p := range m.Partitions {
-		if there(p.A) && (p.B == "" || there(p.B)) {
-			can.Partitions = append(can.Partitions, p)
+		if has(p.A) && (p.B == "" || has(p.B)) {
+			valid.Partitions = append(valid.Partitions, p)
 		}
 	}
-	return can, refused
+	return valid, invalid
 }
 
 func (w Machine) validate(subnets map[string]Subnet, groups map[string]bool) error {
@@ -126,7 +127,7 @@ func (w Machine) validate(subnets map[string]Subnet, groups map[string]bool) err
 	case !ok:
 		return fmt.Errorf("no subnet %q", w.Subnet)
 	case !s.CIDR.Contains(w.Address) || w.Address == gateway(s.CIDR) || w.Address == s.CIDR.Masked().Addr():
-		return fmt.Errorf("address %s is not one for machines of %s", w.Address, s.CIDR)
+		return fmt.Errorf("address %s is reserved or not in %s", w.Address, s.CIDR)
 	case w.PublicAddress.IsValid() && !w.PublicAddress.Is4():
 		return fmt.Errorf("public address %s is not IPv4", w.PublicAddress)
 	}
@@ -144,14 +145,14 @@ func (g Group) validate() error {
 	}
 	for _, r := range slices.Concat(g.Ingress, g.Egress) {
 		if !isProtocol(r.Protocol) {
-			return fmt.Errorf("bad protocol %q; use tcp, udp, icmp, icmpv6, a number or nothing", r.Protocol)
+			return fmt.Errorf("bad protocol %q; use tcp, udp, icmp, icmpv6, a number, or an empty string for all", r.Protocol)
 		}
 		if r.FromPort > r.ToPort {
-			return fmt.Errorf("ports %d to %d are no range", r.FromPort, r.ToPort)
+			return fmt.Errorf("bad port range %d-%d: it ends before it starts", r.FromPort, r.ToPort)
 		}
 		for _, peer := range r.Groups {
 			if !identifier.MatchString(peer) {
-				return fmt.Errorf("bad id of a peer group %q", peer)
+				return fmt.Errorf("bad peer group id %q", peer)
 			}
 		}
 		for _, c := range r.CIDRs {

@@ -24,13 +24,12 @@ import (
 	"github.com/xeroops/xeroops/lab/internal/vpcnet"
 )
 
-// patience is how long a test waits for what should take a few seconds: the host
-// may be busy.
-const patience = 2 * time.Minute
+// timeout is the deadline for conditions that take seconds on an idle host.
+const timeout = 2 * time.Minute
 
-// rig is a small lab: a network with a name server and metadata, and machines
-// whose instance ids are i-1 to i-N at 10.0.2.11 and so on.
-type rig struct {
+// fixture is a network with DNS and metadata service for machines with the ids i-1 to
+// i-N and the addresses 10.0.2.11 and up.
+type fixture struct {
 	t       *testing.T
 	kind    *machine.Container
 	net     *vpcnet.Network
@@ -41,7 +40,7 @@ type rig struct {
 	userData string
 }
 
-func newRig(t *testing.T, machines int) *rig {
+func newFixture(t *testing.T, machines int) *fixture {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("machines need root")
@@ -58,22 +57,22 @@ func newRig(t *testing.T, machines int) *rig {
 		check(t, err)
 		t.Cleanup(func() { check(t, os.RemoveAll(dir)) })
 	}
-	r := &rig{t: t, kind: rigKind(dir)}
-	r.layers, err = baseimage.Build(context.Background(), baseimage.Base{})
+	f := &fixture{t: t, kind: fixtureKind(dir)}
+	f.layers, err = baseimage.Build(context.Background(), baseimage.Base{})
 	check(t, err)
-	r.volumes, err = volume.NewStore(filepath.Join(dir, "volumes"))
+	f.volumes, err = volume.NewStore(filepath.Join(dir, "volumes"))
 	check(t, err)
-	t.Cleanup(func() { check(t, r.volumes.DetachAll()) })
-	r.net, err = vpcnet.Open(filepath.Join(dir, "net"))
+	t.Cleanup(func() { check(t, f.volumes.DetachAll()) })
+	f.net, err = vpcnet.Open(filepath.Join(dir, "net"))
 	check(t, err)
-	t.Cleanup(func() { check(t, r.net.Close()) })
-	t.Cleanup(func() { check(t, r.kind.Clean()) })
-	r.serve()
-	r.applyModel(machines)
-	return r
+	t.Cleanup(func() { check(t, f.net.Close()) })
+	t.Cleanup(func() { check(t, f.kind.Clean()) })
+	f.serve()
+	f.applyModel(machines)
+	return f
 }
 
-func rigKind(dir string) *machine.Container {
+func fixtureKind(dir string) *machine.Container {
 	return &machine.Container{
 		RunDir: filepath.Join(dir, "run"), StateDir: filepath.Join(dir, "state"), CgroupName: filepath.Base(dir),
 	}
@@ -89,7 +88,7 @@ func check(t *testing.T, err error) {
 func address(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 0, 2, byte(10 + i)}) }
 func id(i int) string          { return fmt.Sprintf("i-%d", i) }
 
-func (r *rig) applyModel(machines int) {
+func (f *fixture) applyModel(machines int) {
 	everything := []vpcnet.Rule{{CIDRs: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}}}
 	m := vpcnet.Model{
 		Subnets: []vpcnet.Subnet{{ID: "private", CIDR: netip.MustParsePrefix("10.0.2.0/24")}},
@@ -98,22 +97,22 @@ func (r *rig) applyModel(machines int) {
 	for i := 1; i <= machines; i++ {
 		m.Machines = append(m.Machines, vpcnet.Machine{ID: id(i), Subnet: "private", Address: address(i), Groups: []string{"all"}, SourceDestCheck: true})
 	}
-	check(r.t, r.net.Apply(context.Background(), m))
+	check(f.t, f.net.Apply(context.Background(), m))
 }
 
-// serve runs the lab's own metadata service and name server.
-func (r *rig) serve() {
+// serve starts the lab's metadata service and name server.
+func (f *fixture) serve() {
 	ctx := context.Background()
-	l, err := r.net.Listen(ctx, vpcnet.Router, "tcp4", vpcnet.MetadataAddress.String()+":80")
-	check(r.t, err)
-	dns, err := r.net.ListenPacket(ctx, vpcnet.Router, "udp4", vpcnet.DNSAddress.String()+":53")
-	check(r.t, err)
-	r.t.Cleanup(func() { l.Close(); dns.Close() })
+	l, err := f.net.Listen(ctx, vpcnet.Router, "tcp4", vpcnet.MetadataAddress.String()+":80")
+	check(f.t, err)
+	dns, err := f.net.ListenPacket(ctx, vpcnet.Router, "udp4", vpcnet.DNSAddress.String()+":53")
+	check(f.t, err)
+	f.t.Cleanup(func() { l.Close(); dns.Close() })
 	lookup := func(a netip.Addr) (imds.Instance, bool) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
+		f.mu.Lock()
+		defer f.mu.Unlock()
 		return imds.Instance{ID: id(int(a.As4()[3]) - 10), Region: "eu-west-1", AvailabilityZone: "eu-west-1a", Type: "t3.micro",
-			PrivateAddress: a, UserData: []byte(r.userData), Options: imds.Options{TokenRequired: true, TokenHopLimit: 1, CredentialLife: time.Hour}}, true
+			PrivateAddress: a, UserData: []byte(f.userData), Options: imds.Options{TokenRequired: true, TokenHopLimit: 1, CredentialLife: time.Hour}}, true
 	}
 	server := imds.New(lookup, imds.NewIssuer(time.Now), time.Now)
 	zone := &labdns.Zone{S3: vpcnet.S3Address, Mirror: vpcnet.MirrorAddress, Private: func(string) (netip.Addr, bool) { return netip.Addr{}, false }}
@@ -121,45 +120,45 @@ func (r *rig) serve() {
 	go func() { _ = zone.ServeUDP(dns) }()
 }
 
-func (r *rig) spec(i int) machine.Spec {
-	return machine.Spec{ID: id(i), Hostname: "host" + fmt.Sprint(i), Layers: r.layers, NetworkNamespace: r.net.NamespacePath(id(i))}
+func (f *fixture) spec(i int) machine.Spec {
+	return machine.Spec{ID: id(i), Hostname: "host" + fmt.Sprint(i), Layers: f.layers, NetworkNamespace: f.net.NamespacePath(id(i))}
 }
 
-func (r *rig) start(spec machine.Spec) machine.Machine {
-	r.t.Helper()
-	m, err := r.kind.Start(context.Background(), spec)
-	check(r.t, err)
+func (f *fixture) start(spec machine.Spec) machine.Machine {
+	f.t.Helper()
+	m, err := f.kind.Start(context.Background(), spec)
+	check(f.t, err)
 	return m
 }
 
-func (r *rig) boot(spec machine.Spec) machine.Machine {
-	r.t.Helper()
-	m := r.start(spec)
-	r.await("machine to be up", m.Ready())
+func (f *fixture) boot(spec machine.Spec) machine.Machine {
+	f.t.Helper()
+	m := f.start(spec)
+	f.await("machine to be up", m.Ready())
 	return m
 }
 
-func (r *rig) await(what string, c <-chan struct{}) {
-	r.t.Helper()
+func (f *fixture) await(what string, c <-chan struct{}) {
+	f.t.Helper()
 	select {
 	case <-c:
-	case <-time.After(patience):
-		log, _ := os.ReadFile(r.kind.ConsoleLog("i-1"))
-		r.t.Fatalf("waited %s for %s; console of i-1:\n%s", patience, what, log)
+	case <-time.After(timeout):
+		log, _ := os.ReadFile(f.kind.ConsoleLog("i-1"))
+		f.t.Fatalf("waited %s for %s; console of i-1:\n%s", timeout, what, log)
 	}
 }
 
-func (r *rig) powerOff(m machine.Machine) {
-	r.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+func (f *fixture) powerOff(m machine.Machine) {
+	f.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	check(r.t, m.PowerOff(ctx))
-	check(r.t, m.Err())
+	check(f.t, m.PowerOff(ctx))
+	check(f.t, m.Err())
 }
 
-func (r *rig) try(id string, args ...string) (string, error) {
-	r.t.Helper()
-	cmd, err := r.kind.Command(context.Background(), id, args...)
+func (f *fixture) try(id string, args ...string) (string, error) {
+	f.t.Helper()
+	cmd, err := f.kind.Command(context.Background(), id, args...)
 	if err != nil {
 		return "", err
 	}
@@ -169,19 +168,19 @@ func (r *rig) try(id string, args ...string) (string, error) {
 	return strings.TrimSpace(out.String()), err
 }
 
-func (r *rig) run(id string, args ...string) string {
-	r.t.Helper()
-	out, err := r.try(id, args...)
+func (f *fixture) run(id string, args ...string) string {
+	f.t.Helper()
+	out, err := f.try(id, args...)
 	if err != nil {
-		r.t.Fatalf("%s: %v: %v: %s", id, args, err, out)
+		f.t.Fatalf("%s: %v: %v: %s", id, args, err, out)
 	}
 	return out
 }
 
-// eventually polls a condition, which says what is still missing.
+// eventually calls a function until it returns no error.
 func eventually(t *testing.T, f func() error) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(timeout)
 	for {
 		err := f()
 		if err == nil {

@@ -15,20 +15,21 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
-// Fixups are the front's middlewares that tie the API to the machines. They go
-// before those that mend moto alone, so that theirs is the last word.
+// Fixups returns the front's middlewares that connect the API to the machines. They
+// must come before the fixups that only correct moto, so that they see the final
+// response.
 func (r *Reconciler) Fixups() []fakeaws.Fixup {
 	return []fakeaws.Fixup{
-		{Name: "lab-trigger", New: func() fakeaws.Middleware { return r.watch }},
+		{Name: "lab-trigger", New: func() fakeaws.Middleware { return r.followMutations }},
 		{Name: "lab-volumes", New: func() fakeaws.Middleware { return r.refuseVolumesInUse }},
 		{Name: "lab-states", New: func() fakeaws.Middleware { return r.showStates }},
-		{Name: "lab-image-volumes", New: func() fakeaws.Middleware { return r.giveImageVolumes }},
+		{Name: "lab-image-volumes", New: func() fakeaws.Middleware { return r.addImageVolumes }},
 		{Name: "lab-addresses", New: publicAddresses},
 		{Name: "lab-default-subnet", New: func() fakeaws.Middleware { return r.chooseSubnet }},
 	}
 }
 
-// IsOn says whether an instance's machine was started.
+// IsOn reports whether an instance's machine is on.
 func (r *Reconciler) IsOn(instanceID string) bool {
 	r.mu.Lock()
 	i := r.instances[instanceID]
@@ -36,9 +37,9 @@ func (r *Reconciler) IsOn(instanceID string) bool {
 	return i != nil && i.on() != nil
 }
 
-// watch lets every change take effect soon, and those that copy a disk or have
-// no lasting trace in the account before the caller has its answer.
-func (r *Reconciler) watch(next fakeaws.Handler) fakeaws.Handler {
+// followMutations triggers a reconciliation after each mutating call. Calls that copy
+// a disk, or leave no trace in the account, take effect before it responds.
+func (r *Reconciler) followMutations(next fakeaws.Handler) fakeaws.Handler {
 	return func(c *fakeaws.Call) (*http.Response, error) {
 		res, err := next(c)
 		if err != nil || res.StatusCode >= 300 || !c.Mutating() {
@@ -56,14 +57,14 @@ func (r *Reconciler) watch(next fakeaws.Handler) fakeaws.Handler {
 			return nil, err
 		}
 		if err := r.follow(c, string(body)); err != nil {
-			r.Log.Error("the lab could not follow the API", "action", c.Action, "error", err)
+			r.Log.Error("apply API call to the machines failed", "action", c.Action, "error", err)
 			return c.Error(http.StatusBadRequest, "InternalError", "xeroops-lab: "+err.Error()), nil
 		}
 		return res, nil
 	}
 }
 
-// follow does what a call did in the API to the machines and their disks.
+// follow applies a successful call to the machines and their disks.
 func (r *Reconciler) follow(c *fakeaws.Call, answer string) error {
 	ctx := c.Context()
 	switch c.Action {
@@ -102,15 +103,15 @@ func (r *Reconciler) follow(c *fakeaws.Call, answer string) error {
 	return nil
 }
 
-// element returns the text of the first <name>…</name> in an answer.
+// element returns the text of the first element with the given name.
 func element(xml, name string) string {
 	_, after, _ := strings.Cut(xml, "<"+name+">")
 	text, _, _ := strings.Cut(after, "</"+name+">")
 	return text
 }
 
-// refuseVolumesInUse refuses to give or delete a volume that a machine still
-// has, which moto believes to be free.
+// refuseVolumesInUse rejects attaching or deleting a volume that a machine still has,
+// although moto considers it detached.
 func (r *Reconciler) refuseVolumesInUse(next fakeaws.Handler) fakeaws.Handler {
 	return func(c *fakeaws.Call) (*http.Response, error) {
 		if !c.Is(fakeaws.EC2, "AttachVolume", "DeleteVolume") {
@@ -130,8 +131,8 @@ func (r *Reconciler) refuseVolumesInUse(next fakeaws.Handler) fakeaws.Handler {
 	}
 }
 
-// showStates shows an instance's state, and that of a volume's attachment, as the
-// machine has it. Moto reaches the final one at once.
+// showStates replaces the states of instances and volume attachments in responses by
+// the machines' actual ones. Moto's change to the final state at once.
 func (r *Reconciler) showStates(next fakeaws.Handler) fakeaws.Handler {
 	return func(c *fakeaws.Call) (*http.Response, error) {
 		res, err := next(c)
@@ -156,8 +157,7 @@ func (r *Reconciler) showStates(next fakeaws.Handler) fakeaws.Handler {
 	}
 }
 
-// instanceState finds each instance's state after its id; moto writes XML
-// without spaces.
+// instanceState matches an instance's id and state. Moto's XML has no white space.
 var instanceState = regexp.MustCompile(`(?s)<instanceId>(i-[0-9a-f]+)</instanceId><imageId>.*?<instanceState><code>\d+</code><name>([a-z-]+)</name></instanceState>`)
 
 var stateCodes = map[types.InstanceStateName]int{
@@ -180,7 +180,7 @@ func (r *Reconciler) withInstanceStates(answer string) string {
 	})
 }
 
-// withStatusChecks shows the checks of an instance that is still booting as
+// withStatusChecks sets the status checks of instances that are still booting to
 // initializing.
 func (r *Reconciler) withStatusChecks(answer string) string {
 	items := strings.Split(answer, "<instanceId>")
@@ -196,9 +196,9 @@ func (r *Reconciler) withStatusChecks(answer string) string {
 	return strings.Join(items, "<instanceId>")
 }
 
-// withAttachments shows a volume as attaching until the machine has it, and as
-// detaching as long as the machine still has it. Volumes and their attachments
-// are items one within the other; either begins with the volume's id.
+// withAttachments sets a volume's attachment to attaching until the machine has the
+// volume, and to detaching while the machine still has it. In the response, items of
+// attachments are nested in items of volumes; both begin with the volume's id.
 func (r *Reconciler) withAttachments(answer string) string {
 	items := strings.SplitAfter(answer, "<item>")
 	for n, item := range items {
@@ -219,8 +219,8 @@ func (r *Reconciler) withAttachments(answer string) string {
 	return strings.Join(items, "")
 }
 
-// chooseSubnet launches an instance whose call names no subnet in a default one.
-// Moto gives such an instance an address of no subnet.
+// chooseSubnet adds a default subnet to launches without one. Moto would give the
+// instance an address that is in no subnet.
 func (r *Reconciler) chooseSubnet(next fakeaws.Handler) fakeaws.Handler {
 	return func(c *fakeaws.Call) (*http.Response, error) {
 		const primary = "NetworkInterface.1."
@@ -240,7 +240,8 @@ func (r *Reconciler) chooseSubnet(next fakeaws.Handler) fakeaws.Handler {
 	}
 }
 
-// defaultSubnet is that of a zone, or of the first one.
+// defaultSubnet returns the id of the default subnet of a zone, or of the first zone
+// if zone is empty.
 func (r *Reconciler) defaultSubnet(zone string) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -256,8 +257,8 @@ func (r *Reconciler) defaultSubnet(zone string) string {
 	return aws.ToString(found.SubnetId)
 }
 
-// publicAddresses gives elastic addresses that can be routed; moto's are of
-// loopback's range.
+// publicAddresses allocates elastic IP addresses that can be routed, unlike moto's,
+// which are in 127.0.0.0/8.
 func publicAddresses() fakeaws.Middleware {
 	var mu sync.Mutex
 	next := elasticRange.Addr()
@@ -280,5 +281,5 @@ func publicAddresses() fakeaws.Middleware {
 	}
 }
 
-// elasticRange is TEST-NET-2 (RFC 5737), which nobody has.
+// elasticRange is TEST-NET-2 (RFC 5737), which is not used on the internet.
 var elasticRange = netip.MustParsePrefix("198.51.100.0/24")
