@@ -5,13 +5,20 @@
 # As root on Linux the cluster runs in the lab: real machines, with the sample
 # service deployed. Elsewhere there are no machines: Terraform creates the same
 # cluster in a stand-in for the AWS API.
+#
+# Clusters of several checkouts run side by side if each has a lab of its own:
+# XEROOPS_LAB_NAME names it, and XEROOPS_EDGE_PORT sets the loopback port of its edge
+# (default 8443, or a free port if that is taken).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # The same flags everywhere, so that everything is compiled once.
 export CGO_ENABLED=0 GOFLAGS="${GOFLAGS:-} -trimpath"
 
-readonly state=$PWD/.tools/up
+readonly lab=${XEROOPS_LAB_NAME:-lab}
+readonly state=$PWD/.tools/up${XEROOPS_LAB_NAME:+-$lab}
+# The checkout that the lab belongs to. The lab removes the file when it ends.
+readonly owner=/run/xeroops-lab/$lab/checkout
 readonly log=$state/up.log
 readonly example=examples/complete
 
@@ -39,7 +46,7 @@ step() {
   "$@" >>"$log" 2>&1 </dev/null 9>&- || status=$?
   unwatch
   if [ "$status" != 0 ]; then
-    printf '[%s] %s failed; the last lines of %s:\n' "$(elapsed)" "$line" ".tools/up/up.log" >&2
+    printf '[%s] %s failed; the last lines of %s:\n' "$(elapsed)" "$line" "${log#"$PWD/"}" >&2
     tail -n 20 "$log" | sed 's/^/    /' >&2
     echo "Fix it and rerun; completed steps are skipped." >&2
     exit "$status"
@@ -104,16 +111,28 @@ tools() {
   fi
 }
 
+# lab_is_ours fails if the lab belongs to another checkout.
+lab_is_ours() {
+  if [ -e "$owner" ] && [ "$(cat "$owner")" != "$PWD" ]; then
+    echo "lab $lab belongs to $(cat "$owner"); for one of this checkout, run: XEROOPS_LAB_NAME=NAME make up" >&2
+    return 1
+  fi
+}
+
 lab_up() {
+  lab_is_ours || return 1
   if ! bin/xeroops-lab status >/dev/null 2>&1; then
     rm -f "$state"/terraform.tfstate* # its lab, and so its account, no longer exists
   fi
-  bin/xeroops-lab up
+  bin/xeroops-lab up && echo "$PWD" >"$owner"
 }
 
 forward() {
-  curl -sko /dev/null --max-time 2 https://127.0.0.1:8443/ || bin/xeroops-lab forward
+  bin/xeroops-lab forward ${XEROOPS_EDGE_PORT:+--https="127.0.0.1:$XEROOPS_EDGE_PORT"} | tee "$state/forwards"
 }
+
+# edge prints the address that forwards to the edge's HTTPS port.
+edge() { awk '/ openresty-lb port 443$/ { print $2 }' "$state/forwards"; }
 
 deploy() {
   # Debian's Python and setuptools build it, without a package index.
@@ -122,7 +141,8 @@ deploy() {
 
 # responds waits until the service responds through the edge.
 responds() {
-  local url=https://127.0.0.1:8443/api/notes
+  local url
+  url=https://$(edge)/api/notes
   for _ in $(seq 60); do
     if curl -skf --max-time 5 "$url" >/dev/null; then return; fi
     sleep 0.5
@@ -148,8 +168,8 @@ up_in_lab() {
 
 The reference cluster runs: seven machines, with the sample service on both app nodes.
 
-  open  https://127.0.0.1:8443/            the edge; its certificate is self-signed
-        https://127.0.0.1:8443/api/notes   the sample service: FastAPI, and rows from PostgreSQL
+  open  https://$(edge)/            the edge; its certificate is self-signed
+        https://$(edge)/api/notes   the sample service: FastAPI, and rows from PostgreSQL
 
   try   bin/xeroops-lab status                     the machines
         bin/xeroops-lab shell db1                  a root shell on one
@@ -160,6 +180,10 @@ The reference cluster runs: seven machines, with the sample service on both app 
 
   end   make down
 TEXT
+  if [ -n "${XEROOPS_LAB_NAME:-}" ]; then
+    echo
+    echo "These commands, make down included, need XEROOPS_LAB_NAME=$lab in the environment."
+  fi
 }
 
 # --- without machines
@@ -200,7 +224,7 @@ up_without_machines() {
 
 The reference cluster exists in a stand-in for AWS at $AWS_ENDPOINT_URL; it has no machines.
 
-  try   . .tools/up/account.env    makes AWS clients use it
+  try   . ${state#"$PWD/"}/account.env    makes AWS clients use it
   end   make down
 TEXT
 }
@@ -211,6 +235,7 @@ down() {
     sleep 0.1
   done
   if [ -x bin/xeroops-lab ] && [ "$(uname)" = Linux ] && [ "$(id -u)" = 0 ]; then
+    lab_is_ours
     bin/xeroops-lab down
   fi
   rm -rf "$state"
