@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/pep"
 )
 
 // ManifestName is the manifest's file among the wheels.
@@ -36,8 +37,9 @@ type Manifest struct {
 	Version     string    `json:"version"`
 	CreatedAt   time.Time `json:"created_at"`
 	CreatedBy   string    `json:"created_by,omitempty"`
-	Python      string    `json:"python"`   // such as 3.13
-	Platform    string    `json:"platform"` // such as manylinux_2_41_x86_64
+
+	Python   pep.Python   `json:"python"`
+	Platform pep.Platform `json:"platform"`
 
 	App         string `json:"app"` // ASGI application, module:attribute
 	Port        int    `json:"port"`
@@ -60,7 +62,6 @@ var (
 	versionText     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.+_]{0,63}$`)
 	asgiApp         = regexp.MustCompile(`^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$`)
 	urlPath         = regexp.MustCompile(`^/[A-Za-z0-9._~/-]{0,200}$`)
-	wheelFile       = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl$`)
 	hexSHA256       = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
@@ -96,12 +97,21 @@ func (m Manifest) Check() error {
 	if err := m.CheckSettings(); err != nil {
 		return err
 	}
+	if _, err := pep.ParsePython(string(m.Python)); err != nil {
+		return fmt.Errorf("python: %w", err)
+	}
+	if _, err := pep.ParsePlatform(string(m.Platform)); err != nil {
+		return fmt.Errorf("platform: %w", err)
+	}
 	if len(m.Wheels) == 0 {
 		return fmt.Errorf("there is no wheel in it")
 	}
 	seen := map[string]bool{}
 	for _, w := range m.Wheels {
-		if !wheelFile.MatchString(w.File) || seen[w.File] || !hexSHA256.MatchString(w.SHA256) || w.Size <= 0 {
+		if _, err := pep.ParseWheelFile(w.File); err != nil {
+			return fmt.Errorf("wheel: %w", err)
+		}
+		if seen[w.File] || !hexSHA256.MatchString(w.SHA256) || w.Size <= 0 {
 			return fmt.Errorf("wheel %q: its name, sum or size is not one, or it stands there twice", w.File)
 		}
 		seen[w.File] = true

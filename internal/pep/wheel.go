@@ -33,6 +33,16 @@ func (p Platform) Machine() string {
 	return machine
 }
 
+// Older returns that of two platforms of one machine whose C library is older:
+// what is built for it runs on both.
+func (p Platform) Older(other Platform) Platform {
+	mine, _ := p.parts()
+	if theirs, _ := other.parts(); theirs < mine {
+		return other
+	}
+	return p
+}
+
 func (p Platform) parts() (minor int, machine string) {
 	parts := platformSyntax.FindStringSubmatch(string(p))
 	if parts == nil {

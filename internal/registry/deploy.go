@@ -114,25 +114,6 @@ func ReadProgress(ctx context.Context, c *redis.Client, application, version str
 	return all, nil
 }
 
-// ErrNoPython is returned by [ReadPython] when no app node has written it yet.
-var ErrNoPython = errors.New("no app node has said yet which Python its image has")
-
-// ReadPython returns what app nodes' images offer to applications.
-func ReadPython(ctx context.Context, c *redis.Client) (Python, error) {
-	var p Python
-	content, err := c.Get(ctx, PythonKey).Bytes()
-	if errors.Is(err, redis.Nil) {
-		return p, ErrNoPython
-	}
-	if err == nil {
-		err = json.Unmarshal(content, &p)
-	}
-	if err != nil {
-		return p, fmt.Errorf("read which Python the image has: %w", err)
-	}
-	return p, nil
-}
-
 // WriteProgress writes a node's progress with a version; all of that version's
 // progress is forgotten when nothing was written for life.
 func WriteProgress(ctx context.Context, c *redis.Client, application, version string, p Progress, life time.Duration) error {
@@ -148,18 +129,6 @@ func WriteProgress(ctx context.Context, c *redis.Client, application, version st
 	})
 	if err != nil {
 		return fmt.Errorf("write the progress of %s %s on %s: %w", application, version, p.Node, err)
-	}
-	return nil
-}
-
-// WritePython says what an app node's image offers to applications.
-func WritePython(ctx context.Context, c *redis.Client, p Python) error {
-	content, err := json.Marshal(p)
-	if err != nil {
-		return err
-	}
-	if err := c.Set(ctx, PythonKey, content, 0).Err(); err != nil {
-		return fmt.Errorf("write which Python the image has: %w", err)
 	}
 	return nil
 }

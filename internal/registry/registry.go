@@ -55,9 +55,9 @@ func ProgressKey(application, version string) string {
 // ApplicationsKey is a set of the names of all applications that have a desired version.
 const ApplicationsKey = "xeroops:applications"
 
-// PythonKey is what Python an app node's image has, a [Python]; whoever makes a
-// bundle leaves out what is there already.
-const PythonKey = "xeroops:python"
+// PythonKey is the key of what an app node's image offers to applications, a
+// [Python].
+func PythonKey(node string) string { return "xeroops:python:" + node }
 
 // Schema is the version of the shapes that this code writes.
 const Schema = 1
@@ -172,13 +172,6 @@ const (
 
 // Ended says whether nothing more comes.
 func (p Phase) Ended() bool { return p == PhaseHealthy || p == PhaseFailed }
-
-// Python is what an image offers to applications.
-type Python struct {
-	Version       string            `json:"version"`       // such as 3.13
-	Platform      string            `json:"platform"`      // such as manylinux_2_41_x86_64
-	Distributions map[string]string `json:"distributions"` // version by normalized name (PEP 503)
-}
 
 // Port is the registry's on the management node.
 const Port = "6379"

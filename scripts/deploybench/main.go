@@ -64,7 +64,7 @@ func run(ctx context.Context, via, bucket, name, load string, runs, wheels int) 
 		return err
 	}
 	b.wheels = wheels
-	if b.python, err = registry.ReadPython(ctx, b.registry); err != nil {
+	if b.python, err = registry.ReadPython(ctx, b.registry, b.nodes); err != nil {
 		return err
 	}
 	if _, _, err := b.deploy(ctx, "first", release{}); err != nil { // the load needs something to answer

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/xeroops/xeroops/cli/internal/access"
+	"github.com/xeroops/xeroops/cli/internal/printable"
 	"github.com/xeroops/xeroops/cli/internal/project"
 	"github.com/xeroops/xeroops/cli/internal/publish"
 	"github.com/xeroops/xeroops/cli/internal/wheel"
@@ -99,7 +100,7 @@ func (d *deployment) run(ctx context.Context, dir string) error {
 		return d.untouched(ctx, err)
 	}
 	defer d.client.Close()
-	image, err := registry.ReadPython(ctx, d.client)
+	image, err := registry.ReadPython(ctx, d.client, d.access.NodesOf(cluster.RoleApp))
 	if err != nil {
 		return d.untouched(ctx, fmt.Errorf("%w: %w; start an app node, whose image the wheels are collected for", access.ErrUnreachable, err))
 	}
@@ -211,7 +212,7 @@ func (d *deployment) upload(ctx context.Context, m bundle.Manifest, folder strin
 		if err := publish.Wheels(ctx, d.access, m, folder, func(int) {}); err != nil {
 			return there, d.untouched(ctx, err)
 		}
-		step("by %s", there.Manifest.CreatedBy)
+		step("by %s", printable.Line(there.Manifest.CreatedBy))
 		return there, nil
 	}
 	step := d.step("uploading to s3://%s/%s", d.access.Bucket, bundle.Prefix(m.Application, m.Version))

@@ -88,13 +88,59 @@ func TestDeployChangesNothingWhenSomethingIsWrong(t *testing.T) {
 	w.run(deploy("--via", "sh -c 'echo no way through >&2; exit 7'")...).expect(t, exitUnreachable, "(exit status 7): no way through;", "try that command by itself")
 	w.run(deploy("--via", "")...).expect(t, exitUnreachable, "connect the VPN")
 
-	w.remove(registry.PythonKey)
-	w.run(deploy()...).expect(t, exitUnreachable, "no app node has said yet which Python its image has")
+	w.remove(registry.PythonKey("app1"))
+	w.run(deploy()...).expect(t, exitUnreachable, "no app node has reported the Python of its image")
 	w.put(cluster.Layout{Cluster: "production"}.Credentials(cluster.RoleManagement), "REDIS_DEPLOY_PASSWORD=other\n")
 	w.run(deploy()...).expect(t, exitUnreachable, "has not taken a rotation over yet")
 
 	if keys := w.keys("wheels/"); len(keys) > 0 {
 		t.Errorf("uploaded are %v", keys)
+	}
+}
+
+// TestANodeCantReachTheDevelopersMachine is root on any node, who can write every
+// key that nodes write.
+func TestANodeCantReachTheDevelopersMachine(t *testing.T) {
+	w := newWorld(t)
+	deploy := func() ran { return w.run("deploy", w.dir, "--wheelhouse", w.house) }
+	set := func(node string, distributions map[string]string, platform string) {
+		w.setJSON(registry.PythonKey(node), map[string]any{"version": "3.13", "platform": platform, "distributions": distributions})
+	}
+	const platform = "manylinux_2_41_x86_64"
+	evil := filepath.Join(t.TempDir(), "evil")
+	for name, write := range map[string]func(){
+		"an option as a name":    func() { set("app2", map[string]string{"--find-links=" + evil + "\n#": "1"}, platform) },
+		"an option as a version": func() { set("app2", map[string]string{"fastapi": "0.115.11\n--no-binary=:all:"}, platform) },
+		"a path as a platform":   func() { set("app2", nil, "manylinux_2_41_x86_64-/../../../../../../../.."+evil) },
+	} {
+		write()
+		r := deploy()
+		if r.code == 0 || !strings.Contains(r.stderr, "node app2 reported") {
+			t.Errorf("%s: exit %d, %s", name, r.code, r.stderr)
+		}
+	}
+	if _, err := os.Stat(evil); err == nil {
+		t.Error("a node wrote a file on this machine")
+	}
+	if keys := w.keys("wheels/"); len(keys) > 0 {
+		t.Errorf("uploaded are %v", keys)
+	}
+
+	// What a node that is not an app node writes counts for nothing.
+	w.remove(registry.PythonKey("app2"))
+	set("db1", map[string]string{"--no-binary": ":all:"}, "../..")
+	w.subscribe("app1", healthy)
+	w.subscribe("app2", func(string) (registry.Phase, string) {
+		return registry.PhaseFailed, "it failed\x1b]0;title\a\nnotes 1.0.0 runs on 2 nodes\u202e"
+	})
+	r := deploy()
+	r.expect(t, exitIncomplete, `it failed\u001b]0;title\u0007`)
+	for _, args := range [][]string{{"status"}, {"deployments"}, {"status", "--json"}, {"deployments", "--json"}} {
+		other := w.run(args...)
+		r.out, r.stderr = r.out+other.out, r.stderr+other.stderr
+	}
+	if strings.ContainsAny(r.out+r.stderr, "\x1b\a\u202e") || strings.Contains(r.stderr, "\nnotes 1.0.0 runs on 2 nodes") {
+		t.Errorf("printed %q and %q", r.out, r.stderr)
 	}
 }
 

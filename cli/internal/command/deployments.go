@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/xeroops/xeroops/cli/internal/access"
+	"github.com/xeroops/xeroops/cli/internal/printable"
 	"github.com/xeroops/xeroops/cli/internal/publish"
 	"github.com/xeroops/xeroops/cli/internal/rollout"
 	"github.com/xeroops/xeroops/internal/bundle"
@@ -132,8 +133,8 @@ func printVersions(out io.Writer, all []version) error {
 			}
 			nodes = append(nodes, text)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", v.Application, v.Version, mark,
-			v.CreatedAt.Local().Format(time.DateTime), v.CreatedBy, strings.Join(nodes, ", "))
+		fmt.Fprintln(w, printable.Row(v.Application, v.Version, mark,
+			v.CreatedAt.Local().Format(time.DateTime), v.CreatedBy, strings.Join(nodes, ", ")))
 	}
 	return w.Flush()
 }

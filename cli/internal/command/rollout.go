@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/xeroops/xeroops/cli/internal/access"
+	"github.com/xeroops/xeroops/cli/internal/printable"
 	"github.com/xeroops/xeroops/cli/internal/publish"
 	"github.com/xeroops/xeroops/cli/internal/rollout"
 	"github.com/xeroops/xeroops/internal/cluster"
@@ -60,7 +61,7 @@ func (d *deployment) verdict(ctx context.Context, name, version string, status r
 	case ctx.Err() != nil:
 		return fmt.Errorf("interrupted: %s %s is published, and the nodes go on with it; xeroops deployments %s shows them, and xeroops rollback %s takes it back", name, version, name, name)
 	case status.Superseded.Version != "":
-		return fmt.Errorf("%w: %s published version %s of %s meanwhile, and nodes go on with that", errIncomplete, status.Superseded.PublishedBy, status.Superseded.Version, name)
+		return fmt.Errorf("%w: %s published version %s of %s meanwhile, and nodes go on with that", errIncomplete, printable.Line(status.Superseded.PublishedBy), printable.Line(status.Superseded.Version), name)
 	case len(status.Nodes) == 0:
 		return fmt.Errorf("%w: %s %s is published, but cluster %s has no app node", errIncomplete, name, version, d.access.Cluster)
 	}
@@ -69,7 +70,7 @@ func (d *deployment) verdict(ctx context.Context, name, version string, status r
 		switch n.State {
 		case rollout.State(registry.PhaseHealthy):
 		case rollout.State(registry.PhaseFailed):
-			problems = append(problems, fmt.Sprintf("%s runs %s: %s", n.Name, cmp.Or(n.Running, "none"), strings.ReplaceAll(strings.TrimSpace(n.Error), "\n", "\n    ")))
+			problems = append(problems, fmt.Sprintf("%s runs %s: %s", n.Name, cmp.Or(printable.Line(n.Running), "none"), strings.ReplaceAll(strings.TrimSpace(n.Error), "\n", "\n    ")))
 		case rollout.StateAbsent:
 			problems = append(problems, n.Name+" sends no heartbeats; it takes the version up when it is back")
 		default:

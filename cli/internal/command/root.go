@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/xeroops/xeroops/cli/internal/access"
+	"github.com/xeroops/xeroops/cli/internal/printable"
 	"github.com/xeroops/xeroops/cli/internal/project"
 	"github.com/xeroops/xeroops/cli/internal/wheel"
 )
@@ -48,6 +49,8 @@ func Execute(version string) int {
 }
 
 func run(ctx context.Context, root *cobra.Command) int {
+	root.SetOut(printable.NewWriter(root.OutOrStdout()))
+	root.SetErr(printable.NewWriter(root.ErrOrStderr()))
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/xeroops/xeroops/cli/internal/access"
+	"github.com/xeroops/xeroops/cli/internal/printable"
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/registry"
 )
@@ -171,7 +172,7 @@ func (s clusterStatus) print(out io.Writer) {
 				detail = detailOf(e)
 			}
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", n.Name, n.Role, n.Address, n.State, load, memory, disk, up, detail)
+		fmt.Fprintln(w, printable.Row(n.Name, n.Role, n.Address, n.State, load, memory, disk, up, detail))
 	}
 	_ = w.Flush() // nothing to be done about an output that is gone
 	if len(s.Applications) > 0 {
@@ -179,7 +180,7 @@ func (s clusterStatus) print(out io.Writer) {
 		w = tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "APPLICATION\tDESIRED\tRUNNING\tPUBLISHED\tBY")
 		for _, a := range s.Applications {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", a.Name, a.Desired, a.running(s.Nodes), localTime(a.PublishedAt), a.PublishedBy)
+			fmt.Fprintln(w, printable.Row(a.Name, a.Desired, a.running(s.Nodes), localTime(a.PublishedAt), a.PublishedBy))
 		}
 		_ = w.Flush()
 	}

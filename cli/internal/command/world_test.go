@@ -26,6 +26,7 @@ import (
 	"github.com/xeroops/xeroops/internal/bundle"
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/fakeaws/moto"
+	"github.com/xeroops/xeroops/internal/pep"
 	"github.com/xeroops/xeroops/internal/registry"
 	"github.com/xeroops/xeroops/internal/wheelfile"
 )
@@ -109,8 +110,8 @@ func newWorld(t *testing.T) *world {
 	w.fillBucket()
 	w.nodes = registry.Open(w.redis, registry.UserNode, "node")
 	t.Cleanup(func() { _ = w.nodes.Close() })
-	w.setJSON(registry.PythonKey, registry.Python{Version: "3.13", Platform: "manylinux_2_41_x86_64",
-		Distributions: map[string]string{"fastapi": "0.115.11", "elements": "1.0.0"}})
+	w.setJSON(registry.PythonKey("app1"), registry.Python{Version: "3.13", Platform: "manylinux_2_41_x86_64",
+		Distributions: map[pep.Name]pep.Version{"fastapi": "0.115.11", "elements": "1.0.0"}})
 	w.dir, w.house = t.TempDir(), t.TempDir()
 	if err := os.CopyFS(w.dir, os.DirFS("testdata/service")); err != nil {
 		t.Fatal(err)
@@ -158,7 +159,7 @@ func (w *world) publish(version string) {
 	const content = "a wheel"
 	file := "notes-" + version + "-py3-none-any.whl"
 	manifest, _, err := bundle.Manifest{
-		Schema: bundle.Schema, Application: "notes", Version: version, CreatedAt: time.Now(), Python: "3.13", App: "notes.main:app",
+		Schema: bundle.Schema, Application: "notes", Version: version, CreatedAt: time.Now(), Python: "3.13", Platform: "manylinux_2_41_x86_64", App: "notes.main:app",
 		Port: 8001, RoutePrefix: "/api/notes", HealthPath: "/healthz", Workers: 1,
 		Wheels: []bundle.Wheel{{File: file, SHA256: bundle.Sum([]byte(content)), Size: int64(len(content))}},
 	}.Encode()

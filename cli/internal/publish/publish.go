@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/xeroops/xeroops/cli/internal/access"
+	"github.com/xeroops/xeroops/cli/internal/printable"
 	"github.com/xeroops/xeroops/internal/awswait"
 	"github.com/xeroops/xeroops/internal/bundle"
 )
@@ -203,7 +204,7 @@ func theirs(ctx context.Context, a *access.Access, m bundle.Manifest) (Published
 		return p, fmt.Errorf("read what somebody else published of version %s: %w", m.Version, err)
 	}
 	if d := Differences(m, p.Manifest); len(d) > 0 {
-		return p, fmt.Errorf("%w, by %s a moment ago: %s", ErrOther, p.Manifest.CreatedBy, strings.Join(d, "; "))
+		return p, fmt.Errorf("%w, by %s a moment ago: %s", ErrOther, printable.Line(p.Manifest.CreatedBy), strings.Join(d, "; "))
 	}
 	return p, nil
 }

@@ -10,12 +10,15 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"github.com/xeroops/xeroops/cli/internal/printable"
 )
 
 // Screen shows a deployment: on a terminal a table that is drawn again in place,
 // elsewhere a line a change; also on a terminal with fewer lines than the table.
 type Screen struct {
 	out     io.Writer
+	frames  io.Writer                   // out without what escapes the control of the terminal
 	size    func() (columns, lines int) // of the terminal; nil elsewhere
 	drawn   int                         // lines of the table that is on the terminal
 	last    map[string]State
@@ -30,8 +33,11 @@ const (
 
 // NewScreen returns a screen that writes to out.
 func NewScreen(out io.Writer) *Screen {
-	s := &Screen{out: out, last: map[string]State{}}
-	if file, ok := out.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+	s := &Screen{out: out, frames: out, last: map[string]State{}}
+	if w, ok := out.(*printable.Writer); ok {
+		s.frames = w.Unwrap()
+	}
+	if file, ok := s.frames.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
 		s.size = func() (columns, lines int) {
 			columns, lines, _ = term.GetSize(int(file.Fd())) // 0 if it fails
 			return cmp.Or(columns, defaultColumns), cmp.Or(lines, defaultLines)
@@ -61,7 +67,7 @@ func (s *Screen) Show(status Status) {
 			continue
 		}
 		s.last[n.Name] = n.State
-		fmt.Fprintln(s.out, strings.TrimRight(fmt.Sprintf("%s: %s (%s) %s", n.Name, n.State, elapsed(n), n.Error), " "))
+		fmt.Fprintln(s.out, strings.TrimRight(fmt.Sprintf("%s: %s (%s) %s", n.Name, n.State, elapsed(n), strings.ReplaceAll(strings.TrimSpace(n.Error), "\n", "\n    ")), " "))
 	}
 }
 
@@ -72,11 +78,11 @@ func (s *Screen) draw(status Status, width int) {
 	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NODE\tSTATE\tELAPSED\tDETAIL")
 	for _, n := range status.Nodes {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", n.Name, n.State, elapsed(n), Summary(n.Error))
+		fmt.Fprintln(w, printable.Row(n.Name, n.State, elapsed(n), Summary(n.Error)))
 	}
 	_ = w.Flush() // a strings.Builder takes everything
 	if status.Problem != nil {
-		fmt.Fprintf(&table, "the registry does not answer, still trying: %s\n", Summary(status.Problem.Error()))
+		fmt.Fprintf(&table, "the registry does not answer, still trying: %s\n", printable.Line(Summary(status.Problem.Error())))
 	}
 	var frame strings.Builder
 	if s.drawn > 0 {
@@ -90,7 +96,7 @@ func (s *Screen) draw(status Status, width int) {
 		frame.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
 	s.drawn = len(lines)
-	_, _ = io.WriteString(s.out, frame.String()) // nothing to be done about a terminal that is gone
+	_, _ = io.WriteString(s.frames, frame.String()) // nothing to be done about a terminal that is gone
 }
 
 func elapsed(n Node) string {

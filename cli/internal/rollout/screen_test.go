@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/xeroops/xeroops/cli/internal/printable"
 )
 
 var shown = Status{Nodes: []Node{
@@ -24,7 +26,7 @@ func TestScreenWritesALineAChangeWhereThereIsNoTerminal(t *testing.T) {
 	s.Show(shown)
 	want := `app1: installing (1.2s)
 app2: failed (5s) it did not answer on /healthz
-Traceback
+    Traceback
 the registry does not answer, still trying: connection refused
 the registry answers again
 `
@@ -51,6 +53,21 @@ func TestScreenDrawsTheTableInPlace(t *testing.T) {
 	s.Show(shown)
 	if again := out.String(); again != "\x1b[3A\x1b[J"+first {
 		t.Errorf("drew %q over %q", again, first)
+	}
+}
+
+func TestNodesCantDrawOnTheScreen(t *testing.T) {
+	attack := Status{Nodes: []Node{{Name: "app1", State: "failed\x1b[2J", Error: "it failed\napp2: healthy (0s)\x1b]0;title\a\u202e"}}}
+	for _, terminal := range []bool{true, false} {
+		var out bytes.Buffer
+		s := NewScreen(printable.NewWriter(&out))
+		if terminal {
+			s.size = func() (int, int) { return 300, 24 }
+		}
+		s.Show(attack)
+		if strings.ContainsAny(out.String(), "\x1b\a\u202e") || strings.Contains(out.String(), "\napp2") {
+			t.Errorf("drew %q", out.String())
+		}
 	}
 }
 

@@ -7,12 +7,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/xeroops/xeroops/internal/pep"
 	"github.com/xeroops/xeroops/internal/registry"
 	"github.com/xeroops/xeroops/internal/wheelfile"
 )
 
-var image = registry.Python{Version: "3.13", Platform: "manylinux_2_41_x86_64", Distributions: map[string]string{
-	"fastapi": "0.115.11", "typing-extensions": "4.13.2", "odd": "1.0+really~2",
+var image = registry.Python{Version: "3.13", Platform: "manylinux_2_41_x86_64", Distributions: map[pep.Name]pep.Version{
+	"fastapi": "0.115.11", "typing-extensions": "4.13.2",
 }}
 
 // tiny makes a wheel with nothing in it but its metadata.

@@ -299,7 +299,7 @@ func (d *daemon) reportOnce(ctx context.Context, r release, p registry.Progress)
 
 // offer tells those who make bundles what the image has.
 func (d *daemon) offer(ctx context.Context) {
-	if err := registry.WritePython(ctx, d.registry, d.offered); err != nil {
+	if err := registry.WritePython(ctx, d.registry, d.node, d.offered); err != nil {
 		d.log.Warn("can't say what the image's Python has", "error", err)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/xeroops/xeroops/internal/bundle"
+	"github.com/xeroops/xeroops/internal/pep"
 	"github.com/xeroops/xeroops/internal/registry"
 )
 
@@ -52,13 +53,25 @@ func commandOnNode(ctx context.Context, folder, name string, args ...string) *ex
 
 // offers is what the image's Python has for applications.
 func (p python) offers(ctx context.Context) (registry.Python, error) {
-	var offered registry.Python
+	var found struct {
+		registry.Python
+		Distributions map[string]string `json:"distributions"` // as they name themselves
+	}
 	out, err := p.run(ctx, SystemPython, "-I", "-c", pythonOffers)
 	if err == nil {
-		err = json.Unmarshal(out, &offered)
+		err = json.Unmarshal(out, &found)
 	}
 	if err != nil {
-		return offered, fmt.Errorf("ask %s what it has: %w", SystemPython, err)
+		return registry.Python{}, fmt.Errorf("read what %s offers: %w", SystemPython, err)
+	}
+	offered := registry.Python{Version: found.Version, Platform: found.Platform, Distributions: map[pep.Name]pep.Version{}}
+	for name, version := range found.Distributions {
+		n, nameErr := pep.ParseName(name)
+		v, versionErr := pep.ParseVersion(version)
+		// What has no valid name or version, no wheel can depend on.
+		if nameErr == nil && versionErr == nil {
+			offered.Distributions[n] = v
+		}
 	}
 	return offered, nil
 }
