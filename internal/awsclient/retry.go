@@ -8,9 +8,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 )
 
-// RetryWhen is an option of a call of EC2: decide says whether an error is
-// worth another try, and may ask what the SDK would do. How often and how fast
-// stays the SDK's business.
+// RetryWhen is an option of an EC2 call: decide reports whether an error is worth
+// a retry; bySDK reports whether the SDK would retry it. The SDK keeps deciding
+// how often and how fast.
 func RetryWhen(decide func(err error, bySDK func(error) bool) bool) func(*ec2.Options) {
 	return func(o *ec2.Options) { o.Retryer = deciding{o.Retryer, decide} }
 }

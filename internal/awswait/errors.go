@@ -10,7 +10,7 @@ import (
 	"github.com/aws/smithy-go"
 )
 
-// Code returns AWS's code of an error, or "" where AWS did not answer.
+// Code returns AWS's code of an error, or "" if AWS did not respond.
 func Code(err error) string {
 	var api smithy.APIError
 	if errors.As(err, &api) {
@@ -19,13 +19,13 @@ func Code(err error) string {
 	return ""
 }
 
-// HasCode says whether AWS answered with one of the codes.
+// HasCode reports whether AWS responded with one of the codes.
 func HasCode(err error, codes ...string) bool {
 	code := Code(err)
 	return code != "" && slices.Contains(codes, code)
 }
 
-// RequestID returns the id under which AWS can look the call up, or "".
+// RequestID returns AWS's id of the request, or "".
 func RequestID(err error) string {
 	var response *awshttp.ResponseError
 	if errors.As(err, &response) {
@@ -34,8 +34,8 @@ func RequestID(err error) string {
 	return ""
 }
 
-// IsNotFound says whether the thing asked for does not exist (or, just after
-// its creation, does not exist yet): EC2's Invalid….NotFound, IAM's
+// IsNotFound reports whether the requested resource does not exist (or, just
+// after its creation, does not exist yet): EC2's Invalid….NotFound, IAM's
 // NoSuchEntity, S3's NoSuch… and a bare 404.
 func IsNotFound(err error) bool {
 	code := Code(err)
@@ -46,33 +46,33 @@ func IsNotFound(err error) bool {
 	return errors.As(err, &response) && response.HTTPStatusCode() == http.StatusNotFound
 }
 
-// IsInUse says whether a thing cannot be deleted because another still uses it.
+// IsInUse reports whether a resource cannot be deleted because another still uses it.
 func IsInUse(err error) bool {
 	return HasCode(err, "DependencyViolation", "InvalidGroup.InUse", "InvalidIPAddress.InUse", "AuthFailure.InUse",
 		"VolumeInUse", "DeleteConflict", "InvalidAddress.Locked")
 }
 
-// IsIncorrectState says whether a thing is still changing, so that attaching or
-// detaching it has to wait.
+// IsIncorrectState reports whether a resource is still changing, so that attaching
+// or detaching it has to wait.
 func IsIncorrectState(err error) bool {
 	return HasCode(err, "IncorrectState", "IncorrectInstanceState", "InvalidInstanceID", "IncorrectModificationState")
 }
 
-// IsProfilePropagating says whether EC2 does not know a new instance profile yet.
+// IsProfilePropagating reports whether EC2 does not know a new instance profile yet.
 func IsProfilePropagating(err error) bool {
 	return HasCode(err, "InvalidParameterValue") && strings.Contains(err.Error(), "Invalid IAM Instance Profile")
 }
 
-// IsBucketConflict says whether another operation on the bucket is under way.
+// IsBucketConflict reports whether another operation on the bucket is in progress.
 func IsBucketConflict(err error) bool { return HasCode(err, "OperationAborted") }
 
-// IsNoCapacity says whether AWS has no room for the instance in that zone now.
+// IsNoCapacity reports whether the zone currently lacks capacity for the instance.
 func IsNoCapacity(err error) bool {
 	return HasCode(err, "InsufficientInstanceCapacity", "InsufficientHostCapacity", "InsufficientReservedInstanceCapacity")
 }
 
-// Ignore returns nil where accept says that the error means the work is done,
-// such as IsNotFound on a delete.
+// Ignore returns nil if accept accepts the error, such as IsNotFound for a delete,
+// and err otherwise.
 func Ignore(err error, accept func(error) bool) error {
 	if err != nil && accept(err) {
 		return nil

@@ -1,6 +1,6 @@
-// Package awswait holds what has to be known of AWS's consistency: which
-// errors pass by themselves, for how long each is worth retrying, and one way
-// to retry and one to wait. Every figure names its source.
+// Package awswait encodes AWS's consistency: which errors are temporary, for how
+// long each is worth retrying, and functions to retry and to wait. Every duration
+// has its source.
 package awswait
 
 import (
@@ -13,18 +13,16 @@ import (
 // How long an error is worth retrying.
 const (
 	// ProfilePropagation: a new instance profile is not known to EC2 at once.
-	// Two minutes is what the IAM user guide's "changes that I make are not
-	// always immediately visible" comes to in practice, and what hashicorp/aws
-	// waits (its propagationTimeout).
+	// The IAM user guide says that "changes that I make are not always immediately
+	// visible"; hashicorp/aws waits two minutes (its propagationTimeout).
 	ProfilePropagation = 2 * time.Minute
 
-	// CreatedVisible: what was just created may be answered with NotFound. The
-	// EC2 API reference, "Eventual consistency", says to retry for up to five
-	// minutes.
+	// CreatedVisible: calls that name a new resource may return NotFound. The EC2
+	// API reference, "Eventual consistency", says to retry for up to five minutes.
 	CreatedVisible = 5 * time.Minute
 
-	// DependencyRelease: a thing cannot be deleted while another uses it, and
-	// network interfaces outlive what owned them. Twenty minutes is the delete
+	// DependencyRelease: a resource cannot be deleted while another uses it, and
+	// network interfaces outlive their owners. Twenty minutes is the delete
 	// timeout of hashicorp/aws for networks.
 	DependencyRelease = 20 * time.Minute
 
@@ -34,21 +32,21 @@ const (
 	StateChange = 5 * time.Minute
 
 	// BucketConflict: S3 answers OperationAborted while another operation on
-	// the bucket is under way; its error reference says to try again. A bucket
-	// of that name being deleted can take a minute or two to be gone.
+	// the bucket is under way; its error reference says to retry. Deleting a bucket of that
+	// name can take a minute or two.
 	BucketConflict = 2 * time.Minute
 )
 
-// Pauses between tries: from short, so that a quick change costs little, to
-// long, so that a slow one does not use up the account's request rate.
+// Pauses between attempts: short at first, so that a quick change is seen soon, and
+// growing, so that a slow one does not use up the account's request rate.
 const (
 	firstPause = 250 * time.Millisecond
 	maxPause   = 5 * time.Second
 )
 
-// Retry calls f until it succeeds, fails with an error that passing does not
-// accept, or the time is up, and returns f's last result. The error after a
-// time-out wraps f's last one and says how long it was retried.
+// Retry calls f until it succeeds, returns an error that passing does not accept,
+// or the timeout expires, and returns f's last result. The error of a timeout
+// wraps f's last error and has the time that it was retried.
 func Retry[T any](ctx context.Context, timeout time.Duration, passing func(error) bool, f func(context.Context) (T, error)) (T, error) {
 	var result T
 	err := Until(ctx, timeout, func(ctx context.Context) (bool, string, error) {
@@ -62,12 +60,12 @@ func Retry[T any](ctx context.Context, timeout time.Duration, passing func(error
 	return result, err
 }
 
-// stillFailing marks an error that Until may keep until the time is up.
+// stillFailing marks an error that Until retries until the timeout expires.
 type stillFailing struct{ error }
 
 func (e *stillFailing) Unwrap() error { return e.error }
 
-// TimeoutError says that a wait took too long, and what was last seen.
+// TimeoutError is the error of a wait that took too long.
 type TimeoutError struct {
 	Waited time.Duration
 	Seen   string // the last state or error
@@ -80,9 +78,9 @@ func (e *TimeoutError) Error() string {
 
 func (e *TimeoutError) Unwrap() error { return e.last }
 
-// Until calls check until it reports that it is done, or returns an error, or
-// the time is up: then the error is a *TimeoutError with the last state seen.
-// A cancelled context ends the wait at once.
+// Until polls check until it reports done, returns an error, or the timeout
+// expires: then the error is a *TimeoutError with the last state. A cancelled
+// context ends the wait at once.
 func Until(ctx context.Context, timeout time.Duration, check func(context.Context) (done bool, state string, err error)) error {
 	begun := time.Now()
 	pause := firstPause

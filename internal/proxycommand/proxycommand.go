@@ -1,5 +1,5 @@
-// Package proxycommand makes connections to the registry out of a command's standard
-// input and output, as ssh's ProxyCommand does, for whoever has no route to it.
+// Package proxycommand connects to the registry through a command's standard input
+// and output, like ssh's ProxyCommand, for clients without a route to it.
 package proxycommand
 
 import (
@@ -17,7 +17,7 @@ import (
 )
 
 // Dialer runs the command for each connection: %h in it is the host, %p the port, %% a
-// percent sign. Of no command it is nil, which is TCP.
+// percent sign. Without a command it returns nil, which stands for TCP.
 func Dialer(command string) registry.Dialer {
 	if command == "" {
 		return nil
@@ -37,8 +37,8 @@ func Dialer(command string) registry.Dialer {
 	}
 }
 
-// start runs a command whose other end is the connection. A pipe of net.Pipe
-// has deadlines on every system, which a process's pipes have not.
+// start runs a command and returns a connection to its standard input and output. It
+// uses net.Pipe, which has deadlines on every system; a process's pipes have none.
 func start(cmd *exec.Cmd) (net.Conn, error) {
 	ours, its := net.Pipe()
 	said := &tail{}
@@ -51,18 +51,18 @@ func start(cmd *exec.Cmd) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	ownProcessGroup(cmd) // Ctrl-C is for this program, which ends it by closing the connection
+	ownProcessGroup(cmd) // Ctrl-C must reach only this program, which ends the command by closing the connection
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("run %q: %w", cmd.Args, err)
 	}
 	conn := &connection{Conn: ours, said: said}
 	go func() {
-		_, _ = io.Copy(in, its) // its end is the connection's
+		_, _ = io.Copy(in, its) // ends with the connection
 		_ = in.Close()
 	}()
 	go func() {
 		_, _ = io.Copy(its, out)
-		_ = out.Close() // a command that goes on writing is told so
+		_ = out.Close() // a command that keeps writing gets SIGPIPE
 		conn.end(cmd.Wait())
 		_ = its.Close()
 	}()
@@ -77,17 +77,17 @@ type connection struct {
 	ended error
 }
 
-// end notes how the command ended, with what it said on standard error.
+// end records how the command ended, with the end of its standard error.
 func (c *connection) end(err error) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	if c.ended = io.EOF; err != nil {
-		// Of a new connection's error go-redis keeps only what it wraps.
-		c.ended = fmt.Errorf("the command ended (%v): %s", err, c.said) //nolint:errorlint // hence
+		// go-redis drops the text of a new connection's error and keeps only wrapped errors.
+		c.ended = fmt.Errorf("the command ended (%v): %s", err, c.said) //nolint:errorlint // hence %v
 	}
 }
 
-// Read is the connection's, with the command's own error in place of its end.
+// Read reads from the connection. At its end, it returns the command's error.
 func (c *connection) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if err == io.EOF { //nolint:errorlint // net.Pipe's own, never wrapped
@@ -100,7 +100,7 @@ func (c *connection) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// tail keeps the last that was written to it.
+// tail keeps the last bytes that were written to it.
 type tail struct {
 	mutex   sync.Mutex
 	content []byte
@@ -116,7 +116,7 @@ func (t *tail) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// String returns what is kept, in one line.
+// String returns the kept bytes in one line.
 func (t *tail) String() string {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()

@@ -1,4 +1,4 @@
-"""The servers are those of elements' own tests, whose folder is on PYTHONPATH."""
+"""The servers of elements' tests, whose directory is on PYTHONPATH."""
 
 from collections.abc import Iterator
 

@@ -12,9 +12,9 @@ import (
 // moto, and is taken off again when the policy is read.
 const disabled = "xeroops-front:"
 
-// secureTransport keeps moto from enforcing a TLS-only statement: moto looks
-// at no condition, so it would refuse every call. Whether clients come by TLS
-// is for whoever listens to decide; on loopback they don't.
+// secureTransport keeps moto from enforcing a TLS-only statement: moto ignores
+// conditions and would refuse every call. Clients on loopback do not use TLS;
+// the lab's listener for machines enforces it.
 func secureTransport() fakeaws.Middleware {
 	return func(next fakeaws.Handler) fakeaws.Handler {
 		return func(c *fakeaws.Call) (*http.Response, error) {

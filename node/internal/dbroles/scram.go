@@ -25,7 +25,7 @@ func secretOf(password string) (string, error) {
 	return scram(password, salt, iterations)
 }
 
-// isOf says whether a secret is that of the password.
+// isOf reports whether secret is a SCRAM secret of the password.
 func isOf(secret, password string) bool {
 	parameters, found := strings.CutPrefix(secret, "SCRAM-SHA-256$")
 	count, rest, ok := strings.Cut(parameters, ":")

@@ -58,7 +58,7 @@ func (d Decision) Settings(ctx context.Context) (string, error) {
 	}
 }
 
-// hasData says whether etcd has a log here, which it begins with.
+// hasData reports whether etcd has a write-ahead log on this node.
 func (d Decision) hasData() bool {
 	logs, err := filepath.Glob(filepath.Join(d.DataDir, "member", "wal", "*.wal"))
 	return err == nil && len(logs) > 0

@@ -38,7 +38,7 @@ func (i Instance) Identify(ctx context.Context, metadata *imds.Client) (Identity
 	}
 	is := Identity{InstanceID: out.InstanceID, ImageID: out.ImageID, Region: out.Region, Address: out.PrivateIP}
 	if is.Region != i.Region || is.Address != i.Address {
-		return is, fmt.Errorf("instance.env is of a node at %s in %s, but the metadata service says that instance %s is at %s in %s; launch the instance anew with user-data of its own",
+		return is, fmt.Errorf("instance.env is of a node at %s in %s, but the metadata service says that instance %s is at %s in %s; launch the instance again with its own user data",
 			i.Address, i.Region, is.InstanceID, is.Address, is.Region)
 	}
 	return is, nil

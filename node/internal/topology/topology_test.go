@@ -63,7 +63,7 @@ func TestFilesAreWrittenOnAChangeOnly(t *testing.T) {
 	}
 }
 
-// bucket answers GetObject with a text, and 304 to who has it.
+// bucket answers GetObject with a text, and 304 if the client has it.
 func bucket(t *testing.T, text *string) *Source {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -103,8 +103,8 @@ func (g *gateway) run(ctx context.Context) {
 	}
 }
 
-// once compares and changes what differs. What the interface has is asked each
-// time, so one that was made anew gets its peers again.
+// once reconciles the interface's peers with the objects. It reads the interface
+// each time, so that a recreated one gets its peers again.
 func (g *gateway) once(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()

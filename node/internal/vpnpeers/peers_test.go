@@ -111,7 +111,7 @@ func TestTheInterfaceFollowsTheObjects(t *testing.T) {
 	put("laptop", peer("laptop", 1, "10.100.0.4"))
 	want("a second one, and the first with another address", device{key(1): "10.100.0.4/32", key(2): "10.100.0.3/32"})
 	clear(d)
-	want("after the interface was made anew", device{key(1): "10.100.0.4/32", key(2): "10.100.0.3/32"})
+	want("after the interface was recreated", device{key(1): "10.100.0.4/32", key(2): "10.100.0.3/32"})
 	if _, err := client.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String(s3test.Bucket), Key: aws.String(layout.VPNPeer("laptop"))}); err != nil {
 		t.Fatal(err)
 	}

@@ -54,11 +54,11 @@ func main() {
 	flag.StringVar(&o.plugin, "plugin", "bin/packer-plugin-xeroops", "the plugin's binary")
 	flag.StringVar(&o.packer, "packer", "", "Packer to build with; without it the plugin is driven directly")
 	flag.IntVar(&o.parallel, "parallel", 5, "builds at a time")
-	flag.BoolVar(&o.fresh, "fresh", false, "build also what is there already")
+	flag.BoolVar(&o.fresh, "fresh", false, "also build images that exist")
 	flag.BoolVar(&o.contents, "contents", false, "build nothing, print the content sum of each image")
 	flag.StringVar(&log, "log", os.DevNull, "file for the plugin's log")
 	flag.Usage = func() {
-		_, _ = fmt.Fprintln(flag.CommandLine.Output(), "usage: bake [flags] FOLDER-OF-THE-TEMPLATE")
+		_, _ = fmt.Fprintln(flag.CommandLine.Output(), "usage: bake [flags] TEMPLATE-DIRECTORY")
 		flag.PrintDefaults()
 	}
 	flag.Parse()

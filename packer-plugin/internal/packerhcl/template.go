@@ -67,10 +67,10 @@ type component struct {
 	Body hcl.Body `hcl:",remain"`
 }
 
-// Load reads the *.pkr.hcl files of a folder, with values for its variables as
-// Packer's -var has them.
-func Load(folder string, values map[string]string, now time.Time) ([]Build, error) {
-	all, err := parse(folder)
+// Load reads the *.pkr.hcl files of a directory, with values for its variables like
+// those of Packer's -var.
+func Load(dir string, values map[string]string, now time.Time) ([]Build, error) {
+	all, err := parse(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -85,11 +85,11 @@ func Load(folder string, values map[string]string, now time.Time) ([]Build, erro
 		return nil, err
 	}
 	if len(all.Builds) != 1 {
-		return nil, fmt.Errorf("%s has %d build blocks, not one", folder, len(all.Builds))
+		return nil, fmt.Errorf("%s has %d build blocks, not one", dir, len(all.Builds))
 	}
 	var b build
 	if diags := gohcl.DecodeBody(dynblock.Expand(all.Builds[0].Body, ctx), ctx, &b); diags.HasErrors() {
-		return nil, fmt.Errorf("read the build of %s: %w", folder, diags)
+		return nil, fmt.Errorf("read the build of %s: %w", dir, diags)
 	}
 	var builds []Build
 	for _, s := range b.Sources {
@@ -102,12 +102,12 @@ func Load(folder string, values map[string]string, now time.Time) ([]Build, erro
 	return builds, nil
 }
 
-// parse reads the files of a folder as if they were one.
-func parse(folder string) (file, error) {
+// parse reads the files of a directory as one.
+func parse(dir string) (file, error) {
 	var all file
-	paths, err := filepath.Glob(filepath.Join(folder, "*.pkr.hcl"))
+	paths, err := filepath.Glob(filepath.Join(dir, "*.pkr.hcl"))
 	if err != nil || len(paths) == 0 {
-		return all, errors.Join(fmt.Errorf("%s has no *.pkr.hcl", folder), err)
+		return all, errors.Join(fmt.Errorf("%s has no *.pkr.hcl", dir), err)
 	}
 	parser := hclparse.NewParser()
 	var files []*hcl.File
@@ -119,7 +119,7 @@ func parse(folder string) (file, error) {
 		files = append(files, parsed)
 	}
 	if diags := gohcl.DecodeBody(hcl.MergeFiles(files), nil, &all); diags.HasErrors() {
-		return all, fmt.Errorf("read %s: %w", folder, diags)
+		return all, fmt.Errorf("read %s: %w", dir, diags)
 	}
 	return all, nil
 }

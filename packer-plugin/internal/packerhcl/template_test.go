@@ -67,12 +67,12 @@ build {
 }
 `
 	for want, change := range map[string][2]string{
-		"it has no default":         {`  default = "x"`, ``},
-		"is none of this plugin's":  {`source "xeroops-ebs" "a"`, `source "amazon-ebs" "a"`},
-		"nowhere":                   {`source "xeroops-ebs.a"`, `source "xeroops-ebs.b"`},
-		"Unsupported argument":      {`ami_name`, `ami_nam`},
-		"Unsupported block type":    {`build {`, "data \"xeroops-image\" \"x\" {}\nbuild {"},
-		"attribute named \"other\"": {`var.name`, `var.other`},
+		"it has no default":          {`  default = "x"`, ``},
+		"is not part of this plugin": {`source "xeroops-ebs" "a"`, `source "amazon-ebs" "a"`},
+		"nowhere":                    {`source "xeroops-ebs.a"`, `source "xeroops-ebs.b"`},
+		"Unsupported argument":       {`ami_name`, `ami_nam`},
+		"Unsupported block type":     {`build {`, "data \"xeroops-image\" \"x\" {}\nbuild {"},
+		"attribute named \"other\"":  {`var.name`, `var.other`},
 	} {
 		folder := t.TempDir()
 		content := strings.Replace(good, change[0], change[1], 1)

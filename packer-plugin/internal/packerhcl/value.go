@@ -78,8 +78,8 @@ func (v variable) value(text string, given bool) (cty.Value, error) {
 	return convert.Convert(value, kind)
 }
 
-// empty says whether an optional attribute is absent: gohcl gives it an
-// expression without a place then.
+// empty reports whether an optional attribute is absent: gohcl then gives it an
+// expression without a range.
 func empty(e hcl.Expression) bool { return e == nil || e.Range().Empty() }
 
 // locals evaluates the locals, of which none may use another.
@@ -116,7 +116,7 @@ var specs = map[string]hcldec.ObjectSpec{
 func decode(kind, name string, body hcl.Body, ctx *hcl.EvalContext) (drive.Component, error) {
 	spec, known := specs[kind+" "+name]
 	if !known {
-		return drive.Component{}, fmt.Errorf("%s %q is none of this plugin's: that needs Packer", kind, name)
+		return drive.Component{}, fmt.Errorf("%s %q is not part of this plugin; run the template with Packer", kind, name)
 	}
 	value, diags := hcldec.Decode(body, spec, ctx)
 	if diags.HasErrors() {

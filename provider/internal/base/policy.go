@@ -5,8 +5,8 @@ import (
 	"reflect"
 )
 
-// SamePolicy says whether two policy documents say the same: AWS gives one back
-// in a spelling of its own.
+// SamePolicy reports whether two policy documents are equivalent: AWS returns a
+// document in another form than it was given.
 func SamePolicy(a, b string) bool {
 	var left, right any
 	if json.Unmarshal([]byte(a), &left) != nil || json.Unmarshal([]byte(b), &right) != nil {

@@ -21,7 +21,7 @@ import (
 func main() {
 	n := flag.Int("n", 3, "number of runs")
 	latency := flag.Duration("latency", 300*time.Millisecond, "added to every call")
-	example := flag.String("example", "examples/complete", "folder of the example")
+	example := flag.String("example", "examples/complete", "directory of the example")
 	asJSON := flag.Bool("json", false, "print JSON")
 	chain := flag.Bool("chain", false, "print the calls of the longest chain of the last run")
 	flag.Parse()

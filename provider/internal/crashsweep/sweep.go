@@ -77,8 +77,8 @@ func (s *Sweep) start(ctx context.Context, dir string, o fixups.Options) (*run, 
 	return &run{sweep: s, account: a, space: w}, nil
 }
 
-// Undisturbed applies and destroys the example in an empty folder and keeps
-// what it made as what every other case is compared with.
+// Undisturbed applies and destroys the example in an empty directory, and records
+// what the apply creates; the other cases are compared with it.
 func (s *Sweep) Undisturbed(ctx context.Context, dir string) error {
 	r, err := s.start(ctx, dir, fixups.Options{})
 	if err != nil {
@@ -99,7 +99,7 @@ func (s *Sweep) Undisturbed(ctx context.Context, dir string) error {
 	return r.finish(ctx)
 }
 
-// Case disturbs the k-th call of an apply in an empty folder and checks that
+// Case disturbs the k-th call of an apply in an empty directory and checks that
 // the next apply repairs it. It returns ErrNotReached if there is no such call.
 func (s *Sweep) Case(ctx context.Context, dir string, mode Mode, k int) error {
 	r, err := s.start(ctx, dir, fixups.Options{})

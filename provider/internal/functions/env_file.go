@@ -61,7 +61,7 @@ func (parseEnvFile) Definition(_ context.Context, _ function.DefinitionRequest, 
 	resp.Definition = function.Definition{
 		Summary: "Read an env file",
 		MarkdownDescription: "Returns the variables of a text in the syntax of systemd's `EnvironmentFile=`: comments, quotes, escapes " +
-			"and continued lines are understood. A line that is none of these is an error that names the line.",
+			"and continued lines. Any other line is an error with the line's number.",
 		Parameters: []function.Parameter{function.StringParameter{
 			Name:                "text",
 			MarkdownDescription: "The file's content.",

@@ -32,8 +32,8 @@ type account struct {
 	ids map[string]string
 }
 
-// newAccount is an empty account. What its EC2 client changes passes through
-// the front, whose mends keep moto's account whole.
+// newAccount is an empty account. Changes of its EC2 client pass through the
+// front, whose fixups keep moto's account consistent.
 func newAccount(t *testing.T) account {
 	a := account{acctest.Setup(t), t, map[string]string{}}
 	a.EC2 = ec2.NewFromConfig(inventory.Config(a.Front.URL, acctest.Region))

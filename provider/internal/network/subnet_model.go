@@ -47,11 +47,11 @@ type subnetParts struct {
 	foreignAssociation string // id of its association with a table that is not its own, or ""
 }
 
-// nameInVPC tells the subnet from those of its name in other VPCs.
+// nameInVPC distinguishes the subnet from those of its name in other VPCs.
 func (m *subnetModel) nameInVPC() string { return m.VPCID.ValueString() + "/" + m.Name.ValueString() }
 
-// setIDs notes the ids of what exists, and nulls what is not known yet: a state
-// with unknown values would be lost if the create went wrong.
+// setIDs sets the ids of what exists, and null for those not known yet: Terraform
+// discards a state with unknown values if the create fails.
 func (m *subnetModel) setIDs(found *subnetParts) {
 	m.ID = types.StringPointerValue(found.subnet.SubnetId)
 	m.ARN = types.StringPointerValue(found.subnet.SubnetArn)
@@ -75,7 +75,7 @@ func (m *subnetModel) fromAWS(found *subnetParts, defaultTags map[string]string)
 	m.Tags, m.TagsAll = base.TagsFromAWS(actual, defaultTags, m.Tags)
 }
 
-// typeByRoutes tells the type of a subnet that the state does not know yet.
+// typeByRoutes derives the type of a subnet that the state does not have yet.
 func (p *subnetParts) typeByRoutes() string {
 	if p.table != nil && slices.ContainsFunc(p.table.Routes, leadsToInternetGateway) {
 		return typePublic
@@ -127,7 +127,7 @@ func (p *subnetParts) defaultRoute() *ec2types.Route {
 	return nil
 }
 
-// hasDefaultRoute says whether the default route leads to an internet gateway:
+// hasDefaultRoute reports whether the default route leads to an internet gateway:
 // the VPC's, since a VPC has one at most. A route to one that was detached is a
 // black hole.
 func (p *subnetParts) hasDefaultRoute() bool {
@@ -135,10 +135,9 @@ func (p *subnetParts) hasDefaultRoute() bool {
 	return route != nil && leadsToInternetGateway(*route) && route.State != ec2types.RouteStateBlackhole
 }
 
-// breaches lists the routes that lead out of a private subnet: all to a gateway
-// of the internet, and all to addresses that are not private. Others, such as
-// the cluster's route for its VPN, or a peering, are not this resource's
-// business.
+// breaches lists the routes that lead out of a private subnet: those to an internet
+// gateway, and those to addresses that are not private. Others, such as the cluster's
+// route for its VPN or a peering, are not part of this resource.
 func (p *subnetParts) breaches(subnetType string) []ec2types.Route {
 	if subnetType != typePrivate {
 		return nil
@@ -169,8 +168,8 @@ var privateRanges = []netip.Prefix{
 	netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("fc00::/7"),
 }
 
-// privateDestination says whether a route is for private addresses alone. What
-// is in a prefix list is for its owner to know.
+// privateDestination reports whether a route is only for private addresses. The
+// content of a prefix list is not checked.
 func privateDestination(route ec2types.Route) bool {
 	if route.DestinationPrefixListId != nil {
 		return true

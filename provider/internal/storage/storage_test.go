@@ -28,8 +28,8 @@ type account struct {
 	ids map[string]string
 }
 
-// newAccount is an empty account. What its clients change passes through the
-// front, whose mends keep moto's account whole.
+// newAccount is an empty account. Changes of its clients pass through the front,
+// whose fixups keep moto's account consistent.
 func newAccount(t *testing.T) account {
 	a := account{acctest.Setup(t), t, map[string]string{}}
 	cfg := inventory.Config(a.Front.URL, acctest.Region)

@@ -80,8 +80,8 @@ func (m *volumeModel) setComputed(v ec2types.Volume, arn string) {
 	}
 }
 
-// checkLimits says whether the size, where it is known, allows the IOPS, and
-// the IOPS the throughput; what is not given has gp3's baseline.
+// checkLimits returns an error for IOPS that the size does not allow, and for a
+// throughput that the IOPS do not allow. Unset values are gp3's baseline.
 func (m *volumeModel) checkLimits() []error {
 	var errs []error
 	iops, throughput := orBaseline(m.IOPS, minIOPS), orBaseline(m.ThroughputMiBps, minThroughputMiBps)
@@ -104,8 +104,8 @@ func orBaseline(v types.Int64, baseline int64) int64 {
 	return v.ValueInt64()
 }
 
-// checkShrink says whether a change is one that EBS can make: it makes no
-// volume smaller.
+// checkShrink returns an error if the volume would become smaller, which EBS does
+// not support.
 func (m *volumeModel) checkShrink(state volumeModel) error {
 	replaced := m.AvailabilityZone != state.AvailabilityZone || m.SnapshotID != state.SnapshotID || m.KMSKeyID != state.KMSKeyID
 	if replaced || m.SizeGiB.IsUnknown() || m.SizeGiB.ValueInt64() >= state.SizeGiB.ValueInt64() {
@@ -116,7 +116,7 @@ func (m *volumeModel) checkShrink(state volumeModel) error {
 		state.ID.ValueString(), state.SizeGiB.ValueInt64()))
 }
 
-// differs says whether the volume has to be modified to be as the model says.
+// differs reports whether the volume has to be modified to match the model.
 func (m *volumeModel) differs(v ec2types.Volume) bool {
 	return v.VolumeType != ec2types.VolumeTypeGp3 || int64(aws.ToInt32(v.Size)) != m.SizeGiB.ValueInt64() ||
 		int64(aws.ToInt32(v.Iops)) != m.IOPS.ValueInt64() || int64(aws.ToInt32(v.Throughput)) != m.ThroughputMiBps.ValueInt64()

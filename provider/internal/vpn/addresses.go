@@ -6,9 +6,9 @@ import (
 	"net/netip"
 )
 
-// checkAddress says why address cannot be a peer's in the VPN range: the first
-// address is the gateway's, and the network's own and the last one are left
-// free, since some systems take them for broadcast.
+// checkAddress returns an error if a peer cannot have the address: the first of the
+// VPN range is the gateway's, and the network address and the last one stay unused,
+// because some systems treat them as broadcast.
 func checkAddress(vpn netip.Prefix, address netip.Addr) error {
 	switch {
 	case !vpn.Contains(address):
@@ -21,9 +21,9 @@ func checkAddress(vpn netip.Prefix, address netip.Addr) error {
 	return nil
 }
 
-// assign gives the peer named name an address: the wanted one if that is valid,
-// else the one it has, else the lowest free one. held is changed to match; with
-// nothing to change, changed is false.
+// assign allocates an address to a peer: the wanted one if it is valid, otherwise the
+// one it holds, otherwise the lowest free one. It updates held, and reports whether it
+// changed.
 func assign(held map[string]string, vpn netip.Prefix, name string, wanted netip.Addr) (address netip.Addr, changed bool, err error) {
 	holders := map[string]string{}
 	for peer, address := range held {
@@ -49,8 +49,7 @@ func assign(held map[string]string, vpn netip.Prefix, name string, wanted netip.
 	return wanted, changed, nil
 }
 
-// current returns the address that the peer holds already, where it is still
-// one of the range.
+// current returns the address that the peer holds, if it is still in the range.
 func current(held map[string]string, vpn netip.Prefix, name string) netip.Addr {
 	address, err := netip.ParseAddr(held[name])
 	if err != nil || checkAddress(vpn, address) != nil {

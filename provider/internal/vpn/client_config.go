@@ -7,12 +7,12 @@ import (
 	"github.com/xeroops/xeroops/internal/cluster"
 )
 
-// keepaliveSeconds keeps a NAT's entry for the client alive; 25 is what
-// WireGuard's own quick start advises.
+// keepaliveSeconds keeps the client's NAT mapping alive; WireGuard's quick start
+// recommends 25.
 const keepaliveSeconds = 25
 
-// PrivateKeyPlaceholder stands in a client's configuration where the peer puts
-// its own private key, which never leaves it.
+// PrivateKeyPlaceholder is the placeholder for the private key in a client's
+// configuration. The key never leaves the client.
 const PrivateKeyPlaceholder = "<private key>"
 
 // clientConfig returns a peer's configuration in wg-quick's syntax.
@@ -30,7 +30,7 @@ PersistentKeepalive = %d
 		strings.Join(append([]string{vpn.CIDR}, vpn.Routes...), ", "), keepaliveSeconds)
 }
 
-// checkGateway says why a cluster's topology is not enough to connect with.
+// checkGateway returns an error if a cluster has no gateway to connect to.
 func checkGateway(t *cluster.Topology) error {
 	switch {
 	case t.VPN.PublicKey == "":

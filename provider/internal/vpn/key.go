@@ -21,13 +21,12 @@ func newKeyPair(random io.Reader) (keyPair, error) {
 	if _, err := io.ReadFull(random, scalar); err != nil {
 		return keyPair{}, fmt.Errorf("read random bytes: %w", err)
 	}
-	// Clamped as RFC 7748 §5 says. X25519 does so itself when it computes; it is
-	// done here so that the key is byte for byte one that `wg genkey` could print.
+	// Clamped (RFC 7748 §5) like the output of `wg genkey`; X25519 itself also clamps.
 	scalar[0] &= 248
 	scalar[31] = scalar[31]&127 | 64
 	private, err := ecdh.X25519().NewPrivateKey(scalar)
 	if err != nil {
-		return keyPair{}, fmt.Errorf("make an X25519 key: %w", err)
+		return keyPair{}, fmt.Errorf("generate an X25519 key: %w", err)
 	}
 	return keyPair{
 		private: base64.StdEncoding.EncodeToString(private.Bytes()),
@@ -35,15 +34,15 @@ func newKeyPair(random io.Reader) (keyPair, error) {
 	}, nil
 }
 
-// checkKey says why s is no WireGuard key. The key itself is not in the error:
-// somebody may have given the private one.
+// checkKey returns an error if s is not a WireGuard public key. The error does not
+// contain s, which may be a private key by mistake.
 func checkKey(s string) error {
 	key, err := base64.StdEncoding.Strict().DecodeString(s)
 	if err != nil || len(key) != keySize || len(s) != base64.StdEncoding.EncodedLen(keySize) { // a decoder skips line ends
 		return fmt.Errorf("a WireGuard public key is %d bytes in base64, 44 characters as `wg pubkey` prints them", keySize)
 	}
 	if [keySize]byte(key) == [keySize]byte{} {
-		return fmt.Errorf("the key is all zeros, which is no public key")
+		return fmt.Errorf("the key is all zeros, which is not a public key")
 	}
 	return nil
 }

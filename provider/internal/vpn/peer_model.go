@@ -38,8 +38,7 @@ func (m *peerModel) identity() peerIdentity {
 	return peerIdentity{Cluster: m.Cluster, UploadsBucket: m.UploadsBucket, Name: m.Name}
 }
 
-// importID is the id by which a peer is imported; none of its parts may hold a
-// slash.
+// importID is the import id of a peer. Its parts contain no slash.
 func importID(cluster, bucket, name string) string {
 	return strings.Join([]string{cluster, bucket, name}, "/")
 }
@@ -52,7 +51,7 @@ func parseImportID(id string) (peerIdentity, error) {
 	return peerIdentity{types.StringValue(parts[0]), types.StringValue(parts[1]), types.StringValue(parts[2])}, nil
 }
 
-// setState gives Read what it needs to find an imported peer.
+// setState sets the attributes with which Read finds an imported peer.
 func (i peerIdentity) setState(ctx context.Context, resp *resource.ImportStateResponse) {
 	resp.Diagnostics.Append(resp.State.SetAttribute(ctx, path.Root("cluster"), i.Cluster)...)
 	resp.Diagnostics.Append(resp.State.SetAttribute(ctx, path.Root("uploads_bucket"), i.UploadsBucket)...)
@@ -68,8 +67,8 @@ func (r *peerResource) store(m peerModel) store {
 	}
 }
 
-// save reserves the peer's address and then writes its object with write; the
-// model knows afterwards what was not known before.
+// save reserves the peer's address, writes its object with write, and sets the
+// computed attributes.
 func (r *peerResource) save(ctx context.Context, m *peerModel, write func(store, context.Context, cluster.VPNPeer) error) error {
 	s := r.store(*m)
 	topology, err := s.topology(ctx)
@@ -98,7 +97,7 @@ func (r *peerResource) save(ctx context.Context, m *peerModel, write func(store,
 	})
 }
 
-// note notes in the state what an operation made of the peer, or why it failed.
+// note saves the result of an operation to the state, or adds its error.
 func (m peerModel) note(ctx context.Context, operation string, err error, state *tfsdk.State, identity *tfsdk.ResourceIdentity, diags *diag.Diagnostics) {
 	if err != nil {
 		base.AddError(diags, operation, kindPeer, m.Name.ValueString(), err)
@@ -108,9 +107,9 @@ func (m peerModel) note(ctx context.Context, operation string, err error, state 
 	diags.Append(identity.Set(ctx, m.identity())...)
 }
 
-// refresh reads the peer as it is; errNoObject if it is gone. A cluster that is
-// gone, or whose gateway is, takes nothing from the peer's last known
-// configuration: the peer's own object is what the resource stands for.
+// refresh reads the peer; the error is errNoObject if it is gone. If the cluster or
+// its gateway is gone, the peer keeps its last known configuration: the resource is
+// the peer's object.
 func (r *peerResource) refresh(ctx context.Context, m *peerModel) error {
 	s := r.store(*m)
 	var peer *cluster.VPNPeer

@@ -1,6 +1,6 @@
-// Package vpn has the resources of the cluster's VPN: its peers, and an
-// ephemeral WireGuard key. A peer is an object in the cluster's uploads bucket,
-// which the gateway reads; a peer's private key is nowhere in it.
+// Package vpn has the resources of the cluster's VPN: its peers, and an ephemeral
+// WireGuard key. A peer is an object in the cluster's uploads bucket, which the
+// gateway reads; it does not contain the peer's private key.
 package vpn
 
 import (
@@ -131,8 +131,8 @@ func (r *peerResource) Read(ctx context.Context, req resource.ReadRequest, resp 
 		return
 	}
 
-	// First, since a resource that is gone has an identity too, and Terraform
-	// before 1.12 does not hand it in.
+	// First, because a resource that is gone has an identity too, and Terraform before
+	// 1.12 does not pass it.
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, peer.identity())...)
 	err := r.refresh(ctx, &peer)
 	if errors.Is(err, errNoObject) {

@@ -53,9 +53,9 @@ func ifUnchanged(etag string) condition {
 	return func(in *s3.PutObjectInput) { in.IfMatch = &etag }
 }
 
-// isConflict says whether a conditional put came too late. S3 answers 412 where
-// the condition does not hold, 409 where another put is under way, and 404 where
-// the object of an If-Match is gone.
+// isConflict reports whether a conditional put came too late. S3 responds with 412 if
+// the condition does not hold, 409 if another put is in progress, and 404 if the
+// object of an If-Match is gone.
 func isConflict(err error) bool {
 	return awswait.HasCode(err, "PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey")
 }
@@ -77,7 +77,7 @@ func (s store) topology(ctx context.Context) (*cluster.Topology, error) {
 	var t cluster.Topology
 	_, err := s.get(ctx, s.layout.Topology(), &t)
 	if errors.Is(err, errNoObject) {
-		return nil, fmt.Errorf("%w: no cluster %q keeps its files in that bucket; create it first (cluster = xeroops_cluster.<name>.name says so to Terraform)", err, s.layout.Cluster)
+		return nil, fmt.Errorf("%w: there is no cluster %q in that bucket; create it first (cluster = xeroops_cluster.<name>.name makes Terraform do so)", err, s.layout.Cluster)
 	}
 	return &t, err
 }
@@ -88,9 +88,9 @@ func (s store) peer(ctx context.Context, name string) (*cluster.VPNPeer, error) 
 	return &p, err
 }
 
-// create writes a new peer's object. Where one of that name is there already,
-// with the same public key, an earlier create was interrupted after its put, and
-// the object is taken over; with another key it is somebody else's.
+// create writes a new peer's object. An existing object with the same public key is
+// left from a create that was interrupted after its put, and is adopted; one with
+// another key is an error.
 func (s store) create(ctx context.Context, p cluster.VPNPeer) error {
 	err := s.put(ctx, s.layout.VPNPeer(p.Name), p, ifAbsent)
 	if !isConflict(err) {
@@ -111,8 +111,8 @@ func (s store) update(ctx context.Context, p cluster.VPNPeer) error {
 	return s.put(ctx, s.layout.VPNPeer(p.Name), p, always)
 }
 
-// delete removes a peer and then frees its address, so that the address is
-// never given to another while the gateway still knows this one.
+// delete removes a peer and then releases its address, so that the address is not
+// allocated to another peer while the gateway still has this one.
 func (s store) delete(ctx context.Context, name string) error {
 	key := s.layout.VPNPeer(name)
 	_, err := s.s3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &s.bucket, Key: &key})
@@ -127,9 +127,8 @@ func (s store) delete(ctx context.Context, name string) error {
 	return awswait.Ignore(err, awswait.IsNotFound) // the bucket may be gone
 }
 
-// reserve returns the address that the peer may use from now on: wanted, or one
-// of the range if that is not valid. It is the peer's until delete, even where
-// the create that asked for it dies right after.
+// reserve reserves an address for the peer until delete, even if the create is
+// interrupted right after: wanted, or one of the range if wanted is not valid.
 func (s store) reserve(ctx context.Context, vpn netip.Prefix, name string, wanted netip.Addr) (netip.Addr, error) {
 	var address netip.Addr
 	err := s.changeAddresses(ctx, func(held map[string]string) (changed bool, err error) {
@@ -139,13 +138,13 @@ func (s store) reserve(ctx context.Context, vpn netip.Prefix, name string, wante
 	return address, err
 }
 
-// maxConflictPause spreads those who change the table at the same time; it is
-// a few times what one change takes.
+// maxConflictPause is the maximum delay before a retry after a conflict: a few
+// times the duration of one change.
 const maxConflictPause = 200 * time.Millisecond
 
-// changeAddresses changes the table of addresses as one step: where another
-// changed it in between, change is called again with what is there then. Its
-// bool says whether there is anything to write.
+// changeAddresses changes the table of addresses atomically: if it was changed
+// concurrently, change is called again with the new content. change reports whether
+// there is anything to write.
 func (s store) changeAddresses(ctx context.Context, change func(held map[string]string) (bool, error)) error {
 	for {
 		table, when, err := s.addresses(ctx)
@@ -166,9 +165,8 @@ func (s store) changeAddresses(ctx context.Context, change func(held map[string]
 	}
 }
 
-// addresses returns the table, and the condition under which it may be written
-// back. Where there is none (before the first peer, or if somebody removed it)
-// it is made of the peers that are there.
+// addresses returns the table, and the condition for writing it back. If there is
+// none (before the first peer, or if it was deleted), it is rebuilt from the peers.
 func (s store) addresses(ctx context.Context) (cluster.VPNAddresses, condition, error) {
 	var table cluster.VPNAddresses
 	etag, err := s.get(ctx, s.layout.VPNAddresses(), &table)

@@ -23,7 +23,8 @@ type Account struct {
 	Front *fakeaws.Front
 }
 
-// Start starts both, with the front's mends as o says; an error is moto.ErrMissing where there is no moto.
+// Start starts moto and a front with the fixups of o. The error is moto.ErrMissing
+// if there is no moto.
 func Start(ctx context.Context, o fixups.Options) (*Account, error) {
 	moto, err := moto.Start(ctx, moto.Options{})
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 	"github.com/xeroops/xeroops/internal/testkit/tfcli"
 )
 
-// Module returns the folder of the module's go.mod, in which the examples are.
+// Module returns the directory of the module's go.mod, which contains the examples.
 func Module() (string, error) {
 	out, err := exec.Command("go", "env", "GOMOD").Output()
 	if err != nil {
@@ -46,7 +46,7 @@ func Build(ctx context.Context, module, dir string) (string, error) {
 	return binary, nil
 }
 
-// Workspace is a folder in which Terraform runs.
+// Workspace is a directory in which Terraform runs.
 type Workspace struct {
 	dir       string // everything of the workspace
 	root      string // where Terraform runs
@@ -57,9 +57,9 @@ type Workspace struct {
 
 // Options say what runs where.
 type Options struct {
-	Dir       string            // an empty folder that the workspace fills
+	Dir       string            // an empty directory that the workspace fills
 	Module    string            // the checkout
-	Example   string            // the example's folder, relative to the module: examples/complete
+	Example   string            // the example's directory, relative to the module: examples/complete
 	Binary    string            // the provider, see Build
 	Variables map[string]string // of the example
 	Env       map[string]string // of Terraform and the provider
@@ -73,7 +73,7 @@ func New(ctx context.Context, o Options) (*Workspace, error) {
 		return nil, err
 	}
 	w := &Workspace{dir: o.Dir, root: filepath.Join(o.Dir, o.Example), cli: cli}
-	// The whole folder: an example refers to its modules by ../modules.
+	// The whole directory: an example refers to its modules by ../modules.
 	if err := tfcli.CopyExamples(filepath.Join(o.Dir, "examples"), filepath.Join(o.Module, "examples")); err != nil {
 		return nil, fmt.Errorf("copy the examples: %w", err)
 	}
@@ -91,7 +91,7 @@ func New(ctx context.Context, o Options) (*Workspace, error) {
 	return w, err
 }
 
-// Root is the folder in which Terraform runs.
+// Root is the directory in which Terraform runs.
 func (w *Workspace) Root() string { return w.root }
 
 func (w *Workspace) path(name string) string { return filepath.Join(w.dir, name) }
