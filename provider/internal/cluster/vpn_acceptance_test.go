@@ -12,14 +12,14 @@ import (
 	"github.com/hashicorp/terraform-plugin-testing/terraform"
 )
 
-// privateTable is the route table of the private subnet.
+// privateTable returns the route table of the private subnet.
 func (a *account) privateTable() ec2types.RouteTable {
 	out, err := a.EC2.DescribeRouteTables(a.t.Context(), &ec2.DescribeRouteTablesInput{Filters: []ec2types.Filter{{Name: aws.String("association.subnet-id"), Values: []string{a.private}}}})
 	a.must(err)
 	return out.RouteTables[0]
 }
 
-// target is the interface that the private subnet routes cidr to, or "".
+// target returns the interface to which the private subnet routes cidr, or "".
 func (a *account) target(cidr string) string {
 	for _, r := range a.privateTable().Routes {
 		if aws.ToString(r.DestinationCidrBlock) == cidr {
@@ -70,7 +70,9 @@ func TestVPNRoutesFollowTheRangeAndTheGatewayAndLeaveOthersAlone(t *testing.T) {
 func TestDestroyLeavesAVPNRouteOfAnotherCluster(t *testing.T) {
 	a := newAccount(t)
 	const cidr = "10.100.0.0/16"
-	other, err := a.EC2.CreateNetworkInterface(t.Context(), &ec2.CreateNetworkInterfaceInput{SubnetId: &a.private})
+	// The address is fixed: moto otherwise picks one at random from the whole
+	// subnet, such as that of a node, whose launch is then refused.
+	other, err := a.EC2.CreateNetworkInterface(t.Context(), &ec2.CreateNetworkInterfaceInput{SubnetId: &a.private, PrivateIpAddress: aws.String("10.0.2.200")})
 	a.must(err)
 	table := a.privateTable().RouteTableId
 	a.Test(resource.TestCase{
