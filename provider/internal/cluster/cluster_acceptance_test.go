@@ -22,7 +22,7 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
-// check runs f as a step's check.
+// check returns f as the check of a test step.
 func check(f func() error) resource.TestCheckFunc {
 	return func(*terraform.State) error { return f() }
 }
@@ -43,19 +43,19 @@ func TestClusterIsWhatTheDesignSaysAndASecondApplyChangesNothing(t *testing.T) {
 			resource.TestCheckResourceAttr(resourceName, "drift.#", "0"),
 			resource.TestCheckResourceAttr(resourceName, "instances.%", "7"),
 			resource.TestMatchResourceAttr(resourceName, "vpn.endpoint", regexp.MustCompile(`^[\d.]+:51820$`)),
-			check(a.checkInstances), check(a.checkWiring), check(a.checkObjects),
+			check(a.checkInstances), check(a.checkAttached), check(a.checkObjects),
 		)},
 		{Config: a.config(), ConfigPlanChecks: nothingToDo()},
 		{ResourceName: resourceName, ImportState: true, ImportStateId: "production", ImportStateVerify: true,
 			ImportStateVerifyIdentifierAttribute: "name",
-			// What AWS cannot tell comes from the configuration with the next apply.
+			// The next apply sets what AWS does not know from the configuration.
 			ImportStateVerifyIgnore: []string{"buckets", "vpn", "vpn_cidr", "on_ready_timeout", "ready_timeout", "root_volume_gib",
 				"termination_protection", "internal_credentials_version", "status"}},
 	}})
 }
 
-// checkInstances compares what was launched with docs/design.md#reference-cluster and the issue's
-// rules on launches.
+// checkInstances compares the instances with the configuration and with
+// docs/design.md#reference-cluster.
 func (a *account) checkInstances() error {
 	live := a.live()
 	if len(live) != len(a.nodes) {
@@ -101,7 +101,7 @@ func (a *account) checkUserData(id string, n node) error {
 	return err
 }
 
-func (a *account) checkWiring() error {
+func (a *account) checkAttached() error {
 	live := a.live()
 	addresses, err := a.EC2.DescribeAddresses(a.t.Context(), &ec2.DescribeAddressesInput{})
 	if err != nil {
@@ -122,7 +122,7 @@ func (a *account) checkWiring() error {
 	return a.checkRoutes()
 }
 
-// checkRoutes looks for the way back to VPN clients in both subnets.
+// checkRoutes checks that both subnets have the route to VPN clients.
 func (a *account) checkRoutes() error {
 	out, err := a.EC2.DescribeRouteTables(a.t.Context(), &ec2.DescribeRouteTablesInput{Filters: []ec2types.Filter{{Name: aws.String("vpc-id"), Values: []string{a.vpc}}}})
 	if err != nil {
@@ -206,12 +206,12 @@ func TestANewImageReplacesOneNodeAtATimeReplicaBeforePrimary(t *testing.T) {
 		{Config: first, Check: resource.TestCheckResourceAttr(resourceName, "status", "ready")},
 		{PreConfig: a.Front.ClearCalls, Config: a.config(), ConfigPlanChecks: inPlace(), Check: resource.ComposeTestCheckFunc(
 			check(func() error { return a.checkRollout("app1", "app2", "db1", "db2") }),
-			check(a.checkWiring), resource.TestCheckResourceAttr(resourceName, "status", "ready"))},
+			check(a.checkAttached), resource.TestCheckResourceAttr(resourceName, "status", "ready"))},
 		{Config: a.config(), ConfigPlanChecks: nothingToDo()},
 	}})
 }
 
-// checkRollout compares the order of terminations and launches in the call log.
+// checkRollout checks the order of terminations and launches in the call log.
 func (a *account) checkRollout(nodes ...string) error {
 	var actions []string
 	for _, c := range a.Front.Calls() {
@@ -304,7 +304,7 @@ func TestALostNodeIsRepairedAndNoOtherTouched(t *testing.T) {
 		{PreConfig: func() {
 			_, err := a.EC2.TerminateInstances(t.Context(), &ec2.TerminateInstancesInput{InstanceIds: []string{before["db1"]}})
 			a.must(err)
-		}, Config: a.config(), ConfigPlanChecks: inPlace(), Check: resource.ComposeTestCheckFunc(check(a.checkInstances), check(a.checkWiring), check(func() error {
+		}, Config: a.config(), ConfigPlanChecks: inPlace(), Check: resource.ComposeTestCheckFunc(check(a.checkInstances), check(a.checkAttached), check(func() error {
 			after := a.ids()
 			for name, id := range before {
 				if changed := after[name] != id; changed != (name == "db1") {
@@ -330,7 +330,7 @@ func TestDriftIsShownAndPutRight(t *testing.T) {
 				PolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}`)})
 			a.must(err)
 		},
-		"an instance profile taken away": func() { // moto does not show one that is replaced
+		"an instance profile taken away": func() { // moto does not show a replaced one
 			out, err := a.EC2.DescribeIamInstanceProfileAssociations(t.Context(), &ec2.DescribeIamInstanceProfileAssociationsInput{
 				Filters: []ec2types.Filter{{Name: aws.String("instance-id"), Values: []string{a.ids()["db2"]}}}})
 			a.must(err)
@@ -373,7 +373,7 @@ func TestDriftIsShownAndPutRight(t *testing.T) {
 	steps := []resource.TestStep{{Config: a.config()}}
 	for _, name := range slices.Sorted(maps.Keys(cases)) {
 		steps = append(steps, resource.TestStep{PreConfig: func() { t.Log(name); cases[name]() }, Config: a.config(), ConfigPlanChecks: inPlace(),
-			Check: resource.ComposeTestCheckFunc(check(a.checkInstances), check(a.checkWiring), check(a.checkObjects))})
+			Check: resource.ComposeTestCheckFunc(check(a.checkInstances), check(a.checkAttached), check(a.checkObjects))})
 	}
 	steps = append(steps, resource.TestStep{Config: a.config(), ConfigPlanChecks: nothingToDo()})
 	a.Test(resource.TestCase{Steps: steps})

@@ -38,13 +38,13 @@ func (a *account) deleteObject(key string) {
 	a.must(err)
 }
 
-// removeEverything removes the cluster behind Terraform's back.
+// removeEverything deletes the cluster outside Terraform.
 func (a *account) removeEverything() {
 	var ids []string
 	for _, id := range a.ids() {
 		ids = append(ids, id)
 	}
-	for _, eip := range a.eips { // AWS frees an address with its instance, moto does not
+	for _, eip := range a.eips { // AWS disassociates an address when its instance is terminated, moto does not
 		out, err := a.EC2.DescribeAddresses(a.t.Context(), &ec2.DescribeAddressesInput{AllocationIds: []string{eip}})
 		a.must(err)
 		_, err = a.EC2.DisassociateAddress(a.t.Context(), &ec2.DisassociateAddressInput{AssociationId: out.Addresses[0].AssociationId})
@@ -84,13 +84,13 @@ func TestBadInputIsRefusedBeforeAnythingIsChanged(t *testing.T) {
 		error  string
 	}{
 		"an address outside the subnet": {func(a *account) { a.change("app1", func(n *node) { n.address = "10.0.9.9" }) }, `10\.0\.9\.9 is not in subnet`},
-		"an address that AWS keeps":     {func(a *account) { a.change("app1", func(n *node) { n.address = "10.0.2.1" }) }, `AWS reserves the first 4`},
+		"an address that AWS reserves":  {func(a *account) { a.change("app1", func(n *node) { n.address = "10.0.2.1" }) }, `AWS reserves the first 4`},
 		"an address of two nodes":       {func(a *account) { a.change("app1", func(n *node) { n.address = "10.0.2.11" }) }, `Nodes app1 and app2 both have address`},
 		"another role's image":          {func(a *account) { a.change("app1", func(n *node) { n.image = image("db") }) }, `is for role db, and the node's\s+role\s+is\s+app`},
 		"an image that is not there":    {func(a *account) { a.change("app1", func(n *node) { n.image = "ami-0123456789abcdef0" }) }, `image ami-0123456789abcdef0 does not\s+exist`},
 		"a subnet that is not there":    {func(a *account) { a.change("app1", func(n *node) { n.subnet = "subnet-0123" }) }, `subnet subnet-0123 does not\s+exist`},
 		"an Elastic IP not there":       {func(a *account) { a.change("edge", func(n *node) { n.eip = "eipalloc-0123" }) }, `Elastic IP address\s+eipalloc-0123 does not\s+exist`},
-		"a role that is none":           {func(a *account) { a.change("app1", func(n *node) { n.role = "web" }) }, `value must be one of`},
+		"an unknown role":               {func(a *account) { a.change("app1", func(n *node) { n.role = "web" }) }, `value must be one of`},
 		"two management nodes":          {func(a *account) { a.change("app1", func(n *node) { n.role = "management" }) }, `A cluster has one management`},
 		"a VPN range within the VPC":    {func(a *account) { a.extra = ""; a.vpnInVPC = true }, `overlaps the VPC's|is in vpn_cidr`},
 		"a name that is too long":       {func(a *account) { a.longName = true }, `at most 28`},
@@ -99,7 +99,7 @@ func TestBadInputIsRefusedBeforeAnythingIsChanged(t *testing.T) {
 				a.nodes[fmt.Sprintf("app-%d", n)] = node{"app", "t3.small", a.private, fmt.Sprintf("10.0.2.%d", 100+n), image("app"), "", ""}
 			}
 		}, `the policy of role app for its 82\s+nodes`},
-		"credentials of no role": {func(a *account) { a.extra = `credentials_wo = { web = { A = "b" } }` }, `unknown role "web"`},
+		"credentials of an unknown role": {func(a *account) { a.extra = `credentials_wo = { web = { A = "b" } }` }, `unknown role "web"`},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -148,7 +148,7 @@ func TestProtectionKeepsDestroyAway(t *testing.T) {
 	}})
 }
 
-// gate is what examples/modules/cluster has.
+// gate is the data source that examples/modules/cluster has.
 const gate = `
 data "xeroops_cluster" "gate" {
   name           = xeroops_cluster.main.name
@@ -160,7 +160,7 @@ data "xeroops_cluster" "gate" {
 func TestAClusterThatNeverBecameReadyCanBeDestroyed(t *testing.T) {
 	a := newAccount(t)
 	a.readiness = `ready_timeout = "10s"`
-	a.Test(resource.TestCase{Steps: []resource.TestStep{ // the destroy at the end has the gate in its way
+	a.Test(resource.TestCase{Steps: []resource.TestStep{ // the destroy at the end also reads the data source
 		{Config: a.config() + gate, ExpectError: regexp.MustCompile(`Cluster production is not ready`)},
 	}})
 }
@@ -212,7 +212,7 @@ func TestALostAnswerIsNotAFailure(t *testing.T) {
 			a.must(a.Front.Inject(fakeaws.Fault{Action: action, Nth: 2, Effect: fakeaws.DropAfter}))
 			began := time.Now()
 			a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: a.config(), Check: resource.ComposeTestCheckFunc(
-				resource.TestCheckResourceAttr(resourceName, "status", "unverified"), check(a.checkInstances), check(a.checkWiring), check(a.checkObjects))}}})
+				resource.TestCheckResourceAttr(resourceName, "status", "unverified"), check(a.checkInstances), check(a.checkAttached), check(a.checkObjects))}}})
 			if took := time.Since(began); took > time.Minute {
 				t.Errorf("it took %s", took)
 			}

@@ -22,11 +22,11 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/clusterspec"
 )
 
-// single are the roles of which a cluster has at most one node: there is one
-// registry, and the VPN range is routed to one gateway.
-var single = []model.Role{model.RoleManagement, model.RoleWireGuard}
+// singletonRoles have at most one node: there is one registry, and the VPN range
+// is routed to one gateway.
+var singletonRoles = []model.Role{model.RoleManagement, model.RoleWireGuard}
 
-// ValidateConfig checks what can be checked without AWS.
+// ValidateConfig checks what needs no call to AWS.
 func (r *clusterResource) ValidateConfig(ctx context.Context, req resource.ValidateConfigRequest, resp *resource.ValidateConfigResponse) {
 	var nodes types.Map
 	resp.Diagnostics.Append(req.Config.GetAttribute(ctx, path.Root("nodes"), &nodes)...)
@@ -65,23 +65,23 @@ func validateUnique(nodes map[string]nodeModel, attribute string, of func(nodeMo
 			continue
 		}
 		if other, twice := taken[value]; twice {
-			diags.AddAttributeError(path.Root("nodes").AtMapKey(name).AtName(attribute), "Taken twice",
-				fmt.Sprintf("Nodes %s and %s both have %s %s; give each its own.", other, name, attribute, value))
+			diags.AddAttributeError(path.Root("nodes").AtMapKey(name).AtName(attribute), "Duplicate value",
+				fmt.Sprintf("Nodes %s and %s both have %s %s; choose a different value for one of them.", other, name, attribute, value))
 		}
 		taken[value] = name
 	}
 }
 
 func validateSingle(nodes map[string]nodeModel, diags *diag.Diagnostics) {
-	for _, role := range single {
+	for _, role := range singletonRoles {
 		first := ""
 		for _, name := range slices.Sorted(maps.Keys(nodes)) {
 			if nodes[name].Role.ValueString() != string(role) {
 				continue
 			}
 			if first != "" {
-				diags.AddAttributeError(path.Root("nodes").AtMapKey(name).AtName("role"), "Too many nodes of a role",
-					fmt.Sprintf("A cluster has one %s node, and %s is one already.", role, first))
+				diags.AddAttributeError(path.Root("nodes").AtMapKey(name).AtName("role"), "Too many nodes of one role",
+					fmt.Sprintf("A cluster has at most one %s node, and %s is one already; remove one of them.", role, first))
 			}
 			first = name
 		}
@@ -91,12 +91,12 @@ func validateSingle(nodes map[string]nodeModel, diags *diag.Diagnostics) {
 func validateOutsideVPN(nodes map[string]nodeModel, vpn types.String, diags *diag.Diagnostics) {
 	cidr, err := netip.ParsePrefix(vpn.ValueString())
 	if err != nil {
-		return // unknown, or the attribute's own validator tells
+		return // unknown, or refused by the attribute's own validator
 	}
 	for name, n := range nodes {
 		if address, err := netip.ParseAddr(n.Address.ValueString()); err == nil && cidr.Contains(address) {
 			diags.AddAttributeError(path.Root("nodes").AtMapKey(name).AtName("address"), "Address within the VPN range",
-				fmt.Sprintf("%s is in vpn_cidr (%s), which is for VPN clients; choose ranges that do not overlap.", address, cidr))
+				fmt.Sprintf("%s is in vpn_cidr (%s), the range of VPN clients; choose ranges that do not overlap.", address, cidr))
 		}
 	}
 }
@@ -111,8 +111,7 @@ func validateCredentials(ctx context.Context, req resource.ValidateConfigRequest
 	}
 }
 
-// ModifyPlan plans what follows from the rest: tags_all, which instances stay,
-// and whether an earlier run left something to repair.
+// ModifyPlan plans the computed attributes and checks the plan against AWS.
 func (r *clusterResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
 	if r.ProviderData == nil || req.Plan.Raw.IsNull() {
 		return
@@ -142,8 +141,8 @@ func (r *clusterResource) ModifyPlan(ctx context.Context, req resource.ModifyPla
 	r.checkPlan(ctx, plan, state, &resp.Diagnostics)
 }
 
-// convertible says whether nodes and buckets are known well enough for a
-// clusterModel, whose maps and structs hold no unknown of their own.
+// convertible reports whether nodes and buckets can be stored in a clusterModel,
+// whose maps and structs cannot be unknown as a whole.
 func convertible(ctx context.Context, plan tfsdk.Plan, diags *diag.Diagnostics) bool {
 	var nodes types.Map
 	var buckets types.Object
@@ -160,19 +159,18 @@ func convertible(ctx context.Context, plan tfsdk.Plan, diags *diag.Diagnostics) 
 	return true
 }
 
-// checkSameUploads refuses another uploads bucket: running nodes know the old
-// one, and the secrets that are in it, the key of backups included, would be
-// made anew.
+// checkSameUploads refuses another uploads bucket: running nodes use the old one,
+// and the secrets in it, including the key of backups, would be generated again.
 func checkSameUploads(plan, state clusterModel, diags *diag.Diagnostics) {
 	if state.Buckets == nil || plan.Buckets == nil || plan.Buckets.Uploads.IsUnknown() || state.Buckets.Uploads.IsNull() || plan.Buckets.Uploads.Equal(state.Buckets.Uploads) {
 		return
 	}
 	diags.AddAttributeError(path.Root("buckets").AtName("uploads"), "The uploads bucket cannot change",
-		fmt.Sprintf("The cluster's secrets are in %s, and its nodes boot from there. Keep it, or make another cluster under another name.", state.Buckets.Uploads.ValueString()))
+		fmt.Sprintf("The cluster's secrets are in %s, and its nodes boot from there. Keep the bucket, or create another cluster with another name.", state.Buckets.Uploads.ValueString()))
 }
 
-// planComputed plans status, instances and vpn. They stay as they are for
-// whatever the change does not touch, so that the plan shows what it does.
+// planComputed plans status, instances and vpn. What the change does not affect
+// keeps its value, so that the plan shows only what is going to change.
 func (m *clusterModel) planComputed(state clusterModel) {
 	instances, same := map[string]attr.Value{}, len(m.Nodes) == len(state.Nodes)
 	had := state.Instances.Elements()
@@ -189,7 +187,7 @@ func (m *clusterModel) planComputed(state clusterModel) {
 	}
 	m.Instances = types.MapValueMust(instanceType, instances)
 	m.Status, m.VPN = state.Status, state.VPN
-	// What is put right may have to be waited for, such as a node that was stopped.
+	// A repair may change the status, such as that of a stopped node.
 	if !same || state.Status.IsNull() || len(state.Drift.Elements()) > 0 || needsVerification(state.Status.ValueString(), m.OnReadyTimeout.ValueString()) {
 		m.Status = types.StringUnknown()
 	}
@@ -198,7 +196,7 @@ func (m *clusterModel) planComputed(state clusterModel) {
 	}
 }
 
-// sameGateway says whether the VPN is reached as before.
+// sameGateway reports whether the endpoint of the VPN stays the same.
 func sameGateway(plan, state map[string]nodeModel) bool {
 	eips := func(nodes map[string]nodeModel) map[string]types.String {
 		of := map[string]types.String{}
@@ -212,17 +210,17 @@ func sameGateway(plan, state map[string]nodeModel) bool {
 	return maps.EqualFunc(eips(plan), eips(state), func(a, b types.String) bool { return a.Equal(b) && !a.IsUnknown() })
 }
 
-// checkPlan checks the nodes that would be launched against what they are
-// launched into, as far as that is known.
+// checkPlan checks the nodes to launch against their dependencies, as far as
+// those are known.
 func (r *clusterResource) checkPlan(ctx context.Context, plan, state clusterModel, diags *diag.Diagnostics) {
 	r.checkPolicies(plan, diags)
-	var fresh []string
+	var toLaunch []string
 	for name, n := range plan.Nodes {
 		if before, existed := state.Nodes[name]; n.known() && (!existed || !n.sameInstance(before)) {
-			fresh = append(fresh, name)
+			toLaunch = append(toLaunch, name)
 		}
 	}
-	if len(fresh) == 0 || plan.VPCID.IsUnknown() || plan.Name.IsUnknown() || diags.HasError() {
+	if len(toLaunch) == 0 || plan.VPCID.IsUnknown() || plan.Name.IsUnknown() || diags.HasError() {
 		return
 	}
 	op := r.newOperation(plan)
@@ -232,8 +230,8 @@ func (r *clusterResource) checkPlan(ctx context.Context, plan, state clusterMode
 		return
 	}
 	var nodes []clusterspec.Node
-	slices.Sort(fresh)
-	for _, name := range fresh {
+	slices.Sort(toLaunch)
+	for _, name := range toLaunch {
 		nodes = append(nodes, op.spec.Nodes[name])
 	}
 	err := op.checkExisting()
@@ -243,13 +241,12 @@ func (r *clusterResource) checkPlan(ctx context.Context, plan, state clusterMode
 	base.AddError(diags, "plan", clusterTypeName, plan.Name.ValueString(), err)
 	if op.creating && err == nil && len(op.actual.live) > 0 {
 		diags.AddAttributeWarning(path.Root("name"), "An earlier apply was interrupted",
-			fmt.Sprintf("Nodes of cluster %s run (%s) that this state does not know. The apply takes them over instead of launching others. If they are not yours, choose another name.",
+			fmt.Sprintf("Cluster %s already has nodes (%s) that are not in the state. The apply adopts them instead of launching others. If they are not yours, choose another name.",
 				plan.Name.ValueString(), strings.Join(slices.Sorted(maps.Keys(op.actual.live)), ", ")))
 	}
 }
 
-// checkPolicies checks that the roles' policies will not be too long for IAM.
-// What is not known yet, such as a bucket's name, only makes them longer.
+// checkPolicies checks that the roles' policies are not too long for IAM.
 func (r *clusterResource) checkPolicies(plan clusterModel, diags *diag.Diagnostics) {
 	if _, known := base.TagMap(plan.InstanceProfiles); !known || plan.Name.IsUnknown() {
 		return

@@ -26,7 +26,7 @@ func TestNodesSwapTheirAddressesAndVolumes(t *testing.T) {
 	a.change("db2", func(n *node) { n.volume = a.volumes[0] })
 	a.Test(resource.TestCase{Steps: []resource.TestStep{
 		{Config: first},
-		{Config: a.config(), ConfigPlanChecks: inPlace(), Check: check(a.checkWiring)},
+		{Config: a.config(), ConfigPlanChecks: inPlace(), Check: check(a.checkAttached)},
 		{Config: a.config(), ConfigPlanChecks: nothingToDo()},
 	}})
 }
@@ -126,7 +126,7 @@ func TestTheUploadsBucketDoesNotChange(t *testing.T) {
 	}})
 }
 
-func TestARunningClusterIsNotTaintedByAnErrorOfALook(t *testing.T) {
+func TestARunningClusterIsNotTaintedByAFailedDescribe(t *testing.T) {
 	a := newAccount(t)
 	a.must(a.Front.Inject(fakeaws.Fault{Action: "DescribeInstances", Nth: 3, Times: 20, Effect: fakeaws.Fail, Code: "UnauthorizedOperation", Message: "no"}))
 	var before map[string]string
@@ -144,7 +144,7 @@ func TestARunningClusterIsNotTaintedByAnErrorOfALook(t *testing.T) {
 	}})
 }
 
-// between does something after the plan and before its apply.
+// between runs a function after a plan and before its apply.
 type between func(ctx context.Context) error
 
 func (b between) CheckPlan(ctx context.Context, _ plancheck.CheckPlanRequest, resp *plancheck.CheckPlanResponse) {

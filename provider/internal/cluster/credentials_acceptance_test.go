@@ -46,14 +46,14 @@ func TestSecretsAreKeptUntilAVersionIsRaised(t *testing.T) {
 	}
 	a.Test(resource.TestCase{Steps: []resource.TestStep{
 		{Config: step("one", 1, 1), Check: has("one", true)},
-		{Config: step("two", 1, 1), ConfigPlanChecks: nothingToDo(), Check: has("one", true)}, // write-only: only the version tells
+		{Config: step("two", 1, 1), ConfigPlanChecks: nothingToDo(), Check: has("one", true)}, // write-only: only the version shows a change
 		{Config: step("two", 2, 1), ConfigPlanChecks: inPlace(), Check: has("two", true)},
 		{Config: step("two", 2, 2), ConfigPlanChecks: inPlace(), Check: has("two", false)},
 		{Config: step("two", 2, 2), ConfigPlanChecks: nothingToDo()},
 	}})
 }
 
-func TestAProfileOfOnesOwnIsUsedAndNoRoleMade(t *testing.T) {
+func TestAnOwnProfileIsUsedAndNoRoleCreated(t *testing.T) {
 	a := newAccount(t)
 	_, err := a.IAM.CreateInstanceProfile(t.Context(), &iam.CreateInstanceProfileInput{InstanceProfileName: aws.String("own-app")})
 	a.must(err)
@@ -64,8 +64,27 @@ func TestAProfileOfOnesOwnIsUsedAndNoRoleMade(t *testing.T) {
 			return fmt.Errorf("app1 runs with %s", arn)
 		}
 		if _, err := a.IAM.GetRole(t.Context(), &iam.GetRoleInput{RoleName: aws.String("xeroops-eu-west-1-production-app")}); err == nil {
-			return fmt.Errorf("a role was made all the same")
+			return fmt.Errorf("an IAM role was created")
 		}
 		return nil
 	})}}})
+}
+
+func TestARaisedVersionRemovesASecretFromS3(t *testing.T) {
+	a := newAccount(t)
+	step := func(given string, version int) string {
+		a.extra = fmt.Sprintf("credentials_wo = { app = { %s } }\n  credentials_wo_version = %d", given, version)
+		return a.config()
+	}
+	var first map[string]string
+	a.Test(resource.TestCase{Steps: []resource.TestStep{
+		{Config: step(`API_KEY = "one", OTHER = "two"`, 1), Check: check(func() error { first = a.credentialsOf(model.RoleApp); return nil })},
+		{Config: step(`OTHER = "two"`, 2), ConfigPlanChecks: inPlace(), Check: check(func() error {
+			app := a.credentialsOf(model.RoleApp)
+			if app["API_KEY"] != "" || app["OTHER"] != "two" || app["REDIS_APP_PASSWORD"] != first["REDIS_APP_PASSWORD"] {
+				return fmt.Errorf("API_KEY is %q, OTHER %q, internal ones kept: %v", app["API_KEY"], app["OTHER"], app["REDIS_APP_PASSWORD"] == first["REDIS_APP_PASSWORD"])
+			}
+			return nil
+		})},
+	}})
 }

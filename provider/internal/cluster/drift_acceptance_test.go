@@ -46,7 +46,7 @@ func TestWhatOthersGiveARoleIsShownAndTakenAway(t *testing.T) {
 		if err == nil && strings.Contains(*out.Role.AssumeRolePolicyDocument, "210987654321") {
 			err = fmt.Errorf("another account may still take the role")
 		}
-		attach() // and what is there when the cluster is destroyed does not keep the role
+		attach() // an attached policy does not prevent destroy
 		return err
 	})})
 	a.Test(resource.TestCase{Steps: steps})

@@ -26,8 +26,8 @@ func TestMain(m *testing.M) { acctest.Main(m) }
 
 const resourceName = "xeroops_cluster.main"
 
-// account is an account with a network, addresses, volumes and buckets that
-// were not made by this provider: the cluster takes them by id.
+// account is an AWS account with a network, addresses, volumes and buckets,
+// which this provider did not create.
 type account struct {
 	*acctest.AWS
 	t                    *testing.T
@@ -85,7 +85,7 @@ func (a *account) must(err error) {
 	}
 }
 
-// subnet makes a subnet with a route table of its own.
+// subnet creates a subnet with its own route table.
 func (a *account) subnet(cidr string) string {
 	out, err := a.EC2.CreateSubnet(a.t.Context(), &ec2.CreateSubnetInput{VpcId: &a.vpc, CidrBlock: &cidr, AvailabilityZone: aws.String(acctest.Region + "a")})
 	a.must(err)
@@ -96,7 +96,7 @@ func (a *account) subnet(cidr string) string {
 	return *out.Subnet.SubnetId
 }
 
-// config is the cluster's HCL.
+// config returns the cluster's configuration.
 func (a *account) config() string {
 	var nodes strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(a.nodes)) {
@@ -138,7 +138,7 @@ func (a *account) change(name string, f func(*node)) {
 	a.nodes[name] = n
 }
 
-// live returns the live instances by node; two of one node fail the test.
+// live returns the live instances by node. It fails the test if a node has two.
 func (a *account) live() map[string]ec2types.Instance {
 	a.t.Helper()
 	out, err := a.EC2.DescribeInstances(a.t.Context(), &ec2.DescribeInstancesInput{Filters: []ec2types.Filter{
@@ -175,7 +175,7 @@ func (a *account) ids() map[string]string {
 	return ids
 }
 
-// layout names the cluster's objects.
+// layout has the keys of the cluster's objects.
 var layout = model.Layout{Cluster: "production"}
 
 // object returns an object's content, or "" if there is none.
@@ -195,16 +195,17 @@ func (a *account) object(key string) string {
 	}
 }
 
-// nodesReport plays the nodes' part, which moto has none of: it writes a boot
-// report for each instance that runs, as judge says, until the test ends.
-func (a *account) nodesReport(judge func(node string, i ec2types.Instance) model.BootReport) {
+// nodesReport stands in for the nodes, which do not run under moto: until the
+// test ends, it writes the boot report that report returns for each running
+// instance.
+func (a *account) nodesReport(report func(node string, i ec2types.Instance) model.BootReport) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
 	a.t.Cleanup(func() { cancel(); done.Wait() })
 	reported := map[string]bool{}
 	done.Go(func() {
 		for ctx.Err() == nil {
-			a.reportOnce(ctx, reported, judge)
+			a.reportOnce(ctx, reported, report)
 			select {
 			case <-ctx.Done():
 			case <-time.After(50 * time.Millisecond):
@@ -213,7 +214,7 @@ func (a *account) nodesReport(judge func(node string, i ec2types.Instance) model
 	})
 }
 
-func (a *account) reportOnce(ctx context.Context, reported map[string]bool, judge func(string, ec2types.Instance) model.BootReport) {
+func (a *account) reportOnce(ctx context.Context, reported map[string]bool, reportOf func(string, ec2types.Instance) model.BootReport) {
 	out, err := a.EC2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{Filters: []ec2types.Filter{{Name: aws.String("instance-state-name"), Values: []string{"running"}}}})
 	if err != nil {
 		return
@@ -224,7 +225,7 @@ func (a *account) reportOnce(ctx context.Context, reported map[string]bool, judg
 			if reported[*i.InstanceId] || name == "" {
 				continue
 			}
-			report := judge(name, i)
+			report := reportOf(name, i)
 			report.Schema, report.Cluster, report.Node, report.InstanceID = model.BootReportSchema, "production", name, *i.InstanceId
 			body, _ := json.Marshal(report)
 			_, err := a.S3.PutObject(ctx, &s3.PutObjectInput{Bucket: &a.uploads, Key: aws.String(layout.Report(name)), Body: strings.NewReader(string(body))})
@@ -233,7 +234,7 @@ func (a *account) reportOnce(ctx context.Context, reported map[string]bool, judg
 	}
 }
 
-// allReady is a judge by whom every node boots.
+// allReady returns the report of a node that is ready.
 func allReady(string, ec2types.Instance) model.BootReport {
 	return model.BootReport{State: model.BootReady}
 }

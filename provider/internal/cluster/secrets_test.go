@@ -16,10 +16,10 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/acctest/workspace"
 )
 
-const givenSecret = "given-secret-hunter2-do-not-log"
+const configuredSecret = "configured-secret-hunter2-do-not-log"
 
-// The provider runs as a process of its own, at log level TRACE, and everything
-// that it, Terraform and the instances leave behind is searched.
+// The provider runs as a separate process at log level TRACE. The test searches
+// everything that the provider, Terraform and the instances store or log.
 func TestNothingSecretReachesStatePlanUserDataOrLog(t *testing.T) {
 	a := newAccount(t)
 	a.extra = `credentials_wo = { app = { API_KEY = var.api_key } }
@@ -28,7 +28,7 @@ func TestNothingSecretReachesStatePlanUserDataOrLog(t *testing.T) {
 	logFile := filepath.Join(dir, "log")
 	t.Setenv("TF_LOG", "TRACE")
 	t.Setenv("TF_LOG_PATH", logFile)
-	t.Setenv("TF_VAR_api_key", givenSecret)
+	t.Setenv("TF_VAR_api_key", configuredSecret)
 	w := a.workspace(dir)
 
 	terraform := func(args ...string) string {
@@ -64,7 +64,7 @@ func TestNothingSecretReachesStatePlanUserDataOrLog(t *testing.T) {
 	terraform("destroy", "-auto-approve", "-no-color")
 }
 
-// workspace is a Terraform of its own on the account's configuration.
+// workspace returns a Terraform workspace with the account's configuration.
 func (a *account) workspace(dir string) *workspace.Workspace {
 	a.t.Helper()
 	module, err := workspace.Module()
@@ -81,9 +81,9 @@ func (a *account) workspace(dir string) *workspace.Workspace {
 	return w
 }
 
-// secrets returns every secret that the cluster has, from S3.
+// secrets returns all secrets of the cluster, read from S3.
 func (a *account) secrets() map[string]string {
-	all := map[string]string{"credentials_wo": givenSecret}
+	all := map[string]string{"credentials_wo": configuredSecret}
 	for _, role := range model.Roles() {
 		vars, err := envfile.Parse(a.object(layout.Credentials(role)))
 		a.must(err)

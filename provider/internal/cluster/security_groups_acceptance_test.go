@@ -19,7 +19,7 @@ func (a *account) describeGroup(role string) ec2types.SecurityGroup {
 	return out.SecurityGroups[0]
 }
 
-func TestARuleThatIsOpenAlreadyKeepsNoOtherClosed(t *testing.T) {
+func TestARuleThatExistsDoesNotPreventOthers(t *testing.T) {
 	a := newAccount(t)
 	a.must(a.Front.Inject(fakeaws.Fault{Action: "AuthorizeSecurityGroupIngress", Nth: 1, Effect: fakeaws.Fail, Code: "InvalidPermission.Duplicate", Message: "one of them exists"}))
 	a.Test(resource.TestCase{Steps: []resource.TestStep{
@@ -28,7 +28,7 @@ func TestARuleThatIsOpenAlreadyKeepsNoOtherClosed(t *testing.T) {
 	}})
 }
 
-func TestEgressTakenAwayIsDriftAndRestored(t *testing.T) {
+func TestARemovedEgressRuleIsDriftAndRestored(t *testing.T) {
 	a := newAccount(t)
 	a.Test(resource.TestCase{Steps: []resource.TestStep{
 		{Config: a.config()},
@@ -42,7 +42,7 @@ func TestEgressTakenAwayIsDriftAndRestored(t *testing.T) {
 					return nil
 				}
 			}
-			return errors.New("egress was not restored")
+			return errors.New("the egress rule was not restored")
 		})},
 		{Config: a.config(), ConfigPlanChecks: nothingToDo()},
 	}})
