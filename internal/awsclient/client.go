@@ -100,7 +100,7 @@ func New(ctx context.Context, s Settings) (*Client, error) {
 	c := &Client{
 		EC2: NewEC2(ec2.NewFromConfig(cfg, func(o *ec2.Options) {
 			o.BaseEndpoint = endpoint(s.Endpoints.EC2, o.BaseEndpoint)
-			(&fresh{made: map[string]time.Time{}}).option(o)
+			(&recentlyCreated{createdAt: map[string]time.Time{}}).option(o)
 		})),
 		IAM:    iam.NewFromConfig(cfg, func(o *iam.Options) { o.BaseEndpoint = endpoint(s.Endpoints.IAM, o.BaseEndpoint) }),
 		STS:    sts.NewFromConfig(cfg, func(o *sts.Options) { o.BaseEndpoint = endpoint(s.Endpoints.STS, o.BaseEndpoint) }),

@@ -86,7 +86,7 @@ func (f *Front) controlFixup(r *http.Request) (any, error) {
 	if err := decodeJSON(r, &in); err != nil {
 		return nil, err
 	}
-	return nil, f.Switch(in.Name, in.On)
+	return nil, f.EnableFixup(in.Name, in.On)
 }
 
 func decodeJSON(r *http.Request, into any) error {

@@ -161,8 +161,8 @@ func (f *Front) SetLatency(d time.Duration) {
 	f.latency = d
 }
 
-// Switch turns a fixup on or off, and gives all fixups fresh state.
-func (f *Front) Switch(name string, on bool) error {
+// EnableFixup turns a fixup on or off, and gives all fixups fresh state.
+func (f *Front) EnableFixup(name string, on bool) error {
 	if !slices.ContainsFunc(f.fixups, func(m Fixup) bool { return m.Name == name }) {
 		return fmt.Errorf("front: no fixup %q; there are %v", name, f.FixupNames())
 	}

@@ -99,17 +99,17 @@ type ServiceHealth struct {
 
 // Resources is how busy a node is.
 type Resources struct {
-	CPUs          int     `json:"cpus"`
-	Load1         float64 `json:"load1"`
-	MemoryBytes   uint64  `json:"memory_bytes"`
-	MemoryFree    uint64  `json:"memory_available_bytes"`
-	DiskBytes     uint64  `json:"disk_bytes"`
-	DiskFree      uint64  `json:"disk_available_bytes"`
-	DataDiskBytes uint64  `json:"data_disk_bytes,omitempty"` // of the EBS volume
-	DataDiskFree  uint64  `json:"data_disk_available_bytes,omitempty"`
-	UptimeSeconds uint64  `json:"uptime_seconds"`
-	ClockSynced   bool    `json:"clock_synced"`
-	FailedUnits   int     `json:"failed_units"`
+	CPUs                   int     `json:"cpus"`
+	Load1                  float64 `json:"load1"`
+	MemoryBytes            uint64  `json:"memory_bytes"`
+	MemoryAvailableBytes   uint64  `json:"memory_available_bytes"`
+	DiskBytes              uint64  `json:"disk_bytes"`
+	DiskAvailableBytes     uint64  `json:"disk_available_bytes"`
+	DataDiskBytes          uint64  `json:"data_disk_bytes,omitempty"` // of the EBS volume
+	DataDiskAvailableBytes uint64  `json:"data_disk_available_bytes,omitempty"`
+	UptimeSeconds          uint64  `json:"uptime_seconds"`
+	ClockSynced            bool    `json:"clock_synced"`
+	FailedUnits            int     `json:"failed_units"`
 }
 
 // Application is an application that a node runs and that traffic may go to.

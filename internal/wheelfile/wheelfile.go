@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// Anywhere is the tag of a wheel of pure Python.
-const Anywhere = "py3-none-any"
+// PurePython is the tag of a wheel that runs on every platform.
+const PurePython = "py3-none-any"
 
 // Wheel is what a wheel is to be.
 type Wheel struct {

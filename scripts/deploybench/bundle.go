@@ -94,7 +94,7 @@ func dependency(name, version string) map[string]string {
 }
 
 func newWheel(name, version string, files map[string]string) wheel {
-	file, content := wheelfile.Wheel{Name: name, Version: version, Tag: wheelfile.Anywhere, Files: files}.Make()
+	file, content := wheelfile.Wheel{Name: name, Version: version, Tag: wheelfile.PurePython, Files: files}.Make()
 	return wheel{file, content}
 }
 

@@ -166,7 +166,7 @@ func (s clusterStatus) print(out io.Writer) {
 		if e := n.Entry; e != nil {
 			r := e.Resources
 			load = fmt.Sprintf("%.2f/%d", r.Load1, r.CPUs)
-			memory, disk = used(r.MemoryBytes, r.MemoryFree), used(r.DiskBytes, r.DiskFree)
+			memory, disk = used(r.MemoryBytes, r.MemoryAvailableBytes), used(r.DiskBytes, r.DiskAvailableBytes)
 			up = (time.Duration(r.UptimeSeconds) * time.Second).String()
 			if detail == "" {
 				detail = detailOf(e)

@@ -14,7 +14,7 @@ func TestStatusShowsNodesAndApplications(t *testing.T) {
 	w := newWorld(t)
 	w.heartbeat("app1", registry.Application{Name: "notes", Version: "1.0", State: registry.AppRunning})
 	w.setJSON(registry.NodeKey("management"), registry.Node{Name: "management", Role: cluster.RoleManagement, State: registry.NodeDegraded,
-		Resources: registry.Resources{CPUs: 2, Load1: 0.5, MemoryBytes: 100, MemoryFree: 25, UptimeSeconds: 61},
+		Resources: registry.Resources{CPUs: 2, Load1: 0.5, MemoryBytes: 100, MemoryAvailableBytes: 25, UptimeSeconds: 61},
 		Services:  []registry.ServiceHealth{{Name: "haproxy", State: "failed", Detail: "exit status 1"}, {Name: "redis", State: "active", Healthy: true}}})
 	report, err := json.Marshal(cluster.BootReport{Node: "app2", State: cluster.BootFailed, Error: "no credentials yet"})
 	if err != nil {

@@ -116,7 +116,7 @@ func newWorld(t *testing.T) *world {
 	if err := os.CopyFS(w.dir, os.DirFS("testdata/service")); err != nil {
 		t.Fatal(err)
 	}
-	file, content := wheelfile.Wheel{Name: "greeting", Version: "1.2", Tag: wheelfile.Anywhere}.Make()
+	file, content := wheelfile.Wheel{Name: "greeting", Version: "1.2", Tag: wheelfile.PurePython}.Make()
 	if err := os.WriteFile(filepath.Join(w.house, file), content, 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -46,16 +46,16 @@ func TestCollectTakesWhatTheImageNeedsAndDoesNotHave(t *testing.T) {
 		{"nothing but what the image has", []string{"fastapi>=0.110", "Typing.Extensions"}, nil, nil, ""},
 		{"an extra of what the image has", []string{"fastapi[standard]"}, nil, nil, ""},
 		{"what a dependency depends on", []string{"a"}, func(t *testing.T, house string) {
-			tiny(t, house, "a", "2.0", wheelfile.Anywhere, "b<2", "fastapi")
-			tiny(t, house, "b", "1.9", wheelfile.Anywhere)
-			tiny(t, house, "b", "2.1", wheelfile.Anywhere)
+			tiny(t, house, "a", "2.0", wheelfile.PurePython, "b<2", "fastapi")
+			tiny(t, house, "b", "1.9", wheelfile.PurePython)
+			tiny(t, house, "b", "2.1", wheelfile.PurePython)
 		}, []string{"a-2.0-py3-none-any.whl", "b-1.9-py3-none-any.whl"}, ""},
 		{"the image's version, though there is a newer one", []string{"fastapi"}, func(t *testing.T, house string) {
-			tiny(t, house, "fastapi", "0.200", wheelfile.Anywhere)
+			tiny(t, house, "fastapi", "0.200", wheelfile.PurePython)
 			tiny(t, house, "fastapi", "0.115.11", "cp313-cp313-manylinux_2_41_x86_64")
 		}, nil, ""},
 		{"a newer version than the image's", []string{"fastapi>=0.200"}, func(t *testing.T, house string) {
-			tiny(t, house, "fastapi", "0.200", wheelfile.Anywhere)
+			tiny(t, house, "fastapi", "0.200", wheelfile.PurePython)
 		}, nil, "of packages that the image has, only the image's version can be had"},
 		{"older C libraries, and not other systems or Pythons", []string{"c"}, func(t *testing.T, house string) {
 			tiny(t, house, "c", "1.0", "cp313-cp313-manylinux2014_x86_64")
@@ -70,13 +70,13 @@ func TestCollectTakesWhatTheImageNeedsAndDoesNotHave(t *testing.T) {
 		{"markers of the image, not of this machine", []string{
 			"a; python_version >= '3.13' and sys_platform == 'linux' and platform_machine == 'x86_64'",
 			"nowhere; python_version < '3.13' or sys_platform == 'darwin' or platform_machine == 'arm64'",
-		}, func(t *testing.T, house string) { tiny(t, house, "a", "1.0", wheelfile.Anywhere) }, []string{"a-1.0-py3-none-any.whl"}, ""},
+		}, func(t *testing.T, house string) { tiny(t, house, "a", "1.0", wheelfile.PurePython) }, []string{"a-1.0-py3-none-any.whl"}, ""},
 		{"what is nowhere", []string{"nowhere"}, nil, nil, "No matching distribution found for nowhere"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			source, house, into := t.TempDir(), t.TempDir(), t.TempDir()
-			own := tiny(t, source, "notes", "1.0", wheelfile.Anywhere, c.needs...)
+			own := tiny(t, source, "notes", "1.0", wheelfile.PurePython, c.needs...)
 			if c.house != nil {
 				c.house(t, house)
 			}
@@ -108,7 +108,7 @@ func TestCollectTakesWhatTheImageNeedsAndDoesNotHave(t *testing.T) {
 }
 
 func TestCheckAppFindsTheModule(t *testing.T) {
-	file, content := wheelfile.Wheel{Name: "notes", Version: "1.0", Tag: wheelfile.Anywhere, Files: map[string]string{
+	file, content := wheelfile.Wheel{Name: "notes", Version: "1.0", Tag: wheelfile.PurePython, Files: map[string]string{
 		"notes/main.py": "", "notes/sub/__init__.py": "", "notes/fast.cpython-313-x86_64-linux-gnu.so": "",
 	}}.Make()
 	path := filepath.Join(t.TempDir(), file)

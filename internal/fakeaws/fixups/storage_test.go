@@ -119,10 +119,10 @@ func TestATracebackOfMotosIsAnErrorThatCanBeRead(t *testing.T) {
 
 func TestAMendThatIsSwitchedOffLeavesMotosAnswer(t *testing.T) {
 	w := newWorld(t, fast)
-	w.ok(w.front.Switch("bucket-defaults", false))
+	w.ok(w.front.EnableFixup("bucket-defaults", false))
 	_, err := w.s3.GetPublicAccessBlock(ctx, &s3.GetPublicAccessBlockInput{Bucket: w.bucket("a-bucket")})
 	w.refused(err, "NoSuchPublicAccessBlockConfiguration")
-	if err := w.front.Switch("no-such-fixup", false); err == nil {
+	if err := w.front.EnableFixup("no-such-fixup", false); err == nil {
 		t.Error("an unknown fixup was switched off")
 	}
 }

@@ -174,7 +174,7 @@ type wheel struct {
 
 // newWheel makes a wheel of pure Python.
 func newWheel(name, version string, files map[string]string) wheel {
-	file, content := wheelfile.Wheel{Name: name, Version: version, Tag: wheelfile.Anywhere, Files: files}.Make()
+	file, content := wheelfile.Wheel{Name: name, Version: version, Tag: wheelfile.PurePython, Files: files}.Make()
 	return wheel{file, content}
 }
 

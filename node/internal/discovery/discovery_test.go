@@ -352,7 +352,7 @@ func TestApplicationsAreThoseOfTheFileAndAtWorstThoseOfBefore(t *testing.T) {
 
 func TestResourcesAreThoseOfTheMachine(t *testing.T) {
 	r := resources("/")
-	if r.CPUs < 1 || r.MemoryBytes < r.MemoryFree || r.MemoryFree == 0 || r.DiskBytes < r.DiskFree || r.DataDiskBytes != r.DiskBytes || r.UptimeSeconds == 0 {
+	if r.CPUs < 1 || r.MemoryBytes < r.MemoryAvailableBytes || r.MemoryAvailableBytes == 0 || r.DiskBytes < r.DiskAvailableBytes || r.DataDiskBytes != r.DiskBytes || r.UptimeSeconds == 0 {
 		t.Errorf("%+v", r)
 	}
 }

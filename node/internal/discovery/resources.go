@@ -32,12 +32,12 @@ func resources(dataMount string) registry.Resources {
 		case "MemTotal:":
 			r.MemoryBytes = kib << 10
 		case "MemAvailable:":
-			r.MemoryFree = kib << 10
+			r.MemoryAvailableBytes = kib << 10
 		}
 	}
-	r.DiskBytes, r.DiskFree = space("/")
+	r.DiskBytes, r.DiskAvailableBytes = space("/")
 	if dataMount != "" {
-		r.DataDiskBytes, r.DataDiskFree = space(dataMount)
+		r.DataDiskBytes, r.DataDiskAvailableBytes = space(dataMount)
 	}
 	return r
 }

@@ -168,6 +168,6 @@ func thousandth(n cluster.TopologyNode, state registry.NodeState, apps ...regist
 		BootID: "4c1f9a42-6ed5-4f5c-8d43-a0b9eb6f4c65", State: state, Applications: apps, UpdatedAt: time.Now(),
 		Services: []registry.ServiceHealth{{Name: "sshd", State: "active", Healthy: true}, {Name: "redis-local", State: "active", Healthy: true},
 			{Name: "applications", State: "active", Healthy: true}, {Name: "deployments", State: "active", Healthy: true}},
-		Resources: registry.Resources{CPUs: 2, Load1: 0.42, MemoryBytes: 4 << 30, MemoryFree: 3 << 30, DiskBytes: 8 << 30, DiskFree: 5 << 30, UptimeSeconds: 86400},
+		Resources: registry.Resources{CPUs: 2, Load1: 0.42, MemoryBytes: 4 << 30, MemoryAvailableBytes: 3 << 30, DiskBytes: 8 << 30, DiskAvailableBytes: 5 << 30, UptimeSeconds: 86400},
 		Versions:  map[string]string{"image": "0.1.0", "linux": "6.12.48+deb13-cloud-amd64", "python3": "3.13.5-1", "redis-server": "5:8.0.2-3+deb13u1", "xeroops-node": "0.1.0"}}
 }

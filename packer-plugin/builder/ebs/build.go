@@ -9,7 +9,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"github.com/aws/smithy-go"
 	"github.com/hashicorp/packer-plugin-sdk/multistep"
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 
@@ -32,19 +31,19 @@ type build struct {
 	source  types.Image
 	subnets []types.Subnet // to try in turn, all of one VPC
 
-	keyImported   bool // or tried to
-	publicKey     []byte
-	groupTried    bool
-	groupLost     bool // it may exist without our knowing its id
-	groupID       string
-	hostKey       hostKey
-	instanceTried bool
-	instanceLost  bool
-	instance      types.Instance
-	comm          packersdk.Communicator
-	record        *imagerecord.Record // nil: the image says nothing of itself
-	recordSum     string
-	images        map[string]*image // by region, and those that were tried
+	keyImported            bool // or tried to
+	publicKey              []byte
+	groupTried             bool
+	groupOutcomeUnknown    bool // it may exist although groupID is empty
+	groupID                string
+	hostKey                hostKey
+	instanceTried          bool
+	instanceOutcomeUnknown bool
+	instance               types.Instance
+	comm                   packersdk.Communicator
+	record                 *imagerecord.Record // nil: the image says nothing of itself
+	recordSum              string
+	images                 map[string]*image // by region, and those that were tried
 
 	err      error // why the build failed
 	keep     bool  // -on-error=abort, or the user's answer
@@ -178,29 +177,23 @@ func lookup[In, Out any](ctx context.Context, call func(context.Context, *In, ..
 	return awswait.Retry(ctx, removeTimeout, mayPass, func(ctx context.Context) (*Out, error) { return call(ctx, in) })
 }
 
-// lostFor is how long to look for what a call may have made whose answer was
-// lost: a new thing does not show at once.
-const lostFor = 15 * time.Second
+// lostVisible is how long find searches for what a call of unknown outcome may
+// have created: a new resource is not visible at once.
+const lostVisible = 15 * time.Second
 
-// lost says whether a call may have taken effect although it failed.
-func lost(err error) bool {
-	var api smithy.APIError
-	return err != nil && (!errors.As(err, &api) || api.ErrorFault() == smithy.FaultServer)
-}
-
-// find looks for something once, or for a while if the answer of the call that
-// may have made it was lost.
-func find(ctx context.Context, wasLost bool, look func(context.Context) (bool, error)) error {
+// find searches once, or for lostVisible if the outcome of the call that may have
+// created the resource is unknown.
+func find(ctx context.Context, outcomeUnknown bool, search func(context.Context) (bool, error)) error {
 	timeout := time.Duration(0)
-	if wasLost {
-		timeout = lostFor
+	if outcomeUnknown {
+		timeout = lostVisible
 	}
 	err := awswait.Until(ctx, timeout, func(ctx context.Context) (bool, string, error) {
-		found, err := look(ctx)
+		found, err := search(ctx)
 		return found, "not to be found", err
 	})
-	var late *awswait.TimeoutError
-	if errors.As(err, &late) {
+	var timedOut *awswait.TimeoutError
+	if errors.As(err, &timedOut) {
 		return nil
 	}
 	return err

@@ -16,15 +16,15 @@ import (
 
 // image is the build's image in one region.
 type image struct {
-	ec2       *awsclient.EC2
-	region    string
-	id        string // "" until EC2 has told it
-	name      string
-	snapshots []string
-	former    *types.Image // has the name now, and is to be replaced
-	tried     bool         // it may exist, whether its id is known or not
-	lost      bool         // the answer that told its id was lost
-	replaced  bool         // the former image is gone, so this one stays
+	ec2            *awsclient.EC2
+	region         string
+	id             string // "" until EC2 has told it
+	name           string
+	snapshots      []string
+	former         *types.Image // has the name now, and is to be replaced
+	tried          bool         // it may exist, whether its id is known or not
+	outcomeUnknown bool         // of the call that creates it; it may exist although id is empty
+	replaced       bool         // the former image is gone, so this one stays
 }
 
 // regions lists the build's own region and those to copy to, in that order.
@@ -79,7 +79,7 @@ func (b *build) createImage(ctx context.Context) error {
 		InstanceId: b.instance.InstanceId, Name: aws.String(i.name), Description: b.description(),
 		TagSpecifications: b.imageTags(),
 	})
-	i.lost = lost(err)
+	i.outcomeUnknown = awswait.OutcomeUnknown(err)
 	switch {
 	case awswait.HasCode(err, "InvalidAMIName.Duplicate"):
 		// Ours, if an earlier try of this call lost its answer.
@@ -108,8 +108,8 @@ func (b *build) adopt(ctx context.Context, i *image, taken error) error {
 }
 
 // findImages looks for the build's images in the image's region.
-func (b *build) findImages(ctx context.Context, i *image, wasLost bool) (ids []string, err error) {
-	err = find(ctx, wasLost, func(ctx context.Context) (bool, error) {
+func (b *build) findImages(ctx context.Context, i *image, outcomeUnknown bool) (ids []string, err error) {
+	err = find(ctx, outcomeUnknown, func(ctx context.Context) (bool, error) {
 		out, err := lookup(ctx, i.ec2.DescribeImages, &ec2.DescribeImagesInput{Owners: []string{"self"}, Filters: []types.Filter{b.ofThisBuild()}})
 		if err != nil {
 			return false, err

@@ -7,6 +7,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/xeroops/xeroops/internal/awswait"
 )
 
 // copyImages copies the image to the other regions, at the same time: each
@@ -39,7 +41,7 @@ func (b *build) copyImage(ctx context.Context, from, to *image, name string) (id
 	}
 	to.tried = true
 	out, err := change(ctx, to.ec2.CopyImage, in)
-	to.lost = lost(err)
+	to.outcomeUnknown = awswait.OutcomeUnknown(err)
 	if err != nil {
 		return "", err
 	}

@@ -39,7 +39,7 @@ func (b *build) removeImages(ctx context.Context) error {
 }
 
 func (b *build) removeImage(ctx context.Context, i *image) error {
-	ids, err := b.findImages(ctx, i, i.lost)
+	ids, err := b.findImages(ctx, i, i.outcomeUnknown)
 	if err != nil {
 		return err
 	}

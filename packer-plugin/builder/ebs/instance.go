@@ -25,7 +25,7 @@ func (b *build) runInstance(ctx context.Context) error {
 		out, err := awswait.Retry(ctx, justMade, unknownYet, func(ctx context.Context) (*ec2.RunInstancesOutput, error) {
 			return change(ctx, b.aws.EC2.RunInstances, in)
 		})
-		b.instanceLost = b.instanceLost || lost(err)
+		b.instanceOutcomeUnknown = b.instanceOutcomeUnknown || awswait.OutcomeUnknown(err)
 		if noCapacity(err) {
 			b.say("No room for %s in %s (%s)", in.InstanceType, aws.ToString(subnet.AvailabilityZone), awswait.Code(err))
 			noRoom = append(noRoom, fmt.Errorf("in %s (%s): %w", aws.ToString(subnet.SubnetId), aws.ToString(subnet.AvailabilityZone), err))
@@ -193,7 +193,7 @@ func (b *build) findInstances(ctx context.Context) ([]string, error) {
 		return []string{id}, nil
 	}
 	var ids []string
-	err := find(ctx, b.instanceLost, func(ctx context.Context) (bool, error) {
+	err := find(ctx, b.instanceOutcomeUnknown, func(ctx context.Context) (bool, error) {
 		out, err := lookup(ctx, b.aws.EC2.DescribeInstances, &ec2.DescribeInstancesInput{Filters: []types.Filter{b.ofThisBuild()}})
 		if err != nil {
 			return false, fmt.Errorf("look for instances of the build: %w", err)

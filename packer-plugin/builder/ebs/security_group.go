@@ -30,10 +30,10 @@ func (b *build) createSecurityGroup(ctx context.Context) error {
 		GroupName: aws.String(b.name()), Description: aws.String("Temporary, for a build of Packer"),
 		VpcId: b.subnets[0].VpcId, TagSpecifications: b.tagged(types.ResourceTypeSecurityGroup),
 	})
-	b.groupLost = lost(err)
+	b.groupOutcomeUnknown = awswait.OutcomeUnknown(err)
 	switch {
 	case awswait.HasCode(err, "InvalidGroup.Duplicate"): // an earlier try of this call, whose answer was lost
-		b.groupLost = true
+		b.groupOutcomeUnknown = true
 		if err := b.findGroup(ctx); err != nil {
 			return err
 		}
@@ -67,7 +67,7 @@ func (b *build) sshPermission() types.IpPermission {
 
 // findGroup looks for the group by its name.
 func (b *build) findGroup(ctx context.Context) error {
-	return find(ctx, b.groupLost, func(ctx context.Context) (bool, error) {
+	return find(ctx, b.groupOutcomeUnknown, func(ctx context.Context) (bool, error) {
 		out, err := lookup(ctx, b.aws.EC2.DescribeSecurityGroups, &ec2.DescribeSecurityGroupsInput{
 			Filters: []types.Filter{filter("group-name", b.name())}})
 		if err != nil || len(out.SecurityGroups) == 0 {

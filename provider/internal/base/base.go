@@ -17,7 +17,7 @@ type ProviderData struct {
 	Client      *awsclient.Client
 	Describe    *Describer
 	DefaultTags map[string]string
-	Planned     *Memo
+	PlanCache   *PlanCache
 }
 
 // FromProvider returns the provider's data, or nil while the provider is not

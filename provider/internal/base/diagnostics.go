@@ -63,9 +63,9 @@ func AtAttribute(p path.Path, err error) error {
 	return &AttributeError{Path: p, Err: err}
 }
 
-// Blame puts err on the attribute that AWS's code for it is about, if codes
+// AtAttributeForCode puts err on the attribute that AWS's code for it is about, if codes
 // names one.
-func Blame(err error, codes map[string]string) error {
+func AtAttributeForCode(err error, codes map[string]string) error {
 	if attribute, ok := codes[awswait.Code(err)]; ok {
 		return AtAttribute(path.Root(attribute), err)
 	}

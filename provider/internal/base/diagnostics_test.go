@@ -12,7 +12,7 @@ import (
 
 func TestErrorOfAWSIsPutOnTheAttributeAtFault(t *testing.T) {
 	var diags diag.Diagnostics
-	err := Blame(fmt.Errorf("create subnet: %w", answered(400, "InvalidSubnet.Range")), map[string]string{"InvalidSubnet.Range": "cidr"})
+	err := AtAttributeForCode(fmt.Errorf("create subnet: %w", answered(400, "InvalidSubnet.Range")), map[string]string{"InvalidSubnet.Range": "cidr"})
 	AddError(&diags, "create", "xeroops_subnet", "app", err)
 	d, ok := diags[0].(diag.DiagnosticWithPath)
 	if !ok || !d.Path().Equal(path.Root("cidr")) {
@@ -25,10 +25,10 @@ func TestErrorOfAWSIsPutOnTheAttributeAtFault(t *testing.T) {
 
 func TestErrorThatNoAttributeIsAtFaultForStaysWhole(t *testing.T) {
 	other := errors.New("no route to host")
-	if got := Blame(other, map[string]string{"X": "cidr"}); !errors.Is(got, other) {
+	if got := AtAttributeForCode(other, map[string]string{"X": "cidr"}); !errors.Is(got, other) {
 		t.Errorf("got %v", got)
 	}
-	if Blame(nil, nil) != nil || AtAttribute(path.Root("a"), nil) != nil {
+	if AtAttributeForCode(nil, nil) != nil || AtAttribute(path.Root("a"), nil) != nil {
 		t.Error("no error became one")
 	}
 }

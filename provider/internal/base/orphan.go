@@ -60,7 +60,7 @@ func (p *ProviderData) PlanAdoption(ctx context.Context, kind string, find func(
 		return
 	}
 	if found == nil {
-		p.Planned.Put(kind, name.ValueString(), vacant{})
+		p.PlanCache.Put(kind, name.ValueString(), vacant{})
 	}
 	if found != nil && isReplaced(ctx, found.ID, req, resp) {
 		return

@@ -216,7 +216,7 @@ func TagChanges(actual, wanted map[string]string) (set map[string]string, remove
 	return set, remove
 }
 
-// MadeAs says whether tags are of something that the provider made under name.
-func MadeAs(name string, tags map[string]string) bool {
+// IsManagedAs says whether tags are of something that the provider made under name.
+func IsManagedAs(name string, tags map[string]string) bool {
 	return tags[TagName] == name && tags[TagManagedBy] == managedBy
 }

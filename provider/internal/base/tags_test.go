@@ -56,7 +56,7 @@ func TestTagsSurviveTheWayToAWSAndBack(t *testing.T) {
 		if !own.Equal(attribute(tc.given)) || !all.Equal(tagsAll) {
 			t.Errorf("default_tags %v, tags %v come back as %s, %s", tc.defaults, tc.given, own, all)
 		}
-		if !MadeAs("main", actual) || MadeAs("other", actual) {
+		if !IsManagedAs("main", actual) || IsManagedAs("other", actual) {
 			t.Errorf("%v is not told to be main's", actual)
 		}
 	}

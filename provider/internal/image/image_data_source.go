@@ -20,7 +20,7 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
-const kindImage = "xeroops_image"
+const imageTypeName = "xeroops_image"
 
 // Where the configuration does not say otherwise: the account's own images, for
 // the processors that most instance types have.
@@ -45,7 +45,7 @@ type imageModel struct {
 func NewDataSource() datasource.DataSource { return &imageDataSource{} }
 
 func (d *imageDataSource) Metadata(_ context.Context, _ datasource.MetadataRequest, resp *datasource.MetadataResponse) {
-	resp.TypeName = kindImage
+	resp.TypeName = imageTypeName
 }
 
 func (d *imageDataSource) Configure(_ context.Context, req datasource.ConfigureRequest, resp *datasource.ConfigureResponse) {
@@ -104,7 +104,7 @@ func (d *imageDataSource) Read(ctx context.Context, req datasource.ReadRequest, 
 		err = base.AtAttribute(path.Root("role"), noImage(query, d.Client.Region))
 	}
 	if err != nil {
-		base.AddError(&resp.Diagnostics, "read", kindImage, string(query.Role), err)
+		base.AddError(&resp.Diagnostics, "read", imageTypeName, string(query.Role), err)
 		return
 	}
 	image.fromAWS(found)

@@ -47,13 +47,13 @@ func (r *eipResource) findAddresses(ctx context.Context, name string) ([]ec2type
 // adoptOrAllocate returns the address, with all its tags if it is a new one.
 func (r *eipResource) adoptOrAllocate(ctx context.Context, m eipModel) (ec2types.Address, error) {
 	var addresses []ec2types.Address
-	if !r.Planned.IsVacant(kindEIP, m.Name.ValueString()) {
+	if !r.PlanCache.IsVacant(eipTypeName, m.Name.ValueString()) {
 		var err error
 		if addresses, err = r.findAddresses(ctx, m.Name.ValueString()); err != nil {
 			return ec2types.Address{}, err
 		}
 	}
-	id, err := adoptableAddress(addresses).Adoptable(kindEIP, m.Name.ValueString())
+	id, err := adoptableAddress(addresses).Adoptable(eipTypeName, m.Name.ValueString())
 	if err != nil {
 		return ec2types.Address{}, err
 	}
@@ -69,7 +69,7 @@ func (r *eipResource) adoptOrAllocate(ctx context.Context, m eipModel) (ec2types
 
 func (r *eipResource) allocate(ctx context.Context, m eipModel) (*ec2types.Address, error) {
 	tags := r.tags(m)
-	return base.Once(ctx,
+	return base.CreateOnce(ctx,
 		func(ctx context.Context) (*ec2types.Address, error) {
 			made, err := r.findAddresses(ctx, m.Name.ValueString())
 			if err != nil || len(made) == 0 {

@@ -12,7 +12,7 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
-const kindEIP = "xeroops_eip"
+const eipTypeName = "xeroops_eip"
 
 type eipResource struct{ base.Resource }
 
@@ -20,7 +20,7 @@ type eipResource struct{ base.Resource }
 func NewEIPResource() resource.Resource { return &eipResource{} }
 
 func (r *eipResource) Metadata(_ context.Context, _ resource.MetadataRequest, resp *resource.MetadataResponse) {
-	resp.TypeName = kindEIP
+	resp.TypeName = eipTypeName
 }
 
 func (r *eipResource) Schema(ctx context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
@@ -47,7 +47,7 @@ func (r *eipResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanReq
 		return
 	}
 	base.PlanTags(ctx, r.DefaultTags, req, resp)
-	r.PlanAdoption(ctx, kindEIP, r.findByName, req, resp)
+	r.PlanAdoption(ctx, eipTypeName, r.findByName, req, resp)
 }
 
 func (r *eipResource) Create(ctx context.Context, req resource.CreateRequest, resp *resource.CreateResponse) {
@@ -61,7 +61,7 @@ func (r *eipResource) Create(ctx context.Context, req resource.CreateRequest, re
 
 	found, err := r.adoptOrAllocate(ctx, eip)
 	if err != nil {
-		base.AddError(&resp.Diagnostics, "create", kindEIP, eip.Name.ValueString(), err)
+		base.AddError(&resp.Diagnostics, "create", eipTypeName, eip.Name.ValueString(), err)
 		return
 	}
 	eip.ID, eip.PublicIP, eip.ARN = types.StringPointerValue(found.AllocationId), types.StringPointerValue(found.PublicIp), types.StringNull()
@@ -69,7 +69,7 @@ func (r *eipResource) Create(ctx context.Context, req resource.CreateRequest, re
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: eip.ID})...)
 
 	err = r.converge(ctx, &eip, found.Tags)
-	base.AddError(&resp.Diagnostics, "create", kindEIP, eip.Name.ValueString()+" ("+eip.ID.ValueString()+")", err)
+	base.AddError(&resp.Diagnostics, "create", eipTypeName, eip.Name.ValueString()+" ("+eip.ID.ValueString()+")", err)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &eip)...)
 }
 
@@ -85,7 +85,7 @@ func (r *eipResource) Read(ctx context.Context, req resource.ReadRequest, resp *
 
 	address, exists, err := r.Describe.Addresses.Get(ctx, eip.ID.ValueString())
 	if err != nil {
-		base.AddError(&resp.Diagnostics, "read", kindEIP, eip.ID.ValueString(), err)
+		base.AddError(&resp.Diagnostics, "read", eipTypeName, eip.ID.ValueString(), err)
 		return
 	}
 	if !exists {
@@ -93,7 +93,7 @@ func (r *eipResource) Read(ctx context.Context, req resource.ReadRequest, resp *
 		return
 	}
 	arn, err := base.EC2ARN(ctx, r.Client, "elastic-ip/"+eip.ID.ValueString())
-	base.AddError(&resp.Diagnostics, "read", kindEIP, eip.ID.ValueString(), err)
+	base.AddError(&resp.Diagnostics, "read", eipTypeName, eip.ID.ValueString(), err)
 	eip.fromAWS(address, arn, r.DefaultTags)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &eip)...)
 }
@@ -116,7 +116,7 @@ func (r *eipResource) Update(ctx context.Context, req resource.UpdateRequest, re
 		err = r.converge(ctx, &eip, address.Tags)
 	}
 	if err != nil {
-		base.AddError(&resp.Diagnostics, "update", kindEIP, eip.ID.ValueString(), err)
+		base.AddError(&resp.Diagnostics, "update", eipTypeName, eip.ID.ValueString(), err)
 		return
 	}
 	resp.Diagnostics.Append(resp.State.Set(ctx, &eip)...)
@@ -132,5 +132,5 @@ func (r *eipResource) Delete(ctx context.Context, req resource.DeleteRequest, re
 	}
 
 	err := r.release(ctx, eip.ID.ValueString())
-	base.AddError(&resp.Diagnostics, "delete", kindEIP, eip.ID.ValueString(), err)
+	base.AddError(&resp.Diagnostics, "delete", eipTypeName, eip.ID.ValueString(), err)
 }

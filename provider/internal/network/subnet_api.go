@@ -50,7 +50,7 @@ func (r *subnetResource) findByName(ctx context.Context, m subnetModel) (*subnet
 	if err != nil {
 		return nil, err
 	}
-	id, err := found.Adoptable(kindSubnet, m.Name.ValueString())
+	id, err := found.Adoptable(subnetTypeName, m.Name.ValueString())
 	if err == nil && id != "" {
 		p.subnet = &subnets[0]
 	}
@@ -229,7 +229,7 @@ func (r *subnetResource) ensureCreated(ctx context.Context, p *subnetParts, m su
 			}
 			subnet, err := r.create(ctx, m)
 			if err != nil {
-				return base.Blame(fmt.Errorf("create subnet %s: %w", m.CIDR.ValueString(), err), subnetAtFault)
+				return base.AtAttributeForCode(fmt.Errorf("create subnet %s: %w", m.CIDR.ValueString(), err), subnetAtFault)
 			}
 			p.subnet = subnet
 			return nil
@@ -257,7 +257,7 @@ func (r *subnetResource) ensureCreated(ctx context.Context, p *subnetParts, m su
 }
 
 func (r *subnetResource) create(ctx context.Context, m subnetModel) (*ec2types.Subnet, error) {
-	return base.Once(ctx,
+	return base.CreateOnce(ctx,
 		func(ctx context.Context) (*ec2types.Subnet, error) {
 			made, err := r.describe(ctx, inVPC(m.VPCID.ValueString(), m.Name.ValueString()))
 			if err != nil || len(made) == 0 {

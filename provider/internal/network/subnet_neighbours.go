@@ -55,7 +55,7 @@ func (r *subnetResource) findNeighbours(ctx context.Context, m subnetModel) (*ne
 func (n *neighbours) named(name string) []ec2types.Subnet {
 	var found []ec2types.Subnet
 	for _, s := range n.subnets {
-		if base.MadeAs(name, base.FlattenEC2Tags(s.Tags)) {
+		if base.IsManagedAs(name, base.FlattenEC2Tags(s.Tags)) {
 			found = append(found, s)
 		}
 	}
@@ -78,7 +78,7 @@ func (n *neighbours) check(m subnetModel) error {
 	}
 	for _, s := range n.subnets {
 		taken, err := netip.ParsePrefix(aws.ToString(s.CidrBlock))
-		if err == nil && taken.Overlaps(wanted) && !base.MadeAs(m.Name.ValueString(), base.FlattenEC2Tags(s.Tags)) {
+		if err == nil && taken.Overlaps(wanted) && !base.IsManagedAs(m.Name.ValueString(), base.FlattenEC2Tags(s.Tags)) {
 			return base.AtAttribute(path.Root("cidr"), fmt.Errorf("%s overlaps %s of %s in the same VPC; choose another range", wanted, taken, aws.ToString(s.SubnetId)))
 		}
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
-const kindSubnet = "xeroops_subnet"
+const subnetTypeName = "xeroops_subnet"
 
 type subnetResource struct{ base.Resource }
 
@@ -23,7 +23,7 @@ type subnetResource struct{ base.Resource }
 func NewSubnetResource() resource.Resource { return &subnetResource{} }
 
 func (r *subnetResource) Metadata(_ context.Context, _ resource.MetadataRequest, resp *resource.MetadataResponse) {
-	resp.TypeName = kindSubnet
+	resp.TypeName = subnetTypeName
 }
 
 func (r *subnetResource) Schema(ctx context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
@@ -81,7 +81,7 @@ func (r *subnetResource) ModifyPlan(ctx context.Context, req resource.ModifyPlan
 		return
 	}
 	var near *neighbours
-	r.PlanAdoption(ctx, kindSubnet, func(ctx context.Context, name string) (_ *base.Found, err error) {
+	r.PlanAdoption(ctx, subnetTypeName, func(ctx context.Context, name string) (_ *base.Found, err error) {
 		if subnet.VPCID.IsUnknown() || subnet.CIDR.IsUnknown() {
 			return nil, nil
 		}
@@ -91,9 +91,9 @@ func (r *subnetResource) ModifyPlan(ctx context.Context, req resource.ModifyPlan
 		return r.adoptable(ctx, near.named(name), subnet)
 	}, req, resp)
 	if near != nil && !resp.Diagnostics.HasError() {
-		base.AddError(&resp.Diagnostics, "plan", kindSubnet, subnet.Name.ValueString(), near.check(subnet))
+		base.AddError(&resp.Diagnostics, "plan", subnetTypeName, subnet.Name.ValueString(), near.check(subnet))
 		if len(near.named(subnet.Name.ValueString())) == 0 {
-			r.Planned.Put(kindSubnet, subnet.nameInVPC(), near.parts)
+			r.PlanCache.Put(subnetTypeName, subnet.nameInVPC(), near.parts)
 		}
 	}
 }
@@ -108,7 +108,7 @@ func (r *subnetResource) Create(ctx context.Context, req resource.CreateRequest,
 	}
 
 	var err error
-	planned, _ := r.Planned.Take(kindSubnet, subnet.nameInVPC())
+	planned, _ := r.PlanCache.Take(subnetTypeName, subnet.nameInVPC())
 	found, looked := planned.(*subnetParts)
 	if !looked || found == nil {
 		found, err = r.findByName(ctx, subnet)
@@ -124,7 +124,7 @@ func (r *subnetResource) Create(ctx context.Context, req resource.CreateRequest,
 	if err == nil {
 		err = r.wire(ctx, found, subnet)
 	}
-	base.AddError(&resp.Diagnostics, "create", kindSubnet, subnet.Name.ValueString(), err)
+	base.AddError(&resp.Diagnostics, "create", subnetTypeName, subnet.Name.ValueString(), err)
 }
 
 func (r *subnetResource) Read(ctx context.Context, req resource.ReadRequest, resp *resource.ReadResponse) {
@@ -139,7 +139,7 @@ func (r *subnetResource) Read(ctx context.Context, req resource.ReadRequest, res
 
 	found, err := r.findByID(ctx, subnet)
 	if err != nil {
-		base.AddError(&resp.Diagnostics, "read", kindSubnet, subnet.ID.ValueString(), err)
+		base.AddError(&resp.Diagnostics, "read", subnetTypeName, subnet.ID.ValueString(), err)
 		return
 	}
 	if found.subnet == nil {
@@ -168,7 +168,7 @@ func (r *subnetResource) Update(ctx context.Context, req resource.UpdateRequest,
 		err = r.wire(ctx, found, subnet)
 	}
 	if err != nil {
-		base.AddError(&resp.Diagnostics, "update", kindSubnet, subnet.ID.ValueString(), err)
+		base.AddError(&resp.Diagnostics, "update", subnetTypeName, subnet.ID.ValueString(), err)
 		return
 	}
 	subnet.setIDs(found)
@@ -185,5 +185,5 @@ func (r *subnetResource) Delete(ctx context.Context, req resource.DeleteRequest,
 	}
 
 	err := r.delete(ctx, subnet)
-	base.AddError(&resp.Diagnostics, "delete", kindSubnet, subnet.ID.ValueString(), err)
+	base.AddError(&resp.Diagnostics, "delete", subnetTypeName, subnet.ID.ValueString(), err)
 }

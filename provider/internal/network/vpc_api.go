@@ -59,16 +59,16 @@ func (r *vpcResource) findMade(ctx context.Context, name string) (*ec2types.Vpc,
 
 func (r *vpcResource) adoptOrCreate(ctx context.Context, m vpcModel) (string, error) {
 	var found *base.Found
-	if !r.Planned.IsVacant(kindVPC, m.Name.ValueString()) {
+	if !r.PlanCache.IsVacant(vpcTypeName, m.Name.ValueString()) {
 		var err error
 		if found, err = r.findByName(m.CIDR)(ctx, m.Name.ValueString()); err != nil {
 			return "", err
 		}
 	}
-	if id, err := found.Adoptable(kindVPC, m.Name.ValueString()); err != nil || id != "" {
+	if id, err := found.Adoptable(vpcTypeName, m.Name.ValueString()); err != nil || id != "" {
 		return id, err
 	}
-	vpc, err := base.Once(ctx,
+	vpc, err := base.CreateOnce(ctx,
 		func(ctx context.Context) (*ec2types.Vpc, error) { return r.findMade(ctx, m.Name.ValueString()) },
 		func(ctx context.Context, once ...func(*ec2.Options)) (*ec2types.Vpc, error) {
 			out, err := r.Client.EC2.CreateVpc(ctx, &ec2.CreateVpcInput{
@@ -81,7 +81,7 @@ func (r *vpcResource) adoptOrCreate(ctx context.Context, m vpcModel) (string, er
 			return out.Vpc, nil
 		})
 	if err != nil {
-		return "", base.Blame(err, vpcAtFault)
+		return "", base.AtAttributeForCode(err, vpcAtFault)
 	}
 	return aws.ToString(vpc.VpcId), nil
 }

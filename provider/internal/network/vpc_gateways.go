@@ -39,7 +39,7 @@ func (r *vpcResource) ensureGateway(ctx context.Context, id string, p *vpcParts,
 }
 
 func (r *vpcResource) createGateway(ctx context.Context, vpc string, tags []ec2types.Tag) (*ec2types.InternetGateway, error) {
-	return base.Once(ctx,
+	return base.CreateOnce(ctx,
 		func(ctx context.Context) (*ec2types.InternetGateway, error) { return r.findDetachedGateway(ctx, vpc) },
 		func(ctx context.Context, once ...func(*ec2.Options)) (*ec2types.InternetGateway, error) {
 			out, err := r.Client.EC2.CreateInternetGateway(ctx, &ec2.CreateInternetGatewayInput{

@@ -18,7 +18,7 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
-const kindVPC = "xeroops_vpc"
+const vpcTypeName = "xeroops_vpc"
 
 type vpcResource struct{ base.Resource }
 
@@ -26,7 +26,7 @@ type vpcResource struct{ base.Resource }
 func NewVPCResource() resource.Resource { return &vpcResource{} }
 
 func (r *vpcResource) Metadata(_ context.Context, _ resource.MetadataRequest, resp *resource.MetadataResponse) {
-	resp.TypeName = kindVPC
+	resp.TypeName = vpcTypeName
 }
 
 func (r *vpcResource) Schema(ctx context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
@@ -68,7 +68,7 @@ func (r *vpcResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanReq
 	}
 	var cidr types.String
 	resp.Diagnostics.Append(req.Plan.GetAttribute(ctx, path.Root("cidr"), &cidr)...)
-	r.PlanAdoption(ctx, kindVPC, r.findByName(cidr), req, resp)
+	r.PlanAdoption(ctx, vpcTypeName, r.findByName(cidr), req, resp)
 }
 
 func (r *vpcResource) Create(ctx context.Context, req resource.CreateRequest, resp *resource.CreateResponse) {
@@ -82,7 +82,7 @@ func (r *vpcResource) Create(ctx context.Context, req resource.CreateRequest, re
 
 	id, err := r.adoptOrCreate(ctx, vpc)
 	if err != nil {
-		base.AddError(&resp.Diagnostics, "create", kindVPC, vpc.Name.ValueString(), err)
+		base.AddError(&resp.Diagnostics, "create", vpcTypeName, vpc.Name.ValueString(), err)
 		return
 	}
 	vpc.setID(id)
@@ -90,7 +90,7 @@ func (r *vpcResource) Create(ctx context.Context, req resource.CreateRequest, re
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: vpc.ID})...)
 
 	err = r.converge(ctx, &vpc)
-	base.AddError(&resp.Diagnostics, "create", kindVPC, vpc.Name.ValueString()+" ("+id+")", err)
+	base.AddError(&resp.Diagnostics, "create", vpcTypeName, vpc.Name.ValueString()+" ("+id+")", err)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &vpc)...)
 }
 
@@ -106,7 +106,7 @@ func (r *vpcResource) Read(ctx context.Context, req resource.ReadRequest, resp *
 
 	found, err := r.findParts(ctx, vpc.ID.ValueString())
 	if err != nil {
-		base.AddError(&resp.Diagnostics, "read", kindVPC, vpc.ID.ValueString(), err)
+		base.AddError(&resp.Diagnostics, "read", vpcTypeName, vpc.ID.ValueString(), err)
 		return
 	}
 	if found == nil {
@@ -128,7 +128,7 @@ func (r *vpcResource) Update(ctx context.Context, req resource.UpdateRequest, re
 	}
 
 	if err := r.converge(ctx, &vpc); err != nil {
-		base.AddError(&resp.Diagnostics, "update", kindVPC, vpc.ID.ValueString(), err)
+		base.AddError(&resp.Diagnostics, "update", vpcTypeName, vpc.ID.ValueString(), err)
 		return
 	}
 	resp.Diagnostics.Append(resp.State.Set(ctx, &vpc)...)
@@ -144,5 +144,5 @@ func (r *vpcResource) Delete(ctx context.Context, req resource.DeleteRequest, re
 	}
 
 	err := r.delete(ctx, vpc.ID.ValueString())
-	base.AddError(&resp.Diagnostics, "delete", kindVPC, vpc.ID.ValueString(), err)
+	base.AddError(&resp.Diagnostics, "delete", vpcTypeName, vpc.ID.ValueString(), err)
 }

@@ -77,7 +77,7 @@ func (r *bucketResource) usedBy(ctx context.Context, name string) (string, error
 		return "", err
 	case len(versions.Versions)+len(versions.DeleteMarkers) > 0:
 		return "has objects", nil
-	case len(tags) > 0 && !base.MadeAs(name, tags):
+	case len(tags) > 0 && !base.IsManagedAs(name, tags):
 		return "has tags that are not the provider's", nil
 	}
 	return "", nil
@@ -87,13 +87,13 @@ func (r *bucketResource) adoptOrCreate(ctx context.Context, m bucketModel) error
 	name := m.Name.ValueString()
 	// Looked for before, since in us-east-1 creating one's own bucket succeeds.
 	var found *base.Found
-	if !r.Planned.IsVacant(kindBucket, name) {
+	if !r.PlanCache.IsVacant(bucketTypeName, name) {
 		var err error
 		if found, err = r.findExisting(ctx, name); err != nil {
 			return err
 		}
 	}
-	if id, err := found.Adoptable(kindBucket, name); err != nil || id != "" {
+	if id, err := found.Adoptable(bucketTypeName, name); err != nil || id != "" {
 		return err
 	}
 	config := &s3types.CreateBucketConfiguration{Tags: r.tags(m)}
@@ -108,13 +108,13 @@ func (r *bucketResource) adoptOrCreate(ctx context.Context, m bucketModel) error
 	case awswait.HasCode(err, "BucketAlreadyOwnedByYou"): // the answer of the try before was lost
 		found, err = r.findExisting(ctx, name)
 		if err == nil {
-			_, err = found.Adoptable(kindBucket, name)
+			_, err = found.Adoptable(bucketTypeName, name)
 		}
 		return err
 	case awswait.HasCode(err, "BucketAlreadyExists"):
 		return base.AtAttribute(path.Root("name"), fmt.Errorf("%w: %w", errTaken, err))
 	}
-	return base.Blame(err, map[string]string{"InvalidBucketName": "name", "TooManyBuckets": "name"})
+	return base.AtAttributeForCode(err, map[string]string{"InvalidBucketName": "name", "TooManyBuckets": "name"})
 }
 
 func (r *bucketResource) tags(m bucketModel) []s3types.Tag {

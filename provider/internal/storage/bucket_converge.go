@@ -35,7 +35,7 @@ func (r *bucketResource) converge(ctx context.Context, m bucketModel) error {
 		steps = append(steps, func(ctx context.Context) error {
 			_, err := awswait.Retry(ctx, awswait.BucketConflict, passing, func(ctx context.Context) (any, error) { return nil, part.put(ctx) })
 			if err != nil {
-				return fmt.Errorf("set %s: %w", part.name, base.Blame(err, part.atFault))
+				return fmt.Errorf("set %s: %w", part.name, base.AtAttributeForCode(err, part.atFault))
 			}
 			return nil
 		})

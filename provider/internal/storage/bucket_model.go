@@ -89,7 +89,7 @@ func (p *bucketParts) encryptionDefault() *s3types.ServerSideEncryptionByDefault
 // drift lists what no attribute shows.
 func (p *bucketParts) drift(name, arn string) []string {
 	var found []string
-	if !base.MadeAs(name, p.tags) {
+	if !base.IsManagedAs(name, p.tags) {
 		found = append(found, "the provider's own tags are missing")
 	}
 	if !blocksPublicAccess(p.access) {

@@ -21,7 +21,7 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
-const kindBucket = "xeroops_bucket"
+const bucketTypeName = "xeroops_bucket"
 
 // maxLifecycleRules is S3's limit of 1,000 less the provider's own rule (S3 user
 // guide, "Setting a lifecycle configuration").
@@ -40,7 +40,7 @@ type bucketResource struct{ base.Resource }
 func NewBucketResource() resource.Resource { return &bucketResource{} }
 
 func (r *bucketResource) Metadata(_ context.Context, _ resource.MetadataRequest, resp *resource.MetadataResponse) {
-	resp.TypeName = kindBucket
+	resp.TypeName = bucketTypeName
 }
 
 func (r *bucketResource) Schema(ctx context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
@@ -110,7 +110,7 @@ func (r *bucketResource) ModifyPlan(ctx context.Context, req resource.ModifyPlan
 		return
 	}
 	req.Plan = resp.Plan // with the name
-	r.PlanAdoption(ctx, kindBucket, r.findExisting, req, resp)
+	r.PlanAdoption(ctx, bucketTypeName, r.findExisting, req, resp)
 }
 
 // planName plans the name, which is known before the bucket exists, so that
@@ -128,13 +128,13 @@ func (r *bucketResource) planName(ctx context.Context, req resource.ModifyPlanRe
 	}
 	name, err := config.bucketName(ctx, r.Client.AccountID)
 	if err != nil {
-		base.AddError(&resp.Diagnostics, "plan", kindBucket, config.Prefix.ValueString(), err)
+		base.AddError(&resp.Diagnostics, "plan", bucketTypeName, config.Prefix.ValueString(), err)
 		return
 	}
 	arn := types.StringUnknown()
 	if !name.IsUnknown() {
 		text, err := r.arn(ctx, name.ValueString())
-		base.AddError(&resp.Diagnostics, "plan", kindBucket, name.ValueString(), err)
+		base.AddError(&resp.Diagnostics, "plan", bucketTypeName, name.ValueString(), err)
 		arn = types.StringValue(text)
 	}
 	resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("name"), name)...)
@@ -155,14 +155,14 @@ func (r *bucketResource) Create(ctx context.Context, req resource.CreateRequest,
 	}
 
 	if err := r.adoptOrCreate(ctx, bucket); err != nil {
-		base.AddError(&resp.Diagnostics, "create", kindBucket, bucket.Name.ValueString(), err)
+		base.AddError(&resp.Diagnostics, "create", bucketTypeName, bucket.Name.ValueString(), err)
 		return
 	}
 	resp.Diagnostics.Append(resp.State.Set(ctx, &bucket)...)
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: bucket.ID})...)
 
 	err := r.converge(ctx, bucket)
-	base.AddError(&resp.Diagnostics, "create", kindBucket, bucket.Name.ValueString(), err)
+	base.AddError(&resp.Diagnostics, "create", bucketTypeName, bucket.Name.ValueString(), err)
 }
 
 func (r *bucketResource) Read(ctx context.Context, req resource.ReadRequest, resp *resource.ReadResponse) {
@@ -189,7 +189,7 @@ func (r *bucketResource) Read(ctx context.Context, req resource.ReadRequest, res
 		account, err = r.Client.AccountID(ctx)
 	}
 	if err != nil {
-		base.AddError(&resp.Diagnostics, "read", kindBucket, name, err)
+		base.AddError(&resp.Diagnostics, "read", bucketTypeName, name, err)
 		return
 	}
 	bucket.fromAWS(found, arn, account, r.DefaultTags)
@@ -207,7 +207,7 @@ func (r *bucketResource) Update(ctx context.Context, req resource.UpdateRequest,
 	}
 
 	if err := r.converge(ctx, bucket); err != nil {
-		base.AddError(&resp.Diagnostics, "update", kindBucket, bucket.ID.ValueString(), err)
+		base.AddError(&resp.Diagnostics, "update", bucketTypeName, bucket.ID.ValueString(), err)
 		return
 	}
 	resp.Diagnostics.Append(resp.State.Set(ctx, &bucket)...)
@@ -223,7 +223,7 @@ func (r *bucketResource) Delete(ctx context.Context, req resource.DeleteRequest,
 	}
 
 	err := r.delete(ctx, bucket.ID.ValueString(), bucket.ForceDestroy.ValueBool())
-	base.AddError(&resp.Diagnostics, "delete", kindBucket, bucket.ID.ValueString(), err)
+	base.AddError(&resp.Diagnostics, "delete", bucketTypeName, bucket.ID.ValueString(), err)
 }
 
 func (r *bucketResource) arn(ctx context.Context, name string) (string, error) {

@@ -81,13 +81,13 @@ func (m *volumeModel) adoptable(volumes []ec2types.Volume) *base.Found {
 // even if that has been deleted since.
 func (r *volumeResource) adoptOrCreate(ctx context.Context, m volumeModel) (string, error) {
 	var volumes []ec2types.Volume
-	if !r.Planned.IsVacant(kindVolume, m.Name.ValueString()) {
+	if !r.PlanCache.IsVacant(volumeTypeName, m.Name.ValueString()) {
 		var err error
 		if volumes, err = r.findByName(ctx, m.Name.ValueString()); err != nil {
 			return "", err
 		}
 	}
-	if id, err := m.adoptable(volumes).Adoptable(kindVolume, m.Name.ValueString()); err != nil || id != "" {
+	if id, err := m.adoptable(volumes).Adoptable(volumeTypeName, m.Name.ValueString()); err != nil || id != "" {
 		return id, err
 	}
 	out, err := r.Client.EC2.CreateVolume(ctx, &ec2.CreateVolumeInput{
@@ -102,7 +102,7 @@ func (r *volumeResource) adoptOrCreate(ctx context.Context, m volumeModel) (stri
 		TagSpecifications: base.TagOnCreate(ec2types.ResourceTypeVolume, r.tags(m)),
 	})
 	if err != nil {
-		return "", base.Blame(err, volumeAtFault)
+		return "", base.AtAttributeForCode(err, volumeAtFault)
 	}
 	return aws.ToString(out.VolumeId), nil
 }
@@ -191,7 +191,7 @@ func (r *volumeResource) modify(ctx context.Context, v ec2types.Volume, m volume
 		return fmt.Errorf("EBS does not take another change of this volume yet: an earlier one is still being made, or it had four within a day. Apply again later: %w", err)
 	}
 	if err != nil {
-		return base.Blame(err, map[string]string{"InvalidParameterValue": "size_gib", "MaxIOPSLimitExceeded": "iops"})
+		return base.AtAttributeForCode(err, map[string]string{"InvalidParameterValue": "size_gib", "MaxIOPSLimitExceeded": "iops"})
 	}
 	return awswait.Until(ctx, awswait.DependencyRelease, func(ctx context.Context) (bool, string, error) {
 		latest, err := r.latestModification(ctx, *v.VolumeId)

@@ -159,7 +159,7 @@ func (r *volumeResource) createFinalSnapshot(ctx context.Context, m volumeModel,
 		return optional(id), err
 	}
 	id, err := awswait.Retry(ctx, snapshotRate, tooSoon, func(ctx context.Context) (*string, error) {
-		return base.Once(ctx, find, func(ctx context.Context, once ...func(*ec2.Options)) (*string, error) {
+		return base.CreateOnce(ctx, find, func(ctx context.Context, once ...func(*ec2.Options)) (*string, error) {
 			out, err := r.Client.EC2.CreateSnapshot(ctx, &ec2.CreateSnapshotInput{
 				VolumeId:    m.ID.ValueStringPointer(),
 				Description: aws.String("Final snapshot of " + m.Name.ValueString()),

@@ -23,7 +23,7 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
-const kindVolume = "xeroops_volume"
+const volumeTypeName = "xeroops_volume"
 
 type volumeResource struct{ base.Resource }
 
@@ -31,7 +31,7 @@ type volumeResource struct{ base.Resource }
 func NewVolumeResource() resource.Resource { return &volumeResource{} }
 
 func (r *volumeResource) Metadata(_ context.Context, _ resource.MetadataRequest, resp *resource.MetadataResponse) {
-	resp.TypeName = kindVolume
+	resp.TypeName = volumeTypeName
 }
 
 func (r *volumeResource) Schema(ctx context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
@@ -100,7 +100,7 @@ func (r *volumeResource) ValidateConfig(ctx context.Context, req resource.Valida
 		return
 	}
 	for _, err := range volume.checkLimits() {
-		base.AddError(&resp.Diagnostics, "check", kindVolume, volume.Name.ValueString(), err)
+		base.AddError(&resp.Diagnostics, "check", volumeTypeName, volume.Name.ValueString(), err)
 	}
 }
 
@@ -117,8 +117,8 @@ func (r *volumeResource) ModifyPlan(ctx context.Context, req resource.ModifyPlan
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	base.AddError(&resp.Diagnostics, "plan", kindVolume, volume.Name.ValueString(), volume.checkShrink(state))
-	r.PlanAdoption(ctx, kindVolume, func(ctx context.Context, name string) (*base.Found, error) {
+	base.AddError(&resp.Diagnostics, "plan", volumeTypeName, volume.Name.ValueString(), volume.checkShrink(state))
+	r.PlanAdoption(ctx, volumeTypeName, func(ctx context.Context, name string) (*base.Found, error) {
 		volumes, err := r.findByName(ctx, name)
 		return volume.adoptable(volumes), err
 	}, req, resp)
@@ -135,7 +135,7 @@ func (r *volumeResource) Create(ctx context.Context, req resource.CreateRequest,
 
 	id, err := r.adoptOrCreate(ctx, volume)
 	if err != nil {
-		base.AddError(&resp.Diagnostics, "create", kindVolume, volume.Name.ValueString(), err)
+		base.AddError(&resp.Diagnostics, "create", volumeTypeName, volume.Name.ValueString(), err)
 		return
 	}
 	volume.setID(id)
@@ -143,7 +143,7 @@ func (r *volumeResource) Create(ctx context.Context, req resource.CreateRequest,
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: volume.ID})...)
 
 	err = r.converge(ctx, &volume)
-	base.AddError(&resp.Diagnostics, "create", kindVolume, volume.Name.ValueString()+" ("+id+")", err)
+	base.AddError(&resp.Diagnostics, "create", volumeTypeName, volume.Name.ValueString()+" ("+id+")", err)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &volume)...)
 }
 
@@ -173,7 +173,7 @@ func (r *volumeResource) Read(ctx context.Context, req resource.ReadRequest, res
 		arn, err = r.arn(ctx, volume.ID.ValueString())
 	}
 	if err != nil {
-		base.AddError(&resp.Diagnostics, "read", kindVolume, volume.ID.ValueString(), err)
+		base.AddError(&resp.Diagnostics, "read", volumeTypeName, volume.ID.ValueString(), err)
 		return
 	}
 	volume.fromAWS(*found, arn, r.DefaultTags)
@@ -192,7 +192,7 @@ func (r *volumeResource) Update(ctx context.Context, req resource.UpdateRequest,
 	}
 
 	if err := r.converge(ctx, &volume); err != nil {
-		base.AddError(&resp.Diagnostics, "update", kindVolume, volume.ID.ValueString(), err)
+		base.AddError(&resp.Diagnostics, "update", volumeTypeName, volume.ID.ValueString(), err)
 		return
 	}
 	resp.Diagnostics.Append(resp.State.Set(ctx, &volume)...)
@@ -210,5 +210,5 @@ func (r *volumeResource) Delete(ctx context.Context, req resource.DeleteRequest,
 	}
 
 	err := r.delete(ctx, volume, attached)
-	base.AddError(&resp.Diagnostics, "delete", kindVolume, volume.ID.ValueString(), err)
+	base.AddError(&resp.Diagnostics, "delete", volumeTypeName, volume.ID.ValueString(), err)
 }

@@ -100,7 +100,7 @@ func (r *peerResource) save(ctx context.Context, m *peerModel, write func(store,
 // note saves the result of an operation to the state, or adds its error.
 func (m peerModel) note(ctx context.Context, operation string, err error, state *tfsdk.State, identity *tfsdk.ResourceIdentity, diags *diag.Diagnostics) {
 	if err != nil {
-		base.AddError(diags, operation, kindPeer, m.Name.ValueString(), err)
+		base.AddError(diags, operation, peerTypeName, m.Name.ValueString(), err)
 		return
 	}
 	diags.Append(state.Set(ctx, &m)...)

@@ -19,7 +19,7 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
-const kindPeer = "xeroops_vpn_peer"
+const peerTypeName = "xeroops_vpn_peer"
 
 // operationTimeout is the default of every timeout: a few S3 calls, and the
 // retries that the SDK makes of them.
@@ -31,7 +31,7 @@ type peerResource struct{ *base.ProviderData }
 func NewPeerResource() resource.Resource { return &peerResource{} }
 
 func (r *peerResource) Metadata(_ context.Context, _ resource.MetadataRequest, resp *resource.MetadataResponse) {
-	resp.TypeName = kindPeer
+	resp.TypeName = peerTypeName
 }
 
 func (r *peerResource) Configure(_ context.Context, req resource.ConfigureRequest, resp *resource.ConfigureResponse) {
@@ -102,7 +102,7 @@ func (r *peerResource) ImportState(ctx context.Context, req resource.ImportState
 	} else {
 		var err error
 		if id, err = parseImportID(req.ID); err != nil {
-			base.AddError(&resp.Diagnostics, "import", kindPeer, req.ID, err)
+			base.AddError(&resp.Diagnostics, "import", peerTypeName, req.ID, err)
 		}
 	}
 	if !resp.Diagnostics.HasError() {
@@ -140,7 +140,7 @@ func (r *peerResource) Read(ctx context.Context, req resource.ReadRequest, resp 
 		return
 	}
 	if err != nil {
-		base.AddError(&resp.Diagnostics, "read", kindPeer, peer.Name.ValueString(), err)
+		base.AddError(&resp.Diagnostics, "read", peerTypeName, peer.Name.ValueString(), err)
 		return
 	}
 	resp.Diagnostics.Append(resp.State.Set(ctx, &peer)...)
@@ -168,5 +168,5 @@ func (r *peerResource) Delete(ctx context.Context, req resource.DeleteRequest, r
 	}
 
 	err := r.store(peer).delete(ctx, peer.Name.ValueString())
-	base.AddError(&resp.Diagnostics, "delete", kindPeer, peer.Name.ValueString(), err)
+	base.AddError(&resp.Diagnostics, "delete", peerTypeName, peer.Name.ValueString(), err)
 }

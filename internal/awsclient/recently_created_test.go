@@ -20,19 +20,19 @@ func notFound(id string) error {
 
 func TestOnlyWhatWasJustMadeIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := fresh{made: map[string]time.Time{}}
-		f.note(&ec2.CreateVpcOutput{Vpc: &types.Vpc{VpcId: aws.String("vpc-new")}})
-		if !f.isNotVisibleYet(notFound("vpc-new")) {
+		r := recentlyCreated{createdAt: map[string]time.Time{}}
+		r.note(&ec2.CreateVpcOutput{Vpc: &types.Vpc{VpcId: aws.String("vpc-new")}})
+		if !r.isNotVisibleYet(notFound("vpc-new")) {
 			t.Error("a new VPC is not waited for")
 		}
-		if f.isNotVisibleYet(notFound("vpc-old")) {
+		if r.isNotVisibleYet(notFound("vpc-old")) {
 			t.Error("a VPC is waited for that somebody else deleted")
 		}
-		if f.isNotVisibleYet(&smithy.GenericAPIError{Code: "DependencyViolation", Message: "vpc-new has dependencies"}) {
+		if r.isNotVisibleYet(&smithy.GenericAPIError{Code: "DependencyViolation", Message: "vpc-new has dependencies"}) {
 			t.Error("another error about a new VPC is retried")
 		}
 		time.Sleep(awswait.CreatedVisible + time.Second)
-		if f.isNotVisibleYet(notFound("vpc-new")) {
+		if r.isNotVisibleYet(notFound("vpc-new")) {
 			t.Error("it is still waited for when it ought to be visible")
 		}
 	})

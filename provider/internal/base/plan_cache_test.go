@@ -8,7 +8,7 @@ import (
 
 func TestAMemoServesOnceAndOnlyWhileFresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var m Memo
+		var m PlanCache
 		if _, ok := m.Take("vpc", "a"); ok {
 			t.Error("an empty memo has something")
 		}
@@ -20,7 +20,7 @@ func TestAMemoServesOnceAndOnlyWhileFresh(t *testing.T) {
 			t.Error("it serves twice")
 		}
 		m.Put("vpc", "a", vacant{})
-		time.Sleep(memoLasts + time.Second)
+		time.Sleep(planCacheLifetime + time.Second)
 		if m.IsVacant("vpc", "a") {
 			t.Error("it serves when it is stale")
 		}

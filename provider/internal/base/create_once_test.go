@@ -22,27 +22,26 @@ func answered(status int, code string) error {
 var unanswered = &awshttp.ResponseError{ResponseError: &smithyhttp.ResponseError{
 	Response: &smithyhttp.Response{Response: &http.Response{}}, Err: &smithyhttp.RequestSendError{Err: io.EOF}}}
 
-func TestCreateIsNotRepeatedWhereItsAnswerWasLost(t *testing.T) {
+func TestCreateOnceCreatesOneResource(t *testing.T) {
 	for name, tc := range map[string]struct {
 		fails       error
 		tookEffect  bool
 		wantCreates int
 		wantErr     bool
 	}{
-		"answered":                  {nil, true, 1, false},
-		"refused":                   {answered(400, "InvalidVpc.Range"), false, 1, true},
-		"throttled to the end":      {answered(503, "RequestLimitExceeded"), false, 1, true},
-		"lost after it was made":    {unanswered, true, 1, false},
-		"lost before it was made":   {io.ErrUnexpectedEOF, false, 2, false},
-		"server error, made":        {answered(500, "InternalError"), true, 1, false},
-		"server error, not made":    {answered(500, "InternalError"), false, 2, false},
-		"cancelled by the customer": {context.Canceled, false, 1, true},
+		"answered":                {nil, true, 1, false},
+		"refused":                 {answered(400, "InvalidVpc.Range"), false, 1, true},
+		"throttled to the end":    {answered(503, "RequestLimitExceeded"), false, 1, true},
+		"lost after it was made":  {unanswered, true, 1, false},
+		"lost before it was made": {io.ErrUnexpectedEOF, false, 2, false},
+		"server error, made":      {answered(500, "InternalError"), true, 1, false},
+		"server error, not made":  {answered(500, "InternalError"), false, 2, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			creates, things := 0, 0
 			thing := "vpc-1"
-			got, err := Once(t.Context(),
+			got, err := CreateOnce(t.Context(),
 				func(context.Context) (*string, error) {
 					if things == 0 {
 						return nil, nil
@@ -66,9 +65,23 @@ func TestCreateIsNotRepeatedWhereItsAnswerWasLost(t *testing.T) {
 	}
 }
 
-func TestALostAnswerIsNotLookedForWhereTheLookUpFails(t *testing.T) {
+func TestCreateOnceDoesNotRetryWhenCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	creates := 0
+	_, err := CreateOnce(ctx, func(context.Context) (*string, error) { t.Error("searched after the cancellation"); return nil, nil },
+		func(ctx context.Context, _ ...func(*ec2.Options)) (*string, error) {
+			creates++
+			cancel()
+			return nil, ctx.Err()
+		})
+	if creates != 1 || !errors.Is(err, context.Canceled) {
+		t.Errorf("%d creates, %v", creates, err)
+	}
+}
+
+func TestCreateOnceReturnsTheErrorOfTheSearch(t *testing.T) {
 	refused := errors.New("denied")
-	_, err := Once(t.Context(), func(context.Context) (*string, error) { return nil, refused },
+	_, err := CreateOnce(t.Context(), func(context.Context) (*string, error) { return nil, refused },
 		func(context.Context, ...func(*ec2.Options)) (*string, error) { return nil, io.ErrUnexpectedEOF })
 	if !errors.Is(err, refused) {
 		t.Errorf("error is %v", err)

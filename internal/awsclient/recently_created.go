@@ -15,24 +15,24 @@ import (
 	"github.com/xeroops/xeroops/internal/awswait"
 )
 
-// fresh knows what this process has just made. EC2 is eventually consistent: a
+// recentlyCreated knows what this process has just made. EC2 is eventually consistent: a
 // call that names a new thing may be answered with NotFound for a while, and is
 // then worth repeating, where for anything else NotFound is the answer.
-type fresh struct {
-	mu   sync.Mutex
-	made map[string]time.Time // by id
+type recentlyCreated struct {
+	mu        sync.Mutex
+	createdAt map[string]time.Time // by id
 }
 
 // isNotVisibleYet says whether the error is about something that was made a
 // short while ago.
-func (f *fresh) isNotVisibleYet(err error) bool {
+func (r *recentlyCreated) isNotVisibleYet(err error) bool {
 	var api smithy.APIError
 	if !awswait.IsNotFound(err) || !errors.As(err, &api) {
 		return false
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for id, at := range f.made {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, at := range r.createdAt {
 		if time.Since(at) < awswait.CreatedVisible && strings.Contains(api.ErrorMessage(), id) {
 			return true
 		}
@@ -41,14 +41,14 @@ func (f *fresh) isNotVisibleYet(err error) bool {
 }
 
 // option makes a client note what it makes, and be patient with it.
-func (f *fresh) option(o *ec2.Options) {
-	RetryWhen(func(err error, bySDK func(error) bool) bool { return bySDK(err) || f.isNotVisibleYet(err) })(o)
+func (r *recentlyCreated) option(o *ec2.Options) {
+	RetryWhen(func(err error, bySDK func(error) bool) bool { return bySDK(err) || r.isNotVisibleYet(err) })(o)
 	o.APIOptions = append(o.APIOptions, func(stack *middleware.Stack) error {
-		return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("XeroOpsFresh",
+		return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("XeroOpsRecentlyCreated",
 			func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
 				out, metadata, err := next.HandleInitialize(ctx, in)
 				if err == nil {
-					f.note(out.Result)
+					r.note(out.Result)
 				}
 				return out, metadata, err
 			}), middleware.After)
@@ -56,7 +56,7 @@ func (f *fresh) option(o *ec2.Options) {
 }
 
 // note notes the id of what a call has made.
-func (f *fresh) note(result any) {
+func (r *recentlyCreated) note(result any) {
 	var ids []*string
 	switch made := result.(type) {
 	case *ec2.CreateVpcOutput:
@@ -89,11 +89,11 @@ func (f *fresh) note(result any) {
 			}
 		}
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, id := range ids {
 		if id != nil {
-			f.made[aws.ToString(id)] = time.Now()
+			r.createdAt[aws.ToString(id)] = time.Now()
 		}
 	}
 }

@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// memoLasts is how long a look-up of the plan serves the create that follows
+// planCacheLifetime is how long a look-up of the plan serves the create that follows
 // it. Terraform plans each resource again in the very run that creates it, a
 // moment before; what lies between is the wait for one of its ten slots.
-const memoLasts = 10 * time.Second
+const planCacheLifetime = 10 * time.Second
 
-// Memo hands what a plan has looked up to the create that follows in the same
+// PlanCache hands what a plan has looked up to the create that follows in the same
 // process, so that it is not looked up twice in a row.
-type Memo struct {
+type PlanCache struct {
 	mu    sync.Mutex
 	notes map[string]note
 }
@@ -23,7 +23,7 @@ type note struct {
 }
 
 // Put notes a value for a resource of a kind and name.
-func (m *Memo) Put(kind, name string, value any) {
+func (m *PlanCache) Put(kind, name string, value any) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.notes == nil {
@@ -32,21 +32,21 @@ func (m *Memo) Put(kind, name string, value any) {
 	m.notes[kind+"/"+name] = note{value, time.Now()}
 }
 
-// Take returns the value, once, and only while it is fresh.
-func (m *Memo) Take(kind, name string) (any, bool) {
+// Take returns the value, once, and only while it is recent.
+func (m *PlanCache) Take(kind, name string) (any, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	n, noted := m.notes[kind+"/"+name]
 	delete(m.notes, kind+"/"+name)
-	return n.value, noted && time.Since(n.at) < memoLasts
+	return n.value, noted && time.Since(n.at) < planCacheLifetime
 }
 
 // vacant is the value of a name under which there is nothing.
 type vacant struct{}
 
 // IsVacant says whether the plan, a moment ago, found nothing of that name.
-func (m *Memo) IsVacant(kind, name string) bool {
-	value, fresh := m.Take(kind, name)
+func (m *PlanCache) IsVacant(kind, name string) bool {
+	value, recent := m.Take(kind, name)
 	_, is := value.(vacant)
-	return fresh && is
+	return recent && is
 }
