@@ -1,8 +1,11 @@
 package cluster
 
-import "slices"
+import (
+	"maps"
+	"slices"
+)
 
-// CredentialKind says what an internal credential looks like.
+// CredentialKind is the form of an internal credential.
 type CredentialKind int
 
 // The kinds of internal credentials.
@@ -18,22 +21,26 @@ type Credential struct {
 	Name  string // variable in prod-credentials.env
 	Kind  CredentialKind
 	Roles []Role // whose credentials hold it
-	// Permanent ones survive a rotation: what they protect outlives it.
+	// Permanent reports whether the credential survives a rotation, because the
+	// data that it protects does.
 	Permanent bool
+	// Applications reports whether the applications on app nodes get the
+	// credential; otherwise it is for the node's own daemons.
+	Applications bool
 }
 
-// InternalCredentials lists them all. Redis has a user per kind of client
-// (docs/design.md#registry): nodes write heartbeats, applications use their own keys,
+// InternalCredentials returns all internal credentials. Redis has a user per kind
+// of client (docs/design.md#registry): nodes write heartbeats, applications use their own keys,
 // operators deploy, and only management administers.
 func InternalCredentials() []Credential {
 	return []Credential{
-		{Name: "REDIS_NODE_PASSWORD", Kind: Password, Roles: Roles()},
-		{Name: "REDIS_APP_PASSWORD", Kind: Password, Roles: []Role{RoleApp, RoleManagement}},
-		{Name: "REDIS_DEPLOY_PASSWORD", Kind: Password, Roles: []Role{RoleManagement}},
+		{Name: RedisNodePassword, Kind: Password, Roles: Roles()},
+		{Name: "REDIS_APP_PASSWORD", Kind: Password, Roles: []Role{RoleApp, RoleManagement}, Applications: true},
+		{Name: RedisDeployPassword, Kind: Password, Roles: []Role{RoleManagement}},
 		{Name: "REDIS_ADMIN_PASSWORD", Kind: Password, Roles: []Role{RoleManagement}},
 		{Name: "POSTGRES_SUPERUSER_PASSWORD", Kind: Password, Roles: []Role{RoleDB}},
 		{Name: "POSTGRES_REPLICATION_PASSWORD", Kind: Password, Roles: []Role{RoleDB}},
-		{Name: "POSTGRES_APP_PASSWORD", Kind: Password, Roles: []Role{RoleDB, RoleApp}},
+		{Name: PostgresAppPassword, Kind: Password, Roles: []Role{RoleDB, RoleApp}, Applications: true},
 		{Name: "PATRONI_REST_PASSWORD", Kind: Password, Roles: []Role{RoleDB}},
 		{Name: "BACKUP_ENCRYPTION_KEY", Kind: SymmetricKey, Roles: []Role{RoleDB}, Permanent: true},
 		{Name: "SESSION_KEY", Kind: SymmetricKey, Roles: []Role{RoleLoadBalancer}},
@@ -41,8 +48,13 @@ func InternalCredentials() []Credential {
 	}
 }
 
-// WireGuardPrivateKey is the variable of the gateway's private key.
-const WireGuardPrivateKey = "WIREGUARD_PRIVATE_KEY"
+// Names of the credentials that Go code reads.
+const (
+	RedisNodePassword   = "REDIS_NODE_PASSWORD"   // of the registry's user node
+	RedisDeployPassword = "REDIS_DEPLOY_PASSWORD" // of the registry's user deploy
+	PostgresAppPassword = "POSTGRES_APP_PASSWORD"
+	WireGuardPrivateKey = "WIREGUARD_PRIVATE_KEY"
+)
 
 // CredentialsOf returns the internal credentials that a role holds.
 func CredentialsOf(role Role) []Credential {
@@ -53,4 +65,17 @@ func CredentialsOf(role Role) []Credential {
 		}
 	}
 	return of
+}
+
+// ApplicationCredentials returns those of an app node's credentials that its
+// applications get: the customer's own, and the internal ones that are marked
+// so. An internal credential that is not marked is withheld.
+func ApplicationCredentials(vars map[string]string) map[string]string {
+	visible := maps.Clone(vars)
+	for _, c := range InternalCredentials() {
+		if !c.Applications {
+			delete(visible, c.Name)
+		}
+	}
+	return visible
 }

@@ -119,5 +119,5 @@ func (b *bench) password(ctx context.Context, layout cluster.Layout) (string, er
 		return "", err
 	}
 	vars, err := envfile.Parse(string(content))
-	return vars["REDIS_DEPLOY_PASSWORD"], err
+	return vars[cluster.RedisDeployPassword], err
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/xeroops/xeroops/internal/registry"
 )
 
-const passwordVariable = "REDIS_DEPLOY_PASSWORD"
+const passwordVariable = cluster.RedisDeployPassword
 
 // answerWithin is how long the registry may take to answer the first time; a
 // command of --via may have to log in somewhere first.

@@ -247,7 +247,7 @@ func TestDeployMendsWheelsThatSomebodyElseWroteOver(t *testing.T) {
 func TestTheCommandOfViaMayTakeItsTime(t *testing.T) {
 	w := newWorld(t)
 	slowly := func(seconds int) string { // longer than any other command of Redis may take
-		return fmt.Sprintf("sh -c 'sleep %d; exec %s'", seconds, os.Getenv("XEROOPS_VIA"))
+		return fmt.Sprintf("sh -c 'sleep %d; exec %s'", seconds, os.Getenv(cluster.EnvVia))
 	}
 	w.run("deployments", "--via", slowly(4)).expect(t, 0)
 

@@ -20,6 +20,7 @@ import (
 	"github.com/xeroops/xeroops/cli/internal/printable"
 	"github.com/xeroops/xeroops/cli/internal/project"
 	"github.com/xeroops/xeroops/cli/internal/wheel"
+	"github.com/xeroops/xeroops/internal/cluster"
 )
 
 // Exit codes.
@@ -108,10 +109,10 @@ version, 130 interrupted.`,
 		return fmt.Errorf("%w: %w; see %s --help", errUsage, err, c.CommandPath())
 	})
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.settings.Cluster, "cluster", os.Getenv("XEROOPS_CLUSTER"), "the cluster's name (default $XEROOPS_CLUSTER, or the only one of the bucket)")
-	flags.StringVar(&a.settings.UploadsBucket, "uploads-bucket", os.Getenv("XEROOPS_UPLOADS_BUCKET"), "the cluster's bucket (default $XEROOPS_UPLOADS_BUCKET, or uploads-ACCOUNT)")
+	flags.StringVar(&a.settings.Cluster, "cluster", os.Getenv(cluster.EnvCluster), "the cluster's name (default $XEROOPS_CLUSTER, or the only one of the bucket)")
+	flags.StringVar(&a.settings.UploadsBucket, "uploads-bucket", os.Getenv(cluster.EnvUploadsBucket), "the cluster's bucket (default $XEROOPS_UPLOADS_BUCKET, or uploads-ACCOUNT)")
 	flags.StringVar(&a.settings.Region, "region", "", "AWS region (default that of AWS's own configuration)")
-	flags.StringVar(&a.settings.Via, "via", os.Getenv("XEROOPS_VIA"), `command whose standard input and output are the connection to the registry, as ssh's ProxyCommand: %h is the host, %p the port (default $XEROOPS_VIA, or TCP over the VPN)`)
+	flags.StringVar(&a.settings.Via, "via", os.Getenv(cluster.EnvVia), `command whose standard input and output are the connection to the registry, as ssh's ProxyCommand: %h is the host, %p the port (default $XEROOPS_VIA, or TCP over the VPN)`)
 	flags.BoolVar(&a.json, "json", false, "print the outcome as JSON; progress goes to standard error")
 	root.AddCommand(a.deploy(), a.rollback(), a.status(), a.deployments())
 	return root

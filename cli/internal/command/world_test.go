@@ -94,7 +94,7 @@ func newWorld(t *testing.T) *world {
 	for name, value := range map[string]string{
 		"AWS_ENDPOINT_URL": server.URL, "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
 		"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
-		"XEROOPS_CLUSTER": "", "XEROOPS_UPLOADS_BUCKET": "", "XEROOPS_VIA": "env " + proxyTo + "=" + w.redis + " " + os.Args[0],
+		cluster.EnvCluster: "", cluster.EnvUploadsBucket: "", cluster.EnvVia: "env " + proxyTo + "=" + w.redis + " " + os.Args[0],
 	} {
 		t.Setenv(name, value)
 	}

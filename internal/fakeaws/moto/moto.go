@@ -18,14 +18,12 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/xeroops/xeroops/internal/cluster"
 )
 
 // Account is the account that moto answers for.
 const Account = "123456789012"
-
-// EnvBinary names the environment variable that says which moto_server to run
-// when it is not the one on PATH.
-const EnvBinary = "XEROOPS_MOTO_SERVER"
 
 const (
 	startTimeout = 60 * time.Second // under 1 s alone; a busy machine imports Python slowly
@@ -104,16 +102,16 @@ func (s *Server) run(ctx context.Context, binary string, o Options) error {
 
 // find returns the moto_server to run.
 func find() (string, error) {
-	if named := os.Getenv(EnvBinary); named != "" {
+	if named := os.Getenv(cluster.EnvMotoServer); named != "" {
 		if _, err := exec.LookPath(named); err != nil {
-			return "", fmt.Errorf("%w: %s=%s: %w", ErrMissing, EnvBinary, named, err)
+			return "", fmt.Errorf("%w: %s=%s: %w", ErrMissing, cluster.EnvMotoServer, named, err)
 		}
 		return named, nil
 	}
 	path, err := exec.LookPath("moto_server")
 	if err != nil {
 		return "", fmt.Errorf("%w: not on PATH and %s is not set; install it with: python3 -m venv /opt/moto && /opt/moto/bin/pip install 'moto[server,ec2,s3,iam]==5.2.1', and set it to /opt/moto/bin/moto_server",
-			ErrMissing, EnvBinary)
+			ErrMissing, cluster.EnvMotoServer)
 	}
 	return path, nil
 }

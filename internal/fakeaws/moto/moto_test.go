@@ -73,7 +73,7 @@ func TestResetEmptiesTheAccountAndKeepsImages(t *testing.T) {
 }
 
 func TestStartSaysHowToInstallMotoWhenItIsMissing(t *testing.T) {
-	t.Setenv(moto.EnvBinary, "/nowhere/moto_server")
+	t.Setenv(cluster.EnvMotoServer, "/nowhere/moto_server")
 	_, err := moto.Start(t.Context(), moto.Options{})
 	if !errors.Is(err, moto.ErrMissing) {
 		t.Errorf("got %v, want ErrMissing", err)

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"github.com/xeroops/xeroops/internal/cluster"
 )
 
 // enter mounts what programs expect in their mount namespace and executes the program.
@@ -34,7 +36,7 @@ exec chroot . sh -c 'cd "$0" && exec "$@"' "$dir" "$@"`
 // Path returns the directory of the tree, or skips the test with the reason.
 func Path(t testing.TB) string {
 	t.Helper()
-	tree := os.Getenv("XEROOPS_DEBIAN_TREE")
+	tree := os.Getenv(cluster.EnvDebianTree)
 	if tree == "" {
 		tree = filepath.Join(root(t), ".tools", "debian13")
 	}

@@ -20,6 +20,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/lab/internal/tree"
 	"golang.org/x/sys/unix"
 )
@@ -55,7 +56,7 @@ var cloudConfig []byte
 // in the cache, which takes half a minute. It is safe for concurrent use by several
 // processes.
 func Build(ctx context.Context, b Base) (layers []string, err error) {
-	b.CacheDir = cmp.Or(b.CacheDir, os.Getenv("XEROOPS_LAB_CACHE"), "/var/cache/xeroops-lab")
+	b.CacheDir = cmp.Or(b.CacheDir, os.Getenv(cluster.EnvLabCache), "/var/cache/xeroops-lab")
 	b.Mirror = cmp.Or(b.Mirror, hostMirror("/etc/apt"))
 	name := "base-" + hash(suite, packages, customizeScript, string(cloudConfig), b.Mirror)
 	root := filepath.Join(b.CacheDir, name)

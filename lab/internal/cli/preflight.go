@@ -11,7 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 
-	"github.com/xeroops/xeroops/internal/fakeaws/moto"
+	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/lab/internal/machine"
 	"github.com/xeroops/xeroops/lab/internal/supervisor"
 	"golang.org/x/sys/unix"
@@ -38,8 +38,8 @@ func preflight(c supervisor.Config) error {
 			problems = append(problems, fmt.Errorf("%s is missing: apt-get install %s", tool[0], tool[1]))
 		}
 	}
-	if _, err := exec.LookPath(cmp.Or(os.Getenv(moto.EnvBinary), "moto_server")); err != nil {
-		problems = append(problems, errors.New("moto_server is missing: python3 -m venv /opt/moto && /opt/moto/bin/pip install 'moto[server,ec2,s3,iam]==5.2.1' && export "+moto.EnvBinary+"=/opt/moto/bin/moto_server"))
+	if _, err := exec.LookPath(cmp.Or(os.Getenv(cluster.EnvMotoServer), "moto_server")); err != nil {
+		problems = append(problems, errors.New("moto_server is missing: python3 -m venv /opt/moto && /opt/moto/bin/pip install 'moto[server,ec2,s3,iam]==5.2.1' && export "+cluster.EnvMotoServer+"=/opt/moto/bin/moto_server"))
 	}
 	if err := machine.CheckHost(); err != nil {
 		problems = append(problems, fmt.Errorf("cgroup2 is missing: %w", err))

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 
 	"github.com/spf13/cobra"
+	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/lab/internal/supervisor"
 )
 
@@ -84,7 +85,7 @@ command they run.`,
 		return fmt.Errorf("%w: %w; see %s --help", errUsage, err, c.CommandPath())
 	})
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.config.Name, "name", os.Getenv("XEROOPS_LAB_NAME"), `name of the lab; labs with different names run side by side (default $XEROOPS_LAB_NAME, or "lab")`)
+	flags.StringVar(&a.config.Name, "name", os.Getenv(cluster.EnvLabName), `name of the lab; labs with different names run side by side (default $XEROOPS_LAB_NAME, or "lab")`)
 	flags.StringVar(&a.config.RunRoot, "run-dir", "", "directory for sockets and namespaces (default "+supervisor.DefaultRunRoot+")")
 	flags.StringVar(&a.config.StateRoot, "state-dir", "", "directory for the machines' disks (default "+supervisor.DefaultStateRoot+")")
 	root.AddCommand(a.up(), a.down(), a.status(), a.env(), a.exec(), a.shell(), a.ssh(), a.logs(), a.forward(), a.fault(), a.importImages(), a.supervise(), a.connect())

@@ -24,7 +24,7 @@ func BenchmarkRoleImagesFromAnEmptyCache(b *testing.B) {
 	var all []time.Duration
 	for b.Loop() {
 		b.StopTimer()
-		b.Setenv("XEROOPS_LAB_CACHE", b.TempDir())
+		b.Setenv(cluster.EnvLabCache, b.TempDir())
 		l := newLab(b)
 		l.buildForImages()
 		b.StartTimer()

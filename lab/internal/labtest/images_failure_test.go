@@ -16,6 +16,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/fakeaws/inventory"
 )
 
@@ -27,7 +28,7 @@ const onlyWireGuard = `roles=["wireguard"]`
 func TestImageBuildsThatEndEarlyLeaveNothing(t *testing.T) {
 	l := sharedLab(t)
 	l.buildForImages()
-	packer := os.Getenv("XEROOPS_PACKER")
+	packer := os.Getenv(cluster.EnvPacker)
 	if path, err := exec.LookPath("packer"); packer == "" && err == nil {
 		packer = path
 	}
@@ -36,7 +37,7 @@ func TestImageBuildsThatEndEarlyLeaveNothing(t *testing.T) {
 			if binary == "" {
 				t.Skip("packer is neither on PATH nor named by XEROOPS_PACKER")
 			}
-			t.Setenv("XEROOPS_PACKER", binary)
+			t.Setenv(cluster.EnvPacker, binary)
 			l := l.with(t)
 			t.Run("Failed", func(t *testing.T) { l.with(t).checkFailedBuild() })
 			t.Run("Interrupted", func(t *testing.T) { l.with(t).checkInterruptedBuild() })

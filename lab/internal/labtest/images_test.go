@@ -53,7 +53,7 @@ func (l *lab) buildForImages() {
 
 func (l *lab) imagesCommand(manifest string, flags ...string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(root(l.t), "scripts", "images.sh"), append([]string{"-o", manifest}, flags...)...)
-	cmd.Env = append(os.Environ(), "XEROOPS_LAB_NAME="+l.name, "XEROOPS_BIN="+filepath.Dir(l.binary))
+	cmd.Env = append(os.Environ(), cluster.EnvLabName+"="+l.name, cluster.EnvBin+"="+filepath.Dir(l.binary))
 	return cmd
 }
 

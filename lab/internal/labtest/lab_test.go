@@ -25,6 +25,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/lab/internal/reconcile"
 	"github.com/xeroops/xeroops/lab/internal/supervisor"
 )
@@ -126,7 +127,7 @@ func (l *lab) logIfFailed(t testing.TB) {
 // drill skips a test that takes minutes, unless make drills runs it.
 func drill(t testing.TB) {
 	t.Helper()
-	if os.Getenv("XEROOPS_DRILLS") == "" {
+	if os.Getenv(cluster.EnvDrills) == "" {
 		t.Skip("a drill of some minutes: make drills runs it")
 	}
 }
@@ -205,7 +206,7 @@ func (l *lab) try(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, l.binary, args...)
-	cmd.Env = append(os.Environ(), "XEROOPS_LAB_NAME="+l.name)
+	cmd.Env = append(os.Environ(), cluster.EnvLabName+"="+l.name)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
@@ -244,7 +245,7 @@ func (l *lab) log() string {
 func (l *lab) status() []reconcile.Status {
 	l.t.Helper()
 	cmd := exec.Command(l.binary, "status", "--json")
-	cmd.Env = append(os.Environ(), "XEROOPS_LAB_NAME="+l.name)
+	cmd.Env = append(os.Environ(), cluster.EnvLabName+"="+l.name)
 	var problem bytes.Buffer
 	cmd.Stderr = &problem
 	out, err := cmd.Output()

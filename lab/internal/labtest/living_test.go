@@ -116,7 +116,7 @@ func (l *lab) uploads() string { return "uploads-" + moto.Account }
 func (c *livingCluster) underLoad(path string, rate int, do func()) load.Report {
 	c.t.Helper()
 	cmd := exec.CommandContext(c.t.Context(), c.binary, "exec", "--", c.generator, "-url=https://"+c.edge+path, "-rate="+strconv.Itoa(rate))
-	cmd.Env = append(os.Environ(), "XEROOPS_LAB_NAME="+c.name)
+	cmd.Env = append(os.Environ(), cluster.EnvLabName+"="+c.name)
 	var out, problem bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &problem
 	running, err := cmd.StdinPipe()

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/fakeaws/moto"
 	"github.com/xeroops/xeroops/lab/internal/supervisor"
 )
@@ -257,13 +258,13 @@ func TestUsageErrorsAndMissingTools(t *testing.T) {
 		{"a lab that is not running", nil, []string{"status"}, 3, "xeroops-lab up"},
 		{"a taken port", nil, []string{"up", fmt.Sprintf("--port=%d", port)}, 4, "choose another with --port"},
 		{"no tools", []string{"PATH=" + empty}, []string{"up"}, 4, "apt-get install systemd-container"},
-		{"no moto", []string{"PATH=" + empty, moto.EnvBinary + "="}, []string{"up"}, 4, "moto_server is missing"},
+		{"no moto", []string{"PATH=" + empty, cluster.EnvMotoServer + "="}, []string{"up"}, 4, "moto_server is missing"},
 		{"an unknown flag", nil, []string{"up", "--nonsense"}, 2, "--help"},
 		{"a missing argument", nil, []string{"shell"}, 2, "shell NODE"},
 		{"a bad name", nil, []string{"status", "--name=Bad_Name"}, 2, "lower-case"},
 	} {
 		cmd := exec.Command(l.binary, c.args...)
-		cmd.Env = append(append(os.Environ(), "XEROOPS_LAB_NAME="+l.name), c.env...)
+		cmd.Env = append(append(os.Environ(), cluster.EnvLabName+"="+l.name), c.env...)
 		out, err := cmd.CombinedOutput()
 		if exitCode(err) != c.code || !strings.Contains(string(out), c.says) {
 			t.Errorf("%s: exit code %d, want %d; output %q, want %q in it", c.what, exitCode(err), c.code, out, c.says)
@@ -288,7 +289,7 @@ func (l *lab) asNobody(args ...string) (string, error) {
 	must(l.t, os.WriteFile(binary, content, 0o755))
 	cmd := exec.Command(binary, args...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "XEROOPS_LAB_NAME="+l.name)
+	cmd.Env = append(os.Environ(), cluster.EnvLabName+"="+l.name)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	out, err := cmd.CombinedOutput()
 	return string(out), err

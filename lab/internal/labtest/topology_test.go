@@ -23,14 +23,13 @@ type node struct {
 	volume  bool
 }
 
-var reference = []node{
-	{"edge", cluster.RoleLoadBalancer, "10.0.1.10", false},
-	{"gateway", cluster.RoleWireGuard, "10.0.1.11", false},
-	{"app1", cluster.RoleApp, "10.0.2.10", false},
-	{"app2", cluster.RoleApp, "10.0.2.11", false},
-	{"management", cluster.RoleManagement, "10.0.2.20", false},
-	{"db1", cluster.RoleDB, "10.0.2.30", true},
-	{"db2", cluster.RoleDB, "10.0.2.31", true},
+var reference = referenceNodes()
+
+func referenceNodes() (all []node) {
+	for _, n := range cluster.ReferencePlan().Nodes {
+		all = append(all, node{n.Name, n.Role, n.Address, n.Role == cluster.RoleDB})
+	}
+	return all
 }
 
 // metadata is a shell function that queries the metadata service with a token.

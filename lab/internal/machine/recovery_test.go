@@ -19,7 +19,7 @@ import (
 )
 
 // supervisorDir is the environment variable with the directory of TestSupervisor's lab.
-const supervisorDir = "XEROOPS_LAB_TEST_DIR"
+const supervisorDir = "XEROOPS_TEST_LAB_DIR"
 
 // TestSupervisor is the process that TestRemainsOfADeadSupervisorAreFoundAndRemoved
 // kills.

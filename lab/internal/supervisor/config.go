@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"time"
 
+	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/lab/internal/machine"
 )
 
@@ -49,7 +50,7 @@ func (c Config) Complete() (Config, error) {
 	c.Name = cmp.Or(c.Name, DefaultName)
 	c.RunRoot = cmp.Or(c.RunRoot, DefaultRunRoot)
 	c.StateRoot = cmp.Or(c.StateRoot, DefaultStateRoot)
-	c.CacheDir = cmp.Or(c.CacheDir, os.Getenv("XEROOPS_LAB_CACHE"), DefaultCacheDir)
+	c.CacheDir = cmp.Or(c.CacheDir, os.Getenv(cluster.EnvLabCache), DefaultCacheDir)
 	c.Port = cmp.Or(c.Port, DefaultPort)
 	c.Region = cmp.Or(c.Region, DefaultRegion)
 	c.CredentialLife = cmp.Or(c.CredentialLife, DefaultLife)

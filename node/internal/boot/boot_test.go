@@ -67,7 +67,7 @@ func newRig(t *testing.T) *rig {
 	check(t, err)
 	t.Cleanup(func() { _ = front.Close() })
 	r := &rig{front: front, metadata: imdstest.Start(t), folder: t.TempDir(),
-		config:  map[string]string{"XEROOPS_NODE": "app1", "LOG_LEVEL": "info and more"},
+		config:  map[string]string{cluster.EnvNode: "app1", "LOG_LEVEL": "info and more"},
 		secrets: map[string]string{"REDIS_NODE_PASSWORD": "node-password-1", "POSTGRES_APP_PASSWORD": "pa$$word \"2\""}}
 	i := instance.Instance{Node: "app1", Role: cluster.RoleApp, Address: "10.0.2.10", Cluster: "production", Region: "eu-west-1", UploadsBucket: strings.ToLower(t.Name())}
 	metadata := instance.Metadata(r.metadata.Endpoint)

@@ -64,9 +64,6 @@ func (b *Boot) fetchConfig(ctx context.Context) error {
 	return err
 }
 
-// notForApplications is what an app node holds for its own daemons.
-const notForApplications = instance.NodePassword
-
 // fetchCredentials puts the role's secrets into memory, where only root reads them.
 func (b *Boot) fetchCredentials(ctx context.Context) error {
 	vars, err := b.fetchEnv(ctx, b.Instance.Layout().Credentials(b.Instance.Role))
@@ -81,9 +78,7 @@ func (b *Boot) fetchCredentials(ctx context.Context) error {
 	if b.Instance.Role != cluster.RoleApp {
 		return nil
 	}
-	applications := maps.Clone(vars)
-	delete(applications, notForApplications)
-	return writeSecret(b.Files.Applications, applications)
+	return writeSecret(b.Files.Applications, cluster.ApplicationCredentials(vars))
 }
 
 func writeSecret(path string, vars map[string]string) error {

@@ -19,7 +19,6 @@ import (
 	"github.com/xeroops/xeroops/node/internal/atomicfile"
 	"github.com/xeroops/xeroops/node/internal/backoff"
 	"github.com/xeroops/xeroops/node/internal/configure"
-	"github.com/xeroops/xeroops/node/internal/instance"
 	"github.com/xeroops/xeroops/node/internal/systemd"
 	"github.com/xeroops/xeroops/node/internal/volume"
 	"github.com/xeroops/xeroops/templates"
@@ -124,7 +123,7 @@ func memoryMiB() (int, error) {
 
 // mount brings the data volume into place, where the node has one.
 func (b *Boot) mount(ctx context.Context) error {
-	id := b.config[instance.DataVolume]
+	id := b.config[cluster.EnvDataVolume]
 	if id == "" {
 		return nil
 	}

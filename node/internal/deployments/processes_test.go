@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/testkit/debiantree"
 	"github.com/xeroops/xeroops/templates"
 )
@@ -93,12 +94,12 @@ func (p *processes) Start(_ context.Context, unit string) error {
 	if err != nil {
 		return err
 	}
-	command := strings.Fields(strings.NewReplacer("${XEROOPS_MANAGEMENT_ADDRESS}", "127.0.0.1",
+	command := strings.Fields(strings.NewReplacer("${"+cluster.EnvManagementAddress+"}", "127.0.0.1",
 		"/usr/lib/xeroops/serve.py", p.serve).Replace(setting(content, "ExecStart")))
 	cmd := debiantree.CommandIn(p.t, setting(content, "WorkingDirectory"), command[0], command[1:]...)
 	cmd.Env = append(cmd.Env, "PYTHONDONTWRITEBYTECODE=1")
-	if strings.Contains(string(content), "XEROOPS_TRIAL=1") {
-		cmd.Env = append(cmd.Env, "XEROOPS_TRIAL=1")
+	if strings.Contains(string(content), cluster.EnvTrial+"=1") {
+		cmd.Env = append(cmd.Env, cluster.EnvTrial+"=1")
 	}
 	if socket := setting(content, "Sockets"); socket != "" {
 		if err := p.listen(socket); err != nil {

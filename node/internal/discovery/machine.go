@@ -49,8 +49,8 @@ func newMachine(i instance.Instance, instanceID, version string, log hclog.Logge
 		}
 	}
 	m.bootID = readLine("/proc/sys/kernel/random/boot_id")
-	if config, err := instance.Config(); err == nil && config[instance.DataVolume] != "" {
-		m.dataMount = volume.Of(i.Role, config[instance.DataVolume]).Where
+	if config, err := instance.Config(); err == nil && config[cluster.EnvDataVolume] != "" {
+		m.dataMount = volume.Of(i.Role, config[cluster.EnvDataVolume]).Where
 	}
 	return m
 }

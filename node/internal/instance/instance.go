@@ -19,8 +19,6 @@ const (
 	CredentialsFile  = "/run/xeroops/credentials.env"   // 0600: the role's prod-credentials.env
 	ApplicationsFile = "/run/xeroops/applications.env"  // 0600, app nodes: the credentials that applications get
 	RegisteredFile   = "/run/xeroops/applications.json" // []registry.Application, by deployments
-	DataVolume       = "XEROOPS_DATA_VOLUME"            // setting: EBS volume id
-	NodePassword     = "REDIS_NODE_PASSWORD"            // credential: of the registry's user node
 	missingAdvice    = "cloud-init writes it from the user-data at the first boot; see cloud-init status --long"
 )
 
@@ -53,23 +51,23 @@ func LoadFile(path string) (Instance, error) {
 
 // fromEnv makes an instance of the variables of instance.env.
 func fromEnv(vars map[string]string) (Instance, error) {
-	for _, name := range []string{"HOSTNAME", "INSTANCE_ROLE", "STATIC_IP", "XEROOPS_CLUSTER", "AWS_REGION", "XEROOPS_UPLOADS_BUCKET"} {
+	for _, name := range []string{cluster.EnvHostname, cluster.EnvRole, cluster.EnvAddress, cluster.EnvCluster, cluster.EnvRegion, cluster.EnvUploadsBucket} {
 		if vars[name] == "" {
 			return Instance{}, fmt.Errorf("%s is missing", name)
 		}
 	}
-	role, err := cluster.ParseRole(vars["INSTANCE_ROLE"])
+	role, err := cluster.ParseRole(vars[cluster.EnvRole])
 	if err != nil {
 		return Instance{}, fmt.Errorf("INSTANCE_ROLE: %w", err)
 	}
-	return Instance{Node: vars["HOSTNAME"], Role: role, Address: vars["STATIC_IP"], Cluster: vars["XEROOPS_CLUSTER"],
-		Region: vars["AWS_REGION"], UploadsBucket: vars["XEROOPS_UPLOADS_BUCKET"]}, nil
+	return Instance{Node: vars[cluster.EnvHostname], Role: role, Address: vars[cluster.EnvAddress], Cluster: vars[cluster.EnvCluster],
+		Region: vars[cluster.EnvRegion], UploadsBucket: vars[cluster.EnvUploadsBucket]}, nil
 }
 
 // Env returns the variables of instance.env again.
 func (i Instance) Env() map[string]string {
-	return map[string]string{"HOSTNAME": i.Node, "INSTANCE_ROLE": string(i.Role), "STATIC_IP": i.Address,
-		"XEROOPS_CLUSTER": i.Cluster, "AWS_REGION": i.Region, "XEROOPS_UPLOADS_BUCKET": i.UploadsBucket}
+	return map[string]string{cluster.EnvHostname: i.Node, cluster.EnvRole: string(i.Role), cluster.EnvAddress: i.Address,
+		cluster.EnvCluster: i.Cluster, cluster.EnvRegion: i.Region, cluster.EnvUploadsBucket: i.UploadsBucket}
 }
 
 // Layout names the cluster's objects in the uploads bucket.
@@ -78,9 +76,9 @@ func (i Instance) Layout() cluster.Layout { return cluster.Layout{Cluster: i.Clu
 // RegistryPassword is that of the registry's user node. The daemons that talk to it
 // can't read [CredentialsFile]: they are not root, and systemd hands it to them.
 func RegistryPassword() (string, error) {
-	password := os.Getenv(NodePassword)
+	password := os.Getenv(cluster.RedisNodePassword)
 	if password == "" {
-		return "", fmt.Errorf("%s is missing; infrastructure-ready.service writes /run/xeroops/registry.env, which the unit reads", NodePassword)
+		return "", fmt.Errorf("%s is missing; infrastructure-ready.service writes /run/xeroops/registry.env, which the unit reads", cluster.RedisNodePassword)
 	}
 	return password, nil
 }

@@ -108,11 +108,11 @@ func TestOnlyTheRolesCredentialsAreUsed(t *testing.T) {
 }
 
 func TestAPasswordThatIsMissingIsNamed(t *testing.T) {
-	t.Setenv(NodePassword, "")
+	t.Setenv(cluster.RedisNodePassword, "")
 	if _, err := RegistryPassword(); err == nil || !strings.Contains(err.Error(), "REDIS_NODE_PASSWORD") {
 		t.Errorf("without it: %v", err)
 	}
-	t.Setenv(NodePassword, "secret")
+	t.Setenv(cluster.RedisNodePassword, "secret")
 	if got, err := RegistryPassword(); err != nil || got != "secret" {
 		t.Errorf("got %q, %v", got, err)
 	}

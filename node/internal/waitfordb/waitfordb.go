@@ -21,7 +21,7 @@ import (
 
 const (
 	address          = "postgres://app@management:5432/app?sslmode=disable"
-	passwordVariable = "POSTGRES_APP_PASSWORD"
+	passwordVariable = cluster.PostgresAppPassword
 	// A failover takes under 30 s, and the first boot of a database a minute or two.
 	defaultTimeout = 150 * time.Second
 	tryTimeout     = 5 * time.Second

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/fakeaws"
 	"github.com/xeroops/xeroops/internal/fakeaws/fixups"
 	"github.com/xeroops/xeroops/packer-plugin/internal/packertest"
@@ -41,7 +42,7 @@ func TestAnInterruptedBuildLeavesNothing(t *testing.T) {
 	r := newRig(t)
 	before := r.Holdings()
 	ways := []string{"cancelled after", "refused", "answer lost"}
-	full := os.Getenv("XEROOPS_SWEEP") == "full"
+	full := os.Getenv(cluster.EnvSweep) == "full"
 	builds := 0
 	for n := 1; ; n++ {
 		chosen := ways

@@ -13,6 +13,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/fakeaws"
 	"github.com/xeroops/xeroops/packer-plugin/internal/packertest"
 )
@@ -21,7 +22,7 @@ import (
 // XEROOPS_PACKER, with the plugin installed from its file.
 func packer(t *testing.T) func(args ...string) *exec.Cmd {
 	t.Helper()
-	name := os.Getenv("XEROOPS_PACKER")
+	name := os.Getenv(cluster.EnvPacker)
 	if name == "" {
 		name = "packer"
 	}

@@ -35,7 +35,7 @@ func TestTheExampleBuildsAnImageOfEachRole(t *testing.T) {
 			t.Error("source_ami is set, though its variable is null")
 		}
 		if provisioner.Name != "role" || provisioner.Config["role"] != b.Name || provisioner.Config["node_binary"] != "/x/xeroops-node" ||
-			!maps.Equal(provisioner.Config["environment"].(map[string]any), map[string]any{"A": "b", "XEROOPS_BACKUP_ENGINE": "wal-g"}) {
+			!maps.Equal(provisioner.Config["environment"].(map[string]any), map[string]any{"A": "b", cluster.EnvBackupEngine: "wal-g"}) {
 			t.Errorf("the provisioner is %+v", provisioner)
 		}
 		if got := b.Template.PostProcessors[0].Config["output"]; got != "images.auto.tfvars.json" {

@@ -220,7 +220,7 @@ func ports(services []cluster.Service) []string {
 // environment returns the variables of the scripts, which source it.
 func environment(c Config) []byte {
 	var out bytes.Buffer
-	variables := map[string]string{"XEROOPS_ROLE": c.Role}
+	variables := map[string]string{cluster.EnvImageRole: c.Role}
 	maps.Copy(variables, c.Environment)
 	for _, name := range slices.Sorted(maps.Keys(variables)) {
 		_, _ = fmt.Fprintf(&out, "export %s=%s\n", name, quote(variables[name]))

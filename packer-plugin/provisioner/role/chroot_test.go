@@ -17,6 +17,8 @@ import (
 	"testing"
 
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
+
+	"github.com/xeroops/xeroops/internal/cluster"
 )
 
 // chroot is a communicator to a real Debian 13 without a kernel of its own: the
@@ -25,7 +27,7 @@ type chroot struct{ root string }
 
 func newChroot(t *testing.T) *chroot {
 	t.Helper()
-	cache := os.Getenv("XEROOPS_LAB_CACHE")
+	cache := os.Getenv(cluster.EnvLabCache)
 	if cache == "" {
 		cache = "/var/cache/xeroops-lab"
 	}

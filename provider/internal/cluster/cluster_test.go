@@ -47,7 +47,7 @@ func TestUserDataIsTheNodesOwnAndDoesNotChangeWithTheImage(t *testing.T) {
 		t.Fatal(err)
 	}
 	vars, err := envfile.Parse(string(env))
-	if err != nil || vars["HOSTNAME"] != "app1" || vars["INSTANCE_ROLE"] != "app" || vars["STATIC_IP"] != "10.0.2.10" || vars["XEROOPS_UPLOADS_BUCKET"] != "uploads-1" {
+	if err != nil || vars[model.EnvHostname] != "app1" || vars[model.EnvRole] != "app" || vars[model.EnvAddress] != "10.0.2.10" || vars[model.EnvUploadsBucket] != "uploads-1" {
 		t.Errorf("instance.env is %v (%v)", vars, err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	model "github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/envfile"
 	"github.com/xeroops/xeroops/provider/internal/clusterspec"
 	"github.com/xeroops/xeroops/templates"
@@ -19,12 +20,12 @@ func (op *operation) userData(n clusterspec.Node) (string, error) {
 		return "", err
 	}
 	env, err := envfile.Format(map[string]string{
-		"HOSTNAME":               n.Name,
-		"INSTANCE_ROLE":          string(n.Role),
-		"STATIC_IP":              n.Address,
-		"XEROOPS_CLUSTER":        op.spec.Name,
-		"AWS_REGION":             op.Client.Region,
-		"XEROOPS_UPLOADS_BUCKET": op.spec.Buckets.Uploads,
+		model.EnvHostname:      n.Name,
+		model.EnvRole:          string(n.Role),
+		model.EnvAddress:       n.Address,
+		model.EnvCluster:       op.spec.Name,
+		model.EnvRegion:        op.Client.Region,
+		model.EnvUploadsBucket: op.spec.Buckets.Uploads,
 	})
 	if err != nil {
 		return "", err

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/fakeaws/moto"
 	"github.com/xeroops/xeroops/internal/testkit/tfcli"
 	"github.com/xeroops/xeroops/provider/internal/acctest/workspace"
@@ -23,16 +24,16 @@ import (
 const (
 	// XEROOPS_SWEEP is "full" for every k in every mode and a late run, or one
 	// mode for every k in that, or "late"; without it a sample is tried.
-	envSweep = "XEROOPS_SWEEP"
+	envSweep = cluster.EnvSweep
 	// late is one apply in an account where new things are not visible at once.
 	late = "late"
 	// XEROOPS_SWEEP_PARALLEL is how many cases run side by side; each has a
 	// moto of 195 MB.
-	envParallel = "XEROOPS_SWEEP_PARALLEL"
+	envParallel = cluster.EnvSweepWidth
 	// XEROOPS_SWEEP_STATE is a file in which a full sweep notes the cases that
 	// passed, so that it can be taken up where it was stopped. It holds for one
 	// build of the provider.
-	envState = "XEROOPS_SWEEP_STATE"
+	envState = cluster.EnvSweepState
 )
 
 func TestAnApplyThatIsInterruptedAnywhereIsRepairedByTheNext(t *testing.T) {

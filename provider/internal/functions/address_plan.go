@@ -12,22 +12,6 @@ import (
 	"github.com/xeroops/xeroops/internal/cluster"
 )
 
-// The reference cluster (docs/design.md#reference-cluster), as counted from the VPC's address: its
-// subnets are the second and third /24, and a node's host number never depends
-// on how many nodes there are, so that adding one moves no other.
-const (
-	subnetBits    = 24
-	publicSubnet  = 1
-	privateSubnet = 2
-
-	defaultApps, maxApps = 2, 110 // .10 to .19, then .100 to .199
-	defaultDBs, maxDBs   = 2, 10  // .30 to .39
-)
-
-// Prefix lengths of a VPC that hold the three /24 networks; AWS allows no VPC
-// larger than a /16.
-const minVPCBits, maxVPCBits = 16, 22
-
 type addressPlan struct {
 	Subnets map[string]string      `tfsdk:"subnets"`
 	Nodes   map[string]plannedNode `tfsdk:"nodes"`
@@ -39,46 +23,19 @@ type plannedNode struct {
 	Address string `tfsdk:"address"`
 }
 
-// planAddresses returns the plan for a VPC of that range.
-func planAddresses(vpc netip.Prefix, apps, dbs int) addressPlan {
-	public, private := subnet(vpc, publicSubnet), subnet(vpc, privateSubnet)
-	plan := addressPlan{
-		Subnets: map[string]string{"public": public.String(), "private": private.String()},
+func flattenPlan(p cluster.AddressPlan) addressPlan {
+	flat := addressPlan{
+		Subnets: map[string]string{"public": p.Public.String(), "private": p.Private.String()},
 		Nodes:   map[string]plannedNode{},
 	}
-	add := func(name string, role cluster.Role, subnet string, in netip.Prefix, number int) {
-		plan.Nodes[name] = plannedNode{Role: string(role), Subnet: subnet, Address: host(in, number).String()}
+	for _, n := range p.Nodes {
+		subnet := "private"
+		if n.Public {
+			subnet = "public"
+		}
+		flat.Nodes[n.Name] = plannedNode{Role: string(n.Role), Subnet: subnet, Address: n.Address}
 	}
-	add("edge", cluster.RoleLoadBalancer, "public", public, 10)
-	add("gateway", cluster.RoleWireGuard, "public", public, 11)
-	add("management", cluster.RoleManagement, "private", private, 20)
-	for n := 1; n <= apps; n++ {
-		add(fmt.Sprintf("app%d", n), cluster.RoleApp, "private", private, appHost(n))
-	}
-	for n := 1; n <= dbs; n++ {
-		add(fmt.Sprintf("db%d", n), cluster.RoleDB, "private", private, 29+n)
-	}
-	return plan
-}
-
-func appHost(n int) int {
-	if n > 10 {
-		return 89 + n
-	}
-	return 9 + n
-}
-
-// subnet returns the n-th /24 of the VPC.
-func subnet(vpc netip.Prefix, n int) netip.Prefix {
-	a := vpc.Masked().Addr().As4()
-	a[2] += byte(n) // cannot overflow: the VPC begins on a multiple of four
-	return netip.PrefixFrom(netip.AddrFrom4(a), subnetBits)
-}
-
-func host(in netip.Prefix, number int) netip.Addr {
-	a := in.Addr().As4()
-	a[3] = byte(number)
-	return netip.AddrFrom4(a)
+	return flat
 }
 
 type addressPlanFunction struct{}
@@ -128,7 +85,7 @@ func (addressPlanFunction) Run(ctx context.Context, req function.RunRequest, res
 		resp.Error = funcErr
 		return
 	}
-	resp.Error = resp.Result.Set(ctx, planAddresses(vpc, apps, dbs))
+	resp.Error = resp.Result.Set(ctx, flattenPlan(cluster.PlanAddresses(vpc, apps, dbs)))
 }
 
 func parseVPC(cidr string) (netip.Prefix, error) {
@@ -138,8 +95,8 @@ func parseVPC(cidr string) (netip.Prefix, error) {
 		return vpc, fmt.Errorf("plan addresses: %q is not an IPv4 range; write it like 10.0.0.0/16", cidr)
 	case vpc != vpc.Masked():
 		return vpc, fmt.Errorf("plan addresses: %s has bits set after its prefix; write %s", cidr, vpc.Masked())
-	case vpc.Bits() < minVPCBits || vpc.Bits() > maxVPCBits:
-		return vpc, fmt.Errorf("plan addresses: %s is a /%d; the plan needs a VPC range from /%d to /%d", cidr, vpc.Bits(), minVPCBits, maxVPCBits)
+	case vpc.Bits() < cluster.MinPlannedVPCBits || vpc.Bits() > cluster.MaxPlannedVPCBits:
+		return vpc, fmt.Errorf("plan addresses: %s is a /%d; the plan needs a VPC range from /%d to /%d", cidr, vpc.Bits(), cluster.MinPlannedVPCBits, cluster.MaxPlannedVPCBits)
 	}
 	return vpc, nil
 }
@@ -149,7 +106,10 @@ func parseCounts(counts []int32) (apps, dbs int, _ *function.FuncError) {
 	kinds := []struct {
 		role       cluster.Role
 		value, max int
-	}{{cluster.RoleApp, defaultApps, maxApps}, {cluster.RoleDB, defaultDBs, maxDBs}}
+	}{
+		{cluster.RoleApp, cluster.ReferenceApps, cluster.MaxPlannedApps},
+		{cluster.RoleDB, cluster.ReferenceDBs, cluster.MaxPlannedDBs},
+	}
 	if len(counts) > len(kinds) {
 		return 0, 0, function.NewArgumentFuncError(int64(len(kinds))+1, "plan addresses: at most two counts may follow the CIDR: of app nodes, then of db nodes")
 	}
@@ -157,7 +117,7 @@ func parseCounts(counts []int32) (apps, dbs int, _ *function.FuncError) {
 		k := &kinds[i]
 		if n < 1 || int(n) > k.max {
 			return 0, 0, function.NewArgumentFuncError(int64(i)+1,
-				fmt.Sprintf("plan addresses: %d %s nodes; the plan has room for 1 to %d", n, k.role, k.max))
+				fmt.Sprintf("plan addresses: %d %s nodes; use 1 to %d", n, k.role, k.max))
 		}
 		k.value = int(n)
 	}

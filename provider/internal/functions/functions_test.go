@@ -3,7 +3,6 @@ package functions
 import (
 	"context"
 	"maps"
-	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -11,10 +10,12 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/attr"
 	"github.com/hashicorp/terraform-plugin-framework/function"
 	"github.com/hashicorp/terraform-plugin-framework/types"
+
+	"github.com/xeroops/xeroops/internal/cluster"
 )
 
 func TestAddressPlanIsTheReferenceCluster(t *testing.T) {
-	plan := planAddresses(netip.MustParsePrefix("10.0.0.0/16"), defaultApps, defaultDBs)
+	plan := flattenPlan(cluster.ReferencePlan())
 	wantSubnets := map[string]string{"public": "10.0.1.0/24", "private": "10.0.2.0/24"}
 	if !maps.Equal(plan.Subnets, wantSubnets) {
 		t.Errorf("subnets %v, want %v", plan.Subnets, wantSubnets)
@@ -33,31 +34,6 @@ func TestAddressPlanIsTheReferenceCluster(t *testing.T) {
 	}
 }
 
-func TestAddressPlanMovesNoNodeWhenOthersAreAdded(t *testing.T) {
-	vpc := netip.MustParsePrefix("10.250.252.0/22")
-	most := planAddresses(vpc, maxApps, maxDBs)
-	for name, node := range planAddresses(vpc, 1, 1).Nodes {
-		if most.Nodes[name] != node {
-			t.Errorf("node %s is %v alone and %v among many", name, node, most.Nodes[name])
-		}
-	}
-	taken := map[string]string{}
-	for name, node := range most.Nodes {
-		if other, ok := taken[node.Address]; ok {
-			t.Errorf("%s and %s share %s", name, other, node.Address)
-		}
-		taken[node.Address] = name
-		if !netip.MustParsePrefix(most.Subnets[node.Subnet]).Contains(netip.MustParseAddr(node.Address)) {
-			t.Errorf("node %s: %s is outside its subnet", name, node.Address)
-		}
-	}
-	for _, cidr := range most.Subnets {
-		if !vpc.Overlaps(netip.MustParsePrefix(cidr)) {
-			t.Errorf("subnet %s is outside the VPC %s", cidr, vpc)
-		}
-	}
-}
-
 func TestAddressPlanNamesTheArgumentAtFault(t *testing.T) {
 	for _, tc := range []struct {
 		cidr     string
@@ -70,8 +46,8 @@ func TestAddressPlanNamesTheArgumentAtFault(t *testing.T) {
 		{"10.0.3.0/16", nil, 0, "write 10.0.0.0/16"},
 		{"10.0.0.0/24", nil, 0, "from /16 to /22"},
 		{"10.0.0.0/8", nil, 0, "from /16 to /22"},
-		{"10.0.0.0/16", []int32{0}, 1, "0 app nodes; the plan has room for 1 to 110"},
-		{"10.0.0.0/16", []int32{2, 11}, 2, "11 db nodes; the plan has room for 1 to 10"},
+		{"10.0.0.0/16", []int32{0}, 1, "0 app nodes; use 1 to 110"},
+		{"10.0.0.0/16", []int32{2, 11}, 2, "11 db nodes; use 1 to 10"},
 		{"10.0.0.0/16", []int32{2, 2, 2}, 3, "at most two counts"},
 	} {
 		_, err := runAddressPlan(t, tc.cidr, tc.counts)

@@ -73,13 +73,13 @@ func TestAnObjectIsWrittenAgainIfItsContentOrETagDiffers(t *testing.T) {
 
 func TestTheClustersOwnVariablesTakePrecedenceOverSettings(t *testing.T) {
 	o := reference(t)
-	o.spec.Settings = map[string]string{"LOG_LEVEL": "debug", "XEROOPS_NODE": "mine"}
+	o.spec.Settings = map[string]string{"LOG_LEVEL": "debug", model.EnvNode: "mine"}
 	text, err := o.instanceConfig(o.spec.Nodes["db1"])
 	if err != nil {
 		t.Fatal(err)
 	}
 	vars, err := envfile.Parse(text)
-	if err != nil || vars["LOG_LEVEL"] != "debug" || vars["XEROOPS_NODE"] != "db1" || vars["XEROOPS_DATA_VOLUME"] != "vol-1" || vars["XEROOPS_MANAGEMENT_ADDRESS"] != "10.0.2.20" {
+	if err != nil || vars["LOG_LEVEL"] != "debug" || vars[model.EnvNode] != "db1" || vars[model.EnvDataVolume] != "vol-1" || vars[model.EnvManagementAddress] != "10.0.2.20" {
 		t.Errorf("settings are %v (%v)", vars, err)
 	}
 }

@@ -45,17 +45,17 @@ func (o *Objects) instanceConfig(n clusterspec.Node) (string, error) {
 		vars = map[string]string{}
 	}
 	maps.Copy(vars, map[string]string{
-		"XEROOPS_NODE":          n.Name,
-		"XEROOPS_VPN_CIDR":      o.spec.VPNCIDR,
-		"XEROOPS_PGDUMP_BUCKET": o.spec.Buckets.PGDump,
-		"XEROOPS_WALG_BUCKET":   o.spec.Buckets.WALG,
-		"XEROOPS_LOGS_BUCKET":   o.spec.Buckets.Logs,
+		model.EnvNode:         n.Name,
+		model.EnvVPNCIDR:      o.spec.VPNCIDR,
+		model.EnvPGDumpBucket: o.spec.Buckets.PGDump,
+		model.EnvWALGBucket:   o.spec.Buckets.WALG,
+		model.EnvLogsBucket:   o.spec.Buckets.Logs,
 	})
 	if n.VolumeID != "" {
-		vars["XEROOPS_DATA_VOLUME"] = n.VolumeID
+		vars[model.EnvDataVolume] = n.VolumeID
 	}
 	for _, m := range o.spec.NodesOf(model.RoleManagement) {
-		vars["XEROOPS_MANAGEMENT_ADDRESS"] = m.Address
+		vars[model.EnvManagementAddress] = m.Address
 	}
 	return envfile.Format(vars)
 }

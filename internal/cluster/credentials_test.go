@@ -1,0 +1,45 @@
+package cluster
+
+import (
+	"maps"
+	"testing"
+)
+
+// TestApplicationsGetOnlyTheirCredentials fails for every credential that is
+// added to the app role until this table decides whether applications get it.
+func TestApplicationsGetOnlyTheirCredentials(t *testing.T) {
+	visible := map[string]bool{
+		"REDIS_NODE_PASSWORD":   false, // writes heartbeats in the node's name
+		"REDIS_APP_PASSWORD":    true,
+		"POSTGRES_APP_PASSWORD": true,
+	}
+	vars, want := map[string]string{"API_KEY": "the customer's"}, map[string]string{"API_KEY": "the customer's"}
+	for _, c := range CredentialsOf(RoleApp) {
+		decision, decided := visible[c.Name]
+		if !decided {
+			t.Errorf("%s: decide in this test whether applications get it", c.Name)
+		}
+		vars[c.Name] = "secret"
+		if decision {
+			want[c.Name] = "secret"
+		}
+	}
+	if got := ApplicationCredentials(vars); !maps.Equal(got, want) {
+		t.Errorf("applications get %v, want %v", got, want)
+	}
+	if vars[RedisNodePassword] == "" {
+		t.Error("ApplicationCredentials changed its argument")
+	}
+}
+
+func TestApplicationsGetNoCredentialOfAnotherRole(t *testing.T) {
+	for _, c := range InternalCredentials() {
+		held := false
+		for _, r := range c.Roles {
+			held = held || r == RoleApp
+		}
+		if c.Applications && !held {
+			t.Errorf("%s is marked for applications, and role app does not hold it", c.Name)
+		}
+	}
+}
