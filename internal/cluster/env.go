@@ -44,6 +44,7 @@ const (
 	EnvPacker     = "XEROOPS_PACKER"         // Packer binary
 	EnvMotoServer = "XEROOPS_MOTO_SERVER"    // moto_server binary
 	EnvBin        = "XEROOPS_BIN"            // directory of this project's binaries
+	EnvEdgePort   = "XEROOPS_EDGE_PORT"      // port of 127.0.0.1 on which scripts/up.sh offers the edge
 	EnvSetupFor   = "XEROOPS_SETUP_FOR"      // what scripts/setup.sh prepares for: test or up
 	EnvDebianTree = "XEROOPS_DEBIAN_TREE"    // Debian tree in which tests run services
 	EnvDrills     = "XEROOPS_DRILLS"         // set: run the drills
