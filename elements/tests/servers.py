@@ -20,7 +20,7 @@ def free_port() -> int:
 
 
 def until(met: Callable[[], object], what: str, seconds: float = 60) -> None:
-    """Polls a condition, which may raise until it is met."""
+    """Polls a condition until it holds; it may raise until then."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -34,7 +34,7 @@ def until(met: Callable[[], object], what: str, seconds: float = 60) -> None:
 
 
 class PostgreSQL:
-    """A server on a port of its own."""
+    """A PostgreSQL server on its own port."""
 
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder, self.port = folder, free_port()
@@ -49,13 +49,13 @@ class PostgreSQL:
         run(POSTGRES / "pg_ctl", "-w", "-D", self.folder, "-m", mode, "stop")
 
     def admin(self, query: str) -> None:
-        """Runs a query as the superuser, past PgBouncer."""
+        """Runs a query as the superuser, bypassing PgBouncer."""
         with psycopg.connect(f"host=127.0.0.1 port={self.port} user=postgres dbname=postgres", autocommit=True) as conn:
             conn.execute(query.encode())
 
 
 class PgBouncer:
-    """In transaction mode, as on db nodes, before one PostgreSQL."""
+    """PgBouncer in transaction mode, as on db nodes, in front of one PostgreSQL."""
 
     def __init__(self, folder: pathlib.Path, server: PostgreSQL) -> None:
         self.port = free_port()
@@ -103,14 +103,14 @@ def redis(folder: pathlib.Path, port: int, keys: str) -> subprocess.Popen[bytes]
 
 
 def missing() -> str:
-    """What keeps the servers from running here; empty if nothing does."""
+    """Returns why the servers can't run here; empty if they can."""
     if not POSTGRES.exists() or not shutil.which("pgbouncer") or not shutil.which("redis-server"):
         return "needs Debian 13's PostgreSQL, PgBouncer and Redis"
     return "PostgreSQL doesn't run as root" if os.getuid() == 0 else ""
 
 
 class Servers:
-    """All of them, and the environment that leads to them."""
+    """All servers, and the environment for connecting to them."""
 
     def __init__(self, folder: pathlib.Path) -> None:
         self.primary = PostgreSQL(folder / "primary")

@@ -65,7 +65,7 @@ def lines(captured: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in captured.splitlines()]
 
 
-def test_health_is_the_processs_own_and_readiness_names_what_is_away(
+def test_healthz_ignores_dependencies_and_readyz_names_those_unavailable(
     client: TestClient, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert client.get("/healthz").json() == {"status": "ok"}
@@ -80,11 +80,11 @@ def test_health_is_the_processs_own_and_readiness_names_what_is_away(
         assert answer.json()["checks"] == {"primary": "PoolTimeout", "replica": "ok", "redis": "ConnectionError", "queue": "ok"}
         unavailable = lonely.get("/api/notes/one")
         assert unavailable.status_code == 503
-        assert "the database is not available" in [line["message"] for line in lines(capsys.readouterr().out)]
+        assert "database unavailable" in [line["message"] for line in lines(capsys.readouterr().out)]
         assert unavailable.headers["Retry-After"] == "2"
 
 
-def test_a_request_id_goes_through_and_a_bad_one_is_replaced(client: TestClient) -> None:
+def test_a_valid_request_id_is_kept_and_an_invalid_one_replaced(client: TestClient) -> None:
     assert client.get("/healthz", headers={"X-Request-ID": "abc-12345"}).headers["X-Request-ID"] == "abc-12345"
     for bad in ("short", "x" * 65, 'quote"quote"quote', "semi;colon;semi"):
         made = client.get("/healthz", headers={"X-Request-ID": bad}).headers["X-Request-ID"]
@@ -93,7 +93,7 @@ def test_a_request_id_goes_through_and_a_bad_one_is_replaced(client: TestClient)
     assert request_id.get() is None
 
 
-def test_an_unforeseen_error_is_logged_with_the_id_that_the_client_gets(
+def test_an_unhandled_exception_is_logged_with_the_request_id_of_the_response(
     client: TestClient, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure_logging(settings)  # once more, for this test's standard output
@@ -102,7 +102,7 @@ def test_an_unforeseen_error_is_logged_with_the_id_that_the_client_gets(
     assert answer.json() == {"detail": "internal error", "request_id": "request-77"}
     assert answer.headers["X-Request-ID"] == "request-77"
     ours = [line for line in lines(capsys.readouterr().out) if line["logger"] in ("mine", "elements.access")]
-    assert [line["message"] for line in ours] == ["about to break", "unforeseen error", "request"]
+    assert [line["message"] for line in ours] == ["about to break", "unhandled exception", "request"]
     assert {line["request_id"] for line in ours} == {"request-77"}
     assert ours[0] | {"colour": "blue", "application": "notes", "version": "1.2.3", "node": "app1"} == ours[0]
     assert "RuntimeError: a secret" in ours[1]["error"]
@@ -110,14 +110,14 @@ def test_an_unforeseen_error_is_logged_with_the_id_that_the_client_gets(
 
 
 @pytest.mark.parametrize("body", ['{"text": "\\ud800"}', '{"text": NaN}', '{"text": 1}'])
-def test_a_body_that_is_not_as_declared_is_the_clients_mistake(client: TestClient, body: str) -> None:
+def test_an_invalid_body_is_answered_with_422(client: TestClient, body: str) -> None:
     answer = client.post("/api/notes/items", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 422
     assert answer.json()["detail"][0]["loc"] == ["body", "text"]
 
 
 @pytest.mark.parametrize("value", ["half \ud800 of a pair", "naïve", float("nan"), {("a", "key"): 1}, b"\xff"])
-def test_whatever_is_logged_is_a_line_of_json(settings: Settings, capfd: pytest.CaptureFixture[str], value: object) -> None:
+def test_every_value_is_logged_as_a_line_of_json(settings: Settings, capfd: pytest.CaptureFixture[str], value: object) -> None:
     configure_logging(settings)
     logging.getLogger("mine").info("said %s", value, extra={"value": value})
     line = lines(capfd.readouterr().out)[-1]
@@ -139,12 +139,12 @@ def test_whatever_is_logged_is_a_line_of_json(settings: Settings, capfd: pytest.
         ({"X-Xeroops-Session": "_w"}, 401),
     ],
 )
-def test_a_session_is_believed_if_it_is_whole_and_good(client: TestClient, headers: dict[str, str], status: int) -> None:
+def test_a_session_is_accepted_if_it_is_valid_and_not_expired(client: TestClient, headers: dict[str, str], status: int) -> None:
     assert client.get("/api/notes/who", headers=headers).status_code == status
     assert client.get("/api/notes/perhaps", headers=headers).json() is (status == 200)
 
 
-def test_a_session_has_what_else_was_put_into_it(client: TestClient) -> None:
+def test_a_session_has_its_other_claims(client: TestClient) -> None:
     answer = client.get("/api/notes/who", headers=header(sub="jane", exp=time.time() + 60, roles=["editor"]))
     assert answer.json() == {"subject": "jane", "claims": {"roles": ["editor"]}}
 
@@ -160,7 +160,7 @@ def test_secrets_are_not_printed(settings: Settings) -> None:
 
 
 @pytest.mark.anyio
-async def test_redis_has_keys_of_the_application_only(settings: Settings) -> None:
+async def test_redis_refuses_keys_of_others(settings: Settings) -> None:
     client = shared(settings)
     await client.set(key(settings, "greeting"), "hello")
     assert await client.get("app:notes:greeting") == "hello"
@@ -170,7 +170,7 @@ async def test_redis_has_keys_of_the_application_only(settings: Settings) -> Non
 
 
 @pytest.mark.anyio
-async def test_the_queue_is_the_nodes_own(settings: Settings) -> None:
+async def test_the_queue_is_on_the_node(settings: Settings) -> None:
     client = queue(settings)
     await client.lpush("work", "one")
     assert await client.brpop(["work"], timeout=1) == ("work", "one")

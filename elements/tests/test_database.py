@@ -39,7 +39,7 @@ async def names(db: Database, after: Position | None = None) -> list[str]:
 
 
 async def until_works(db: Database, name: str, seconds: float = 15) -> int:
-    """Adds a row until that succeeds, and says how many tries failed."""
+    """Inserts a row, retrying until that succeeds, and returns the number of failures."""
     failed = 0
     async with asyncio.timeout(seconds):
         while True:
@@ -51,7 +51,7 @@ async def until_works(db: Database, name: str, seconds: float = 15) -> int:
                 await asyncio.sleep(0.05)
 
 
-async def test_what_is_written_is_read_from_the_replica_after_its_position(settings: Settings) -> None:
+async def test_a_replica_read_after_a_position_sees_the_write(settings: Settings) -> None:
     async with database(settings) as db:
         await fresh_table(db)
         for number in range(20):
@@ -62,7 +62,7 @@ async def test_what_is_written_is_read_from_the_replica_after_its_position(setti
         assert row == {"replica": True}
 
 
-async def test_the_primary_is_read_while_the_replica_is_behind(settings: Settings, servers: Servers) -> None:
+async def test_reads_use_the_primary_while_the_replica_lags(settings: Settings, servers: Servers) -> None:
     async with database(settings) as db:
         await fresh_table(db)
         await names(db, await db.position())
@@ -75,7 +75,7 @@ async def test_the_primary_is_read_while_the_replica_is_behind(settings: Setting
             servers.replica.admin("SELECT pg_wal_replay_resume()")
 
 
-async def test_the_primary_is_read_while_the_replica_is_away(settings: Settings) -> None:
+async def test_reads_use_the_primary_while_the_replica_is_unavailable(settings: Settings) -> None:
     async with database(settings.model_copy(update={"replica_port": 1, "pool_timeout": 0.5})) as db:
         await fresh_table(db)
         await add(db, "one")
@@ -84,8 +84,8 @@ async def test_the_primary_is_read_while_the_replica_is_away(settings: Settings)
             await names(db)
 
 
-async def test_nothing_is_written_through_the_replicas_pool(settings: Settings) -> None:
-    # Where HAProxy has no replica it may lead to the primary.
+async def test_the_replica_pool_refuses_writes(settings: Settings) -> None:
+    # Without a replica, HAProxy routes to the primary.
     async with database(settings.model_copy(update={"replica_port": settings.primary_port})) as db:
         with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
             async with db.replica() as conn:
@@ -94,7 +94,7 @@ async def test_nothing_is_written_through_the_replicas_pool(settings: Settings) 
             await conn.execute("CREATE TEMPORARY TABLE other () ON COMMIT DROP")
 
 
-async def test_a_primary_that_has_become_a_replica_is_one_that_is_away(settings: Settings) -> None:
+async def test_a_demoted_primary_counts_as_unavailable(settings: Settings) -> None:
     async with database(settings) as db:
         with pytest.raises(psycopg.OperationalError):
             async with db.primary() as conn:
@@ -112,7 +112,7 @@ async def test_an_exception_rolls_back(settings: Settings) -> None:
         assert await names(db, await db.position()) == []
 
 
-async def test_many_at_once_share_few_server_connections_without_prepared_statements(settings: Settings) -> None:
+async def test_many_clients_share_few_server_connections_without_prepared_statements(settings: Settings) -> None:
     # PgBouncer has four; a statement that psycopg prepared on one would be unknown to another.
     async with database(settings) as db:
         await fresh_table(db)
@@ -121,7 +121,7 @@ async def test_many_at_once_share_few_server_connections_without_prepared_statem
         assert len(await names(db, await db.position())) == 400
 
 
-async def test_no_request_fails_after_pgbouncer_was_replaced(settings: Settings, servers: Servers) -> None:
+async def test_no_request_fails_after_pgbouncer_is_restarted(settings: Settings, servers: Servers) -> None:
     async with database(settings.model_copy(update={"pool_min": 4})) as db:
         await fresh_table(db)
         await asyncio.gather(*(add(db, "before") for _ in range(20)))
@@ -131,7 +131,7 @@ async def test_no_request_fails_after_pgbouncer_was_replaced(settings: Settings,
             await add(db, "after")
 
 
-async def test_the_database_is_found_again_after_a_crash(settings: Settings, servers: Servers) -> None:
+async def test_connections_recover_after_a_crash_of_the_database(settings: Settings, servers: Servers) -> None:
     async with database(settings) as db:
         await fresh_table(db)
         await add(db, "before")
@@ -144,7 +144,7 @@ async def test_the_database_is_found_again_after_a_crash(settings: Settings, ser
         await until_works(db, "after")
 
 
-async def test_opening_does_not_wait_for_a_database_that_is_away(settings: Settings) -> None:
+async def test_open_does_not_wait_for_the_database(settings: Settings) -> None:
     away = settings.model_copy(update={"primary_port": 1, "pool_timeout": 0.2})
     async with asyncio.timeout(3), database(away) as db:
         with pytest.raises(psycopg.OperationalError):
@@ -157,7 +157,7 @@ def write(folder: pathlib.Path, **files: str) -> pathlib.Path:
     return folder
 
 
-async def test_migrations_are_applied_once_however_many_start_at_once(settings: Settings, tmp_path: pathlib.Path) -> None:
+async def test_concurrent_migrations_are_applied_once(settings: Settings, tmp_path: pathlib.Path) -> None:
     settings = settings.model_copy(update={"application": "at-once"})
     folder = write(tmp_path, a="CREATE TABLE m1 (n int); INSERT INTO m1 VALUES (1);", b="INSERT INTO m1 VALUES (2)")
     async with database(settings) as db, database(settings) as other:
@@ -169,7 +169,7 @@ async def test_migrations_are_applied_once_however_many_start_at_once(settings: 
         assert [row["n"] for row in rows] == [1, 2]
 
 
-async def test_a_migration_that_fails_leaves_nothing(settings: Settings, tmp_path: pathlib.Path) -> None:
+async def test_a_failed_migration_is_rolled_back(settings: Settings, tmp_path: pathlib.Path) -> None:
     settings = settings.model_copy(update={"application": "fails"})
     folder = write(tmp_path, a="CREATE TABLE m2 ()", b="CREATE NONSENSE")
     async with database(settings) as db:
@@ -179,7 +179,7 @@ async def test_a_migration_that_fails_leaves_nothing(settings: Settings, tmp_pat
         assert await migrate(db, settings, folder) == ["a.sql", "b.sql"]
 
 
-async def test_a_migration_that_was_changed_is_refused(settings: Settings, tmp_path: pathlib.Path) -> None:
+async def test_a_changed_migration_is_refused(settings: Settings, tmp_path: pathlib.Path) -> None:
     settings = settings.model_copy(update={"application": "changed"})
     async with database(settings) as db:
         assert await migrate(db, settings, write(tmp_path, a="CREATE TABLE m3 ()")) == ["a.sql"]

@@ -1,4 +1,4 @@
-"""What every application on a XeroOps cluster needs.
+"""The library of applications on a XeroOps cluster.
 
     from elements import Db, create_app
 
@@ -10,9 +10,9 @@
             row = await (await conn.execute("SELECT version()")).fetchone()
         return {"database": row["version"]}
 
-`create_app` makes a FastAPI application with everything in place: settings from
-the environment, connection pools to the primary and the replicas, Redis, one line
-of JSON a request with its id, and /healthz and /readyz.
+`create_app` returns a FastAPI application with settings from the environment,
+connection pools to the primary and the replicas, Redis clients, one line of JSON in
+the log per request, with its id, and /healthz and /readyz.
 """
 
 from elements.application import Db, Elements, create_app, elements

@@ -1,4 +1,4 @@
-"""A FastAPI application with everything in place."""
+"""The FastAPI application, with settings, pools, clients, logs and health checks."""
 
 import json
 import logging
@@ -28,7 +28,7 @@ type Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Any]]
 
 @dataclass(frozen=True)
 class Elements:
-    """What an application has, open while it runs."""
+    """The application's settings, pools and clients. They are open while it runs."""
 
     settings: Settings
     database: Database
@@ -43,9 +43,12 @@ def create_app(
     checks: Mapping[str, health.Check] | None = None,
     **fastapi: Any,
 ) -> FastAPI:
-    """Makes an application. `lifespan` runs within the life of the pools, `checks`
-    count for /readyz beside the primary's; the rest is FastAPI's. The API's
-    description is below the route prefix, or it could not be reached."""
+    """Returns an application.
+
+    `lifespan` runs while the pools are open. /readyz requires `checks` in addition
+    to the primary. Other arguments are FastAPI's. The OpenAPI description is below
+    the route prefix, because the edge forwards only that.
+    """
     settings = settings or Settings()
     configure_logging(settings)
     own = Elements(settings, Database(settings), redis_clients.shared(settings), redis_clients.queue(settings))
@@ -87,7 +90,7 @@ def create_app(
 
 
 def elements(request: Request) -> Elements:
-    """Dependency: what the application has."""
+    """Dependency: the application's `Elements`."""
     return cast(Elements, request.app.state.elements)
 
 
@@ -96,12 +99,12 @@ def _database(own: Annotated[Elements, Depends(elements)]) -> Database:
 
 
 Db = Annotated[Database, Depends(_database)]
-"""`db: Db` in a path function."""
+"""The type of a path function's parameter: `db: Db`."""
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
-    """A request that is not as declared. FastAPI's answer repeats what was wrong in it,
-    which JSON may have no way to say: NaN, half of a surrogate pair."""
+    """Answers an invalid request. FastAPI's own answer repeats the invalid input, which
+    may not be representable in JSON: NaN, or an unpaired surrogate."""
     invalid = cast(RequestValidationError, error)
     try:
         return await request_validation_exception_handler(request, invalid)
@@ -111,11 +114,11 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 
 async def _unavailable(_request: Request, error: Exception) -> JSONResponse:
-    """The database is away for the moment, as during a failover: the client may try again."""
-    # The reason may name addresses and users: it is for the log.
-    _log.warning("the database is not available", extra={"reason": str(error)})
+    """Answers 503 while the database is unavailable, as during a failover."""
+    # The reason may contain addresses and users, so it is only logged.
+    _log.warning("database unavailable", extra={"reason": str(error)})
     return JSONResponse(
-        {"detail": "the database is not available; try again in a moment", "request_id": request_id.get()},
+        {"detail": "the database is unavailable; try again later", "request_id": request_id.get()},
         status_code=503,
         headers={"Retry-After": "2"},
     )

@@ -1,14 +1,14 @@
 """Connection pools to the primary and the replicas.
 
-An application reaches PostgreSQL through HAProxy, which knows who is primary, and
-PgBouncer in transaction mode, which lends a server connection for one transaction
-at a time. Three things follow, and the first two are taken care of here:
+Applications connect through HAProxy, which routes to the primary or to a replica, and
+through PgBouncer in transaction mode, which assigns a server connection per
+transaction. This has three consequences; the module handles the first two:
 
-- no prepared statements that outlive a transaction;
-- a connection may be dead when it is taken, as after a failover: if its BEGIN
-  fails, it is replaced, and the next one is taken;
-- nothing that lives in the session works: SET without LOCAL, LISTEN, temporary
-  tables, session advisory locks (`pg_advisory_xact_lock` is fine).
+- prepared statements must not outlive a transaction, so they are disabled;
+- a pooled connection may be dead, as after a failover: if its BEGIN fails, it is
+  replaced, and the next one is tried;
+- session state does not work: SET without LOCAL, LISTEN, temporary tables, session
+  advisory locks (`pg_advisory_xact_lock` works).
 """
 
 import asyncio
@@ -31,19 +31,19 @@ type Connection = AsyncConnection[DictRow]
 type Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
 
 Position = NewType("Position", str)
-"""A place in the primary's write-ahead log, to give to `Database.replica`."""
+"""A position in the primary's write-ahead log (LSN), for `Database.replica`."""
 
 _CATCH_UP_SECONDS = 1.0
-_LOOK_EVERY_SECONDS = 0.01
+_POLL_INTERVAL_SECONDS = 0.01
 
 _log = logging.getLogger(__name__)
 
 
 class Database:
-    """The two pools. Rows are dictionaries.
+    """Pools of connections to the primary and to the replicas. Rows are dictionaries.
 
-    Opening them does not wait: an application starts without its database, and
-    `/readyz` says that it is away. A request that gets no connection within
+    `open` does not wait for connections: an application starts without its database,
+    and `/readyz` reports that. A request that gets no connection within
     `Settings.pool_timeout` fails with `psycopg_pool.PoolTimeout`, a
     `psycopg.OperationalError`, which `create_app` answers with 503.
     """
@@ -54,43 +54,43 @@ class Database:
         self._replica = _pool(settings, "replica", settings.replica_port, read_only=True)
 
     async def open(self) -> None:
-        """Begins to connect, in the background."""
+        """Starts connecting in the background."""
         await self._primary.open(wait=False)
         await self._replica.open(wait=False)
 
     async def close(self) -> None:
-        """Closes all connections; those in use when they are given back."""
+        """Closes all connections; those in use are closed when they are returned."""
         await asyncio.gather(self._primary.close(), self._replica.close())
 
     @asynccontextmanager
     async def primary(self) -> AsyncGenerator[Connection]:
-        """A connection for one transaction that may write: it is committed at the
-        end of the block, and rolled back if an exception leaves it."""
+        """Yields a connection in a read-write transaction, which is committed at the
+        end of the block, or rolled back if the block raises."""
         async with self._transaction(self._primary) as conn:
             try:
                 yield conn
             except ReadOnlySqlTransaction as error:
-                raise OperationalError("the primary of this connection is a replica by now") from error
+                raise OperationalError("the server of this connection is no longer the primary") from error
 
     @asynccontextmanager
     async def replica(self, *, after: Position | None = None) -> AsyncGenerator[Connection]:
-        """A connection for one transaction that reads, from a replica.
+        """Yields a connection in a read-only transaction on a replica.
 
-        A replica is some milliseconds behind. With `after`, what was committed
-        before that position is seen: the replica is waited for, and if it takes
-        longer than a second or is away, the primary is read.
+        Replicas lag by some milliseconds. With `after`, the transaction sees
+        everything committed before that position: it waits for the replica, and uses
+        the primary if the replica needs more than a second or is unavailable.
         """
         async with AsyncExitStack() as stack:
             conn: Connection | None = None
             try:
                 conn = await stack.enter_async_context(self._transaction(self._replica))
                 if after is not None and not await _caught_up(conn, after):
-                    _log.warning("the replica is behind; the primary is read")
+                    _log.warning("replica lags; reading from the primary")
                     conn = None
             except OperationalError as error:
                 if after is None:
                     raise
-                _log.warning("the replica can't be read; the primary is", extra={"reason": str(error)})
+                _log.warning("replica unavailable; reading from the primary", extra={"reason": str(error)})
                 conn = None
             if conn is None:
                 conn = await stack.enter_async_context(self._transaction(self._primary))
@@ -98,11 +98,11 @@ class Database:
             yield conn
 
     async def position(self) -> Position:
-        """Where the primary's log is now. Taken after a transaction has ended, it
-        is after what that wrote."""
+        """Returns the primary's current position, which follows the writes of every
+        transaction that has ended."""
         async with self.primary() as conn:
             row = await (await conn.execute("SELECT pg_current_wal_lsn()::text AS lsn")).fetchone()
-        assert row is not None  # the query always has one
+        assert row is not None  # the query always returns one
         return Position(row["lsn"])
 
     async def check_primary(self) -> None:
@@ -117,9 +117,9 @@ class Database:
 
     @asynccontextmanager
     async def _transaction(self, pool: Pool) -> AsyncGenerator[Connection]:
-        """A transaction on a connection that is known to work, for its BEGIN came
-        through. (The pool's own check costs a round trip more, and pauses for a
-        second after each dead connection that it finds.)"""
+        """Yields a connection whose BEGIN succeeded, so it is alive. (The pool's own
+        check would cost a round trip, and pause for a second after each dead
+        connection.)"""
         async with AsyncExitStack() as stack:
             conn = await self._begin(pool, stack)
             yield conn
@@ -128,13 +128,13 @@ class Database:
         deadline = monotonic() + self._timeout
         while True:
             conn = await pool.getconn(max(deadline - monotonic(), 0))
-            # PgBouncer keeps a client waiting for two minutes while it has no server.
+            # While PgBouncer has no server, it would keep a client waiting for longer.
             timer = asyncio.get_running_loop().call_later(max(deadline - monotonic(), 0), _shut_down, conn)
             transaction = conn.transaction()
             try:
                 await transaction.__aenter__()
             except OperationalError as error:
-                _log.info("a connection was dead", extra={"pool": pool.name, "reason": str(error)})
+                _log.info("replacing dead connection", extra={"pool": pool.name, "reason": str(error)})
                 await conn.close()
                 await pool.putconn(conn)  # which replaces it
             except BaseException:
@@ -149,8 +149,8 @@ class Database:
 
 
 def _shut_down(conn: Connection) -> None:
-    """Ends a connection under whoever waits for its answer, who then gets an error.
-    Cancelling the wait would ask the server to cancel, and wait for that."""
+    """Shuts down a connection's socket, so that a pending query fails at once.
+    Cancelling the task would send a cancel request to the server and wait for it."""
     if conn.closed:
         return
     with socket.socket(fileno=os.dup(conn.fileno())) as own:
@@ -159,8 +159,8 @@ def _shut_down(conn: Connection) -> None:
 
 def _pool(settings: Settings, name: str, port: int, *, read_only: bool = False) -> Pool:
     async def configure(conn: Connection) -> None:
-        await conn.set_autocommit(True)  # BEGIN is ours to say
-        await conn.set_read_only(read_only)  # said with BEGIN, so it is the transaction's
+        await conn.set_autocommit(True)  # _begin sends BEGIN itself
+        await conn.set_read_only(read_only)  # sent with BEGIN, so PgBouncer's mode allows it
 
     return AsyncConnectionPool(
         kwargs={
@@ -170,13 +170,13 @@ def _pool(settings: Settings, name: str, port: int, *, read_only: bool = False) 
             "user": settings.database_user,
             "password": settings.database_password.get_secret_value(),
             "application_name": settings.application,
-            # A host that is gone answers nothing: notice within 5 to 10 s, not minutes.
+            # Detect a dead host within 5 to 10 s instead of minutes.
             "connect_timeout": 3,
             "keepalives_idle": 5,
             "keepalives_interval": 2,
             "keepalives_count": 2,
             "tcp_user_timeout": 10_000,
-            # Prepared statements live in the session, which is not ours for long.
+            # Prepared statements belong to a server session, which PgBouncer may change.
             "prepare_threshold": None,
             "row_factory": dict_row,
         },
@@ -185,10 +185,10 @@ def _pool(settings: Settings, name: str, port: int, *, read_only: bool = False) 
         min_size=settings.pool_min,
         max_size=settings.pool_max,
         timeout=settings.pool_timeout,
-        # After each try in the background the pause doubles, from a second on; two
-        # such, and the next try is with the next request.
+        # Background reconnects back off from 1 s, doubling. After 2 s they end, and the next
+        # request triggers another.
         reconnect_timeout=2.0,
-        # A new connection may be to a node that HAProxy has come to prefer.
+        # Reconnecting spreads connections over nodes that have joined.
         max_lifetime=600.0,
         max_idle=120.0,
         configure=configure,
@@ -197,15 +197,16 @@ def _pool(settings: Settings, name: str, port: int, *, read_only: bool = False) 
 
 
 async def _caught_up(conn: Connection, position: Position) -> bool:
-    """Waits until the server has replayed a position, which a primary always has."""
+    """Waits until the server has replayed the position; a primary always has. Returns
+    False after a timeout."""
     deadline = monotonic() + _CATCH_UP_SECONDS
     while True:
         cursor = await conn.execute(
-            "SELECT NOT pg_is_in_recovery() OR pg_last_wal_replay_lsn() >= %s::pg_lsn AS there", (position,)
+            "SELECT NOT pg_is_in_recovery() OR pg_last_wal_replay_lsn() >= %s::pg_lsn AS replayed", (position,)
         )
         row = await cursor.fetchone()
-        if row is not None and row["there"]:
+        if row is not None and row["replayed"]:
             return True
         if monotonic() > deadline:
             return False
-        await asyncio.sleep(_LOOK_EVERY_SECONDS)
+        await asyncio.sleep(_POLL_INTERVAL_SECONDS)

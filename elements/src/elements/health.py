@@ -1,11 +1,11 @@
-"""/healthz and /readyz.
+"""Health checks: /healthz and /readyz.
 
-/healthz says that the process serves requests, and nothing else: HAProxy asks it
-every second, and takes a node out that does not answer. It does not ask the
-database, for without a database every node would be taken out at once, and no
-request would get as far as an answer that says so.
+/healthz reports only that the process serves requests. HAProxy requests it every
+second and stops routing to a node that does not answer. It does not check the
+database: otherwise an outage of the database would remove every node, and clients
+would not get the application's own 503.
 
-/readyz says whether what the application needs is there, and what is not.
+/readyz reports whether the application's dependencies are available, and which are not.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ _log = logging.getLogger(__name__)
 
 
 def router(required: Mapping[str, Check], optional: Mapping[str, Check] | None = None) -> APIRouter:
-    """The two paths. A check fails by raising, or by taking two seconds; an optional
-    one that fails is shown, and the application is ready all the same."""
+    """Returns a router for both paths. A check fails if it raises or takes more than
+    two seconds. /readyz shows failed optional checks, but does not depend on them."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/healthz")
@@ -34,7 +34,7 @@ def router(required: Mapping[str, Check], optional: Mapping[str, Check] | None =
     @routes.get("/readyz")
     async def readyz(response: Response) -> dict[str, Any]:
         needed, others = await asyncio.gather(_run(required), _run(optional or {}))
-        ready = all(word == "ok" for word in needed.values())
+        ready = all(result == "ok" for result in needed.values())
         if not ready:
             response.status_code = 503
         return {"status": "ready" if ready else "not ready", "checks": needed | others}
@@ -43,18 +43,18 @@ def router(required: Mapping[str, Check], optional: Mapping[str, Check] | None =
 
 
 async def _run(checks: Mapping[str, Check]) -> dict[str, str]:
-    words = await asyncio.gather(*(_word(name, check) for name, check in checks.items()))
-    return dict(zip(checks, words, strict=True))
+    results = await asyncio.gather(*(_result(name, check) for name, check in checks.items()))
+    return dict(zip(checks, results, strict=True))
 
 
-async def _word(name: str, check: Check) -> str:
+async def _result(name: str, check: Check) -> str:
     try:
         async with asyncio.timeout(_CHECK_SECONDS):
             await check()
     except TimeoutError:
         return f"no answer within {_CHECK_SECONDS:g} s"
     except Exception as error:
-        # The reason may name addresses and users: it is for the log.
+        # The reason may contain addresses and users, so it is only logged.
         _log.warning("check failed", extra={"check": name, "reason": str(error)})
         return type(error).__name__
     return "ok"

@@ -1,6 +1,6 @@
-"""Logs: one JSON object a line on standard output, which the journal keeps.
+"""Logs: one JSON object per line on standard output, which the journal stores.
 
-Every line that is written while a request is served has its id.
+Lines logged while a request is served contain its id.
 """
 
 import json
@@ -13,13 +13,13 @@ from typing import Any, override
 from elements.settings import Settings
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""The id of the request that is being served, or None."""
+"""The id of the current request, or None."""
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
 
 
 class JSONFormatter(logging.Formatter):
-    """Formats a record with its `extra` as an object, beside what is the same in every line."""
+    """Formats a record, its `extra` and the constant fields as a JSON object."""
 
     def __init__(self, always: dict[str, str]) -> None:
         super().__init__()
@@ -41,14 +41,14 @@ class JSONFormatter(logging.Formatter):
             line["error"] = self.formatException(record.exc_info)
         try:
             text = json.dumps(line, default=str, ensure_ascii=False, allow_nan=False)
-        except (TypeError, ValueError):  # NaN, a key that is no string, what holds itself
+        except (TypeError, ValueError):  # NaN, a key that is not a string, a circular reference
             text = json.dumps({name: str(value) for name, value in line.items()}, ensure_ascii=False)
-        # Half of a surrogate pair, which a client's JSON may have, is no UTF-8; JSON has it escaped.
+        # An unpaired surrogate, which a client's JSON may contain, is not valid UTF-8: escape it.
         return text.encode(errors="backslashreplace").decode()
 
 
 def configure_logging(settings: Settings) -> None:
-    """Makes every logger write JSON to standard output, uvicorn's too."""
+    """Configures all loggers, including uvicorn's, to write JSON to standard output."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(
         JSONFormatter({"application": settings.application, "version": settings.version, "node": settings.node})
@@ -60,5 +60,5 @@ def configure_logging(settings: Settings) -> None:
         logger = logging.getLogger(name)
         logger.handlers = []
         logger.propagate = True
-    # Requests.log has one line a request, with its id and how long it took.
+    # The middleware Requests logs a line per request, with its id and duration.
     logging.getLogger("uvicorn.access").disabled = True

@@ -1,9 +1,8 @@
-"""Migrations: SQL files that are applied once each, in the order of their names.
+"""Migrations: SQL files, each applied once, in the order of their names.
 
-Whichever process comes first applies them, in one transaction; all others wait for
-it, on whatever node they are. While a deployment goes on, the version before still
-runs: so a migration may only add what it can do without. Take away in a later
-version what no version uses any more.
+The first process applies them in one transaction; other processes, on any node, wait
+for it. During a deployment the previous version still runs, so a migration may only
+make changes that it tolerates. Remove columns and tables in a later version.
 """
 
 import hashlib
@@ -29,17 +28,17 @@ class MigrationError(Exception):
     """A migration was changed after it was applied."""
 
 
-async def migrate(database: Database, settings: Settings, folder: Traversable) -> list[str]:
-    """Applies the files NAME.sql of a folder that were not applied yet, and returns
-    their names. All of them are, or none:
+async def migrate(database: Database, settings: Settings, directory: Traversable) -> list[str]:
+    """Applies the files NAME.sql in a directory that have not been applied yet, all or
+    none of them, and returns their names:
 
         await migrate(db, settings, importlib.resources.files("notes") / "migrations")
     """
-    files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
+    files = sorted((file for file in directory.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
     applied: list[str] = []
     async with database.primary() as conn:
-        # Held until the transaction ends, which is as long as PgBouncer lends the
-        # connection. Two CREATE TABLE IF NOT EXISTS at once would collide without.
+        # A transaction-level lock, because PgBouncer runs in transaction mode. Without it,
+        # concurrent CREATE TABLE IF NOT EXISTS could fail.
         await conn.execute("SELECT pg_advisory_xact_lock(hashtext('elements_migrations'))")
         await conn.execute(_TABLE)
         known = await _known(conn, settings.application)
@@ -49,7 +48,7 @@ async def migrate(database: Database, settings: Settings, folder: Traversable) -
             if known.get(file.name) == digest:
                 continue
             if file.name in known:
-                raise MigrationError(f"{file.name} was changed after it was applied; add another file instead")
+                raise MigrationError(f"{file.name} was changed after it was applied; restore it, and add the change as another file")
             await conn.execute(content)
             await conn.execute(
                 "INSERT INTO elements_migrations (application, name, sha256) VALUES (%s, %s, %s)",

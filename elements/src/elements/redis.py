@@ -1,8 +1,9 @@
 """Clients of the two Redis servers.
 
-- The cluster's, on the management node: the same from every node. Its user `app`
-  may use keys and channels that begin with `app:`, see `key`.
-- The node's own, for queues whose work may stay on the node; it is lost with it.
+- The cluster's, on the management node, shared by all nodes. Its user `app` may use
+  keys and channels that begin with `app:`; see `key`.
+- The node's own, for queues of work that can stay on the node. Its data is lost with
+  the node.
 """
 
 from collections.abc import Awaitable
@@ -21,12 +22,12 @@ _TRIES = 3
 
 
 def shared(settings: Settings) -> Client:
-    """A client of the cluster's Redis. It connects at the first command."""
+    """Returns a client of the cluster's Redis. It connects at the first command."""
     return _client(settings, settings.redis_host, settings.redis_port)
 
 
 def queue(settings: Settings) -> Client:
-    """A client of the node's own Redis, where all keys are applications'."""
+    """Returns a client of the node's own Redis, where any key may be used."""
     return _client(settings, settings.queue_host, settings.queue_port)
 
 
@@ -36,7 +37,7 @@ async def check(client: Client) -> None:
 
 
 def key(settings: Settings, *parts: str) -> str:
-    """A key of this application: `app:notes:parts:…`."""
+    """Returns a key of this application: `app:notes:parts:…`."""
     return ":".join(("app", settings.application, *parts))
 
 
@@ -51,11 +52,11 @@ def _client(settings: Settings, host: str, port: int) -> Client:
         socket_timeout=5.0,
         socket_keepalive=True,
         health_check_interval=15,
-        # A restart of Redis takes less than a second. A command whose answer was lost
-        # is sent again: make yours repeatable, or give retry=None to a client of your own.
+        # A restart of Redis takes less than a second. A command whose reply was lost is sent
+        # again, so commands must be idempotent; otherwise use a client with retry=None.
         retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), _TRIES),
         retry_on_error=[ConnectionError, TimeoutError],
-        # CLIENT SETINFO is no command of the user app.
+        # The user app may not run CLIENT SETINFO.
         lib_name=None,
         lib_version=None,
     )

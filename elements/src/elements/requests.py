@@ -1,4 +1,4 @@
-"""What happens around each request: its id, one line of log, an answer to the unforeseen."""
+"""Middleware for every request: its id, its line in the log, and the answer to exceptions."""
 
 import json
 import logging
@@ -13,16 +13,16 @@ from elements.logs import request_id
 
 _log = logging.getLogger("elements.access")
 
-# What the edge lets through as well: harmless to write into a log.
+# The same pattern as at the edge: safe to log.
 _ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
-# Asked every second by HAProxy: worth a line only if it is not well.
+# HAProxy requests these every second, so only failures are logged.
 _QUIET = frozenset({"/healthz", "/readyz"})
 
 
 class Requests:
-    """Middleware that takes a request's id from X-Request-ID, or makes one, and puts
-    it into the answer, the logs and `elements.request_id`."""
+    """Takes a request's id from X-Request-ID, or generates one, and adds it to the
+    response, the logs and `elements.request_id`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -56,9 +56,9 @@ class Requests:
         try:
             await self._app(scope, receive, noted)
         except Exception:
-            _log.exception("unforeseen error", extra={"method": scope["method"], "path": scope["path"]})
+            _log.exception("unhandled exception", extra={"method": scope["method"], "path": scope["path"]})
             if status != 0:
-                raise  # the answer has begun: all that is left is to break the connection
+                raise  # the response has started, so the server can only close the connection
             await _answer_500(noted, current)
         finally:
             if scope["path"] not in _QUIET or status >= 400:

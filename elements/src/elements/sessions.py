@@ -1,14 +1,15 @@
 """The session that the edge verified.
 
-The edge checks the client's session cookie, and tells the application who it is in
-the header X-Xeroops-Session: base64url without padding of a JSON object with
+The edge verifies the client's session cookie and passes the session to the
+application in the header X-Xeroops-Session: base64url without padding of a JSON
+object with
 
-    sub   who it is (a string)
-    exp   until when the session is good (seconds since 1970)
+    sub   the subject (a string)
+    exp   the expiry time (seconds since 1970)
 
-and whatever else was put into the session. The edge removes every X-Xeroops-*
-header that a client sends, and nothing but the edge reaches an application from the
-internet: so the header is believed. It is not signed.
+and the session's other claims. The header is not signed. It is trusted because the
+edge removes every X-Xeroops-* header that a client sends, and applications are
+reachable from the internet only through the edge.
 """
 
 import base64
@@ -26,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 class Session(BaseModel):
-    """Who a request comes from."""
+    """The session of a request."""
 
     model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
 
@@ -35,12 +36,12 @@ class Session(BaseModel):
 
     @property
     def claims(self) -> dict[str, Any]:
-        """What else was put into the session."""
+        """The session's other claims."""
         return self.model_extra or {}
 
 
 def optional_session(request: Request) -> Session | None:
-    """Dependency: the session, or None without one that is good."""
+    """Dependency: the session, or None if it is missing, invalid or expired."""
     header = request.headers.get(HEADER)
     if not header:
         return None
@@ -48,20 +49,20 @@ def optional_session(request: Request) -> Session | None:
         content = base64.b64decode(header + "=" * (-len(header) % 4), altchars=b"-_", validate=True)
         session = Session.model_validate_json(content)
     except (binascii.Error, ValueError, ValidationError):
-        _log.error("the edge's session header can't be read")
+        _log.error("invalid session header from the edge")
         return None
     return session if session.expires > time.time() else None
 
 
 def current_session(session: Annotated[Session | None, Depends(optional_session)]) -> Session:
-    """Dependency: the session; without one the answer is 401."""
+    """Dependency: the session; answers 401 without one."""
     if session is None:
-        raise HTTPException(401, "log in first")
+        raise HTTPException(401, "authentication required")
     return session
 
 
 CurrentSession = Annotated[Session, Depends(current_session)]
-"""`session: CurrentSession` in a path function."""
+"""The type of a path function's parameter: `session: CurrentSession`."""
 
 OptionalSession = Annotated[Session | None, Depends(optional_session)]
-"""`session: OptionalSession` in a path function."""
+"""The type of a path function's parameter: `session: OptionalSession`."""

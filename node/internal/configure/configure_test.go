@@ -29,7 +29,7 @@ func rendered(t *testing.T, role cluster.Role, texts map[string]string) (map[str
 	return byPath, err
 }
 
-func TestTheFirstLineSaysModeOwnerAndUnits(t *testing.T) {
+func TestTheFirstLineSetsModeOwnerAndUnits(t *testing.T) {
 	files, err := rendered(t, cluster.RoleManagement, map[string]string{
 		"services/redis/config/etc/redis/redis.conf.tmpl": "{{/* mode=0640 owner=redis:adm unit=redis-server.service,x.service */ -}}\nbind {{ .Address }}\n",
 		"services/redis/config/etc/plain.tmpl":            "hello\n",
@@ -50,15 +50,15 @@ func TestTheFirstLineSaysModeOwnerAndUnits(t *testing.T) {
 	}
 }
 
-func TestAFirstLineThatIsMisspeltIsAnError(t *testing.T) {
+func TestAnInvalidFirstLineIsAnError(t *testing.T) {
 	for _, line := range []string{"{{/* mod=0600 */ -}}", "{{/* mode=rw */ -}}", "{{/* 0600 */ -}}"} {
 		if _, err := rendered(t, cluster.RoleDB, map[string]string{"services/etcd/config/etc/secret.tmpl": line}); err == nil {
-			t.Errorf("%s was taken", line)
+			t.Errorf("%s was accepted", line)
 		}
 	}
 }
 
-func TestTemplatesKnowTheCluster(t *testing.T) {
+func TestTemplatesSeeTheCluster(t *testing.T) {
 	files, err := rendered(t, cluster.RoleDB, map[string]string{"services/etcd/config/x.tmpl": strings.Join([]string{
 		`{{ range nodes "db" }}{{ .Name }}={{ .Address }} {{ end }}`,
 		`{{ management }}`, `{{ .Config.SHARED_BUFFERS | default "128MB" }}`, `{{ .Config.XEROOPS_NODE }}`,
@@ -72,7 +72,7 @@ func TestTemplatesKnowTheCluster(t *testing.T) {
 	}
 }
 
-func TestACredentialThatTheRoleLacksIsNamed(t *testing.T) {
+func TestAMissingCredentialIsNamed(t *testing.T) {
 	_, err := rendered(t, cluster.RoleApp, map[string]string{"services/deployments/config/x.tmpl": `{{ credential "POSTGRES_SUPERUSER_PASSWORD" }}`})
 	if err == nil || !strings.Contains(err.Error(), "POSTGRES_SUPERUSER_PASSWORD") {
 		t.Errorf("got %v", err)

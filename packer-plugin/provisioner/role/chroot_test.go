@@ -21,8 +21,8 @@ import (
 	"github.com/xeroops/xeroops/internal/cluster"
 )
 
-// chroot is a communicator to a real Debian 13 without a kernel of its own: the
-// lab's base image under an overlay, in namespaces of its own, offline.
+// chroot is a communicator to a Debian 13 tree without a booted system: the lab's base
+// image below an overlay, in its own namespaces and without a network.
 type chroot struct{ root string }
 
 func newChroot(t *testing.T) *chroot {
@@ -33,7 +33,7 @@ func newChroot(t *testing.T) *chroot {
 	}
 	bases, err := filepath.Glob(filepath.Join(cache, "base-*", "etc", "debian_version"))
 	if err != nil || len(bases) == 0 || os.Getuid() != 0 {
-		t.Skip("needs root and the lab's base image, which xeroops-lab up or make test-lab builds")
+		t.Skip("needs root and the lab's base image, which xeroops-lab up and make test-lab build")
 	}
 	lower := filepath.Dir(filepath.Dir(bases[len(bases)-1]))
 	work := t.TempDir()
@@ -44,7 +44,7 @@ func newChroot(t *testing.T) *chroot {
 		}
 		return path
 	}
-	// An overlay's upper folder can't lie on another overlay.
+	// An overlay's upper directory can't be on another overlay.
 	if err := syscall.Mount("tmpfs", work, "tmpfs", 0, ""); err != nil {
 		t.Skipf("mount a tmpfs: %v", err)
 	}
@@ -92,13 +92,13 @@ func (c *chroot) Upload(to string, from io.Reader, _ *os.FileInfo) error {
 	return os.WriteFile(filepath.Join(c.root, to), content, 0o600)
 }
 
-// UploadDir implements packer.Communicator; the provisioner has no use for it.
+// UploadDir implements packer.Communicator; the provisioner does not use it.
 func (*chroot) UploadDir(string, string, []string) error { return errors.ErrUnsupported }
 
-// Download implements packer.Communicator; the provisioner has no use for it.
+// Download implements packer.Communicator; the provisioner does not use it.
 func (*chroot) Download(string, io.Writer) error { return errors.ErrUnsupported }
 
-// DownloadDir implements packer.Communicator; the provisioner has no use for it.
+// DownloadDir implements packer.Communicator; the provisioner does not use it.
 func (*chroot) DownloadDir(string, string, []string) error { return errors.ErrUnsupported }
 
 func (c *chroot) read(t *testing.T, path string) string {
@@ -126,14 +126,14 @@ func (c *chroot) has(path string) bool {
 	return err == nil && len(found) > 0
 }
 
-// addRepository puts a repository with one small package at /repo, since the
-// machine is offline.
+// addRepository creates an apt repository with one small package at /repo, because
+// the machine has no network.
 func (c *chroot) addRepository(t *testing.T) {
 	t.Helper()
 	tree := t.TempDir()
 	for name, content := range map[string]string{
 		"DEBIAN/control":          "Package: greeter\nVersion: 1.0+deb13\nArchitecture: all\nMaintainer: test <test@example.org>\nDescription: test\n",
-		"DEBIAN/preinst":          "#!/bin/sh\nid app && test -e /etc/xeroops/motd\n", // users and files come before
+		"DEBIAN/preinst":          "#!/bin/sh\nid app && test -e /etc/xeroops/motd\n", // users and files precede packages
 		"usr/share/greeter/hello": "hello\n",
 	} {
 		path := filepath.Join(tree, name)
@@ -164,7 +164,7 @@ func (c *chroot) addRepository(t *testing.T) {
 	}
 }
 
-// snapshot lists every file with its content's sum, for a comparison.
+// snapshot returns the checksum of every file.
 func (c *chroot) snapshot(t *testing.T) map[string]string {
 	t.Helper()
 	out, err := exec.Command("chroot", c.root, "sh", "-c", `find / -xdev -path /proc -prune -o -path /dev -prune -o -path /run -prune -o -type f -print0 | xargs -0 sha256sum`).Output()

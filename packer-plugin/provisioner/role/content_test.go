@@ -7,7 +7,7 @@ import (
 	"testing/fstest"
 )
 
-func TestTheContentSumIsThatOfAllThatGoesIn(t *testing.T) {
+func TestTheContentSumDependsOnEveryInput(t *testing.T) {
 	sum := func(change func(fstest.MapFS), config map[string]any) string {
 		t.Helper()
 		tree := roleTree()
@@ -24,7 +24,7 @@ func TestTheContentSumIsThatOfAllThatGoesIn(t *testing.T) {
 	first := sum(nil, map[string]any{"environment": environment})
 	for range 5 { // a map has no order
 		if again := sum(nil, map[string]any{"environment": environment}); again != first {
-			t.Fatalf("the same content has the sums %s and %s", first, again)
+			t.Fatalf("equal content has the sums %s and %s", first, again)
 		}
 	}
 	seen := map[string]string{first: "nothing"}
@@ -40,7 +40,7 @@ func TestTheContentSumIsThatOfAllThatGoesIn(t *testing.T) {
 		"an excluded path": sum(nil, map[string]any{"environment": environment, "secret_scan_exclude": []string{"/x"}}),
 	} {
 		if same := seen[other]; same != "" {
-			t.Errorf("%s changes no more than %s", what, same)
+			t.Errorf("%s has the same sum as %s", what, same)
 		}
 		seen[other] = what
 	}

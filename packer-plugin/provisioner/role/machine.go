@@ -12,32 +12,32 @@ import (
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 )
 
-// machine is the machine that is being provisioned.
+// machine is the machine being provisioned.
 type machine struct {
-	ui     packersdk.Ui
-	comm   packersdk.Communicator
-	folder string // there, for what is uploaded
+	ui   packersdk.Ui
+	comm packersdk.Communicator
+	dir  string // directory on the machine for uploads
 }
 
-// asRoot runs a command as root, with no password asked.
+// asRoot returns the command as root's, through sudo without a password if needed.
 func asRoot(command string) string {
 	return fmt.Sprintf(`if [ "$(id -u)" -eq 0 ]; then %[1]s; else sudo -n %[1]s; fi`, command)
 }
 
-// unpack uploads the bundle.
+// unpack uploads and unpacks the bundle.
 func (m *machine) unpack(ctx context.Context, bundle []byte) error {
-	archive := m.folder + ".tar.gz"
+	archive := m.dir + ".tar.gz"
 	if err := m.comm.Upload(archive, bytes.NewReader(bundle), nil); err != nil {
 		return fmt.Errorf("upload to %s: %w", archive, err)
 	}
-	_, err := m.run(ctx, fmt.Sprintf("mkdir -m 0700 %[1]s && tar -C %[1]s -xzf %[2]s && rm -f %[2]s", m.folder, archive))
+	_, err := m.run(ctx, fmt.Sprintf("mkdir -m 0700 %[1]s && tar -C %[1]s -xzf %[2]s && rm -f %[2]s", m.dir, archive))
 	return err
 }
 
-// script returns what runs one of the bundle's scripts and shows its output.
+// script returns a function that runs one of the bundle's scripts and shows its output.
 func (m *machine) script(name string) func(context.Context) error {
 	return func(ctx context.Context) error {
-		_, err := m.run(ctx, "cd "+m.folder+" && "+asRoot("sh -eu scripts/"+name+".sh"))
+		_, err := m.run(ctx, "cd "+m.dir+" && "+asRoot("sh -eu scripts/"+name+".sh"))
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -45,7 +45,7 @@ func (m *machine) script(name string) func(context.Context) error {
 	}
 }
 
-// run runs a command, shows what it prints and returns its standard output.
+// run runs a command, shows its output and returns its standard output.
 func (m *machine) run(ctx context.Context, command string) (string, error) {
 	var out, last tail
 	cmd := &packersdk.RemoteCmd{Command: command, Stdout: io.MultiWriter(&out, &last), Stderr: &last}
@@ -53,30 +53,30 @@ func (m *machine) run(ctx context.Context, command string) (string, error) {
 		return "", fmt.Errorf("run %q: %w", command, err)
 	}
 	if status := cmd.ExitStatus(); status != 0 {
-		return "", fmt.Errorf("ended with status %d:\n%s", status, last.end())
+		return "", fmt.Errorf("exit status %d:\n%s", status, last.end())
 	}
 	return out.all(), nil
 }
 
-// output runs a command without showing what it prints.
+// output runs a command without showing its output, and returns it.
 func (m *machine) output(ctx context.Context, command string) (string, error) {
 	quiet := *m
 	quiet.ui = silent{m.ui}
 	return quiet.run(ctx, command)
 }
 
-// clean removes what was uploaded, also after a failure or a cancel.
+// clean removes the uploads, also after a failure or a cancellation.
 func (m *machine) clean() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	_, err := m.run(ctx, "rm -f "+m.folder+".tar.gz; "+asRoot("rm -rf "+m.folder))
+	_, err := m.run(ctx, "rm -f "+m.dir+".tar.gz; "+asRoot("rm -rf "+m.dir))
 	if err != nil {
-		return fmt.Errorf("remove %s: %w", m.folder, err)
+		return fmt.Errorf("remove %s: %w", m.dir, err)
 	}
 	return nil
 }
 
-// tail keeps what was written; two streams may write at once.
+// tail keeps everything written to it; two streams may write concurrently.
 type tail struct {
 	mu      sync.Mutex
 	written bytes.Buffer
@@ -94,13 +94,13 @@ func (t *tail) all() string {
 	return t.written.String()
 }
 
-// end returns the last lines.
+// end returns the last 30 lines.
 func (t *tail) end() string {
 	lines := strings.Split(strings.TrimRight(t.all(), "\n"), "\n")
 	return strings.Join(lines[max(0, len(lines)-30):], "\n")
 }
 
-// silent keeps a command's output from the user.
+// silent is a Ui that discards a command's output.
 type silent struct{ packersdk.Ui }
 
 func (silent) Say(string)     {}

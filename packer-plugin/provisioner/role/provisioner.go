@@ -58,7 +58,7 @@ func (p *Provisioner) Provision(ctx context.Context, ui packersdk.Ui, comm packe
 	if err != nil {
 		return err
 	}
-	m := &machine{ui: ui, comm: comm, folder: p.config.RemoteFolder + "/xeroops-" + uuid.TimeOrderedUUID()}
+	m := &machine{ui: ui, comm: comm, dir: p.config.RemoteFolder + "/xeroops-" + uuid.TimeOrderedUUID()}
 	defer func() {
 		if cleanErr := m.clean(); err == nil {
 			err = cleanErr
@@ -73,11 +73,11 @@ func (p *Provisioner) Provision(ctx context.Context, ui packersdk.Ui, comm packe
 	}{
 		{"Installing files of " + p.config.Role, m.script("files")},
 		{"Installing packages of " + p.config.Role, m.script("packages")},
-		{"Setting up " + p.config.Role, m.script("install")},
+		{"Configuring " + p.config.Role, m.script("install")},
 		{"Verifying units and configuration", m.script("verify")},
-		{"Recording what is in the image", func(ctx context.Context) error { return p.writeRecord(ctx, m, content) }},
+		{"Recording the content of the image", func(ctx context.Context) error { return p.writeRecord(ctx, m, content) }},
 		{"Sealing", m.script("seal")},
-		{"Looking for secrets", m.script("scan")},
+		{"Scanning for secrets", m.script("scan")},
 	} {
 		ui.Say(part.say)
 		if err := part.run(ctx); err != nil {

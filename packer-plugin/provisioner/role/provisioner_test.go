@@ -86,7 +86,7 @@ func provision(t *testing.T, p *Provisioner, c *chroot) error {
 	return err
 }
 
-func TestARoleIsInstalledRecordedAndSealedAndOnceMoreChangesNothing(t *testing.T) {
+func TestARoleIsInstalledRecordedAndSealedAndASecondRunChangesNothing(t *testing.T) {
 	c := newChroot(t)
 	c.addRepository(t)
 	c.write(t, "etc/ssh/ssh_host_ed25519_key", "-----BEGIN OPENSSH PRIVATE KEY-----\n")
@@ -103,17 +103,17 @@ func TestARoleIsInstalledRecordedAndSealedAndOnceMoreChangesNothing(t *testing.T
 		"etc/xeroops/motd": "base\n", "etc/app/motd": "app\n", "var/lib/xeroops/greeting": "it's $HOME\n", "etc/machine-id": "", "var/log/syslog": "",
 	} {
 		if got := c.read(t, path); got != want {
-			t.Errorf("%s holds %q, want %q", path, got, want)
+			t.Errorf("%s contains %q, want %q", path, got, want)
 		}
 	}
 	for _, gone := range []string{"etc/ssh/ssh_host_*", "root/.bash_history", "home/admin/.ssh", "var/lib/cloud/instances", "var/lib/apt/lists/*",
 		"usr/sbin/policy-rc.d", "tmp/*", "etc/hostname", "etc/trace", "etc/app.conf"} {
 		if c.has(gone) {
-			t.Errorf("%s is still there", gone)
+			t.Errorf("%s was not removed", gone)
 		}
 	}
 	if !strings.Contains(c.read(t, "etc/passwd"), "app:") {
-		t.Error("the user of sysusers.d was not made")
+		t.Error("the user of sysusers.d was not created")
 	}
 	checkRecord(t, c.read(t, imagerecord.Path))
 
@@ -124,12 +124,12 @@ func TestARoleIsInstalledRecordedAndSealedAndOnceMoreChangesNothing(t *testing.T
 	second := c.snapshot(t)
 	for name, sum := range second {
 		if first[name] != sum {
-			t.Errorf("once more, %s changed", name)
+			t.Errorf("the second run changed %s", name)
 		}
 	}
 	for name := range first {
 		if second[name] == "" {
-			t.Errorf("once more, %s is gone", name)
+			t.Errorf("the second run removed %s", name)
 		}
 	}
 }
@@ -141,14 +141,14 @@ func checkRecord(t *testing.T, content string) {
 		t.Fatal(err)
 	}
 	if record.Role != "app" || record.Version != "1.2.3" {
-		t.Errorf("the record is of %s %s", record.Role, record.Version)
+		t.Errorf("record of role %q, version %q", record.Role, record.Version)
 	}
 	var found bool
 	for _, p := range record.Packages {
 		found = found || p == imagerecord.Package{Name: "greeter", Version: "1.0+deb13", Architecture: "all"}
 	}
 	if !found || len(record.Packages) < 50 {
-		t.Errorf("greeter is not among the %d packages", len(record.Packages))
+		t.Errorf("greeter is missing in %d packages", len(record.Packages))
 	}
 	var materials struct {
 		Format     string                  `json:"bomFormat"`
@@ -162,7 +162,7 @@ func checkRecord(t *testing.T, content string) {
 	}
 }
 
-func TestWhatIsNotSoundFailsTheBuild(t *testing.T) {
+func TestInvalidRolesFailTheBuild(t *testing.T) {
 	for name, test := range map[string]struct {
 		spoil func(fstest.MapFS)
 		want  string
@@ -179,7 +179,7 @@ func TestWhatIsNotSoundFailsTheBuild(t *testing.T) {
 			},
 			"checks failed: xeroops-applications.target",
 		},
-		"the role's own check fails": {
+		"a verify.sh fails": {
 			func(f fstest.MapFS) {
 				f["services/applications/verify.sh"] = &fstest.MapFile{Data: []byte("#!/bin/sh\necho it is broken\nexit 1\n")}
 			},
@@ -189,7 +189,7 @@ func TestWhatIsNotSoundFailsTheBuild(t *testing.T) {
 			func(f fstest.MapFS) {
 				f["services/applications/install.sh"] = &fstest.MapFile{Data: []byte("#!/bin/sh\nexit 3\n")}
 			},
-			"status 3",
+			"exit status 3",
 		},
 		"a package is unknown": {
 			func(f fstest.MapFS) {
@@ -197,7 +197,7 @@ func TestWhatIsNotSoundFailsTheBuild(t *testing.T) {
 			},
 			"no-such-package",
 		},
-		"a key is left": {
+		"a private key": {
 			func(f fstest.MapFS) {
 				f["services/applications/files/etc/app/key.pem"] = &fstest.MapFile{Data: []byte("-----BEGIN RSA PRIVATE KEY-----\n")}
 			},
@@ -220,13 +220,13 @@ func TestWhatIsNotSoundFailsTheBuild(t *testing.T) {
 				t.Errorf("got %v, want %q", err, test.want)
 			}
 			if c.has("tmp/xeroops-*") {
-				t.Error("what was uploaded is still there")
+				t.Error("the uploads were not removed")
 			}
 		})
 	}
 }
 
-func TestAnExcludedPathMayHoldASecret(t *testing.T) {
+func TestAnExcludedPathMayContainASecret(t *testing.T) {
 	c := newChroot(t)
 	c.addRepository(t)
 	tree := roleTree()
@@ -236,7 +236,7 @@ func TestAnExcludedPathMayHoldASecret(t *testing.T) {
 	}
 }
 
-func TestConfigurationMistakesAreFound(t *testing.T) {
+func TestInvalidConfigurationIsRefused(t *testing.T) {
 	for want, config := range map[string]map[string]any{
 		"unknown role":              {"role": "database"},
 		"node_binary":               {"role": "app", "node_binary": "/nowhere/xeroops-node"},

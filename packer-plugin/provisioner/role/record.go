@@ -11,15 +11,15 @@ import (
 	"github.com/xeroops/xeroops/packer-plugin/internal/imagerecord"
 )
 
-// listPackages prints the installed packages, one a line, with tabs between
-// the fields; dpkg sorts them.
+// listPackages prints the installed packages, one per line, with tab-separated
+// fields; dpkg sorts them.
 const listPackages = `dpkg-query -W -f='${db:Status-Abbrev}\t${Package}\t${Version}\t${Architecture}\n'`
 
-// writeRecord writes down what is in the image, in the image.
+// writeRecord writes the image's record (imagerecord.Record) into the image.
 func (p *Provisioner) writeRecord(ctx context.Context, m *machine, content string) error {
 	listed, err := m.output(ctx, listPackages)
 	if err != nil {
-		return fmt.Errorf("list the packages: %w", err)
+		return fmt.Errorf("list packages: %w", err)
 	}
 	record := imagerecord.Record{Schema: 1, Role: p.config.Role, Version: p.Version, Content: content, Packages: parsePackages(listed)}
 	if record.SBOM, err = json.Marshal(sbom(record)); err != nil {
@@ -29,10 +29,10 @@ func (p *Provisioner) writeRecord(ctx context.Context, m *machine, content strin
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", imagerecord.Path, err)
 	}
-	if err := m.comm.Upload(m.folder+"/image.json", bytes.NewReader(append(encoded, '\n')), nil); err != nil {
+	if err := m.comm.Upload(m.dir+"/image.json", bytes.NewReader(append(encoded, '\n')), nil); err != nil {
 		return fmt.Errorf("upload %s: %w", imagerecord.Path, err)
 	}
-	_, err = m.run(ctx, asRoot("install -D -m 0644 "+m.folder+"/image.json "+imagerecord.Path))
+	_, err = m.run(ctx, asRoot("install -D -m 0644 "+m.dir+"/image.json "+imagerecord.Path))
 	return err
 }
 
@@ -48,7 +48,7 @@ func parsePackages(listed string) []imagerecord.Package {
 }
 
 // bom is a bill of materials (https://cyclonedx.org/docs/1.6/json/). It has no
-// time and no serial number: the same image has the same one.
+// time and no serial number, so that equal images have equal ones.
 type bom struct {
 	Format     string      `json:"bomFormat"`
 	Spec       string      `json:"specVersion"`
