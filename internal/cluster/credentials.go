@@ -41,6 +41,8 @@ func InternalCredentials() []Credential {
 		{Name: "POSTGRES_SUPERUSER_PASSWORD", Kind: Password, Roles: []Role{RoleDB}},
 		{Name: "POSTGRES_REPLICATION_PASSWORD", Kind: Password, Roles: []Role{RoleDB}},
 		{Name: PostgresAppPassword, Kind: Password, Roles: []Role{RoleDB, RoleApp}, Applications: true},
+		{Name: ApplicationsPostgresKey, Kind: SymmetricKey, Roles: []Role{RoleDB, RoleApp}},
+		{Name: ApplicationsRedisKey, Kind: SymmetricKey, Roles: []Role{RoleManagement, RoleApp}},
 		{Name: "PATRONI_REST_PASSWORD", Kind: Password, Roles: []Role{RoleDB}},
 		{Name: "BACKUP_ENCRYPTION_KEY", Kind: SymmetricKey, Roles: []Role{RoleDB}, Permanent: true},
 		{Name: "SESSION_KEY", Kind: SymmetricKey, Roles: []Role{RoleLoadBalancer}},
@@ -54,6 +56,9 @@ const (
 	RedisDeployPassword = "REDIS_DEPLOY_PASSWORD" // of the registry's user deploy
 	PostgresAppPassword = "POSTGRES_APP_PASSWORD"
 	WireGuardPrivateKey = "WIREGUARD_PRIVATE_KEY"
+	// The keys from which the passwords of applications are derived (appsecret).
+	ApplicationsPostgresKey = "APPLICATIONS_POSTGRES_KEY"
+	ApplicationsRedisKey    = "APPLICATIONS_REDIS_KEY"
 )
 
 // CredentialsOf returns the internal credentials that a role holds.
