@@ -12,6 +12,9 @@ func TestApplicationsGetOnlyTheirCredentials(t *testing.T) {
 		"REDIS_NODE_PASSWORD":   false, // writes heartbeats in the node's name
 		"REDIS_APP_PASSWORD":    true,
 		"POSTGRES_APP_PASSWORD": true,
+		// Each gets the password that root derives for it; the keys are those of all.
+		"APPLICATIONS_POSTGRES_KEY": false,
+		"APPLICATIONS_REDIS_KEY":    false,
 	}
 	vars, want := map[string]string{"API_KEY": "the customer's"}, map[string]string{"API_KEY": "the customer's"}
 	for _, c := range CredentialsOf(RoleApp) {
