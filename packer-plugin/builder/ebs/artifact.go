@@ -9,6 +9,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/hashicorp/packer-plugin-sdk/multistep"
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 	registry "github.com/hashicorp/packer-plugin-sdk/packer/registry/image"
 
@@ -16,31 +17,31 @@ import (
 	"github.com/xeroops/xeroops/packer-plugin/internal/imagerecord"
 )
 
-// Artifact is the images that a build made.
+// Artifact holds the images that a build created.
 type Artifact struct {
-	images  []image
-	summary string
-	role    string
-	source  string
+	images []image
+	role   string
+	source string // id of the source image
 }
 
 var _ packersdk.Artifact = (*Artifact)(nil)
 
-func newArtifact(b *build) *Artifact {
-	a := &Artifact{summary: b.summary(), source: aws.ToString(b.source.ImageId), role: b.config.Tags[imagerecord.TagRole]}
-	if b.record != nil {
-		a.role = b.record.Role
+func newArtifact(state multistep.StateBag) *Artifact {
+	b, images := keyBuild.get(state), keyImages.get(state)
+	a := &Artifact{source: aws.ToString(keySourceImage.get(state).ImageId), role: b.config.Tags[imagerecord.TagRole]}
+	if record := keyRecord.get(state); record != nil {
+		a.role = record.Role
 	}
 	for _, region := range b.regions() {
-		a.images = append(a.images, *b.images[region])
+		a.images = append(a.images, *images[region])
 	}
 	return a
 }
 
-// ArtifactOf is an image that an earlier build made.
-func ArtifactOf(client *awsclient.Client, made types.Image, role string) *Artifact {
-	i := image{region: client.Region, ec2: client.EC2, id: aws.ToString(made.ImageId), snapshots: snapshotsOf(made)}
-	return &Artifact{images: []image{i}, summary: i.region + ": " + i.id, role: role}
+// ArtifactOf returns the artifact of an image that an earlier build created.
+func ArtifactOf(client *awsclient.Client, existing types.Image, role string) *Artifact {
+	i := image{region: client.Region, ec2: client.EC2, id: aws.ToString(existing.ImageId), snapshots: snapshotsOf(existing)}
+	return &Artifact{images: []image{i}, role: role}
 }
 
 // BuilderId implements packer.Artifact.
@@ -49,7 +50,7 @@ func (*Artifact) BuilderId() string { return BuilderID } //nolint:revive // the 
 // Files implements packer.Artifact; there are none.
 func (*Artifact) Files() []string { return nil }
 
-// Id returns region:ami, several of them with commas between, as HashiCorp's
+// Id returns region:ami, separated by commas, as HashiCorp's
 // amazon plugin does.
 func (a *Artifact) Id() string { //nolint:revive // the SDK's name
 	var ids []string
@@ -61,9 +62,9 @@ func (a *Artifact) Id() string { //nolint:revive // the SDK's name
 }
 
 // String implements packer.Artifact.
-func (a *Artifact) String() string { return "AMIs were created:\n" + a.summary }
+func (a *Artifact) String() string { return "AMIs were created:\n" + summary(a.images) }
 
-// State returns the role under "xeroops_role", and what HCP Packer asks for.
+// State returns the role as "xeroops_role", and the metadata for HCP Packer.
 func (a *Artifact) State(name string) any {
 	switch name {
 	case "xeroops_role":

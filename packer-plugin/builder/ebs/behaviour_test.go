@@ -18,35 +18,35 @@ import (
 )
 
 func TestAnotherZoneIsTriedWhenOneHasNoRoom(t *testing.T) {
-	r := newRig(t)
-	if err := r.Front.Inject(fakeaws.Fault{Action: "RunInstances", Effect: fakeaws.Fail, Code: "InsufficientInstanceCapacity", Message: "no room"}); err != nil {
+	f := newFixture(t)
+	if err := f.Front.Inject(fakeaws.Fault{Action: "RunInstances", Effect: fakeaws.Fail, Code: "InsufficientInstanceCapacity", Message: "no room"}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.build(t.Context(), nil); err != nil {
-		t.Fatalf("%v\n%s", err, r.output)
+	if _, err := f.build(t.Context(), nil); err != nil {
+		t.Fatalf("%v\n%s", err, f.output)
 	}
-	if !strings.Contains(r.output, "No room for t3.small in eu-west-1") {
-		t.Errorf("the user is not told:\n%s", r.output)
+	if !strings.Contains(f.output, "No capacity for t3.small in eu-west-1") {
+		t.Errorf("the output does not say so:\n%s", f.output)
 	}
 }
 
 func TestAFullRegionIsReportedWithEveryZone(t *testing.T) {
-	r := newRig(t)
-	before := r.Holdings()
-	if err := r.Front.Inject(fakeaws.Fault{Action: "RunInstances", Effect: fakeaws.Fail, Code: "InsufficientInstanceCapacity", Message: "no room", Times: -1}); err != nil {
+	f := newFixture(t)
+	before := f.Holdings()
+	if err := f.Front.Inject(fakeaws.Fault{Action: "RunInstances", Effect: fakeaws.Fail, Code: "InsufficientInstanceCapacity", Message: "no room", Times: -1}); err != nil {
 		t.Fatal(err)
 	}
-	_, err := r.build(t.Context(), nil)
+	_, err := f.build(t.Context(), nil)
 	if err == nil || !strings.Contains(err.Error(), "eu-west-1a") || !strings.Contains(err.Error(), "eu-west-1b") {
 		t.Errorf("got %v, want the zones that were tried", err)
 	}
-	if diff := packertest.Difference(before, r.Holdings()); diff != "" {
+	if diff := packertest.Difference(before, f.Holdings()); diff != "" {
 		t.Error(diff)
 	}
 }
 
 func TestAMachineWithAnotherHostKeyIsNotTalkedTo(t *testing.T) {
-	r := newRig(t)
+	f := newFixture(t)
 	_, other, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -55,50 +55,50 @@ func TestAMachineWithAnotherHostKeyIsNotTalkedTo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	impostor, err := sshmachine.Start(func() (ssh.Signer, error) { return signer, nil }, r.Run)
+	impostor, err := sshmachine.Start(func() (ssh.Signer, error) { return signer, nil }, f.Run)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(impostor.Close)
-	before, begun := r.Holdings(), time.Now()
-	_, err = r.build(t.Context(), map[string]any{"ssh_port": impostor.Port(), "ssh_timeout": "10m"})
-	if !errors.Is(err, errOtherHost) {
-		t.Errorf("got %v, want errOtherHost", err)
+	before, begun := f.Holdings(), time.Now()
+	_, err = f.build(t.Context(), map[string]any{"ssh_port": impostor.Port(), "ssh_timeout": "10m"})
+	if !errors.Is(err, errHostKeyMismatch) {
+		t.Errorf("got %v, want errHostKeyMismatch", err)
 	}
-	if len(r.Ran()) > 0 {
-		t.Errorf("it was told to run %v", r.Ran())
+	if len(f.Ran()) > 0 {
+		t.Errorf("it was told to run %v", f.Ran())
 	}
 	if waited := time.Since(begun); waited > time.Minute {
 		t.Errorf("that took %s: the build should fail at once", waited)
 	}
-	if diff := packertest.Difference(before, r.Holdings()); diff != "" {
+	if diff := packertest.Difference(before, f.Holdings()); diff != "" {
 		t.Error(diff)
 	}
 }
 
 func TestAMachineThatIsNotReachedIsReportedAndRemoved(t *testing.T) {
-	r := newRig(t)
-	before := r.Holdings()
-	_, err := r.build(t.Context(), map[string]any{"ssh_port": 1, "ssh_timeout": "1s"})
+	f := newFixture(t)
+	before := f.Holdings()
+	_, err := f.build(t.Context(), map[string]any{"ssh_port": 1, "ssh_timeout": "1s"})
 	if err == nil || !strings.Contains(err.Error(), "127.0.0.1:1") {
 		t.Errorf("got %v, want the address that refuses", err)
 	}
-	if diff := packertest.Difference(before, r.Holdings()); diff != "" {
+	if diff := packertest.Difference(before, f.Holdings()); diff != "" {
 		t.Error(diff)
 	}
 }
 
 func TestATakenNameFailsBeforeAnythingIsMade(t *testing.T) {
-	r := newRig(t)
-	if _, err := r.build(t.Context(), nil); err != nil {
+	f := newFixture(t)
+	if _, err := f.build(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	r.Front.ClearCalls()
-	_, err := r.build(t.Context(), nil)
+	f.Front.ClearCalls()
+	_, err := f.build(t.Context(), nil)
 	if err == nil || !strings.Contains(err.Error(), "force_deregister") {
 		t.Errorf("got %v, want an error that names force_deregister", err)
 	}
-	for _, c := range r.Front.Calls() {
+	for _, c := range f.Front.Calls() {
 		if c.Mutation > 0 {
 			t.Errorf("%s was called", c.Action)
 		}
@@ -106,37 +106,37 @@ func TestATakenNameFailsBeforeAnythingIsMade(t *testing.T) {
 }
 
 func TestForceDeregisterRemovesTheFormerImageOnlyWhenTheNewOneIsAvailable(t *testing.T) {
-	r := newRig(t)
-	if _, err := r.build(t.Context(), nil); err != nil {
+	f := newFixture(t)
+	if _, err := f.build(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	former := r.Image(region, "app-1")
+	former := f.Image(region, "app-1")
 	var present bool
-	err := r.Front.Inject(fakeaws.Fault{Action: "DeregisterImage", Effect: fakeaws.Observe, After: func(*fakeaws.Call) {
-		for _, i := range r.Images(region) {
+	err := f.Front.Inject(fakeaws.Fault{Action: "DeregisterImage", Effect: fakeaws.Observe, After: func(*fakeaws.Call) {
+		for _, i := range f.Images(region) {
 			present = present || strings.HasPrefix(aws.ToString(i.Name), "app-1-") && i.State == "available"
 		}
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	artifact, err := r.build(t.Context(), map[string]any{"force_deregister": true, "force_delete_snapshot": true})
+	artifact, err := f.build(t.Context(), map[string]any{"force_deregister": true, "force_delete_snapshot": true})
 	if err != nil {
-		t.Fatalf("%v\n%s", err, r.output)
+		t.Fatalf("%v\n%s", err, f.output)
 	}
 	if !present {
 		t.Error("the former image was deregistered when there was no new one")
 	}
-	now := r.Image(region, "app-1")
+	now := f.Image(region, "app-1")
 	if *now.ImageId == *former.ImageId || !strings.Contains(artifact.Id(), *now.ImageId) {
 		t.Errorf("the image is %s, it was %s, the artifact is %s", *now.ImageId, *former.ImageId, artifact.Id())
 	}
-	for _, i := range r.Images(region) {
+	for _, i := range f.Images(region) {
 		if strings.HasPrefix(aws.ToString(i.Name), "app-1-") {
 			t.Errorf("%s is still there", *i.Name)
 		}
 	}
-	out, err := r.EC2[region].DescribeSnapshots(t.Context(), &ec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}})
+	out, err := f.EC2[region].DescribeSnapshots(t.Context(), &ec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,52 +148,52 @@ func TestForceDeregisterRemovesTheFormerImageOnlyWhenTheNewOneIsAvailable(t *tes
 }
 
 func TestTheFormerImageStaysWhenTheNewOneFails(t *testing.T) {
-	r := newRig(t)
-	if _, err := r.build(t.Context(), nil); err != nil {
+	f := newFixture(t)
+	if _, err := f.build(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	before := r.Holdings()
-	if err := r.Front.Inject(fakeaws.Fault{Action: "CreateImage", Effect: fakeaws.Fail, Code: "InjectedFault", Message: "by the test"}); err != nil {
+	before := f.Holdings()
+	if err := f.Front.Inject(fakeaws.Fault{Action: "CreateImage", Effect: fakeaws.Fail, Code: "InjectedFault", Message: "by the test"}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.build(t.Context(), map[string]any{"force_deregister": true}); err == nil {
+	if _, err := f.build(t.Context(), map[string]any{"force_deregister": true}); err == nil {
 		t.Fatal("the build succeeded")
 	}
-	if diff := packertest.Difference(before, r.Holdings()); diff != "" {
+	if diff := packertest.Difference(before, f.Holdings()); diff != "" {
 		t.Error(diff)
 	}
 }
 
 func TestSkipCreateAMIProvisionsAndLeavesNothing(t *testing.T) {
-	r := newRig(t)
-	before := r.Holdings()
-	artifact, err := r.build(t.Context(), map[string]any{"skip_create_ami": true, "ami_name": ""})
+	f := newFixture(t)
+	before := f.Holdings()
+	artifact, err := f.build(t.Context(), map[string]any{"skip_create_ami": true, "ami_name": ""})
 	if err != nil || artifact != nil {
 		t.Fatalf("got %v, %v", artifact, err)
 	}
-	if diff := packertest.Difference(before, r.Holdings()); diff != "" {
+	if diff := packertest.Difference(before, f.Holdings()); diff != "" {
 		t.Error(diff)
 	}
 }
 
 func TestCopiesAreSharedAndDeprecatedInEveryRegion(t *testing.T) {
-	r := newRig(t)
-	artifact, err := r.build(t.Context(), widest)
+	f := newFixture(t)
+	artifact, err := f.build(t.Context(), widest)
 	if err != nil {
-		t.Fatalf("%v\n%s", err, r.output)
+		t.Fatalf("%v\n%s", err, f.output)
 	}
 	for _, region := range []string{region, otherRegion} {
-		image := r.Image(region, "app-1")
+		image := f.Image(region, "app-1")
 		if !strings.Contains(artifact.Id(), region+":"+*image.ImageId) {
 			t.Errorf("artifact %s has not %s", artifact.Id(), *image.ImageId)
 		}
-		out, err := r.EC2[region].DescribeImageAttribute(t.Context(), &ec2.DescribeImageAttributeInput{ImageId: image.ImageId, Attribute: "launchPermission"})
+		out, err := f.EC2[region].DescribeImageAttribute(t.Context(), &ec2.DescribeImageAttributeInput{ImageId: image.ImageId, Attribute: "launchPermission"})
 		if err != nil || len(out.LaunchPermissions) != 1 || aws.ToString(out.LaunchPermissions[0].UserId) != "111122223333" {
 			t.Errorf("%s: launch permissions are %+v, %v", region, out, err)
 		}
 	}
 	deprecated := map[string]bool{}
-	for _, c := range r.Front.Calls() {
+	for _, c := range f.Front.Calls() {
 		if c.Action == "EnableImageDeprecation" {
 			deprecated[c.Region] = true
 		}

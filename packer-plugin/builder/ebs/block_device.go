@@ -8,36 +8,37 @@ import (
 	"github.com/hashicorp/packer-plugin-sdk/template/config"
 )
 
-// blockDevices are the instance's volumes. The root volume is among them
-// always: it is encrypted unless encrypt_boot is false, and all of them go with
-// the instance, so that terminating it leaves none.
-func (b *build) blockDevices() []types.BlockDeviceMapping {
-	root := aws.ToString(b.source.RootDeviceName)
-	given := b.config.BlockDevices
+// blockDevices returns the instance's volumes. The root volume is always one of
+// them, because encrypt_boot applies to it. Terminating the instance deletes
+// all of them.
+func blockDevices(c *Config, source types.Image) []types.BlockDeviceMapping {
+	root := aws.ToString(source.RootDeviceName)
+	devices := c.BlockDevices
 	hasRoot := false
-	for _, d := range given {
+	for _, d := range devices {
 		hasRoot = hasRoot || d.DeviceName == root
 	}
 	if !hasRoot {
-		given = append([]BlockDevice{{DeviceName: root, VolumeType: "gp3"}}, given...)
+		devices = append([]BlockDevice{{DeviceName: root, VolumeType: "gp3"}}, devices...)
 	}
 	var mappings []types.BlockDeviceMapping
-	for _, d := range given {
-		mappings = append(mappings, b.mapping(d, d.DeviceName == root))
+	for _, d := range devices {
+		mappings = append(mappings, mapping(c, source, d))
 	}
 	return mappings
 }
 
-func (b *build) mapping(d BlockDevice, root bool) types.BlockDeviceMapping {
+func mapping(c *Config, source types.Image, d BlockDevice) types.BlockDeviceMapping {
 	if d.NoDevice {
 		return types.BlockDeviceMapping{DeviceName: aws.String(d.DeviceName), NoDevice: aws.String("")}
 	}
+	root := d.DeviceName == aws.ToString(source.RootDeviceName)
 	encrypted, key := d.Encrypted, d.KMSKeyID
 	if root && encrypted == config.TriUnset {
-		encrypted = b.config.EncryptBoot
+		encrypted = c.EncryptBoot
 	}
 	if key == "" && encrypted != config.TriFalse {
-		key = b.config.KMSKeyID
+		key = c.KMSKeyID
 	}
 	ebs := &types.EbsBlockDevice{
 		DeleteOnTermination: aws.Bool(true),
@@ -48,7 +49,7 @@ func (b *build) mapping(d BlockDevice, root bool) types.BlockDeviceMapping {
 		Encrypted:           aws.Bool(encrypted != config.TriFalse),
 	}
 	if root && ebs.VolumeSize == nil {
-		ebs.VolumeSize = b.sourceRootSize()
+		ebs.VolumeSize = rootSize(source)
 	}
 	if d.SnapshotID != "" {
 		ebs.SnapshotId = aws.String(d.SnapshotID)
@@ -59,9 +60,9 @@ func (b *build) mapping(d BlockDevice, root bool) types.BlockDeviceMapping {
 	return types.BlockDeviceMapping{DeviceName: aws.String(d.DeviceName), Ebs: ebs}
 }
 
-func (b *build) sourceRootSize() *int32 {
-	for _, d := range b.source.BlockDeviceMappings {
-		if d.Ebs != nil && aws.ToString(d.DeviceName) == aws.ToString(b.source.RootDeviceName) {
+func rootSize(source types.Image) *int32 {
+	for _, d := range source.BlockDeviceMappings {
+		if d.Ebs != nil && aws.ToString(d.DeviceName) == aws.ToString(source.RootDeviceName) {
 			return d.Ebs.VolumeSize
 		}
 	}

@@ -6,12 +6,14 @@ import (
 	"fmt"
 
 	"github.com/hashicorp/hcl/v2/hcldec"
+	"github.com/hashicorp/packer-plugin-sdk/communicator"
 	"github.com/hashicorp/packer-plugin-sdk/multistep"
+	"github.com/hashicorp/packer-plugin-sdk/multistep/commonsteps"
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 	"github.com/hashicorp/packer-plugin-sdk/uuid"
 )
 
-// BuilderID is what an artifact says of its builder.
+// BuilderID identifies the builder in an artifact.
 const BuilderID = "xeroops.ebs"
 
 // Builder is the builder xeroops-ebs.
@@ -21,10 +23,11 @@ type Builder struct {
 
 var _ packersdk.Builder = (*Builder)(nil)
 
-// ConfigSpec is the layout of the builder's block in HCL.
+// ConfigSpec returns the schema of the builder's block in HCL.
 func (b *Builder) ConfigSpec() hcldec.ObjectSpec { return b.config.FlatMapstructure().HCL2Spec() }
 
-// Prepare reads the configuration.
+// Prepare reads the configuration. It returns the names of the values that
+// provisioners can use, and warnings.
 func (b *Builder) Prepare(raws ...any) ([]string, []string, error) {
 	warnings, err := b.config.prepare(raws)
 	return []string{"SourceAMI", "SourceAMIName", "BuildRegion"}, warnings, err
@@ -36,68 +39,78 @@ func (b *Builder) Run(ctx context.Context, ui packersdk.Ui, hook packersdk.Hook)
 	if err != nil {
 		return nil, err
 	}
-	build := &build{config: &b.config, ui: ui, hook: hook, aws: client, id: uuid.TimeOrderedUUID(), images: map[string]*image{}}
+	build := &build{config: &b.config, ui: ui, aws: client, id: uuid.TimeOrderedUUID()}
 	state := new(multistep.BasicStateBag)
-	state.Put("ui", ui)
-	runner := multistep.BasicRunner{Steps: build.steps(state)}
-	runner.Run(ctx, state)
+	keyBuild.put(state, build)
+	keyUI.put(state, ui)
+	keyHook.put(state, hook)
+	commonsteps.NewRunner(steps(&b.config), b.config.PackerConfig, ui).Run(ctx, state)
 
-	if build.err != nil {
-		return nil, build.err
-	}
-	if !build.finished {
-		return nil, errors.New("build was cancelled")
+	if err := outcome(state, &b.config); err != nil {
+		if skipsCleanup(state, &b.config) {
+			ui.Error(fmt.Sprintf("Not cleaned up: resources tagged %s = %s.", tagBuild, build.id))
+		}
+		return nil, err
 	}
 	if b.config.SkipCreateAMI {
-		ui.Say("No image was made: skip_create_ami is set.")
+		ui.Say("Created no image, because skip_create_ami is set.")
 		return nil, nil
 	}
-	return newArtifact(build), nil
+	return newArtifact(state), nil
 }
 
-// steps are what a build does, in this order; undoing goes the other way.
-func (b *build) steps(state multistep.StateBag) []multistep.Step {
-	all := []step{
-		{"check that the name is free", b.checkName, nil},
-		{"find the source image", b.findSource, nil},
-		{"find a subnet", b.findSubnets, nil},
-		{"import the key pair", b.importKeyPair, b.deleteKeyPair},
-		{"create the security group", b.createSecurityGroup, b.deleteSecurityGroup},
-		{"make the host key", b.makeHostKey, nil},
-		{"start the instance", b.runInstance, b.terminateInstance},
-		{"wait for the instance", b.awaitRunning, nil},
-		{"connect", b.connect(state), nil},
-		{"wait for cloud-init", b.awaitCloudInit, nil},
-		{"provision", b.provision, b.cleanUpProvision},
-		{"read what is in the image", b.readRecord, nil},
-		{"clear the authorized keys", b.clearKey, nil},
+// outcome returns why the build failed, if it did. An image that stays is a
+// success, even if the build was cancelled while temporary resources were being
+// deleted.
+func outcome(state multistep.StateBag, config *Config) error {
+	if err := keyError.get(state); err != nil {
+		return err
 	}
-	if !b.config.SkipCreateAMI {
-		all = append(all,
-			step{"stop the instance", b.stopInstance, nil},
-			step{"create the image", b.createImage, b.removeImages},
-			step{"copy the image", b.copyImages, nil},
-			step{"replace the former image", b.replaceFormer, nil},
-			step{"share the image", b.shareImages, nil},
-			step{"set the image's deprecation", b.deprecateImages, nil},
+	_, cancelled := state.GetOk(multistep.StateCancelled)
+	_, halted := state.GetOk(multistep.StateHalted)
+	if config.SkipCreateAMI && !cancelled && !halted || keySucceeded.get(state) {
+		return nil
+	}
+	return errors.New("build was cancelled")
+}
+
+// skipsCleanup reports whether the runner leaves resources of a failed build
+// alone, as -on-error or the user's answer demands.
+func skipsCleanup(state multistep.StateBag, config *Config) bool {
+	_, aborted := state.GetOk("aborted") // the SDK's runner, after the question of -on-error=ask
+	return aborted || !config.cleansUp() && config.PackerOnError != "ask"
+}
+
+// steps returns what a build does, in this order; cleanup goes the other way.
+func steps(c *Config) []multistep.Step {
+	steps := []multistep.Step{
+		new(stepCheckName),
+		new(stepFindSourceImage),
+		new(stepFindSubnets),
+		new(stepImportKeyPair),
+		new(stepCreateSecurityGroup),
+		new(stepMakeHostKey),
+		new(stepRunInstance),
+		new(stepWaitForInstance),
+		new(stepConnect),
+		new(stepWaitForCloudInit),
+		new(commonsteps.StepProvision), // by this name the runner knows whose cleanup provisioner to run
+		new(stepReadRecord),
+		new(stepClearAuthorizedKeys),
+	}
+	if c.PackerDebug && c.makesKeyPair() {
+		dump := &communicator.StepDumpSSHKey{Path: fmt.Sprintf("xeroops_%s.pem", c.PackerBuildName), SSH: &c.Comm.SSH}
+		steps = append(steps[:4:4], append([]multistep.Step{dump}, steps[4:]...)...)
+	}
+	if !c.SkipCreateAMI {
+		steps = append(steps,
+			new(stepStopInstance),
+			new(stepCreateImage),
+			new(stepCopyImages),
+			new(stepReplaceFormerImages),
+			new(stepShareImages),
+			new(stepDeprecateImages),
 		)
-	}
-	all = append(all, step{"finish", b.finish, nil})
-	steps := make([]multistep.Step, len(all))
-	for i, s := range all {
-		steps[i] = &runnable{s, b}
 	}
 	return steps
 }
-
-// finish is the point from which on the images stay.
-func (b *build) finish(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	b.finished = true
-	return nil
-}
-
-// say tells the user what is being done.
-func (b *build) say(format string, args ...any) { b.ui.Say(fmt.Sprintf(format, args...)) }

@@ -7,19 +7,20 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/hashicorp/packer-plugin-sdk/multistep"
 
 	"github.com/xeroops/xeroops/packer-plugin/internal/packertest"
 )
 
 func TestABuildMakesATaggedImageAndLeavesNothingElse(t *testing.T) {
-	r := newRig(t)
-	r.Record = `{"schema":1,"role":"app","version":"1.2.3","packages":[{"name":"redis","version":"8","architecture":"amd64"}]}`
-	before := r.Holdings()
-	artifact, err := r.build(t.Context(), map[string]any{"tags": map[string]string{"team": "platform"}, "snapshot_tags": map[string]string{"keep": "yes"}})
+	f := newFixture(t)
+	f.Record = `{"schema":1,"role":"app","version":"1.2.3","packages":[{"name":"redis","version":"8","architecture":"amd64"}]}`
+	before := f.Holdings()
+	artifact, err := f.build(t.Context(), map[string]any{"tags": map[string]string{"team": "platform"}, "snapshot_tags": map[string]string{"keep": "yes"}})
 	if err != nil {
-		t.Fatalf("%v\n%s", err, r.output)
+		t.Fatalf("%v\n%s", err, f.output)
 	}
-	image := r.Image(region, "app-1")
+	image := f.Image(region, "app-1")
 	if want := region + ":" + aws.ToString(image.ImageId); artifact.Id() != want {
 		t.Errorf("the artifact is %s, want %s", artifact.Id(), want)
 	}
@@ -35,31 +36,33 @@ func TestABuildMakesATaggedImageAndLeavesNothingElse(t *testing.T) {
 			t.Errorf("tag %s is %q, want %q", key, tags[key], want)
 		}
 	}
-	after := slices.DeleteFunc(r.Holdings(), func(line string) bool { return strings.Contains(line, `"app-1"`) })
+	after := slices.DeleteFunc(f.Holdings(), func(line string) bool { return strings.Contains(line, `"app-1"`) })
 	if diff := packertest.Difference(before, after); diff != "" {
 		t.Errorf("besides the image, the build left:\n%s", diff)
 	}
 	if err := artifact.Destroy(); err != nil {
 		t.Fatal(err)
 	}
-	if diff := packertest.Difference(before, r.Holdings()); diff != "" {
+	if diff := packertest.Difference(before, f.Holdings()); diff != "" {
 		t.Errorf("destroying the artifact left:\n%s", diff)
 	}
 }
 
 func TestTheInstanceIsHardened(t *testing.T) {
-	r := newRig(t)
-	b := build{config: &Config{}, source: types.Image{RootDeviceName: aws.String("/dev/xvda")}}
+	f := newFixture(t)
 	var builder Builder
-	if _, _, err := builder.Prepare(r.Config(map[string]any{"kms_key_id": "alias/images", "spot_price": "auto",
+	if _, _, err := builder.Prepare(f.Config(map[string]any{"kms_key_id": "alias/images", "spot_price": "auto",
 		"launch_block_device_mappings": []map[string]any{{"device_name": "/dev/sdf", "volume_size": 8}}})); err != nil {
 		t.Fatal(err)
 	}
-	b.config = &builder.config
-	if err := b.makeHostKey(t.Context()); err != nil {
+	state := new(multistep.BasicStateBag)
+	keySourceImage.put(state, types.Image{RootDeviceName: aws.String("/dev/xvda")})
+	key, err := newHostKey()
+	if err != nil {
 		t.Fatal(err)
 	}
-	in, err := b.launch(types.Subnet{SubnetId: aws.String("subnet-1")})
+	keyHostKey.put(state, key)
+	in, err := launchInput(&build{config: &builder.config}, state, types.Subnet{SubnetId: aws.String("subnet-1")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -203,4 +203,13 @@ func (c *Config) validateImage() (errs []error) {
 	return errs
 }
 
+// makesKeyPair reports whether the build logs in with a temporary key pair.
+func (c *Config) makesKeyPair() bool {
+	return c.Comm.SSHKeyPairName == "" && c.Comm.SSHPrivateKeyFile == "" && !c.Comm.SSHAgentAuth
+}
+
+// cleansUp reports whether a failed build cleans up without a question, which is
+// the default of -on-error.
+func (c *Config) cleansUp() bool { return c.PackerOnError == "" || c.PackerOnError == "cleanup" }
+
 func (c *Config) encrypted() bool { return c.EncryptBoot != config.TriFalse }

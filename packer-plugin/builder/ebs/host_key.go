@@ -2,43 +2,28 @@ package ebs
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"sync/atomic"
 
 	"golang.org/x/crypto/ssh"
 )
 
-// hostKey is the SSH host key of the build instance. It is made here and given
-// to the instance in its user-data, so the build knows whom it talks to; it is
-// worth nothing once the instance is gone.
+// hostKey is the SSH host key of the build instance. The builder generates it
+// and passes it in user-data, so that it can authenticate the instance; the key
+// is worthless once the instance is terminated.
 type hostKey struct {
 	private, authorized string
 	public              ssh.PublicKey
-	other               *atomic.Bool // another key was shown
+	mismatch            *atomic.Bool // a machine presented another key
 }
 
-func (b *build) makeHostKey(context.Context) error {
-	private, authorized, err := newKey("")
-	if err != nil {
-		return err
-	}
-	public, _, _, _, err := ssh.ParseAuthorizedKey(authorized)
-	if err != nil {
-		return fmt.Errorf("read the host key back: %w", err)
-	}
-	b.hostKey = hostKey{string(private), strings.TrimSpace(string(authorized)), public, new(atomic.Bool)}
-	return nil
-}
-
-// userData is what cloud-init reads: JSON is YAML, and needs no care for the
-// key's line breaks.
-func (k hostKey) userData() (string, error) {
+// userData returns the cloud-init configuration that installs the key. It is
+// JSON, which is valid YAML, because that escapes the key's line breaks.
+func (k *hostKey) userData() (string, error) {
 	config, err := json.Marshal(map[string]any{
 		"ssh_deletekeys": true,
 		"ssh_keys":       map[string]string{"ed25519_private": k.private, "ed25519_public": k.authorized},
@@ -49,13 +34,13 @@ func (k hostKey) userData() (string, error) {
 	return base64.StdEncoding.EncodeToString(append([]byte("#cloud-config\n"), config...)), nil
 }
 
-var errOtherHost = errors.New("the machine that answered has another SSH host key than the build instance was given")
+var errHostKeyMismatch = errors.New("the machine that answered does not have the host key of the build instance")
 
-// check is an ssh.HostKeyCallback.
-func (k hostKey) check(host string, _ net.Addr, shown ssh.PublicKey) error {
+// check implements ssh.HostKeyCallback.
+func (k *hostKey) check(host string, _ net.Addr, shown ssh.PublicKey) error {
 	if bytes.Equal(shown.Marshal(), k.public.Marshal()) {
 		return nil
 	}
-	k.other.Store(true)
-	return fmt.Errorf("%w (%s)", errOtherHost, host)
+	k.mismatch.Store(true)
+	return fmt.Errorf("%w (%s)", errHostKeyMismatch, host)
 }

@@ -15,31 +15,9 @@ import (
 	"github.com/xeroops/xeroops/internal/awswait"
 )
 
-// removeImages takes back the images of a build that did not finish. One that
-// replaced a former image stays: there would be none otherwise.
-func (b *build) removeImages(ctx context.Context) error {
-	if b.finished {
-		return nil
-	}
-	var errs []error
-	for _, region := range b.regions() {
-		i := b.images[region]
-		if i == nil || !i.tried {
-			continue
-		}
-		if i.replaced {
-			b.say("%s stays in %s: it replaced a former image", i.id, region)
-			continue
-		}
-		if err := b.removeImage(ctx, i); err != nil {
-			errs = append(errs, fmt.Errorf("remove the image in %s: %w", region, err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func (b *build) removeImage(ctx context.Context, i *image) error {
-	ids, err := b.findImages(ctx, i, i.outcomeUnknown)
+// removeImage removes what the build created in the image's region.
+func removeImage(ctx context.Context, b *build, i *image) error {
+	ids, err := findImages(ctx, b, i, i.unknown)
 	if err != nil {
 		return err
 	}
@@ -56,8 +34,8 @@ func (b *build) removeImage(ctx context.Context, i *image) error {
 			return err
 		}
 	}
-	// Those that no image told of.
-	rest, err := lookup(ctx, i.ec2.DescribeSnapshots, &ec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}, Filters: []types.Filter{b.ofThisBuild()}})
+	// Snapshots that no image listed.
+	rest, err := describe(ctx, i.ec2.DescribeSnapshots, &ec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}, Filters: []types.Filter{b.ofThisBuild()}})
 	if err != nil {
 		return err
 	}
@@ -69,14 +47,14 @@ func (b *build) removeImage(ctx context.Context, i *image) error {
 	return nil
 }
 
-// snapshotsShow is how long a new image may take to tell its snapshots.
-const snapshotsShow = time.Minute
+// snapshotsListed is how long a new image may take to list its snapshots.
+const snapshotsListed = time.Minute
 
-// awaitSnapshots returns an image's snapshots. A pending image tells them a
-// little late; one that is deregistered before leaves them behind unknown.
+// awaitSnapshots returns an image's snapshots. A pending image lists them a
+// little later; deregistering it before would leave them behind.
 func awaitSnapshots(ctx context.Context, client *awsclient.EC2, id string) (snapshots []string, err error) {
-	err = awswait.Until(ctx, snapshotsShow, func(ctx context.Context) (bool, string, error) {
-		out, err := lookup(ctx, client.DescribeImages, &ec2.DescribeImagesInput{ImageIds: []string{id}})
+	err = awswait.Until(ctx, snapshotsListed, func(ctx context.Context) (bool, string, error) {
+		out, err := describe(ctx, client.DescribeImages, &ec2.DescribeImagesInput{ImageIds: []string{id}})
 		if awswait.IsNotFound(err) {
 			return true, "", nil
 		}
@@ -86,17 +64,16 @@ func awaitSnapshots(ctx context.Context, client *awsclient.EC2, id string) (snap
 		snapshots = snapshotsOf(out.Images[0])
 		return out.Images[0].State != types.ImageStatePending || len(snapshots) > 0, "pending without snapshots", nil
 	})
-	var slow *awswait.TimeoutError
-	if errors.As(err, &slow) {
-		return nil, nil // their tag may tell them
+	var timedOut *awswait.TimeoutError
+	if errors.As(err, &timedOut) {
+		return nil, nil // the build's tag may still find them
 	}
 	return snapshots, err
 }
 
 // deregister removes an image and its snapshots.
 func deregister(ctx context.Context, client *awsclient.EC2, id string, snapshots []string) error {
-	err := remove(ctx, client.DeregisterImage, &ec2.DeregisterImageInput{ImageId: aws.String(id)})
-	if err := awswait.Ignore(err, func(err error) bool { return awswait.HasCode(err, "InvalidAMIID.Unavailable") }); err != nil {
+	if err := remove(ctx, client.DeregisterImage, &ec2.DeregisterImageInput{ImageId: aws.String(id)}); err != nil {
 		return fmt.Errorf("deregister %s: %w", id, err)
 	}
 	return deleteSnapshots(ctx, client, snapshots)

@@ -39,8 +39,8 @@ var interruptions = map[string]func(fakeaws.Fault, context.CancelFunc) fakeaws.F
 // in turn: at each in one of the three ways, or, with XEROOPS_SWEEP=full, in
 // all of them.
 func TestAnInterruptedBuildLeavesNothing(t *testing.T) {
-	r := newRig(t)
-	before := r.Holdings()
+	f := newFixture(t)
+	before := f.Holdings()
 	ways := []string{"cancelled after", "refused", "answer lost"}
 	full := os.Getenv(cluster.EnvSweep) == "full"
 	builds := 0
@@ -51,8 +51,8 @@ func TestAnInterruptedBuildLeavesNothing(t *testing.T) {
 		}
 		calls := 0
 		for _, way := range chosen {
-			r.interrupt(before, fmt.Sprintf("call %d %s", n, way), fakeaws.Fault{Service: fakeaws.EC2, Nth: n}, way)
-			calls = max(calls, r.ec2Calls())
+			f.interrupt(before, fmt.Sprintf("call %d %s", n, way), fakeaws.Fault{Service: fakeaws.EC2, Nth: n}, way)
+			calls = max(calls, f.ec2Calls())
 			builds++
 		}
 		if calls < n {
@@ -63,49 +63,49 @@ func TestAnInterruptedBuildLeavesNothing(t *testing.T) {
 }
 
 func TestAnAnswerThatIsNeverGivenLeavesNothing(t *testing.T) {
-	r := newRig(t)
-	before := r.Holdings()
+	f := newFixture(t)
+	before := f.Holdings()
 	for _, action := range []string{"ImportKeyPair", "CreateSecurityGroup", "RunInstances", "CreateImage", "CopyImage"} {
-		r.interrupt(before, action, fakeaws.Fault{Service: fakeaws.EC2, Action: action, Times: -1}, "answer lost")
+		f.interrupt(before, action, fakeaws.Fault{Service: fakeaws.EC2, Action: action, Times: -1}, "answer lost")
 	}
 }
 
 func TestWhatDoesNotShowAtOnceIsRemovedNevertheless(t *testing.T) {
-	r := &rig{World: packertest.NewWith(t, fixups.Options{PendingFor: 10 * time.Millisecond, VisibleAfter: 300 * time.Millisecond}), t: t, more: map[string]any{"max_retries": 8}}
-	before := r.Holdings()
-	if _, err := r.build(t.Context(), map[string]any{"skip_create_ami": true}); err != nil {
+	f := &fixture{Fixture: packertest.NewWith(t, fixups.Options{PendingFor: 10 * time.Millisecond, VisibleAfter: 300 * time.Millisecond}), t: t, more: map[string]any{"max_retries": 8}}
+	before := f.Holdings()
+	if _, err := f.build(t.Context(), map[string]any{"skip_create_ami": true}); err != nil {
 		t.Fatal(err)
 	}
 	for _, action := range []string{"CreateSecurityGroup", "RunInstances"} {
-		r.interrupt(before, action, fakeaws.Fault{Service: fakeaws.EC2, Action: action}, "cancelled after")
+		f.interrupt(before, action, fakeaws.Fault{Service: fakeaws.EC2, Action: action}, "cancelled after")
 	}
 }
 
 // interrupt runs a build with a fault, and compares what the account holds.
-func (r *rig) interrupt(before []string, name string, fault fakeaws.Fault, way string) {
-	r.t.Helper()
-	ctx, cancel := context.WithCancel(r.t.Context())
+func (f *fixture) interrupt(before []string, name string, fault fakeaws.Fault, way string) {
+	f.t.Helper()
+	ctx, cancel := context.WithCancel(f.t.Context())
 	defer cancel()
-	r.Front.ClearFaults()
-	r.Front.ClearCalls()
-	if err := r.Front.Inject(interruptions[way](fault, cancel)); err != nil {
-		r.t.Fatal(err)
+	f.Front.ClearFaults()
+	f.Front.ClearCalls()
+	if err := f.Front.Inject(interruptions[way](fault, cancel)); err != nil {
+		f.t.Fatal(err)
 	}
-	artifact, err := r.build(ctx, widest)
-	said := r.output
-	r.Front.ClearFaults()
+	artifact, err := f.build(ctx, widest)
+	said := f.output
+	f.Front.ClearFaults()
 	if err == nil { // the call was one of cleaning up, or was repeated: the build is whole
 		if err := artifact.Destroy(); err != nil {
-			r.t.Errorf("%s: destroy the artifact: %v", name, err)
+			f.t.Errorf("%s: destroy the artifact: %v", name, err)
 		}
 	}
-	if diff := packertest.Difference(before, r.Holdings()); diff != "" {
-		r.t.Errorf("%s: the build (%v) left\n%s\nIt said:\n%s", name, err, diff, said)
+	if diff := packertest.Difference(before, f.Holdings()); diff != "" {
+		f.t.Errorf("%s: the build (%v) left\n%s\nIt said:\n%s", name, err, diff, said)
 	}
 }
 
-func (r *rig) ec2Calls() (n int) {
-	for _, c := range r.Front.Calls() {
+func (f *fixture) ec2Calls() (n int) {
+	for _, c := range f.Front.Calls() {
 		if c.Service == fakeaws.EC2 {
 			n++
 		}

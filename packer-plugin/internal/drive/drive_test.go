@@ -94,7 +94,7 @@ func TestThePluginDescribesItsComponents(t *testing.T) {
 }
 
 // template builds role app, as a customer's HCL would.
-func template(t *testing.T, w *packertest.World, output string) drive.Template {
+func template(t *testing.T, w *packertest.Fixture, output string) drive.Template {
 	t.Helper()
 	return drive.Template{
 		Builder:        drive.Component{Name: "ebs", Config: w.Config(nil)},
@@ -148,7 +148,7 @@ func TestABuildWithAllComponentsOutOfProcess(t *testing.T) {
 
 // findImage asks the data source for the image of app; moto tells seconds only, so that
 // one of the seeded images may be as new.
-func findImage(t *testing.T, w *packertest.World) map[string]cty.Value {
+func findImage(t *testing.T, w *packertest.Fixture) map[string]cty.Value {
 	t.Helper()
 	p, err := drive.Start(t.Context(), plugin(t), "datasource", "image", &safeBuffer{})
 	if err != nil {

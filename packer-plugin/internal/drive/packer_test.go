@@ -155,7 +155,7 @@ build {
 }
 `
 
-func writeTemplate(t *testing.T, w *packertest.World, output string) string {
+func writeTemplate(t *testing.T, w *packertest.Fixture, output string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "app.pkr.hcl")
 	if err := os.WriteFile(path, fmt.Appendf(nil, appTemplate, w.Front.URL, w.Machine.Port(), output), 0o600); err != nil {

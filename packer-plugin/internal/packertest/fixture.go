@@ -1,5 +1,5 @@
-// Package packertest is what the plugin's tests build against: an account of
-// moto behind a front, and an SSH server in place of the machine.
+// Package packertest is the fixture of the plugin's tests: an AWS account in
+// moto behind the fakeaws proxy, and an SSH server in place of the instance.
 package packertest
 
 import (
@@ -30,17 +30,17 @@ import (
 	"github.com/xeroops/xeroops/packer-plugin/internal/sshmachine"
 )
 
-// The regions that a world has.
+// The regions of the account.
 const Region, OtherRegion = "eu-west-1", "eu-central-1"
 
-// sharedMoto is shared by the package's tests; each begins with a reset.
+// sharedMoto is shared by a package's tests; each begins with a reset.
 var sharedMoto = sync.OnceValues(func() (*moto.Server, error) {
 	return moto.Start(context.Background(), moto.Options{})
 })
 
 // Main runs a package's tests.
 func Main(m *testing.M) {
-	log.SetOutput(io.Discard) // the SDK tells every SSH command
+	log.SetOutput(io.Discard) // the SDK logs every SSH command
 	for name, value := range map[string]string{
 		"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true", "AWS_REGION": Region,
 	} {
@@ -55,27 +55,27 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
-// World is an account behind a front, and a machine to log in to: an SSH server
-// that has the host key from the instance's user-data.
-type World struct {
+// Fixture is an account behind the fakeaws proxy, and an SSH server that has
+// the host key from the instance's user-data.
+type Fixture struct {
 	Front   *fakeaws.Front
-	EC2     map[string]*ec2.Client // straight to moto, by region
+	EC2     map[string]*ec2.Client // directly to moto, by region
 	Machine *sshmachine.Machine
-	Record  string // what the machine has as image.json
+	Record  string // content of the instance's image.json
 
 	t   *testing.T
 	mu  sync.Mutex
 	ran []string
 }
 
-// New empties the account; it skips the test where there is no moto.
-func New(t *testing.T) *World {
+// New empties the account. It skips the test if moto is not installed.
+func New(t *testing.T) *Fixture {
 	t.Helper()
 	return NewWith(t, fixups.Options{PendingFor: 10 * time.Millisecond})
 }
 
-// NewWith is New with another behaviour of AWS.
-func NewWith(t *testing.T, o fixups.Options) *World {
+// NewWith is New with other options for the behaviour of AWS.
+func NewWith(t *testing.T, o fixups.Options) *Fixture {
 	t.Helper()
 	server, err := sharedMoto()
 	if errors.Is(err, moto.ErrMissing) {
@@ -92,25 +92,25 @@ func NewWith(t *testing.T, o fixups.Options) *World {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = front.Close() })
-	w := &World{t: t, Front: front, EC2: map[string]*ec2.Client{}}
+	f := &Fixture{t: t, Front: front, EC2: map[string]*ec2.Client{}}
 	for _, region := range []string{Region, OtherRegion} {
-		w.EC2[region] = ec2.NewFromConfig(inventory.Config(server.URL, region))
+		f.EC2[region] = ec2.NewFromConfig(inventory.Config(server.URL, region))
 	}
-	w.Machine, err = sshmachine.Start(w.hostKey, w.Run)
+	f.Machine, err = sshmachine.Start(f.hostKey, f.Run)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(w.Machine.Close)
-	return w
+	t.Cleanup(f.Machine.Close)
+	return f
 }
 
-// hostKey reads the machine's host key where cloud-init would: in the
-// user-data of the one instance that runs.
-func (w *World) hostKey() (ssh.Signer, error) {
-	ctx, client := context.Background(), w.EC2[Region]
+// hostKey reads the host key from where cloud-init would: the user-data of the
+// only running instance.
+func (f *Fixture) hostKey() (ssh.Signer, error) {
+	ctx, client := context.Background(), f.EC2[Region]
 	out, err := client.DescribeInstances(ctx, &ec2.DescribeInstancesInput{Filters: []types.Filter{{Name: aws.String("instance-state-name"), Values: []string{"running"}}}})
 	if err != nil || len(out.Reservations) == 0 {
-		return nil, fmt.Errorf("no machine: %w", err)
+		return nil, fmt.Errorf("no running instance: %w", err)
 	}
 	attribute, err := client.DescribeInstanceAttribute(ctx, &ec2.DescribeInstanceAttributeInput{
 		InstanceId: out.Reservations[0].Instances[0].InstanceId, Attribute: types.InstanceAttributeNameUserData})
@@ -126,7 +126,7 @@ func (w *World) hostKey() (ssh.Signer, error) {
 	}
 	body, ok := strings.CutPrefix(string(text), "#cloud-config\n")
 	if !ok {
-		return nil, fmt.Errorf("user-data is no #cloud-config: %s", text)
+		return nil, fmt.Errorf("user-data does not begin with #cloud-config: %s", text)
 	}
 	if err := json.Unmarshal([]byte(body), &config); err != nil {
 		return nil, err
@@ -134,22 +134,22 @@ func (w *World) hostKey() (ssh.Signer, error) {
 	return ssh.ParsePrivateKey([]byte(config.Keys["ed25519_private"]))
 }
 
-// Run answers a command of the build as a sound machine would.
-func (w *World) Run(command string, _ io.Reader, out, _ io.Writer) int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.ran = append(w.ran, command)
+// Run answers a command of the build as a healthy instance would.
+func (f *Fixture) Run(command string, _ io.Reader, out, _ io.Writer) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ran = append(f.ran, command)
 	if strings.Contains(command, "image.json") {
-		_, _ = io.WriteString(out, w.Record)
+		_, _ = io.WriteString(out, f.Record)
 	}
 	return 0
 }
 
-// Config is a configuration of the builder that works; more overrides it.
-func (w *World) Config(more map[string]any) map[string]any {
+// Config returns a valid configuration of the builder; more overrides it.
+func (f *Fixture) Config(more map[string]any) map[string]any {
 	c := map[string]any{
-		"region": Region, "endpoints": map[string]any{"ec2": w.Front.URL, "sts": w.Front.URL},
-		"ssh_host": "127.0.0.1", "ssh_port": w.Machine.Port(), "ssh_timeout": "10s",
+		"region": Region, "endpoints": map[string]any{"ec2": f.Front.URL, "sts": f.Front.URL},
+		"ssh_host": "127.0.0.1", "ssh_port": f.Machine.Port(), "ssh_timeout": "10s",
 		"temporary_security_group_source_cidrs": []string{"192.0.2.7/32"},
 		"ami_name":                              "app-1", "poll_interval": "5ms", "poll_timeout": "30s", "max_retries": 3,
 	}
@@ -157,54 +157,54 @@ func (w *World) Config(more map[string]any) map[string]any {
 	return c
 }
 
-// Ran lists the commands that the machine was given.
-func (w *World) Ran() []string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return slices.Clone(w.ran)
+// Ran returns the commands that the instance was given.
+func (f *Fixture) Ran() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.ran)
 }
 
-// Holdings lists what the account holds, images included, in both regions.
-func (w *World) Holdings() []string {
-	w.t.Helper()
+// Holdings lists the account's resources in both regions, images included.
+func (f *Fixture) Holdings() []string {
+	f.t.Helper()
 	var lines []string
 	server, _ := sharedMoto()
-	for region := range w.EC2 {
+	for region := range f.EC2 {
 		items, err := inventory.List(context.Background(), inventory.Config(server.URL, region))
 		if err != nil {
-			w.t.Fatal(err)
+			f.t.Fatal(err)
 		}
 		lines = append(lines, inventory.Lines(items)...)
-		for _, i := range w.Images(region) {
+		for _, i := range f.Images(region) {
 			lines = append(lines, fmt.Sprintf("image %s %q in %s", aws.ToString(i.ImageId), aws.ToString(i.Name), region))
 		}
 	}
 	return lines
 }
 
-// Images lists the account's images in a region.
-func (w *World) Images(region string) []types.Image {
-	w.t.Helper()
-	out, err := w.EC2[region].DescribeImages(context.Background(), &ec2.DescribeImagesInput{Owners: []string{"self"}})
+// Images returns the account's images in a region.
+func (f *Fixture) Images(region string) []types.Image {
+	f.t.Helper()
+	out, err := f.EC2[region].DescribeImages(context.Background(), &ec2.DescribeImagesInput{Owners: []string{"self"}})
 	if err != nil {
-		w.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	return out.Images
 }
 
-// Image returns the account's image of a name.
-func (w *World) Image(region, name string) types.Image {
-	w.t.Helper()
-	for _, i := range w.Images(region) {
+// Image returns the account's image with that name.
+func (f *Fixture) Image(region, name string) types.Image {
+	f.t.Helper()
+	for _, i := range f.Images(region) {
 		if aws.ToString(i.Name) == name {
 			return i
 		}
 	}
-	w.t.Fatalf("no image %q in %s", name, region)
+	f.t.Fatalf("no image %q in %s", name, region)
 	return types.Image{}
 }
 
-// Difference lists the lines that only one of two holdings has.
+// Difference lists the lines that are in only one of two holdings.
 func Difference(before, after []string) string {
 	var lines []string
 	for _, line := range after {
