@@ -10,9 +10,9 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/xeroops/xeroops/cli/internal/proxycommand"
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/envfile"
-	"github.com/xeroops/xeroops/internal/proxycommand"
 	"github.com/xeroops/xeroops/internal/registry"
 )
 
