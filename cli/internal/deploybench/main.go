@@ -47,7 +47,7 @@ func run(ctx context.Context, settings access.Settings, load string, runs, wheel
 	}
 	defer client.Close()
 	b := &bench{access: a, registry: client, nodes: a.NodesOf(cluster.RoleApp), wheels: wheels, series: fmt.Sprint(time.Now().Unix())}
-	if b.python, err = registry.ReadPython(ctx, client); err != nil {
+	if b.python, err = registry.ReadPython(ctx, client, b.nodes); err != nil {
 		return err
 	}
 	if _, _, err := b.deploy(ctx, "first", sound); err != nil { // so that requests of the load are answered
