@@ -4,89 +4,96 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/xeroops/xeroops/node/internal/atomicfile"
+	"github.com/xeroops/xeroops/node/internal/backoff"
 )
 
-// balancer makes HAProxy do what routes say: a server that comes, goes or drains
-// is changed in the process that runs, as are weights and addresses; anything
-// else is a reload. What is to be and what is are compared each time, so
-// that whatever restarted or failed in between is mended.
+// balancer applies routes to HAProxy. Servers are added, removed, drained and moved in
+// the running process; any other change takes a reload. Each call compares the desired
+// state with the running one, so that it also corrects what a restart or a failure left.
 type balancer struct {
 	Settings
 	haproxy func(ctx context.Context, args ...string) *exec.Cmd
 	log     hclog.Logger
-	// former says that there may be old workers with sessions of databases.
-	former bool
+	// oldWorkers reports whether workers of former configurations may still have
+	// sessions with databases.
+	oldWorkers bool
 }
 
-// How routes were put into effect.
+// result is how routes were put into effect.
+type result string
+
 const (
-	unchanged = "unchanged"
-	adjusted  = "adjusted"
-	reloaded  = "reloaded"
+	unchanged result = "unchanged"
+	adjusted  result = "adjusted" // servers were changed in the running process
+	reloaded  result = "reloaded"
 )
 
-// install puts haproxy.cfg in place, once HAProxy itself found it sound.
-func (b *balancer) install(ctx context.Context, r Routes) (shape string, err error) {
-	text, shape, err := render(r, b.Settings)
+// install writes haproxy.cfg after HAProxy has checked it, and returns its hash.
+func (b *balancer) install(ctx context.Context, r Routes) (hash string, err error) {
+	text, hash, err := render(r, b.Settings)
 	if err != nil {
 		return "", err
 	}
 	if err := b.writeState(r, nil); err != nil {
 		return "", err
 	}
-	if is, err := os.ReadFile(b.Config); err == nil && string(is) == string(text) {
-		return shape, nil
+	if current, err := os.ReadFile(b.Config); err == nil && string(current) == string(text) {
+		return hash, nil
 	}
 	candidate := filepath.Join(filepath.Dir(b.StateFile), "candidate.cfg")
 	if err := os.WriteFile(candidate, text, 0o644); err != nil {
 		return "", fmt.Errorf("write the new configuration: %w", err)
 	}
 	if out, err := b.haproxy(ctx, "-c", "-q", "-f", candidate).CombinedOutput(); err != nil {
-		return "", fmt.Errorf("haproxy -c of the new configuration, %s, which stays aside: %w: %s", candidate, err, strings.TrimSpace(string(out)))
+		return "", fmt.Errorf("check the new configuration: haproxy -c -f %s: %w: %s", candidate, err, strings.TrimSpace(string(out)))
 	}
 	_, err = atomicfile.WriteFile(b.Config, text, 0o644)
-	return shape, err
+	return hash, err
 }
 
-// apply puts routes into effect and says how.
-func (b *balancer) apply(ctx context.Context, r Routes) (how string, err error) {
-	shape, err := b.install(ctx, r)
+// apply puts routes into effect and returns how.
+func (b *balancer) apply(ctx context.Context, r Routes) (result, error) {
+	hash, err := b.install(ctx, r)
 	if err != nil {
 		return "", err
 	}
-	runs, err := runningShape(ctx, b.StatsSocket)
+	running, err := runningConfigHash(ctx, b.StatsSocket)
 	if err != nil {
 		return "", err
 	}
-	how = unchanged
-	if runs != shape {
+	how := unchanged
+	if running != hash {
 		if err := b.reload(ctx, r); err != nil {
 			return "", err
 		}
 		how = reloaded
 	}
 	changed, err := b.adjust(ctx, r)
-	switch {
-	case err != nil:
-		b.log.Warn("servers could not be changed in place, reloading", "error", err)
-		return reloaded, b.reload(ctx, r)
-	case changed && how == unchanged:
+	if err != nil {
+		b.log.Warn("changing servers in place failed, reloading", "error", err)
+		if err := b.reload(ctx, r); err != nil {
+			return "", err
+		}
+		_, err = b.adjust(ctx, r)
+		return reloaded, err
+	}
+	if changed && how == unchanged {
 		how = adjusted
 	}
 	return how, nil
 }
 
-// reload loads the configuration that lies there, with what is known of servers.
+// reload makes HAProxy load the configuration, and pass on which servers are up.
 func (b *balancer) reload(ctx context.Context, r Routes) error {
 	servers, err := runningServers(ctx, b.StatsSocket)
 	if err != nil {
@@ -95,68 +102,64 @@ func (b *balancer) reload(ctx context.Context, r Routes) error {
 	if err := b.writeState(r, servers); err != nil {
 		return err
 	}
-	b.former = true
-	err = reload(ctx, b.Master)
+	b.oldWorkers = true
+	err = reload(ctx, b.MasterSocket)
 	return errors.Join(err, b.writeState(r, nil))
 }
 
-// stateHeader are the columns of a server state file.
-const stateHeader = "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight srv_time_since_last_change " +
-	"srv_check_status srv_check_result srv_check_health srv_check_state srv_agent_state bk_f_forced_id srv_f_forced_id srv_fqdn srv_port srvrecord " +
-	"srv_use_ssl srv_check_port srv_check_addr srv_agent_addr srv_agent_port\n"
+// maxCommandBytes is the size of the commands that HAProxy reads at once: its buffer
+// has 16 KiB.
+const maxCommandBytes = 12 << 10
 
-// writeState writes the file that tells a starting HAProxy how servers are. A
-// database of which nothing is known is down until its first check.
-func (b *balancer) writeState(r Routes, known map[string]map[string]running) error {
-	var out strings.Builder
-	out.WriteString(stateHeader)
-	wanted := backends(r)
-	for _, backend := range slices.Sorted(maps.Keys(wanted)) {
-		for _, s := range wanted[backend] {
-			if is, found := known[backend][s.Name]; found {
-				out.WriteString(is.state + "\n")
-			} else if s.database {
-				fmt.Fprintf(&out, "0 %s 0 %s %s 0 0 100 100 0 1 0 0 6 0 0 0 - %d - 0 %d - - 0\n", backend, s.Name, s.Address, s.Port, patroniPort)
-			}
-		}
-	}
-	_, err := atomicfile.WriteFile(b.StateFile, []byte(out.String()), 0o644)
-	return err
-}
+// Limits of the wait for HAProxy to put a change of a server into effect, which usually
+// takes less than a millisecond.
+const (
+	effectTimeout = 5 * time.Second
+	effectPoll    = 5 * time.Millisecond
+)
 
-// maxCommands is how many bytes HAProxy takes at once: its buffer has 16 KiB.
-const maxCommands = 12 << 10
-
-// adjust changes the servers of the HAProxy that runs, and checks that they are as
-// they are to be.
+// adjust changes the servers of the running process, and verifies that it did.
 func (b *balancer) adjust(ctx context.Context, r Routes) (changed bool, err error) {
-	wanted := backends(r)
-	is, err := runningServers(ctx, b.StatsSocket)
+	desired := backends(r)
+	running, err := runningServers(ctx, b.StatsSocket)
 	if err != nil {
 		return false, err
 	}
-	commands := slices.Concat(differences(wanted, is), removals(wanted, is))
+	commands := slices.Concat(differences(desired, running), removals(desired, running))
 	if len(commands) == 0 {
 		return false, nil
 	}
-	answers, err := b.tell(ctx, commands)
+	answers, err := b.send(ctx, commands)
 	if err != nil {
 		return true, err
 	}
-	if is, err = runningServers(ctx, b.StatsSocket); err != nil {
-		return true, err
-	}
-	if left := differences(wanted, is); len(left) > 0 {
-		return true, fmt.Errorf("%d commands had no effect, the first %q; HAProxy said: %.500s", len(left), left[0], answers)
-	}
-	return true, nil
+	return true, b.verify(ctx, desired, answers)
 }
 
-// tell sends commands, as many at once as HAProxy takes.
-func (b *balancer) tell(ctx context.Context, commands []string) (answers string, err error) {
+// verify waits until the servers of the running process are the desired ones. HAProxy
+// acknowledges a new address before a task of its own applies it.
+func (b *balancer) verify(ctx context.Context, desired map[string][]serverLine, answers string) error {
+	deadline := time.Now().Add(effectTimeout)
+	for {
+		running, err := runningServers(ctx, b.StatsSocket)
+		if err != nil {
+			return err
+		}
+		left := differences(desired, running)
+		if len(left) == 0 {
+			return nil
+		}
+		if time.Now().After(deadline) || !backoff.Sleep(ctx, effectPoll) {
+			return fmt.Errorf("%d commands had no effect, the first %q; HAProxy answered: %.500s", len(left), left[0], answers)
+		}
+	}
+}
+
+// send sends commands in batches of at most [maxCommandBytes].
+func (b *balancer) send(ctx context.Context, commands []string) (answers string, err error) {
 	for len(commands) > 0 {
 		size, n := 0, 0
-		for n < len(commands) && (n == 0 || size+len(commands[n]) < maxCommands) {
+		for n < len(commands) && (n == 0 || size+len(commands[n]) < maxCommandBytes) {
 			size += len(commands[n]) + 1
 			n++
 		}
@@ -170,46 +173,47 @@ func (b *balancer) tell(ctx context.Context, commands []string) (answers string,
 	return answers, nil
 }
 
-// differences are the commands that make servers as they are to be. A new one is
-// down until its first check, which follows within a second.
-func differences(wanted map[string][]line, is map[string]map[string]running) []string {
-	var all []string
-	for _, backend := range slices.Sorted(maps.Keys(wanted)) {
-		for _, s := range wanted[backend] {
+// differences returns the commands that give servers their desired state. A new server
+// is down until its first check, which follows within a second.
+func differences(desired map[string][]serverLine, running map[string]map[string]runningServer) []string {
+	var commands []string
+	for _, backend := range sortedKeys(desired) {
+		for _, s := range desired[backend] {
 			name := backend + "/" + s.Name
-			now, found := is[backend][s.Name]
+			current, found := running[backend][s.Name]
 			if !found {
-				all = append(all, "add server "+name+" "+s.options, "enable server "+name, "set server "+name+" health down", "enable health "+name)
+				commands = append(commands, "add server "+name+" "+s.options, "enable server "+name, "set server "+name+" health down", "enable health "+name)
 				continue
 			}
-			if now.address != s.Address || now.port != s.Port {
-				all = append(all, fmt.Sprintf("set server %s addr %s port %d", name, s.Address, s.Port))
+			if current.address != s.Address || current.port != s.Port {
+				commands = append(commands, fmt.Sprintf("set server %s addr %s port %d", name, s.Address, s.Port))
 			}
-			if now.weight != s.weight() {
-				all = append(all, "set server "+name+" weight "+s.weight())
+			if current.weight != s.weight() {
+				commands = append(commands, "set server "+name+" weight "+s.weight())
 			}
-			if now.maintenance {
-				all = append(all, "set server "+name+" state ready")
+			if current.maintenance {
+				commands = append(commands, "set server "+name+" state ready")
 			}
 		}
 	}
-	return all
+	return commands
 }
 
-// removals are the commands that take out servers. One that still has
-// connections can't be deleted; it gets no new ones, and is tried again.
-func removals(wanted map[string][]line, is map[string]map[string]running) []string {
-	var all []string
-	for _, backend := range slices.Sorted(maps.Keys(is)) {
-		for _, name := range slices.Sorted(maps.Keys(is[backend])) {
-			if slices.ContainsFunc(wanted[backend], func(s line) bool { return s.Name == name }) {
+// removals returns the commands that remove servers which are not desired. One that
+// still has connections cannot be deleted: it gets no new ones, and the next call tries
+// again.
+func removals(desired map[string][]serverLine, running map[string]map[string]runningServer) []string {
+	var commands []string
+	for _, backend := range sortedKeys(running) {
+		for _, name := range sortedKeys(running[backend]) {
+			if slices.ContainsFunc(desired[backend], func(s serverLine) bool { return s.Name == name }) {
 				continue
 			}
-			if !is[backend][name].maintenance {
-				all = append(all, "set server "+backend+"/"+name+" state maint")
+			if !running[backend][name].maintenance {
+				commands = append(commands, "set server "+backend+"/"+name+" state maint")
 			}
-			all = append(all, "del server "+backend+"/"+name)
+			commands = append(commands, "del server "+backend+"/"+name)
 		}
 	}
-	return all
+	return commands
 }

@@ -3,13 +3,11 @@
 package routing
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -22,47 +20,44 @@ import (
 
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/registry"
-	"github.com/xeroops/xeroops/internal/testkit/debiantree"
 	"github.com/xeroops/xeroops/node/internal/backoff"
 )
 
-// BenchmarkThousandNodes is one pass of the daemon over a registry of 1,000 app
-// nodes: read, render, check by haproxy -c, write, put into effect. Run it with
-// -benchtime 20x. It reports median and maximum, and the processor time that the
-// daemon, what it ran and HAProxy took, which is what counts on a machine that
-// does other things; health checks of 1,000 servers a second are in that.
+// BenchmarkThousandNodes measures a reconcile with 1,000 app nodes: read the registry,
+// render, check with haproxy -c, write and apply. Run it with -benchtime 20x. It reports
+// the median and the maximum, and the processor time of the daemon, its children and
+// HAProxy, which includes the health checks of 1,000 servers a second.
 func BenchmarkThousandNodes(b *testing.B) {
-	w := newWorld(b)
+	f := newFixture(b)
 	const nodes = 1000
-	second, _, _ := strings.Cut(strings.TrimPrefix(w.network, "127."), ".")
+	second, _, _ := strings.Cut(strings.TrimPrefix(f.network, "127."), ".")
 	for i := range nodes {
-		w.topology.Nodes = append(w.topology.Nodes, cluster.TopologyNode{Name: fmt.Sprintf("app%d", i), Role: cluster.RoleApp,
+		f.topology.Nodes = append(f.topology.Nodes, cluster.TopologyNode{Name: fmt.Sprintf("app%d", i), Role: cluster.RoleApp,
 			Address: fmt.Sprintf("127.%s.%d.%d", second, 200+i/250, 1+i%250)})
 	}
-	w.writeTopology()
-	log := hclog.NewNullLogger()
-	r := &Routing{Redis: w.node, Topology: w.files(), Saved: filepath.Join(w.dir, "entries.json"), Log: log, view: newView(nil), pause: backoff.New(time.Second, time.Second),
-		Balancer: &balancer{Settings: w.settings, log: log, haproxy: func(_ context.Context, args ...string) *exec.Cmd {
-			return debiantree.Command(b, "haproxy", args...)
-		}}}
+	f.writeTopology()
+	balancer := f.newBalancer()
+	balancer.log = hclog.NewNullLogger()
+	r := &Routing{Redis: f.node, Topology: f.files(), EntriesFile: filepath.Join(f.dir, "entries.json"), Log: balancer.log, Balancer: balancer,
+		view: newView(nil), pause: backoff.New(time.Second, time.Second)}
 	beat := func(node int, state registry.NodeState, apps ...registry.Application) {
-		entry := thousandth(w.topology.Nodes[1+node], state, apps...)
-		if err := registry.WriteNode(b.Context(), w.node, entry, false); err != nil {
+		entry := realisticEntry(f.topology.Nodes[1+node], state, apps...)
+		if err := registry.WriteNode(b.Context(), f.node, entry, false); err != nil {
 			b.Fatal(err)
 		}
 	}
 	for i := range nodes {
 		beat(i, registry.NodeReady, application("shop", 8077))
 	}
-	r.initial(b.Context())
-	w.startHAProxy()
-	r.pass(b.Context(), w.topology)
+	r.installInitial(b.Context())
+	f.startHAProxy()
+	r.reconcile(b.Context(), f.topology)
 
-	everywhere(b, 8077)
-	w.within(30*time.Second, "all servers are up", func() bool {
-		all, err := runningServers(b.Context(), w.settings.StatsSocket)
-		for _, is := range all["app_shop"] {
-			if !is.up {
+	serveEverywhere(b, 8077)
+	f.await("all servers to be up", func() bool {
+		all, err := runningServers(b.Context(), f.settings.StatsSocket)
+		for _, s := range all["app_shop"] {
+			if !s.up {
 				return false
 			}
 		}
@@ -77,11 +72,11 @@ func BenchmarkThousandNodes(b *testing.B) {
 				b.StopTimer()
 				change(round)
 				b.StartTimer()
-				began, before := time.Now(), w.cpu()
-				r.pass(b.Context(), w.topology)
-				took, used = append(took, time.Since(began)), used+w.cpu()-before
-				if r.trouble != "" {
-					b.Fatal(r.trouble)
+				began, before := time.Now(), f.cpu()
+				r.reconcile(b.Context(), f.topology)
+				took, used = append(took, time.Since(began)), used+f.cpu()-before
+				if failure := r.failure.String(); failure != "" {
+					b.Fatal(failure)
 				}
 			}
 			slices.Sort(took)
@@ -96,21 +91,21 @@ func BenchmarkThousandNodes(b *testing.B) {
 	measure("one node drains", func(round int) {
 		beat(7, []registry.NodeState{registry.NodeReady, registry.NodeDraining}[round%2], application("shop", 8077))
 	})
-	measure("one node comes or goes", func(round int) {
+	measure("one node added or removed", func(round int) {
 		beat(7, registry.NodeReady, []registry.Application{application("shop", 8077)}[:round%2]...)
 	})
-	measure("half of the nodes come or go", func(round int) {
+	measure("half of the nodes added or removed", func(round int) {
 		for i := range nodes / 2 {
 			beat(i, registry.NodeReady, []registry.Application{application("shop", 8077)}[:round%2]...)
 		}
 	})
-	measure("new application, reload", func(round int) {
+	measure("new application, with a reload", func(round int) {
 		beat(7, registry.NodeReady, application("shop", 8077), application("more"+strconv.Itoa(round), 8077))
 	})
 }
 
-// everywhere answers health checks at every address of the loopback network.
-func everywhere(b *testing.B, port int) {
+// serveEverywhere answers health checks at every address of the loopback network.
+func serveEverywhere(b *testing.B, port int) {
 	onLoopback := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var err error
 		return errors.Join(c.Control(func(fd uintptr) { err = syscall.BindToDevice(int(fd), "lo") }), err)
@@ -124,18 +119,18 @@ func everywhere(b *testing.B, port int) {
 	b.Cleanup(func() { _ = server.Close() })
 }
 
-// cpu is the processor time of this process, of those that it ran, and of HAProxy.
-func (w *world) cpu() time.Duration {
-	var own, ran syscall.Rusage
+// cpu returns the processor time of this process, its children and HAProxy.
+func (f *fixture) cpu() time.Duration {
+	var own, children syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &own)
-	_ = syscall.Getrusage(syscall.RUSAGE_CHILDREN, &ran)
-	total := own.Utime.Nano() + own.Stime.Nano() + ran.Utime.Nano() + ran.Stime.Nano()
-	master := strconv.Itoa(w.haproxy.Process.Pid)
+	_ = syscall.Getrusage(syscall.RUSAGE_CHILDREN, &children)
+	total := own.Utime.Nano() + own.Stime.Nano() + children.Utime.Nano() + children.Stime.Nano()
+	master := strconv.Itoa(f.haproxy.Process.Pid)
 	workers, _ := os.ReadFile("/proc/" + master + "/task/" + master + "/children")
 	for _, pid := range append(strings.Fields(string(workers)), master) {
 		stat, _ := os.ReadFile("/proc/" + pid + "/stat")
 		_, rest, _ := strings.Cut(string(stat), ") ")
-		// utime, stime and those of children that ended, in hundredths of a second: proc_pid_stat(5).
+		// utime, stime, cutime and cstime in hundredths of a second: proc_pid_stat(5).
 		for _, ticks := range strings.Fields(rest)[11:15] {
 			n, _ := strconv.ParseInt(ticks, 10, 64)
 			total += n * int64(10*time.Millisecond)
@@ -144,7 +139,7 @@ func (w *world) cpu() time.Duration {
 	return time.Duration(total)
 }
 
-// anonymousMiB is the memory of this process that is not the program itself.
+// anonymousMiB returns the anonymous memory of this process.
 func anonymousMiB(b *testing.B) float64 {
 	text, err := os.ReadFile("/proc/self/status")
 	if err != nil {
@@ -162,8 +157,8 @@ func anonymousMiB(b *testing.B) float64 {
 	return 0
 }
 
-// thousandth is an entry as long as a real one.
-func thousandth(n cluster.TopologyNode, state registry.NodeState, apps ...registry.Application) registry.Node {
+// realisticEntry returns an entry as long as a real one.
+func realisticEntry(n cluster.TopologyNode, state registry.NodeState, apps ...registry.Application) registry.Node {
 	return registry.Node{Schema: registry.Schema, Name: n.Name, Role: n.Role, Address: n.Address, InstanceID: "i-0123456789abcdef0",
 		BootID: "4c1f9a42-6ed5-4f5c-8d43-a0b9eb6f4c65", State: state, Applications: apps, UpdatedAt: time.Now(),
 		Services: []registry.ServiceHealth{{Name: "sshd", State: "active", Healthy: true}, {Name: "redis-local", State: "active", Healthy: true},

@@ -3,45 +3,44 @@ package routing
 import (
 	"context"
 	"net"
-	"os"
 	"os/exec"
 
 	"github.com/coreos/go-systemd/v22/daemon"
-	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
 
 	"github.com/xeroops/xeroops/internal/registry"
 	"github.com/xeroops/xeroops/node/internal/instance"
+	"github.com/xeroops/xeroops/node/internal/journal"
 	"github.com/xeroops/xeroops/node/internal/topology"
 )
 
-// nodeSettings are those of a management node. HAProxy's drop-in names the master's
-// socket, too; the folder of the state file is the unit's RuntimeDirectory.
+// nodeSettings are the settings of a management node. HAProxy's drop-in names the
+// master's socket, too; the state file is in the unit's RuntimeDirectory.
 var nodeSettings = Settings{
 	Config:      "/etc/haproxy/haproxy.cfg",
-	StatsSocket: "/run/haproxy/admin.sock", Master: "/run/haproxy-master.sock", Group: "xeroops-routing",
+	StatsSocket: "/run/haproxy/admin.sock", MasterSocket: "/run/haproxy-master.sock", Group: "xeroops-routing",
 	StateFile:    "/run/xeroops-routing/servers",
 	Applications: ":5001", Primary: ":5432", Replica: ":5433",
 }
 
-const savedEntries = "/var/lib/xeroops-routing/entries.json"
+const entriesFile = "/var/lib/xeroops-routing/entries.json"
 
-// Command is `xeroops-node routing`.
+// Command returns `xeroops-node routing`.
 func Command() *cobra.Command {
 	return &cobra.Command{
 		Use:   "routing",
-		Short: "Keep HAProxy in step with the registry and the topology (management)",
+		Short: "Configure HAProxy from the registry and the topology (management nodes)",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			log := hclog.New(&hclog.LoggerOptions{Name: "routing", Level: hclog.Info, Output: os.Stderr, DisableTime: true})
+			log := journal.NewLogger("routing")
 			password, err := instance.RegistryPassword()
 			if err != nil {
 				return err
 			}
 			redis := registry.Open(net.JoinHostPort("127.0.0.1", registry.Port), registry.UserNode, password)
 			defer func() { _ = redis.Close() }()
-			r := &Routing{Redis: redis, Topology: topology.Default(), Saved: savedEntries, Log: log,
-				Balancer: &balancer{Settings: nodeSettings, haproxy: haproxy, log: log, former: true}}
+			r := &Routing{Redis: redis, Topology: topology.Default(), EntriesFile: entriesFile, Log: log,
+				Balancer: &balancer{Settings: nodeSettings, haproxy: haproxy, log: log, oldWorkers: true}}
 			return r.Run(c.Context(), func() { _, _ = daemon.SdNotify(false, daemon.SdNotifyReady) })
 		},
 	}

@@ -4,10 +4,12 @@ package routing
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -16,35 +18,36 @@ import (
 	"github.com/xeroops/xeroops/internal/registry"
 )
 
-// database is a db node: PgBouncer's place answers each byte with a line that says
-// who it is, and Patroni's says which role it has.
+// database is a db node. On PgBouncer's port it answers each byte with a line that has
+// its name, and on Patroni's port it reports its role.
 type database struct {
-	mu    sync.Mutex
-	role  string
-	asked int // connections
+	mu          sync.Mutex
+	role        string
+	connections int
+	checks      int // of either role
 }
 
-func (d *database) become(role string) {
+func (d *database) setRole(role string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.role = role
 }
 
-func (d *database) connections() int {
+func (d *database) counts() (connections, checks int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.asked
+	return d.connections, d.checks
 }
 
-func (w *world) database(name, role string) *database {
-	w.t.Helper()
+func (f *fixture) database(name, role string) *database {
+	f.t.Helper()
 	d := &database{role: role}
-	address := w.add(name, cluster.RoleDB)
+	address := f.add(name, cluster.RoleDB)
 	bouncer, err := net.Listen("tcp", address+":6432")
 	if err != nil {
-		w.t.Fatal(err)
+		f.t.Fatal(err)
 	}
-	w.t.Cleanup(func() { _ = bouncer.Close() })
+	f.t.Cleanup(func() { _ = bouncer.Close() })
 	go func() {
 		for {
 			conn, err := bouncer.Accept()
@@ -52,7 +55,7 @@ func (w *world) database(name, role string) *database {
 				return
 			}
 			d.mu.Lock()
-			d.asked++
+			d.connections++
 			d.mu.Unlock()
 			go func() {
 				defer func() { _ = conn.Close() }()
@@ -69,11 +72,12 @@ func (w *world) database(name, role string) *database {
 	}()
 	rest, err := net.Listen("tcp", address+":8008")
 	if err != nil {
-		w.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	patroni := httptest.NewUnstartedServer(http.HandlerFunc(func(res http.ResponseWriter, req *http.Request) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
+		d.checks++
 		if req.URL.Path != "/"+d.role {
 			res.WriteHeader(http.StatusServiceUnavailable)
 		}
@@ -81,33 +85,33 @@ func (w *world) database(name, role string) *database {
 	_ = patroni.Listener.Close()
 	patroni.Listener = rest
 	patroni.Start()
-	w.t.Cleanup(patroni.Close)
+	f.t.Cleanup(patroni.Close)
 	return d
 }
 
-// session is a connection to a database.
+// session is a connection to a database through HAProxy.
 type session struct {
 	conn net.Conn
 	in   *bufio.Reader
 }
 
-func (w *world) session(address string) *session {
-	w.t.Helper()
+func (f *fixture) session(address string) *session {
+	f.t.Helper()
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
-		w.t.Fatal(err)
+		f.t.Fatal(err)
 	}
-	w.t.Cleanup(func() { _ = conn.Close() })
+	f.t.Cleanup(func() { _ = conn.Close() })
 	s := &session{conn, bufio.NewReader(conn)}
 	if _, err := s.ask(); err != nil {
-		w.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	return s
 }
 
-// ask returns who is at the other end.
+// ask returns the name of the database.
 func (s *session) ask() (string, error) {
-	_ = s.conn.SetDeadline(time.Now().Add(2 * time.Second))
+	_ = s.conn.SetDeadline(time.Now().Add(deadline))
 	if _, err := s.conn.Write([]byte{'?'}); err != nil {
 		return "", err
 	}
@@ -118,88 +122,99 @@ func (s *session) ask() (string, error) {
 	return line[:len(line)-1], nil
 }
 
-// at says who answers a new connection, or "".
-func (w *world) at(address string) string {
+// hasEnded reports whether HAProxy has closed the session.
+func (s *session) hasEnded() bool {
+	_, err := s.ask()
+	return err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+// at returns the name of the database that answers a new connection, or "".
+func (f *fixture) at(address string) string {
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		return ""
 	}
 	defer func() { _ = conn.Close() }()
-	by, err := (&session{conn, bufio.NewReader(conn)}).ask()
+	name, err := (&session{conn, bufio.NewReader(conn)}).ask()
 	if err != nil {
 		return ""
 	}
-	return by
+	return name
 }
 
 func TestDatabaseConnectionsFollowPatroni(t *testing.T) {
-	w := newWorld(t)
-	db1, db2 := w.database("db1", "primary"), w.database("db2", "replica")
-	w.start()
-	w.within(3*time.Second, "5432 is db1", func() bool { return w.at(w.settings.Primary) == "db1" })
-	w.within(3*time.Second, "5433 is db2", func() bool { return w.at(w.settings.Replica) == "db2" })
-	old := w.session(w.settings.Primary)
+	f := newFixture(t)
+	db1, db2 := f.database("db1", "primary"), f.database("db2", "replica")
+	f.start()
+	f.await("5432 to lead to db1", func() bool { return f.at(f.settings.Primary) == "db1" })
+	f.await("5433 to lead to db2", func() bool { return f.at(f.settings.Replica) == "db2" })
+	old := f.session(f.settings.Primary)
 
-	db1.become("nothing")
-	db2.become("primary")
-	took := w.within(2*time.Second, "5432 is db2", func() bool { return w.at(w.settings.Primary) == "db2" })
-	t.Logf("new connections follow after %s", took)
-	w.within(2*time.Second, "the session with the former primary ends", func() bool { _, err := old.ask(); return err != nil })
-	w.within(2*time.Second, "5433 is the primary, for want of a replica", func() bool { return w.at(w.settings.Replica) == "db2" })
-	db1.become("replica")
-	w.within(2*time.Second, "5433 is db1", func() bool { return w.at(w.settings.Replica) == "db1" })
+	db1.setRole("nothing")
+	db2.setRole("primary")
+	f.await("5432 to lead to db2", func() bool { return f.at(f.settings.Primary) == "db2" })
+	f.await("the session with the former primary to end", old.hasEnded)
+	f.await("5433 to lead to the primary without a replica", func() bool { return f.at(f.settings.Replica) == "db2" })
+	db1.setRole("replica")
+	f.await("5433 to lead to db1", func() bool { return f.at(f.settings.Replica) == "db1" })
 }
 
-func TestReplicaGetsNoWritesWhenHAProxyStartsOrReloadsOrLearnsOfIt(t *testing.T) {
-	w := newWorld(t)
-	w.add("app1", cluster.RoleApp)
-	replica := w.database("db0", "replica")
-	w.database("db1", "primary")
-	w.start()
-	ask := func(what string, during func() bool) {
+func TestReplicaGetsNoWritesAtAStartOrReloadOrWhenItIsAdded(t *testing.T) {
+	f := newFixture(t)
+	f.add("app1", cluster.RoleApp)
+	replica, primary := f.database("db0", "replica"), f.database("db1", "primary")
+	f.start()
+	// during connects to 5432 while it waits for a condition.
+	during := func(what string, condition func() bool) {
 		t.Helper()
-		before := replica.connections()
-		w.within(4*time.Second, what, func() bool {
-			if by := w.at(w.settings.Primary); by != "db1" && by != "" {
-				t.Fatalf("%s: 5432 went to %s", what, by)
+		before, _ := replica.counts()
+		f.await(what, func() bool {
+			if name := f.at(f.settings.Primary); name != "db1" && name != "" {
+				t.Fatalf("%s: 5432 led to %s", what, name)
 			}
-			return during()
+			return condition()
 		})
-		if n := replica.connections() - before; n > 0 {
-			t.Errorf("%s: the replica got %d connections", what, n)
+		if after, _ := replica.counts(); after > before {
+			t.Errorf("%s: the replica got %d connections", what, after-before)
 		}
 	}
-	settled := func() func() bool {
-		until := time.Now().Add(1500 * time.Millisecond) // all have been checked by then
-		return func() bool { return time.Now().After(until) }
+	// checked returns a condition: both databases have been checked again in both roles.
+	checked := func() func() bool {
+		_, onReplica := replica.counts()
+		_, onPrimary := primary.counts()
+		return func() bool {
+			_, nowOnReplica := replica.counts()
+			_, nowOnPrimary := primary.counts()
+			return nowOnReplica >= onReplica+6 && nowOnPrimary >= onPrimary+6
+		}
 	}
-	ask("start", settled())
-	w.beat("app1", registry.NodeReady, application("shop", 8000))
-	ask("reload", settled())
-	newcomer := w.database("db2", "replica")
-	ask("new replica", func() bool { return w.up("postgres_replica", "db2") })
-	if n := newcomer.connections(); n > 0 {
+	during("checks after the start", checked())
+	f.beat("app1", registry.NodeReady, application("shop", 8000))
+	during("the reload", func() bool { status, _ := f.get("/api/shop"); return status == http.StatusServiceUnavailable })
+	during("checks after the reload", checked())
+	added := f.database("db2", "replica")
+	during("the new replica to be up", func() bool { return f.up("postgres_replica", "db2") })
+	if n, _ := added.counts(); n > 0 {
 		t.Errorf("the new replica got %d connections", n)
 	}
-	w.killHAProxy()
-	w.startHAProxy()
-	ask("restart", settled())
+	f.killHAProxy()
+	f.startHAProxy()
+	during("checks after the restart", checked())
 }
 
-func TestSessionsOfBeforeAReloadEndWithTheirPrimary(t *testing.T) {
-	w := newWorld(t)
-	w.add("app1", cluster.RoleApp)
-	db1, db2 := w.database("db1", "primary"), w.database("db2", "replica")
-	w.start()
-	w.within(3*time.Second, "5432 is db1", func() bool { return w.at(w.settings.Primary) == "db1" })
-	old := w.session(w.settings.Primary)
-	w.beat("app1", registry.NodeReady, application("shop", 8000))
-	w.within(2*time.Second, "reloaded", func() bool { status, _ := w.get("/api/shop"); return status == http.StatusServiceUnavailable })
-	if by, err := old.ask(); err != nil || by != "db1" {
-		t.Fatalf("after the reload: %q, %v", by, err)
+func TestSessionsFromBeforeAReloadEndWithTheirPrimary(t *testing.T) {
+	f := newFixture(t)
+	f.add("app1", cluster.RoleApp)
+	db1, db2 := f.database("db1", "primary"), f.database("db2", "replica")
+	f.start()
+	f.await("5432 to lead to db1", func() bool { return f.at(f.settings.Primary) == "db1" })
+	old := f.session(f.settings.Primary)
+	f.beat("app1", registry.NodeReady, application("shop", 8000))
+	f.await("the reload", func() bool { status, _ := f.get("/api/shop"); return status == http.StatusServiceUnavailable })
+	if name, err := old.ask(); err != nil || name != "db1" {
+		t.Fatalf("after the reload the session leads to %q, %v; want db1", name, err)
 	}
-	db1.become("nothing")
-	db2.become("primary")
-	took := w.within(4*time.Second, "the session with db1 ends", func() bool { _, err := old.ask(); return err != nil })
-	t.Logf("ended after %s", took)
+	db1.setRole("nothing")
+	db2.setRole("primary")
+	f.await("the session with db1 to end", old.hasEnded)
 }

@@ -13,127 +13,124 @@ import (
 )
 
 func TestEmptyRegistryEmptiesNoBackend(t *testing.T) {
-	w, _ := shop(t)
-	report := w.underLoad(load.Options{URL: w.url("/api/shop/x"), Rate: 200}, func() {
-		w.redis.Kill()
-		w.redis.Forget()
-		time.Sleep(300 * time.Millisecond)
-		w.redis.Restart()
-		w.look()
-		if !w.has("app_shop", "app1") || !w.has("app_shop", "app2") {
-			t.Error("an empty registry took servers out")
+	f, _ := shop(t)
+	report := f.underLoad(load.Options{URL: f.url("/api/shop/x"), Rate: 200}, func() {
+		f.redis.Kill()
+		f.redis.Forget()
+		f.awaitServed(60)
+		f.redis.Restart()
+		f.resync()
+		if !f.has("app_shop", "app1") || !f.has("app_shop", "app2") {
+			t.Error("servers were removed because the registry was empty")
 		}
-		// One that is heard of again does not push out the other.
-		w.beat("app1", registry.NodeReady, application("shop", 8000), application("more", 8000))
-		w.within(3*time.Second, "what is new is routed", func() bool { status, _ := w.get("/api/more"); return status == http.StatusOK })
-		if !w.has("app_shop", "app2") {
-			t.Error("app2 was taken out")
+		// The entry of one node does not remove the other.
+		f.beat("app1", registry.NodeReady, application("shop", 8000), application("more", 8000))
+		f.await("the new application to answer", func() bool { status, _ := f.get("/api/more"); return status == http.StatusOK })
+		if !f.has("app_shop", "app2") {
+			t.Error("app2 was removed")
 		}
 	})
-	w.noneFailed(report)
+	f.noneFailed(report)
 }
 
-func TestRestartWithAnEmptyRegistryKeepsWhatWasKnown(t *testing.T) {
-	w, _ := shop(t)
-	report := w.underLoad(load.Options{URL: w.url("/api/shop/x"), Rate: 200}, func() {
-		w.stopDaemon()
-		w.redis.Kill()
-		w.redis.Forget()
-		w.redis.Restart()
-		w.startDaemon()
-		w.look()
+func TestRestartWithAnEmptyRegistryKeepsServers(t *testing.T) {
+	f, _ := shop(t)
+	report := f.underLoad(load.Options{URL: f.url("/api/shop/x"), Rate: 200}, func() {
+		f.stopDaemon()
+		f.redis.Kill()
+		f.redis.Forget()
+		f.redis.Restart()
+		f.startDaemon()
+		f.resync()
 		for _, name := range []string{"app1", "app2"} {
-			if !w.has("app_shop", name) {
-				t.Errorf("%s was taken out", name)
+			if !f.has("app_shop", name) {
+				t.Errorf("%s was removed", name)
 			}
 		}
 	})
-	w.noneFailed(report)
+	f.noneFailed(report)
 }
 
-func TestRegistryThatIsAwayStopsNothing(t *testing.T) {
-	w, nodes := shop(t)
-	report := w.underLoad(load.Options{URL: w.url("/api/shop/x"), Rate: 200}, func() {
-		w.redis.Kill()
+func TestRegistryOutageStopsNothing(t *testing.T) {
+	f, nodes := shop(t)
+	report := f.underLoad(load.Options{URL: f.url("/api/shop/x"), Rate: 200}, func() {
+		f.redis.Kill()
 		nodes["app1"].kill()
-		w.within(1500*time.Millisecond, "app1 is out", func() bool { return !w.up("app_shop", "app1") })
-		w.remove("app1") // the topology counts, also now
-		w.within(3*time.Second, "app1 is no server", func() bool { return !w.has("app_shop", "app1") })
+		f.await("app1 to be down", func() bool { return !f.up("app_shop", "app1") })
+		f.remove("app1") // the topology still applies
+		f.await("app1 to be removed", func() bool { return !f.has("app_shop", "app1") })
 	})
-	w.noneFailed(report)
-	w.redis.Restart()
-	w.beat("app2", registry.NodeReady, application("shop", 8000), application("more", 8000))
-	took := w.within(7*time.Second, "the registry counts again", func() bool { status, _ := w.get("/api/more"); return status == http.StatusOK })
-	t.Logf("after %s", took)
+	f.noneFailed(report)
+	f.redis.Restart()
+	f.beat("app2", registry.NodeReady, application("shop", 8000), application("more", 8000))
+	f.await("the registry to apply again", func() bool { status, _ := f.get("/api/more"); return status == http.StatusOK })
 }
 
-// What Redis does when its clock jumps ahead is to expire keys whose time, by the
-// wall clock, has come.
-func TestKeysThatAJumpOfTheClockExpiresTakeNobodyOut(t *testing.T) {
-	w, _ := shop(t)
-	report := w.underLoad(load.Options{URL: w.url("/api/shop/x"), Rate: 200}, func() {
+// Redis expires keys by the wall clock, so that a jump of its clock expires them early.
+func TestKeysExpiredByAClockJumpRemoveNoServer(t *testing.T) {
+	f, _ := shop(t)
+	report := f.underLoad(load.Options{URL: f.url("/api/shop/x"), Rate: 200}, func() {
 		for _, name := range []string{"app1", "app2"} {
-			if err := w.admin.PExpireAt(t.Context(), registry.NodeKey(name), time.Unix(1, 0)).Err(); err != nil {
+			if err := f.admin.PExpireAt(t.Context(), registry.NodeKey(name), time.Unix(1, 0)).Err(); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := w.admin.Publish(t.Context(), registry.TopologyChannel, "app1").Err(); err != nil {
+		if err := f.admin.Publish(t.Context(), registry.TopologyChannel, "app1").Err(); err != nil {
 			t.Fatal(err)
 		}
-		w.look()
-		if !w.has("app_shop", "app1") || !w.has("app_shop", "app2") {
-			t.Error("keys that expired took servers out")
+		f.resync()
+		if !f.has("app_shop", "app1") || !f.has("app_shop", "app2") {
+			t.Error("servers were removed because their keys had expired")
 		}
 	})
-	w.noneFailed(report)
+	f.noneFailed(report)
 }
 
-func TestSilentNodeIsGoneAfterNinetySecondsOfReading(t *testing.T) {
+func TestNodeIsSilentAfterNinetySecondsOfReading(t *testing.T) {
 	begin := time.Now()
 	at := func(seconds int) time.Time { return begin.Add(time.Duration(seconds) * time.Second) }
 	entry := func(seconds int) registry.Node { return registry.Node{UpdatedAt: at(seconds)} }
 	v := newView(nil)
 	v.update(map[string]registry.Node{"a": entry(0), "b": entry(0)}, at(0))
-	check := func(what, node string, wantFresh bool) {
+	check := func(what, node string, wantAlive bool) {
 		t.Helper()
-		if _, fresh, known := v.says(node); fresh != wantFresh || !known {
-			t.Errorf("%s: fresh %t, known %t", what, fresh, known)
+		if _, alive, known := v.lookup(node); alive != wantAlive || !known {
+			t.Errorf("%s: alive %t, known %t; want alive %t", what, alive, known, wantAlive)
 		}
 	}
 	for s := 30; s <= 60; s += 30 {
 		v.update(map[string]registry.Node{"a": entry(s)}, at(s))
 	}
 	check("silent for 60 s", "b", true)
-	v.interrupted()
+	v.interrupt()
 	v.update(map[string]registry.Node{"a": entry(400)}, at(400))
-	check("nobody could be heard", "b", true)
+	check("the registry was unavailable", "b", true)
 	v.update(map[string]registry.Node{"a": entry(430), "b": entry(0)}, at(430))
-	check("heard, and an entry lies there that nobody wrote again", "b", false)
-	check("heard", "a", true)
+	check("the entry exists but was not rewritten", "b", false)
+	check("the entry was rewritten", "a", true)
 	v.update(map[string]registry.Node{"b": entry(431)}, at(431))
-	check("heard again", "b", true)
+	check("the entry was rewritten again", "b", true)
 }
 
-func TestOneNodeThatIsHeardOfTakesOutThoseThatAreSilentAndNobodyDoesNot(t *testing.T) {
-	known := map[string]bool{"app1": true, "app2": false}
-	says := func(node string) (registry.Node, bool, bool) {
-		return registry.Node{Applications: []registry.Application{application("shop", 8000)}}, known[node], true
+func TestSilentNodesAreRemovedOnlyIfAnotherIsAlive(t *testing.T) {
+	alive := map[string]bool{}
+	lookup := func(node string) (registry.Node, bool, bool) {
+		return registry.Node{Applications: []registry.Application{application("shop", 8000)}}, alive[node], true
 	}
-	w := &world{t: t, network: "127.0.0."}
 	for _, test := range []struct {
-		fresh1, fresh2 bool
+		alive1, alive2 bool
 		want           string
 	}{
 		{true, true, "[app1 app2]"}, {true, false, "[app1]"}, {false, true, "[app2]"}, {false, false, "[app1 app2]"},
 	} {
-		known["app1"], known["app2"] = test.fresh1, test.fresh2
-		routes, _ := newRoutes(twoApps(w), says)
+		alive["app1"], alive["app2"] = test.alive1, test.alive2
+		routes, _ := newRoutes(twoApps(), lookup)
 		var names []string
 		for _, s := range routes.Applications[0].Servers {
 			names = append(names, s.Name)
 		}
 		if got := fmt.Sprint(names); got != test.want {
-			t.Errorf("fresh %t, %t: servers %s, want %s", test.fresh1, test.fresh2, got, test.want)
+			t.Errorf("alive %t, %t: servers %s, want %s", test.alive1, test.alive2, got, test.want)
 		}
 	}
 }

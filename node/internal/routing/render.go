@@ -17,43 +17,47 @@ const (
 	patroniPort   = 8008
 )
 
-// Settings are what differs between a node and a test.
+var databaseBackends = []string{"postgres_primary", "postgres_replica"}
+
+// Settings are the paths and addresses that differ between a node and a test.
 type Settings struct {
-	Config      string // haproxy.cfg
-	StatsSocket string // of the worker, level admin
-	Master      string // socket of the master
-	StateFile   string // of servers, read at each load
-	Group       string // that may write to StatsSocket
-	// Where HAProxy listens, as host:port or :port.
+	Config       string // haproxy.cfg
+	StatsSocket  string // of the worker, level admin
+	MasterSocket string
+	StateFile    string // states of servers, read at each load
+	Group        string // may write to StatsSocket
+	// Addresses on which HAProxy listens, as host:port or :port.
 	Applications, Primary, Replica string
 }
 
 var config = template.Must(template.ParseFS(templates.Files, "services/haproxy/daemon/haproxy.cfg.tmpl"))
 
+// page is the data of the template.
 type page struct {
 	Routes
-	Settings Settings
-	Shape    string
+	Settings   Settings
+	ConfigHash string
 }
 
-// checks are every second, and four times as often once something is amiss.
+// checks has HAProxy check a server every second, and four times as often once a check
+// has failed.
 const checks = " check inter 1s fastinter 250ms downinter 250ms rise 1 fall 2"
 
-// ApplicationServer is the rest of a server line. A connection that fails is as
-// good as a failed check, so that under load a dead node is out at the next one.
+// ApplicationServer returns the parameters of an application's server line. A failed
+// connection counts as a failed check, so that under load a dead node is out at once.
 func (page) ApplicationServer(s Server) string {
 	return s.target() + checks + " observe layer4 error-limit 1 on-error sudden-death weight " + s.weight()
 }
 
-// DatabaseServer is the rest of a server line. Sessions with a node that is no
-// longer what it was end, so that clients go to the one that is.
+// DatabaseServer returns the parameters of a database's server line. Sessions with a
+// node that has lost its role end, so that clients reconnect to the one that has it.
 func (page) DatabaseServer(s Server) string {
 	return s.target() + checks + fmt.Sprintf(" port %d on-marked-down shutdown-sessions weight 100", patroniPort)
 }
 
 func (s Server) target() string { return fmt.Sprintf("%s:%d", s.Address, s.Port) }
 
-// weight 0 is what HAProxy calls draining.
+// weight returns 0 for a draining server, as HAProxy does.
 func (s Server) weight() string {
 	if s.Draining {
 		return "0"
@@ -61,10 +65,10 @@ func (s Server) weight() string {
 	return "100"
 }
 
-// render returns haproxy.cfg, and its shape: what it says besides servers, which
-// are all that can be changed in a HAProxy that runs. The shape is HAProxy's
-// description, so a running one can be asked for it.
-func render(r Routes, s Settings) (text []byte, shape string, err error) {
+// render returns haproxy.cfg and the hash of all that it says besides servers, which are
+// all that can be changed without a reload. The hash is HAProxy's description, so that
+// it can be read back from the running process.
+func render(r Routes, s Settings) (text []byte, hash string, err error) {
 	bare := r
 	bare.Databases = nil
 	bare.Applications = slices.Clone(r.Applications)
@@ -76,33 +80,33 @@ func render(r Routes, s Settings) (text []byte, shape string, err error) {
 		return nil, "", fmt.Errorf("render haproxy.cfg: %w", err)
 	}
 	sum := sha256.Sum256(out.Bytes())
-	shape = "xeroops-" + hex.EncodeToString(sum[:8])
+	hash = "xeroops-" + hex.EncodeToString(sum[:8])
 	out.Reset()
-	if err := config.Execute(&out, page{Routes: r, Settings: s, Shape: shape}); err != nil {
+	if err := config.Execute(&out, page{Routes: r, Settings: s, ConfigHash: hash}); err != nil {
 		return nil, "", fmt.Errorf("render haproxy.cfg: %w", err)
 	}
-	return out.Bytes(), shape, nil
+	return out.Bytes(), hash, nil
 }
 
-// backends are the servers that HAProxy is to have, with their lines, by backend.
-func backends(r Routes) map[string][]line {
-	all := map[string][]line{}
+// serverLine is a server line of the configuration.
+type serverLine struct {
+	Server
+	options  string // what follows the name
+	database bool
+}
+
+// backends returns the desired servers by backend.
+func backends(r Routes) map[string][]serverLine {
+	all := map[string][]serverLine{}
 	for _, a := range r.Applications {
 		for _, s := range a.Servers {
-			all[a.Backend()] = append(all[a.Backend()], line{Server: s, options: page{}.ApplicationServer(s)})
+			all[a.Backend()] = append(all[a.Backend()], serverLine{Server: s, options: page{}.ApplicationServer(s)})
 		}
 	}
-	for _, backend := range []string{"postgres_primary", "postgres_replica"} {
+	for _, backend := range databaseBackends {
 		for _, s := range r.Databases {
-			all[backend] = append(all[backend], line{Server: s, options: page{}.DatabaseServer(s), database: true})
+			all[backend] = append(all[backend], serverLine{Server: s, options: page{}.DatabaseServer(s), database: true})
 		}
 	}
 	return all
-}
-
-// line is a server and what stands after its name.
-type line struct {
-	Server
-	options  string
-	database bool
 }

@@ -4,26 +4,26 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/node/internal/topology"
 )
 
-// Routes is what HAProxy is to do: all that the configuration is made of.
+// Routes is the desired configuration of HAProxy.
 type Routes struct {
 	Applications []Application
 	Databases    []Server
-	Edges        []string // addresses of those that may say whose session a request is of
+	Edges        []string // addresses of the nodes that may set session headers
 }
 
-// Application is where the requests of one application go.
+// Application is the backend of one application.
 type Application struct {
 	Name       string
-	Prefixes   []string // one, but for the moment in which nodes run versions that differ
-	HealthPath string   // "" while nodes differ on it: then a connection is the check
+	Prefixes   []string // more than one only while nodes run versions that differ in it
+	HealthPath string   // "" while nodes differ in it: then checks only connect
 	Servers    []Server
 }
 
@@ -31,21 +31,18 @@ type Application struct {
 type Server struct {
 	Name, Address string
 	Port          int
-	Draining      bool // keeps what it has and gets nothing new
+	Draining      bool // finishes its requests and gets no new ones
 }
 
-// serverName is what may stand in HAProxy's configuration and on its command line.
-var serverName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
-
-// newRoutes makes routes of the topology, which says who is in the cluster, and of
-// what app nodes said that they run. Every node has the password with which entries
-// are written, so an entry is believed on what runs on its own node and on
-// nothing else; addresses are the topology's. What is left out is in problems.
-func newRoutes(t cluster.Topology, says func(node string) (entry registry.Node, fresh, known bool)) (r Routes, problems []string) {
+// newRoutes returns the routes to the nodes of the topology, with the applications that
+// the registry entries of app nodes list. Any node can write any entry, so an entry is
+// trusted only on the applications of its own node; addresses are the topology's.
+// problems are the data that was ignored.
+func newRoutes(t cluster.Topology, lookup func(node string) (entry registry.Node, alive, known bool)) (r Routes, problems []error) {
 	b := builder{applications: map[string]*candidate{}}
 	for _, n := range t.Nodes {
-		if _, err := netip.ParseAddr(n.Address); err != nil || !serverName.MatchString(n.Name) {
-			b.problems = append(b.problems, fmt.Sprintf("node %q at %q: name or address is not one", n.Name, n.Address))
+		if _, err := netip.ParseAddr(n.Address); err != nil || !topology.IsNodeName(n.Name) {
+			b.problems = append(b.problems, fmt.Errorf("node %q at %q: invalid name or address", n.Name, n.Address))
 			continue
 		}
 		switch n.Role {
@@ -54,8 +51,8 @@ func newRoutes(t cluster.Topology, says func(node string) (entry registry.Node, 
 		case cluster.RoleDB:
 			r.Databases = append(r.Databases, Server{Name: n.Name, Address: n.Address, Port: pgBouncerPort})
 		case cluster.RoleApp:
-			if entry, fresh, known := says(n.Name); known {
-				b.add(n, entry, fresh)
+			if entry, alive, known := lookup(n.Name); known {
+				b.add(n, entry, alive)
 			}
 		}
 	}
@@ -65,24 +62,24 @@ func newRoutes(t cluster.Topology, says func(node string) (entry registry.Node, 
 
 type builder struct {
 	applications map[string]*candidate
-	problems     []string
+	problems     []error
 }
 
-// candidate is an application with the servers of nodes that are heard of, and
-// of nodes that have been silent for too long.
+// candidate is an application with its servers on nodes that are alive and on nodes
+// that have been silent for too long.
 type candidate struct {
-	fresh, silent []Server
+	alive, silent []Server
 	prefixes      []string
 	healthPaths   []string
 }
 
-func (b *builder) add(n cluster.TopologyNode, entry registry.Node, fresh bool) {
+func (b *builder) add(n cluster.TopologyNode, entry registry.Node, alive bool) {
 	for _, a := range entry.Applications {
 		if a.State != registry.AppRunning {
 			continue
 		}
 		if err := a.Check(); err != nil {
-			b.problems = append(b.problems, fmt.Sprintf("node %s: %v", n.Name, err))
+			b.problems = append(b.problems, fmt.Errorf("entry of node %s: %w", n.Name, err))
 			continue
 		}
 		c := b.applications[a.Name]
@@ -91,8 +88,8 @@ func (b *builder) add(n cluster.TopologyNode, entry registry.Node, fresh bool) {
 			b.applications[a.Name] = c
 		}
 		s := Server{Name: n.Name, Address: n.Address, Port: a.Port, Draining: entry.State == registry.NodeDraining}
-		if fresh {
-			c.fresh = append(c.fresh, s)
+		if alive {
+			c.alive = append(c.alive, s)
 		} else {
 			c.silent = append(c.silent, s)
 		}
@@ -105,16 +102,16 @@ func (b *builder) build() []Application {
 	var all []Application
 	owner := map[string]string{}
 	for name, c := range b.applications {
-		a := Application{Name: name, Prefixes: distinct(c.prefixes), Servers: c.fresh}
-		// Silence takes a node out only where another is heard of: that a node serves
-		// is for HAProxy's own checks to see, and an empty registry empties no backend.
+		a := Application{Name: name, Prefixes: distinct(c.prefixes), Servers: c.alive}
+		// A silent node is taken out only if another is alive, so that an empty registry
+		// empties no backend; whether a node serves is up to HAProxy's own checks.
 		if len(a.Servers) == 0 {
 			a.Servers = c.silent
 		}
 		if paths := distinct(c.healthPaths); len(paths) == 1 {
 			a.HealthPath = paths[0]
 		}
-		keepOne(a.Servers)
+		undrainIfAllDrain(a.Servers)
 		slices.SortFunc(a.Servers, func(x, y Server) int { return cmp.Compare(x.Name, y.Name) })
 		all = append(all, a)
 	}
@@ -122,7 +119,7 @@ func (b *builder) build() []Application {
 	for i, a := range all {
 		all[i].Prefixes = slices.DeleteFunc(a.Prefixes, func(prefix string) bool {
 			if other, taken := owner[prefix]; taken {
-				b.problems = append(b.problems, fmt.Sprintf("application %s: route prefix %s is %s's already; give it another", a.Name, prefix, other))
+				b.problems = append(b.problems, fmt.Errorf("application %s: route prefix %s is used by application %s; choose another", a.Name, prefix, other))
 				return true
 			}
 			owner[prefix] = a.Name
@@ -132,8 +129,8 @@ func (b *builder) build() []Application {
 	return all
 }
 
-// keepOne drains nobody where all are draining: there is no one to take over.
-func keepOne(servers []Server) {
+// undrainIfAllDrain lets all servers serve if none of them would.
+func undrainIfAllDrain(servers []Server) {
 	if slices.ContainsFunc(servers, func(s Server) bool { return !s.Draining }) {
 		return
 	}
@@ -150,7 +147,7 @@ func distinct(all []string) []string {
 // Rule sends a route prefix to an application's backend.
 type Rule struct{ Prefix, Backend string }
 
-// Rules are all route prefixes, the longest first.
+// Rules returns the rules of all route prefixes, the longest first.
 func (r Routes) Rules() []Rule {
 	var all []Rule
 	for _, a := range r.Applications {
@@ -164,5 +161,5 @@ func (r Routes) Rules() []Rule {
 	return all
 }
 
-// Backend is the name of the application's backend.
+// Backend returns the name of the application's backend.
 func (a Application) Backend() string { return "app_" + a.Name }

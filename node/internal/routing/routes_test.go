@@ -10,66 +10,63 @@ import (
 	"github.com/xeroops/xeroops/internal/registry"
 )
 
-func saysThat(entries map[string]registry.Node) func(string) (registry.Node, bool, bool) {
+// lookupIn returns a lookup of entries whose nodes are alive.
+func lookupIn(entries map[string]registry.Node) func(string) (registry.Node, bool, bool) {
 	return func(node string) (registry.Node, bool, bool) {
 		entry, known := entries[node]
 		return entry, true, known
 	}
 }
 
-func TestEntryIsBelievedOnItsOwnNodeOnly(t *testing.T) {
-	w := &world{t: t, network: "127.0.0."}
-	topology := twoApps(w)
+func TestEntryAppliesToItsOwnNodeOnly(t *testing.T) {
+	topology := twoApps()
 	topology.Nodes = append(topology.Nodes, cluster.TopologyNode{Name: "edge", Role: cluster.RoleLoadBalancer, Address: "127.0.0.3"})
 	lie := registry.Node{Name: "app2", Role: cluster.RoleApp, Address: "192.0.2.1", Applications: []registry.Application{application("shop", 8000)}}
-	routes, problems := newRoutes(topology, saysThat(map[string]registry.Node{"app1": lie, "edge": lie, "stranger": lie}))
+	routes, problems := newRoutes(topology, lookupIn(map[string]registry.Node{"app1": lie, "edge": lie, "stranger": lie}))
 	if len(routes.Applications) != 1 || len(routes.Applications[0].Servers) != 1 || len(problems) > 0 {
 		t.Fatalf("%+v, %v", routes.Applications, problems)
 	}
 	if s := routes.Applications[0].Servers[0]; s.Name != "app1" || s.Address != "127.0.0.1" {
-		t.Errorf("server %+v: name and address are the topology's", s)
+		t.Errorf("server is %+v, want the name and address of the topology", s)
 	}
 }
 
-func TestEntryCanWriteNothingIntoTheConfiguration(t *testing.T) {
+func TestEntryCannotInjectConfiguration(t *testing.T) {
 	good := application("shop", 8000)
-	for name, spoil := range map[string]func(*registry.Application){
-		"name":                func(a *registry.Application) { a.Name = "shop\nbackend x" },
-		"prefix":              func(a *registry.Application) { a.RoutePrefix = "/api/x } or { always_true" },
-		"prefix of others":    func(a *registry.Application) { a.RoutePrefix = "/" },
-		"prefix that climbs":  func(a *registry.Application) { a.RoutePrefix = "/api/../x" },
-		"health path":         func(a *registry.Application) { a.HealthPath = "/ hdr X y\n" },
-		"port":                func(a *registry.Application) { a.Port = 22 },
-		"health path with #":  func(a *registry.Application) { a.HealthPath = "/#" },
-		"name with upper":     func(a *registry.Application) { a.Name = "Shop" },
-		"prefix with a slash": func(a *registry.Application) { a.RoutePrefix = "/api/shop/" },
+	for name, corrupt := range map[string]func(*registry.Application){
+		"name":                         func(a *registry.Application) { a.Name = "shop\nbackend x" },
+		"prefix":                       func(a *registry.Application) { a.RoutePrefix = "/api/x } or { always_true" },
+		"prefix of all":                func(a *registry.Application) { a.RoutePrefix = "/" },
+		"prefix with ..":               func(a *registry.Application) { a.RoutePrefix = "/api/../x" },
+		"health path":                  func(a *registry.Application) { a.HealthPath = "/ hdr X y\n" },
+		"port":                         func(a *registry.Application) { a.Port = 22 },
+		"health path with #":           func(a *registry.Application) { a.HealthPath = "/#" },
+		"upper-case name":              func(a *registry.Application) { a.Name = "Shop" },
+		"prefix with a trailing slash": func(a *registry.Application) { a.RoutePrefix = "/api/shop/" },
 	} {
 		bad := good
-		spoil(&bad)
-		w := &world{t: t, network: "127.0.0."}
-		routes, problems := newRoutes(twoApps(w), saysThat(map[string]registry.Node{"app1": {Applications: []registry.Application{bad}}}))
+		corrupt(&bad)
+		routes, problems := newRoutes(twoApps(), lookupIn(map[string]registry.Node{"app1": {Applications: []registry.Application{bad}}}))
 		if len(routes.Applications) > 0 || len(problems) != 1 {
 			t.Errorf("%s: %+v, problems %q", name, routes.Applications, problems)
 		}
 	}
 }
 
-func TestPrefixThatTwoApplicationsWantIsTheFirstOnes(t *testing.T) {
+func TestPrefixOfTwoApplicationsBelongsToTheFirst(t *testing.T) {
 	a, b := application("aa", 8000), application("bb", 8001)
 	b.RoutePrefix = a.RoutePrefix
-	w := &world{t: t, network: "127.0.0."}
-	routes, problems := newRoutes(twoApps(w), saysThat(map[string]registry.Node{"app1": {Applications: []registry.Application{b, a}}}))
+	routes, problems := newRoutes(twoApps(), lookupIn(map[string]registry.Node{"app1": {Applications: []registry.Application{b, a}}}))
 	rules := routes.Rules()
-	if len(rules) != 1 || rules[0].Backend != "app_aa" || len(problems) != 1 || !strings.Contains(problems[0], "application bb") {
+	if len(rules) != 1 || rules[0].Backend != "app_aa" || len(problems) != 1 || !strings.Contains(problems[0].Error(), "application bb") {
 		t.Errorf("rules %v, problems %q", rules, problems)
 	}
 }
 
-func TestConnectionIsTheCheckWhileVersionsDifferOnTheHealthPath(t *testing.T) {
+func TestChecksOnlyConnectWhileVersionsDifferInTheHealthPath(t *testing.T) {
 	now, next := application("shop", 8000), application("shop", 8000)
 	next.HealthPath = "/health"
-	w := &world{t: t, network: "127.0.0."}
-	routes, _ := newRoutes(twoApps(w), saysThat(map[string]registry.Node{
+	routes, _ := newRoutes(twoApps(), lookupIn(map[string]registry.Node{
 		"app1": {Applications: []registry.Application{now}}, "app2": {Applications: []registry.Application{next}}}))
 	text, _, err := render(routes, nodeSettings)
 	if err != nil || routes.Applications[0].HealthPath != "" || strings.Contains(string(text), "http-check send") {
@@ -77,24 +74,23 @@ func TestConnectionIsTheCheckWhileVersionsDifferOnTheHealthPath(t *testing.T) {
 	}
 }
 
-func TestShapeIsTheSameWhateverTheServersAre(t *testing.T) {
-	w := &world{t: t, network: "127.0.0."}
+func TestConfigHashIgnoresServers(t *testing.T) {
 	entries := map[string]registry.Node{"app1": {Applications: []registry.Application{application("shop", 8000)}}}
-	shape := func() string {
-		routes, _ := newRoutes(twoApps(w), saysThat(entries))
-		_, shape, err := render(routes, nodeSettings)
+	hash := func() string {
+		routes, _ := newRoutes(twoApps(), lookupIn(entries))
+		_, hash, err := render(routes, nodeSettings)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return shape
+		return hash
 	}
-	one := shape()
+	one := hash()
 	entries["app2"] = registry.Node{State: registry.NodeDraining, Applications: []registry.Application{application("shop", 8003)}}
-	if two := shape(); two != one {
-		t.Errorf("another server made another shape: %s, %s", one, two)
+	if two := hash(); two != one {
+		t.Errorf("with another server the hash changed from %s to %s", one, two)
 	}
 	entries["app2"] = registry.Node{Applications: []registry.Application{application("more", 8001)}}
-	if two := shape(); two == one {
-		t.Error("another application made no other shape")
+	if two := hash(); two == one {
+		t.Error("with another application the hash stayed the same")
 	}
 }

@@ -1,8 +1,8 @@
-// Package routing is `xeroops-node routing` on the management node: HAProxy goes
-// where the registry says that applications run, and to the database nodes
-// of the topology. What it does not know for sure it leaves as it is: a registry
-// that is empty or away, a node that is silent, or a configuration that
-// HAProxy refuses empties no backend.
+// Package routing implements `xeroops-node routing` on the management node: it
+// configures HAProxy to send requests to the nodes that run an application, according
+// to the registry, and database connections to the database nodes of the topology.
+// Missing information never empties a backend, whether the registry is empty or
+// unavailable, a node is silent or HAProxy rejects a configuration.
 package routing
 
 import (
@@ -22,85 +22,91 @@ import (
 	"github.com/xeroops/xeroops/internal/registry"
 	"github.com/xeroops/xeroops/node/internal/atomicfile"
 	"github.com/xeroops/xeroops/node/internal/backoff"
+	"github.com/xeroops/xeroops/node/internal/journal"
 	"github.com/xeroops/xeroops/node/internal/topology"
 )
 
-// How often routing looks without being told: at what is cheap, and at all.
 const (
-	glance = time.Second
-	look   = 30 * time.Second
+	// pollInterval is how often the topology file and old workers are checked.
+	pollInterval = time.Second
+	// resyncInterval is how often everything is reconciled without a message.
+	resyncInterval = 30 * time.Second
+	// debounce is how long routing waits after a message for further ones: a cluster
+	// that starts sends one per node.
+	debounce = 50 * time.Millisecond
+	// readTimeout limits one read of the registry.
+	readTimeout = 5 * time.Second
 )
-
-// gather is how long routing waits after a message for others: a cluster that
-// starts has as many as nodes.
-const gather = 50 * time.Millisecond
 
 // Routing is the daemon.
 type Routing struct {
-	Redis    *redis.Client
-	Topology topology.Files
-	Saved    string // file of what was known last
-	Balancer *balancer
-	Log      hclog.Logger
+	Redis       *redis.Client
+	Topology    topology.Files
+	EntriesFile string // keeps the last entries across a restart
+	Balancer    *balancer
+	Log         hclog.Logger
 
-	view     *view
-	problems []string
-	trouble  string // said last, so that it is said once
-	retry    time.Time
-	pause    *backoff.Backoff
+	view          *view
+	ignored       journal.Problems // what routes leave out
+	unreadable    journal.Problems // entries that cannot be parsed
+	failure       journal.Problem  // of the last reconcile
+	staleSessions journal.Problem
+	retryAt       time.Time // zero unless the last reconcile failed
+	pause         *backoff.Backoff
 }
 
-// Run keeps HAProxy in step until the context ends. ready is called once
-// there is a configuration with which HAProxy can start.
+// Run reconciles HAProxy until the context ends. It calls ready once there is a
+// configuration with which HAProxy can start.
 func (r *Routing) Run(ctx context.Context, ready func()) error {
-	r.view = newView(r.load())
+	r.view = newView(r.loadEntries())
 	r.pause = backoff.New(500*time.Millisecond, 5*time.Second)
-	news := make(chan struct{}, 1)
-	go r.listen(ctx, news)
-	t := r.initial(ctx)
+	changed := make(chan struct{}, 1)
+	go r.listen(ctx, changed)
+	t := r.installInitial(ctx)
 	ready()
-	clock := time.NewTicker(glance)
-	defer clock.Stop()
+	ticker := time.NewTicker(pollInterval)
+	defer ticker.Stop()
 	for next := time.Now(); ; {
-		if now := time.Now(); !now.Before(next) || r.due(now) || r.moved(&t) {
-			r.pass(ctx, t)
-			next = now.Add(look)
+		if now := time.Now(); !now.Before(next) || r.retryDue(now) || r.topologyChanged(&t) {
+			r.reconcile(ctx, t)
+			next = now.Add(resyncInterval)
 		}
-		if err := r.Balancer.endFormer(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, errNotRunning) {
-			r.Log.Warn("sessions of an old HAProxy worker", "error", err)
+		if err := r.Balancer.endStaleSessions(ctx); ctx.Err() == nil && !errors.Is(err, errNotRunning) {
+			r.staleSessions.Set(r.Log, "ending sessions of old HAProxy workers failed, retrying", err)
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-news:
-			if !backoff.Sleep(ctx, gather) {
+		case <-changed:
+			if !backoff.Sleep(ctx, debounce) {
 				return nil
 			}
 			next = time.Time{}
-		case <-clock.C:
+		case <-ticker.C:
 		}
 	}
 }
 
-// initial lets HAProxy start with what was known last, or with nothing.
-func (r *Routing) initial(ctx context.Context) cluster.Topology {
+// installInitial writes the configuration with which HAProxy starts, from the entries of
+// the last run, if any.
+func (r *Routing) installInitial(ctx context.Context) cluster.Topology {
 	t, err := r.Topology.Read()
 	if err != nil {
-		r.Log.Warn("no topology yet", "error", err)
+		r.Log.Warn("topology unavailable", "error", err)
 		t = cluster.Topology{}
-		if runnable, _ := os.ReadFile(r.Balancer.Config); strings.Contains(string(runnable), "description xeroops-") {
+		if existing, _ := os.ReadFile(r.Balancer.Config); strings.Contains(string(existing), "description xeroops-") {
 			return t
 		}
 	}
-	routes, _ := newRoutes(t, r.view.says)
+	routes, _ := newRoutes(t, r.view.lookup)
 	if _, err := r.Balancer.install(ctx, routes); err != nil {
-		r.Log.Error("initial configuration", "error", err)
+		r.Log.Error("installing the initial configuration failed", "error", err)
 	}
 	return t
 }
 
-// moved reads the topology again and says whether it is another.
-func (r *Routing) moved(t *cluster.Topology) bool {
+// topologyChanged reads the topology again and reports whether its nodes changed.
+func (r *Routing) topologyChanged(t *cluster.Topology) bool {
 	now, err := r.Topology.Read()
 	if err != nil || slices.Equal(now.Nodes, t.Nodes) {
 		return false
@@ -109,31 +115,31 @@ func (r *Routing) moved(t *cluster.Topology) bool {
 	return true
 }
 
-// due says that something failed and it is time to try again.
-func (r *Routing) due(now time.Time) bool { return !r.retry.IsZero() && now.After(r.retry) }
+// retryDue reports whether the last reconcile failed and it is time to retry.
+func (r *Routing) retryDue(now time.Time) bool { return !r.retryAt.IsZero() && now.After(r.retryAt) }
 
-// pass brings HAProxy in step once.
-func (r *Routing) pass(ctx context.Context, t cluster.Topology) {
+// reconcile applies what the registry and the topology contain to HAProxy.
+func (r *Routing) reconcile(ctx context.Context, t cluster.Topology) {
 	if len(t.Nodes) == 0 {
-		return // nobody knows who is in the cluster: all stays as it is
+		return // the topology is not known yet
 	}
 	began := time.Now()
-	errRead := r.read(ctx, t)
-	routes, problems := newRoutes(t, r.view.says)
-	r.complain(problems)
+	errRead := r.readRegistry(ctx, t)
+	routes, problems := newRoutes(t, r.view.lookup)
+	r.ignored.Set(r.Log, "registry data ignored", problems)
 	how, err := r.Balancer.apply(ctx, routes)
 	if ctx.Err() != nil {
 		return
 	}
-	r.again(errors.Join(errRead, err))
+	r.scheduleRetry(errors.Join(errRead, err))
 	if how == adjusted || how == reloaded {
-		r.Log.Info("routes changed", "how", how, "applications", len(routes.Applications), "elapsed", time.Since(began).Round(time.Millisecond).String())
+		r.Log.Info("routes changed", "how", string(how), "applications", len(routes.Applications), "elapsed", time.Since(began).Round(time.Millisecond).String())
 	}
 }
 
-// read takes in what the registry has.
-func (r *Routing) read(ctx context.Context, t cluster.Topology) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+// readRegistry updates the view.
+func (r *Routing) readRegistry(ctx context.Context, t cluster.Topology) error {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	var names, apps []string
 	for _, n := range t.Nodes {
@@ -145,85 +151,64 @@ func (r *Routing) read(ctx context.Context, t cluster.Topology) error {
 	r.view.retain(names)
 	entries, problems, err := registry.ReadEntries(ctx, r.Redis, apps)
 	if err != nil {
-		r.view.interrupted()
+		r.view.interrupt()
 		return err
 	}
-	for _, p := range problems {
-		r.Log.Warn("entry not understood", "error", p)
-	}
+	r.unreadable.Set(r.Log, "registry entry unreadable", problems)
 	r.view.update(entries, time.Now())
 	if len(entries) > 0 {
-		r.save()
+		r.saveEntries()
 	}
 	return nil
 }
 
-// again plans another try after a failure: soon, then less often, never at once
-// with others.
-func (r *Routing) again(err error) {
+// scheduleRetry plans the next attempt after a failure, with a growing pause.
+func (r *Routing) scheduleRetry(err error) {
+	r.failure.Set(r.Log, "reconcile failed, retrying", err)
 	if err == nil {
-		if r.trouble != "" {
-			r.Log.Info("all is well again")
-		}
-		r.trouble, r.retry = "", time.Time{}
+		r.retryAt = time.Time{}
 		r.pause.Reset()
 		return
 	}
-	if text := err.Error(); text != r.trouble {
-		r.trouble = text
-		r.Log.Warn("not all is well, trying again", "error", err)
-	}
 	if errors.Is(err, errNotRunning) {
-		r.pause.Reset() // it starts with the file; only what changed since is to be told
+		r.pause.Reset() // it may start at any moment, and needs the latest servers then
 	}
-	r.retry = time.Now().Add(r.pause.Next())
+	r.retryAt = time.Now().Add(r.pause.Next())
 }
 
-// complain logs what was left out, once.
-func (r *Routing) complain(problems []string) {
-	for _, p := range problems {
-		if !slices.Contains(r.problems, p) {
-			r.Log.Warn("left out", "reason", p)
-		}
-	}
-	r.problems = problems
-}
-
-// listen wakes the daemon when an entry changed, and when the registry is there
-// again.
-func (r *Routing) listen(ctx context.Context, news chan<- struct{}) {
+// listen signals changed when an entry changed, and when the connection to the registry
+// was restored.
+func (r *Routing) listen(ctx context.Context, changed chan<- struct{}) {
 	subscription := r.Redis.Subscribe(ctx, registry.TopologyChannel)
-
-	// Subscribed anew after a reconnect; that, too, arrives here.
 	defer context.AfterFunc(ctx, func() { _ = subscription.Close() })()
-	for range subscription.ChannelWithSubscriptions() {
+	for range subscription.ChannelWithSubscriptions() { // resubscribing delivers a value, too
 		select {
-		case news <- struct{}{}:
+		case changed <- struct{}{}:
 		default:
 		}
 	}
 }
 
-// load returns what was known when routing last ran.
-func (r *Routing) load() map[string]registry.Node {
-	text, err := os.ReadFile(r.Saved)
+// loadEntries returns the entries of the last run.
+func (r *Routing) loadEntries() map[string]registry.Node {
+	text, err := os.ReadFile(r.EntriesFile)
 	if err != nil {
 		return nil
 	}
-	var known map[string]registry.Node
-	if err := json.Unmarshal(text, &known); err != nil {
-		r.Log.Warn("what was known last is lost", "file", r.Saved, "error", err)
+	var entries map[string]registry.Node
+	if err := json.Unmarshal(text, &entries); err != nil {
+		r.Log.Warn("saved entries unreadable", "file", r.EntriesFile, "error", err)
 		return nil
 	}
-	return known
+	return entries
 }
 
-func (r *Routing) save() {
+func (r *Routing) saveEntries() {
 	text, err := json.Marshal(r.view.entries())
 	if err == nil {
-		_, err = atomicfile.WriteFile(r.Saved, text, 0o644)
+		_, err = atomicfile.WriteFile(r.EntriesFile, text, 0o644)
 	}
 	if err != nil {
-		r.Log.Warn("a restart will not know what is known now", "error", fmt.Errorf("write %s: %w", r.Saved, err))
+		r.Log.Warn("saving entries failed", "error", fmt.Errorf("write %s: %w", r.EntriesFile, err))
 	}
 }

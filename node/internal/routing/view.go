@@ -6,75 +6,79 @@ import (
 	"github.com/xeroops/xeroops/internal/registry"
 )
 
-// view is what is known of the nodes, kept across times in which the registry is
-// away, empty or believes in another time: a node is silent once its entry was not
-// written for [registry.Expiry] of the time in which the registry could be
-// read. That time is counted here, by the monotonic clock; expiry in Redis
-// goes by the wall clock, which jumps.
+// view is what is known of the nodes. It outlasts a registry that is unavailable, empty
+// or has another time: a node counts as silent once its entry has not been rewritten for
+// [registry.Expiry] of the time in which the registry could be read. That time is
+// measured here by the monotonic clock; expiry in Redis follows the wall clock, which
+// may jump.
 type view struct {
-	nodes    map[string]sighting
-	watched  time.Duration // how long the registry was read
-	lastRead time.Time     // zero if the last try failed
+	nodes    map[string]observation
+	readTime time.Duration // for how long the registry could be read
+	lastRead time.Time     // zero if the last read failed
 }
 
-type sighting struct {
-	Entry registry.Node
-	seen  time.Duration // on the clock watched
+// observation is the last entry of a node.
+type observation struct {
+	entry registry.Node
+	at    time.Duration // readTime when it was read
 }
 
-func newView(known map[string]registry.Node) *view {
-	v := &view{nodes: map[string]sighting{}}
-	for name, entry := range known {
-		v.nodes[name] = sighting{Entry: entry}
+func newView(entries map[string]registry.Node) *view {
+	v := &view{nodes: map[string]observation{}}
+	for name, entry := range entries {
+		v.nodes[name] = observation{entry: entry}
 	}
 	return v
 }
 
-// update takes in what the registry has now. An entry counts as news if it was
-// written again; one that merely lies there is an entry that Redis forgot to expire.
+// update adds what the registry contains at a time. An entry shows that its node is
+// alive only if it was rewritten; Redis may have failed to expire an old one.
 func (v *view) update(entries map[string]registry.Node, now time.Time) {
 	if !v.lastRead.IsZero() {
-		v.watched += now.Sub(v.lastRead)
+		v.readTime += now.Sub(v.lastRead)
 	}
 	v.lastRead = now
 	for name, entry := range entries {
-		was, known := v.nodes[name]
-		if known && entry.UpdatedAt.Equal(was.Entry.UpdatedAt) && entry.BootID == was.Entry.BootID {
+		last, known := v.nodes[name]
+		if known && entry.UpdatedAt.Equal(last.entry.UpdatedAt) && entry.BootID == last.entry.BootID {
 			continue
 		}
-		v.nodes[name] = sighting{Entry: essence(entry), seen: v.watched}
+		v.nodes[name] = observation{entry: routingFields(entry), at: v.readTime}
 	}
 }
 
-// essence is what of an entry matters here; a thousand whole ones are megabytes.
-func essence(n registry.Node) registry.Node {
+// routingFields returns the fields of an entry that routing uses; a thousand whole
+// entries take megabytes.
+func routingFields(n registry.Node) registry.Node {
 	return registry.Node{Name: n.Name, State: n.State, Applications: n.Applications, BootID: n.BootID, UpdatedAt: n.UpdatedAt}
 }
 
-// interrupted says that the registry can't be read: time stands still.
-func (v *view) interrupted() { v.lastRead = time.Time{} }
+// interrupt records that the registry could not be read: no node becomes silent until
+// it can be.
+func (v *view) interrupt() { v.lastRead = time.Time{} }
 
-// retain forgets nodes that are none of the cluster's.
+// retain removes all nodes but the named ones.
 func (v *view) retain(names []string) {
-	kept := make(map[string]sighting, len(names))
+	kept := make(map[string]observation, len(names))
 	for _, name := range names {
-		if s, known := v.nodes[name]; known {
-			kept[name] = s
+		if o, known := v.nodes[name]; known {
+			kept[name] = o
 		}
 	}
 	v.nodes = kept
 }
 
-func (v *view) says(node string) (entry registry.Node, fresh, known bool) {
-	s, known := v.nodes[node]
-	return s.Entry, v.watched-s.seen < registry.Expiry, known
+// lookup returns the last entry of a node, and whether the node is alive.
+func (v *view) lookup(node string) (entry registry.Node, alive, known bool) {
+	o, known := v.nodes[node]
+	return o.entry, v.readTime-o.at < registry.Expiry, known
 }
 
-// entries are what is known and what routes are made of, to be kept across a restart.
+// entries returns the entries to keep across a restart.
 func (v *view) entries() map[string]registry.Node {
 	all := make(map[string]registry.Node, len(v.nodes))
-	for name, s := range v.nodes {
-		entry := s.Entry
+	for name, o := range v.nodes {
+		entry := o.entry
 		entry.UpdatedAt = time.Time{} // or the file would change with every heartbeat
 		all[name] = entry
 	}

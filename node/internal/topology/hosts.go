@@ -3,6 +3,7 @@ package topology
 import (
 	"fmt"
 	"net/netip"
+	"regexp"
 	"strings"
 
 	"github.com/xeroops/xeroops/internal/cluster"
@@ -13,12 +14,12 @@ const (
 	hostsEnd   = "# END xeroops\n"
 )
 
-// alias is a name of the first management node, which applications use.
+// alias is a further name of the first management node, which applications use.
 const alias = "management"
 
-// MergeHosts returns the text of an /etc/hosts with every node of t in a block
-// at its end. Lines of others stay, but not those that the user-data wrote at
-// launch: names within the cluster's own domain are the topology's alone.
+// MergeHosts returns the text of /etc/hosts with a block at its end that has every node
+// of t. Other lines are kept, except those with names in the cluster's own domain, such
+// as the lines that the user data wrote at launch.
 func MergeHosts(text string, t cluster.Topology) string {
 	before, after, found := strings.Cut(text, hostsBegin)
 	if found {
@@ -27,7 +28,7 @@ func MergeHosts(text string, t cluster.Topology) string {
 	domain := "." + t.Cluster + ".internal"
 	var b strings.Builder
 	for line := range strings.Lines(before + after) {
-		if !ofDomain(line, domain) {
+		if !hasDomain(line, domain) {
 			b.WriteString(strings.TrimRight(line, "\n") + "\n")
 		}
 	}
@@ -44,7 +45,7 @@ func MergeHosts(text string, t cluster.Topology) string {
 	return b.String()
 }
 
-func ofDomain(line, domain string) bool {
+func hasDomain(line, domain string) bool {
 	fields := strings.Fields(line)
 	if len(fields) < 2 {
 		return false
@@ -53,21 +54,27 @@ func ofDomain(line, domain string) bool {
 	return err == nil && strings.HasSuffix(fields[1], domain)
 }
 
-// NodesOf returns the nodes of a role, by name as in the topology.
+// NodesOf returns the nodes of a role, sorted by name like the topology.
 func NodesOf(t cluster.Topology, role cluster.Role) []cluster.TopologyNode {
-	var of []cluster.TopologyNode
+	var nodes []cluster.TopologyNode
 	for _, n := range t.Nodes {
 		if n.Role == role {
-			of = append(of, n)
+			nodes = append(nodes, n)
 		}
 	}
-	return of
+	return nodes
 }
 
-// Management is the address of the first management node, or "" without one.
+// Management returns the address of the first management node, or "" if there is none.
 func Management(t cluster.Topology) string {
 	for _, n := range NodesOf(t, cluster.RoleManagement) {
 		return n.Address
 	}
 	return ""
 }
+
+var nodeName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+// IsNodeName reports whether a name is valid for a node, and so safe to write into
+// /etc/hosts and configuration files.
+func IsNodeName(name string) bool { return nodeName.MatchString(name) }

@@ -1,6 +1,6 @@
-// Package topology keeps a node's copy of topology.json, the live list of who
-// is in the cluster, and its /etc/hosts in step with it. The object in S3 is
-// fetched only if it changed; files are replaced whole, and only on a change.
+// Package topology fetches topology.json, the live list of a cluster's nodes, and writes
+// the node's copy of it and /etc/hosts. The object in S3 is downloaded, and the files
+// are replaced, only when they changed.
 package topology
 
 import (
@@ -20,16 +20,16 @@ import (
 	"github.com/xeroops/xeroops/node/internal/atomicfile"
 )
 
-// File is the node's copy, for whoever wants to know the cluster.
+// File is the node's copy of topology.json.
 const File = "/run/xeroops/topology.json"
 
-// HostsFile has every node by name.
+// HostsFile maps the names of all nodes to their addresses.
 const HostsFile = "/etc/hosts"
 
-// fetchTimeout bounds one request; the object has a few kilobytes.
+// fetchTimeout limits one request; the object has a few kilobytes.
 const fetchTimeout = 15 * time.Second
 
-// Source is topology.json in S3. It remembers what it fetched last.
+// Source is topology.json in S3. It remembers the version that it fetched last.
 type Source struct {
 	S3     *s3.Client
 	Bucket string
@@ -38,8 +38,8 @@ type Source struct {
 	etag string
 }
 
-// Fetch returns the topology and true if it is another than the last one that
-// was fetched, and false if nothing changed.
+// Fetch returns the topology if it has changed since the last fetch; otherwise changed
+// is false and t is empty.
 func (s *Source) Fetch(ctx context.Context) (t cluster.Topology, changed bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
@@ -67,36 +67,36 @@ func (s *Source) Fetch(ctx context.Context) (t cluster.Topology, changed bool, e
 	return t, true, nil
 }
 
-// Files are where a topology is put on a node.
+// Files are the files in which a node keeps the topology.
 type Files struct {
 	Topology, Hosts string
 }
 
-// Default are the files of a node.
+// Default returns the files of a node.
 func Default() Files { return Files{Topology: File, Hosts: HostsFile} }
 
-// Write puts a topology into both files, and says whether one changed.
+// Write writes a topology to both files and reports whether one changed.
 func (f Files) Write(t cluster.Topology) (changed bool, err error) {
 	text, err := json.MarshalIndent(t, "", "  ")
 	if err != nil {
 		return false, fmt.Errorf("write %s: %w", f.Topology, err)
 	}
-	copied, err := atomicfile.WriteFile(f.Topology, append(text, '\n'), 0o644)
+	copyChanged, err := atomicfile.WriteFile(f.Topology, append(text, '\n'), 0o644)
 	if err != nil {
 		return false, err
 	}
 	hosts, err := os.ReadFile(f.Hosts)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return copied, fmt.Errorf("write %s: %w", f.Hosts, err)
+		return copyChanged, fmt.Errorf("write %s: %w", f.Hosts, err)
 	}
-	named, err := atomicfile.WriteFile(f.Hosts, []byte(MergeHosts(string(hosts), t)), 0o644)
-	return copied || named, err
+	hostsChanged, err := atomicfile.WriteFile(f.Hosts, []byte(MergeHosts(string(hosts), t)), 0o644)
+	return copyChanged || hostsChanged, err
 }
 
-// Read returns the node's copy.
+// Read returns the node's copy of the topology.
 func Read() (cluster.Topology, error) { return Default().Read() }
 
-// Read returns the copy that Write made.
+// Read returns the copy that [Files.Write] made.
 func (f Files) Read() (cluster.Topology, error) {
 	var t cluster.Topology
 	text, err := os.ReadFile(f.Topology)
