@@ -1,6 +1,6 @@
-// Package atomicfile replaces files whole: who reads one sees the content of
-// before or that of after, also when the power fails in between. A file that
-// is already as wanted is left alone, so that its time says when it changed.
+// Package atomicfile replaces files atomically: readers see either the old or the
+// new content, even after a power failure. A file that is already up to date is left
+// alone, so that its modification time is that of its last change.
 package atomicfile
 
 import (
@@ -13,23 +13,24 @@ import (
 	"syscall"
 )
 
-// WriteFile is [Write] of a file that is the process's own, as os.WriteFile makes it.
+// WriteFile writes a file that is owned by the process's user, like os.WriteFile, and
+// reports whether anything changed.
 func WriteFile(path string, content []byte, mode fs.FileMode) (changed bool, err error) {
 	return Write(File{Path: path, Content: content, Mode: mode, UID: -1, GID: -1})
 }
 
-// File is a file as it is to be.
+// File is the desired state of a file.
 type File struct {
 	Path    string
 	Content []byte
 	Mode    fs.FileMode
-	UID     int // with GID; the process's own, where -1
-	GID     int
+	UID     int // -1: the process's own
+	GID     int // -1: the process's own
 }
 
-// Write makes the file so, with its folder, and says whether anything changed.
+// Write writes the file, creating its directory, and reports whether anything changed.
 func Write(f File) (changed bool, err error) {
-	if f.IsAsWanted() {
+	if f.IsUpToDate() {
 		return false, nil
 	}
 	if err := os.MkdirAll(filepath.Dir(f.Path), 0o755); err != nil {
@@ -41,25 +42,25 @@ func Write(f File) (changed bool, err error) {
 	return true, nil
 }
 
-// IsAsWanted says whether [Write] would leave the file as it is.
-func (f File) IsAsWanted() bool {
+// IsUpToDate reports whether [Write] would leave the file alone.
+func (f File) IsUpToDate() bool {
 	info, err := os.Lstat(f.Path)
 	if err != nil || info.Mode() != f.Mode.Perm() || info.Size() != int64(len(f.Content)) {
 		return false
 	}
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok && !f.isOwnedAsWanted(stat) {
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && !f.hasOwner(stat) {
 		return false
 	}
-	is, err := os.ReadFile(f.Path)
-	return err == nil && bytes.Equal(is, f.Content)
+	content, err := os.ReadFile(f.Path)
+	return err == nil && bytes.Equal(content, f.Content)
 }
 
-func (f File) isOwnedAsWanted(is *syscall.Stat_t) bool {
-	return (f.UID < 0 || uint32(f.UID) == is.Uid) && (f.GID < 0 || uint32(f.GID) == is.Gid)
+func (f File) hasOwner(stat *syscall.Stat_t) bool {
+	return (f.UID < 0 || uint32(f.UID) == stat.Uid) && (f.GID < 0 || uint32(f.GID) == stat.Gid)
 }
 
-// replace writes beside the file and renames, so that a secret is never in a
-// file of another mode or owner, not even for a moment.
+// replace writes a temporary file in the same directory and renames it, so that a secret
+// is never in a file with another mode or owner.
 func (f File) replace() (err error) {
 	tmp, err := os.CreateTemp(filepath.Dir(f.Path), "."+filepath.Base(f.Path)+".*") // mode 0600
 	if err != nil {

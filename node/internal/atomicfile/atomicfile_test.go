@@ -6,21 +6,21 @@ import (
 	"testing"
 )
 
-func TestAFileIsMadeAsWantedAndThenLeftAlone(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "folder", "secret")
+func TestFileIsWrittenOnlyWhenItDiffers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "directory", "secret")
 	f := File{Path: path, Content: []byte("one"), Mode: 0o640, UID: -1, GID: -1}
 	for n, want := range []bool{true, false} {
 		if changed, err := Write(f); err != nil || changed != want {
-			t.Errorf("write %d: changed %v, %v", n+1, changed, err)
+			t.Errorf("write %d: changed %t, %v", n+1, changed, err)
 		}
 	}
 	f.Content = []byte("two")
 	if changed, err := Write(f); err != nil || !changed {
-		t.Errorf("other content: changed %v, %v", changed, err)
+		t.Errorf("new content: changed %t, %v", changed, err)
 	}
 	f.Mode = 0o600
 	if changed, err := Write(f); err != nil || !changed {
-		t.Errorf("other mode: changed %v, %v", changed, err)
+		t.Errorf("new mode: changed %t, %v", changed, err)
 	}
 	text, err := os.ReadFile(path)
 	info, errStat := os.Stat(path)
@@ -29,7 +29,7 @@ func TestAFileIsMadeAsWantedAndThenLeftAlone(t *testing.T) {
 	}
 }
 
-func TestAnotherOwnerIsAChange(t *testing.T) {
+func TestNewOwnerIsAChange(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("changing owners needs root")
 	}
@@ -37,14 +37,14 @@ func TestAnotherOwnerIsAChange(t *testing.T) {
 	for _, uid := range []int{0, 33} {
 		f.UID = uid
 		if changed, err := Write(f); err != nil || !changed {
-			t.Errorf("owner %d: changed %v, %v", uid, changed, err)
+			t.Errorf("owner %d: changed %t, %v", uid, changed, err)
 		}
 	}
 }
 
-func TestASymlinkIsReplacedAndNotFollowed(t *testing.T) {
-	folder := t.TempDir()
-	target, link := filepath.Join(folder, "target"), filepath.Join(folder, "link")
+func TestSymlinkIsReplacedNotFollowed(t *testing.T) {
+	dir := t.TempDir()
+	target, link := filepath.Join(dir, "target"), filepath.Join(dir, "link")
 	if err := os.WriteFile(target, []byte("kept"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -55,20 +55,20 @@ func TestASymlinkIsReplacedAndNotFollowed(t *testing.T) {
 		t.Fatal(err)
 	}
 	if text, err := os.ReadFile(target); err != nil || string(text) != "kept" {
-		t.Errorf("the target has %q, %v", text, err)
+		t.Errorf("target has %q, %v; want it unchanged", text, err)
 	}
 }
 
-func TestWhatCannotBeWrittenLeavesNothing(t *testing.T) {
-	folder := t.TempDir()
-	path := filepath.Join(folder, "taken")
-	if err := os.Mkdir(path, 0o700); err != nil { // a folder can't be renamed over
+func TestFailedWriteLeavesNoTemporaryFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "taken")
+	if err := os.Mkdir(path, 0o700); err != nil { // a file cannot replace a directory
 		t.Fatal(err)
 	}
 	if _, err := WriteFile(path, []byte("x"), 0o600); err == nil {
-		t.Error("it was written")
+		t.Error("the write succeeded, want an error")
 	}
-	if left, err := os.ReadDir(folder); err != nil || len(left) != 1 {
-		t.Errorf("left behind: %v, %v", left, err)
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+		t.Errorf("directory has %v, %v; want only the original entry", left, err)
 	}
 }

@@ -1,6 +1,6 @@
-// Package backoff is how long the node's daemons wait before they try again what
-// failed: twice as long each time up to a limit, and up to a quarter more or less,
-// so that the nodes of a cluster that was started at once don't ask at once.
+// Package backoff computes the pauses between retries: each is twice as long as the
+// one before, up to a limit, and varies by a quarter, so that nodes that started
+// together do not retry together.
 package backoff
 
 import (
@@ -9,23 +9,23 @@ import (
 	"time"
 )
 
-// Backoff is the pauses between tries of one thing. [New] makes one.
-type Backoff struct{ first, now, limit time.Duration }
+// Backoff is a growing sequence of pauses. [New] makes one.
+type Backoff struct{ first, next, limit time.Duration }
 
-// New returns pauses that begin with about first and grow to about limit.
+// New returns a sequence that begins with about first and grows to about limit.
 func New(first, limit time.Duration) *Backoff { return &Backoff{first, first, limit} }
 
-// Next is how long to wait now.
+// Next returns the next pause.
 func (b *Backoff) Next() time.Duration {
-	pause := time.Duration(float64(b.now) * (0.75 + rand.Float64()/2))
-	b.now = min(2*b.now, b.limit)
+	pause := time.Duration(float64(b.next) * (0.75 + rand.Float64()/2))
+	b.next = min(2*b.next, b.limit)
 	return pause
 }
 
-// Reset makes the next pause a first one again.
-func (b *Backoff) Reset() { b.now = b.first }
+// Reset restarts the sequence.
+func (b *Backoff) Reset() { b.next = b.first }
 
-// Sleep waits; false means that the context ended.
+// Sleep pauses for d and reports whether it did: false means that the context ended.
 func Sleep(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():

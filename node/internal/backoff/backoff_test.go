@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-func TestPausesGrowAndVary(t *testing.T) {
+func TestPausesGrowToTheLimit(t *testing.T) {
 	b := New(time.Second, 5*time.Second)
 	for _, about := range []time.Duration{1, 2, 4, 5, 5} {
 		if got := b.Next(); got < about*time.Second*3/4 || got > about*time.Second*5/4 {
@@ -14,6 +14,6 @@ func TestPausesGrowAndVary(t *testing.T) {
 	}
 	b.Reset()
 	if got := b.Next(); got > 1250*time.Millisecond {
-		t.Errorf("after a reset: %s", got)
+		t.Errorf("after Reset: %s, want about 1s", got)
 	}
 }

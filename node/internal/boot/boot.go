@@ -1,9 +1,8 @@
-// Package boot is `xeroops-node boot`, infrastructure-ready.service: it makes a
-// working node of a booted image (docs/design.md#user-data-and-boot) and says in the boot report
-// how that goes (docs/design.md#boot-report). What is not there yet, such as S3 or a volume, is tried
-// again for ever, and all of it may run again at any time. It never ends by
-// itself: once the node is ready it watches services and volume, and reports
-// what changes.
+// Package boot implements `xeroops-node boot`, which infrastructure-ready.service runs:
+// it configures a booted image and starts its services (docs/design.md#user-data-and-boot),
+// and writes its progress to the boot report (docs/design.md#boot-report). Steps are
+// idempotent, and retried until they succeed. Once the node is ready, it keeps watching
+// the services and the volume and reports changes.
 package boot
 
 import (
@@ -18,16 +17,18 @@ import (
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/node/internal/backoff"
 	"github.com/xeroops/xeroops/node/internal/instance"
+	"github.com/xeroops/xeroops/node/internal/journal"
+	"github.com/xeroops/xeroops/node/internal/procfs"
 	"github.com/xeroops/xeroops/node/internal/topology"
 	"github.com/xeroops/xeroops/node/internal/volume"
 )
 
-// patience is how long a node may be without being ready before its report
-// says failed (docs/design.md#boot-report).
-const patience = 5 * time.Minute
+// failureTimeout is how long a node may be unready before its report has the state
+// failed (docs/design.md#boot-report).
+const failureTimeout = 5 * time.Minute
 
-// reportEvery is how often details of a state are reported at most.
-const reportEvery = 2 * time.Second
+// reportInterval is the minimum time between reports with the same state.
+const reportInterval = 2 * time.Second
 
 // Boot is the boot of one node.
 type Boot struct {
@@ -41,21 +42,21 @@ type Boot struct {
 	config      map[string]string
 	credentials map[string]string
 	topology    cluster.Topology
-	volume      *volume.Volume // nil without one
-	ungrown     repeated       // why its file system has not grown with it
-	changed     unitSet        // whose configuration changed, and who have yet to be told; nil before it is read
-	stale       bool           // a unit file changed that systemd may have read
+	volume      *volume.Volume  // nil without one
+	growFailure journal.Problem // of growing the volume's file system
+	changed     unitSet         // units that have not read their changed configuration yet; nil before it is read
+	stale       bool            // whether systemd has to read unit files again
 }
 
-// Files are what boot writes.
+// Files are the files that boot writes.
 type Files struct {
 	Environment, Credentials, Applications string
 	Topology                               topology.Files
-	Units                                  string // folder of unit files that do not outlive this boot
-	Changed                                string // units that have yet to be told of their configuration
+	Units                                  string // directory of unit files that do not outlive this boot
+	Changed                                string // units that have not read their changed configuration yet
 }
 
-// DefaultFiles are the files of a node.
+// DefaultFiles returns the files of a node.
 func DefaultFiles() Files {
 	return Files{Environment: instance.EnvironmentFile, Credentials: instance.CredentialsFile, Applications: instance.ApplicationsFile,
 		Topology: topology.Default(), Units: volume.RuntimeUnits, Changed: "/run/xeroops/changed-units"}
@@ -65,11 +66,11 @@ func DefaultFiles() Files {
 func (b *Boot) Run(ctx context.Context) error {
 	b.begin()
 	for _, s := range b.steps() {
-		if !b.until(ctx, s) {
+		if !b.complete(ctx, s) {
 			return nil
 		}
 	}
-	b.Log.Info("configured", "elapsed", time.Since(b.status.wellAt).Round(time.Millisecond).String())
+	b.Log.Info("configured", "elapsed", time.Since(b.status.lastReady).Round(time.Millisecond).String())
 	b.watch(ctx)
 	return nil
 }
@@ -79,17 +80,17 @@ func (b *Boot) begin() {
 	b.status = &status{
 		report: cluster.BootReport{Schema: cluster.BootReportSchema, Cluster: b.Instance.Cluster, Node: b.Instance.Node, Role: b.Instance.Role,
 			State: cluster.BootBooting, StartedAt: now.UTC().Truncate(time.Millisecond), Services: []cluster.ServiceReport{}},
-		began:  now,
-		wellAt: now,
-		object: &object{S3: b.S3, Bucket: b.Instance.UploadsBucket, Key: b.Instance.Layout().Report(b.Instance.Node), Log: b.Log, Every: reportEvery},
-		log:    b.Log,
+		began:     now,
+		lastReady: now,
+		object:    &object{S3: b.S3, Bucket: b.Instance.UploadsBucket, Key: b.Instance.Layout().Report(b.Instance.Node), Log: b.Log, Interval: reportInterval},
+		log:       b.Log,
 	}
 }
 
-// step is a part of a boot that leaves things as they are to be, or an error.
+// step is an idempotent part of the boot.
 type step struct {
-	what string
-	do   func(context.Context) error
+	name string
+	run  func(context.Context) error
 }
 
 func (b *Boot) steps() []step {
@@ -104,56 +105,43 @@ func (b *Boot) steps() []step {
 	}
 }
 
-// stepTimeout bounds one try of a step. Checking a large file system takes long.
+// stepTimeout limits one attempt of a step. Checking a large file system takes long.
 const stepTimeout = 15 * time.Minute
 
-// until tries a step until it succeeds; false means that the context ended.
-func (b *Boot) until(ctx context.Context, s step) bool {
+// complete retries a step until it succeeds, and reports whether it did: false means that
+// the context ended.
+func (b *Boot) complete(ctx context.Context, s step) bool {
 	pause := backoff.New(500*time.Millisecond, 5*time.Second)
-	var why repeated
+	var failure journal.Problem
 	for {
-		err := b.try(ctx, s)
+		err := b.attempt(ctx, s)
 		if ctx.Err() != nil {
 			return false
 		}
+		failure.Set(b.Log, "boot step failed, retrying", err, "step", s.name)
 		if err == nil {
-			b.Log.Debug("done", "step", s.what)
-			b.status.going(ctx)
+			b.status.clearError(ctx)
 			return true
 		}
-		why.say(b.Log.With("step", s.what), "not yet, will be tried again", err)
-		b.status.trouble(ctx, fmt.Sprintf("%s: %v", s.what, err))
+		b.status.setError(ctx, fmt.Sprintf("%s: %v", s.name, err))
 		if !backoff.Sleep(ctx, pause.Next()) {
 			return false
 		}
 	}
 }
 
-// repeated is an error that may come again and again, and is logged once.
-type repeated struct{ text string }
-
-func (r *repeated) say(log hclog.Logger, what string, err error) {
-	switch {
-	case err == nil:
-		r.text = ""
-	case r.text != err.Error():
-		r.text = err.Error()
-		log.Warn(what, "error", err)
-	}
-}
-
-func (b *Boot) try(ctx context.Context, s step) error {
+func (b *Boot) attempt(ctx context.Context, s step) error {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
-	return s.do(ctx)
+	return s.run(ctx)
 }
 
 func (b *Boot) identify(ctx context.Context) error {
-	is, err := b.Instance.Identify(ctx, b.Metadata)
-	if err != nil { // and no report: it would be taken for another instance's
+	identity, err := b.Instance.Identify(ctx, b.Metadata)
+	if err != nil { // no report is written without an instance id
 		return err
 	}
-	b.status.report.InstanceID, b.status.report.ImageID = is.InstanceID, is.ImageID
-	b.status.report.BootID, err = bootID()
+	b.status.report.InstanceID, b.status.report.ImageID = identity.InstanceID, identity.ImageID
+	b.status.report.BootID, err = procfs.ReadBootID()
 	return err
 }

@@ -28,22 +28,22 @@ import (
 	"github.com/xeroops/xeroops/node/internal/volume"
 )
 
-// deadline is how long a test waits for what takes less than a second alone.
+// deadline is how long a condition may take that usually takes less than a second.
 const deadline = 30 * time.Second
 
-// rig is the boot of app1 against a real S3 API and a metadata service, with
-// its files in a folder.
-type rig struct {
+// fixture is the boot of app1 with a real S3 API, a metadata service and its files in a
+// temporary directory.
+type fixture struct {
 	*Boot
 	metadata *imdstest.Service
 	front    *fakeaws.Front
-	folder   string
+	dir      string
 	config   map[string]string
 	secrets  map[string]string
 }
 
-// startMoto starts the S3 API that the package's tests share, each with a
-// bucket of its own.
+// startMoto starts the S3 API that the package's tests share. Each test has a bucket of
+// its own.
 var startMoto = sync.OnceValues(func() (*moto.Server, error) {
 	return moto.Start(context.Background(), moto.Options{})
 })
@@ -56,7 +56,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func newRig(t *testing.T) *rig {
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	server, err := startMoto()
 	if errors.Is(err, moto.ErrMissing) {
@@ -66,28 +66,28 @@ func newRig(t *testing.T) *rig {
 	front, err := fakeaws.Start(fakeaws.Options{Upstream: server.URL})
 	check(t, err)
 	t.Cleanup(func() { _ = front.Close() })
-	r := &rig{front: front, metadata: imdstest.Start(t), folder: t.TempDir(),
+	f := &fixture{front: front, metadata: imdstest.Start(t), dir: t.TempDir(),
 		config:  map[string]string{cluster.EnvNode: "app1", "LOG_LEVEL": "info and more"},
 		secrets: map[string]string{"REDIS_NODE_PASSWORD": "node-password-1", "POSTGRES_APP_PASSWORD": "pa$$word \"2\""}}
 	i := instance.Instance{Node: "app1", Role: cluster.RoleApp, Address: "10.0.2.10", Cluster: "production", Region: "eu-west-1", UploadsBucket: strings.ToLower(t.Name())}
-	metadata := instance.Metadata(r.metadata.Endpoint)
+	metadata := instance.Metadata(f.metadata.Endpoint)
 	client := i.S3By(metadata, func(o *s3.Options) { o.BaseEndpoint, o.UsePathStyle = &front.URL, true })
-	r.Boot = &Boot{Instance: i, Metadata: metadata, S3: client, Files: r.files(), Log: hclog.New(&hclog.LoggerOptions{Output: testLog{t}})}
-	r.begin()
-	r.status.object.Every = 0
+	f.Boot = &Boot{Instance: i, Metadata: metadata, S3: client, Files: f.files(), Log: hclog.New(&hclog.LoggerOptions{Output: testLog{t}})}
+	f.begin()
+	f.status.object.Interval = 0
 	_, err = client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &i.UploadsBucket,
 		CreateBucketConfiguration: &types.CreateBucketConfiguration{LocationConstraint: types.BucketLocationConstraintEuWest1}})
 	check(t, err)
-	return r
+	return f
 }
 
-func (r *rig) files() Files {
-	in := func(name string) string { return filepath.Join(r.folder, name) }
+func (f *fixture) files() Files {
+	in := func(name string) string { return filepath.Join(f.dir, name) }
 	return Files{Environment: in("environment"), Credentials: in("run/credentials.env"), Applications: in("run/applications.env"),
 		Topology: topology.Files{Topology: in("run/topology.json"), Hosts: in("hosts")}, Units: in("units"), Changed: in("run/changed-units")}
 }
 
-// testLog shows a log with the test.
+// testLog writes to the test's log.
 type testLog struct{ t *testing.T }
 
 func (l testLog) Write(p []byte) (int, error) {
@@ -102,34 +102,34 @@ func check(t *testing.T, err error) {
 	}
 }
 
-func (r *rig) put(t *testing.T, key, text string) {
+func (f *fixture) put(t *testing.T, key, text string) {
 	t.Helper()
-	_, err := r.S3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: &r.Instance.UploadsBucket, Key: &key, Body: strings.NewReader(text)})
+	_, err := f.S3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: &f.Instance.UploadsBucket, Key: &key, Body: strings.NewReader(text)})
 	check(t, err)
 }
 
-// publish puts into S3 what the provider puts there for this node.
-func (r *rig) publish(t *testing.T) {
+// publish uploads the objects that the provider uploads for this node.
+func (f *fixture) publish(t *testing.T) {
 	t.Helper()
-	config, err := envfile.Format(r.config)
+	config, err := envfile.Format(f.config)
 	check(t, err)
-	secrets, err := envfile.Format(r.secrets)
+	secrets, err := envfile.Format(f.secrets)
 	check(t, err)
 	sample, err := configure.Sample(cluster.RoleApp)
 	check(t, err)
-	sample.Topology.Cluster = r.Instance.Cluster
+	sample.Topology.Cluster = f.Instance.Cluster
 	text, err := json.Marshal(sample.Topology)
 	check(t, err)
-	layout := r.Instance.Layout()
-	r.put(t, layout.InstanceConfig("app1"), config)
-	r.put(t, layout.Credentials(cluster.RoleApp), secrets)
-	r.put(t, layout.Topology(), string(text))
+	layout := f.Instance.Layout()
+	f.put(t, layout.InstanceConfig("app1"), config)
+	f.put(t, layout.Credentials(cluster.RoleApp), secrets)
+	f.put(t, layout.Topology(), string(text))
 }
 
-// report reads the boot report, which is nil if there is none.
-func (r *rig) report(t *testing.T) *cluster.BootReport {
+// report returns the boot report, or nil if there is none.
+func (f *fixture) report(t *testing.T) *cluster.BootReport {
 	t.Helper()
-	out, err := r.S3.GetObject(context.WithoutCancel(t.Context()), &s3.GetObjectInput{Bucket: &r.Instance.UploadsBucket, Key: aws.String(r.Instance.Layout().Report("app1"))})
+	out, err := f.S3.GetObject(context.WithoutCancel(t.Context()), &s3.GetObjectInput{Bucket: &f.Instance.UploadsBucket, Key: aws.String(f.Instance.Layout().Report("app1"))})
 	var none *types.NoSuchKey
 	if errors.As(err, &none) {
 		return nil
@@ -142,19 +142,19 @@ func (r *rig) report(t *testing.T) *cluster.BootReport {
 }
 
 // download runs the steps up to the topology, as Run does.
-func (r *rig) download(ctx context.Context) bool {
-	for _, s := range r.steps()[:4] {
-		if !r.until(ctx, s) {
+func (f *fixture) download(ctx context.Context) bool {
+	for _, s := range f.steps()[:4] {
+		if !f.complete(ctx, s) {
 			return false
 		}
 	}
 	return true
 }
 
-func (r *rig) inBackground(t *testing.T) <-chan bool {
+func (f *fixture) inBackground(t *testing.T) <-chan bool {
 	t.Helper()
 	done := make(chan bool, 1)
-	go func() { done <- r.download(t.Context()) }()
+	go func() { done <- f.download(t.Context()) }()
 	return done
 }
 
@@ -163,19 +163,19 @@ func await(t *testing.T, done <-chan bool) {
 	select {
 	case ok := <-done:
 		if !ok {
-			t.Fatal("it ended early")
+			t.Fatal("the boot ended early")
 		}
 	case <-time.After(deadline):
-		t.Fatalf("not done after %s", deadline)
+		t.Fatalf("the steps took longer than %s", deadline)
 	}
 }
 
-// eventually polls until the report is as wanted.
-func (r *rig) eventually(t *testing.T, what string, wanted func(*cluster.BootReport) bool) {
+// eventually polls until the report fulfils a condition.
+func (f *fixture) eventually(t *testing.T, what string, condition func(*cluster.BootReport) bool) {
 	t.Helper()
-	for end := time.Now().Add(deadline); !wanted(r.report(t)); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(deadline); !condition(f.report(t)); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("waited %s for %s; the report is %+v", deadline, what, r.report(t))
+			t.Fatalf("waited %s for %s; the report is %+v", deadline, what, f.report(t))
 		}
 	}
 }
@@ -192,115 +192,121 @@ func read(t *testing.T, path string, mode os.FileMode) string {
 	return string(text)
 }
 
-func TestSettingsSecretsAndHostsArePutInPlace(t *testing.T) {
-	r := newRig(t)
-	r.publish(t)
-	check(t, os.WriteFile(r.Files.Environment, []byte("PATH=\"/usr/bin\"\n"), 0o644))
-	await(t, r.inBackground(t))
+func TestStepsWriteSettingsCredentialsAndHosts(t *testing.T) {
+	f := newFixture(t)
+	f.publish(t)
+	check(t, os.WriteFile(f.Files.Environment, []byte("PATH=\"/usr/bin\"\n"), 0o644))
+	await(t, f.inBackground(t))
 
-	environment := read(t, r.Files.Environment, 0o644)
+	environment := read(t, f.Files.Environment, 0o644)
 	for _, want := range []string{"PATH=\"/usr/bin\"\n", "LOG_LEVEL=\"info and more\"\n", "INSTANCE_ROLE=\"app\"\n"} {
 		if !strings.Contains(environment, want) {
 			t.Errorf("/etc/environment lacks %s:\n%s", want, environment)
 		}
 	}
 	if strings.Contains(environment, "PASSWORD") {
-		t.Errorf("/etc/environment, which everybody reads, holds a secret:\n%s", environment)
+		t.Errorf("/etc/environment, which is world-readable, has a secret:\n%s", environment)
 	}
-	credentials, err := envfile.Parse(read(t, r.Files.Credentials, 0o600))
+	credentials, err := envfile.Parse(read(t, f.Files.Credentials, 0o600))
 	check(t, err)
 	if len(credentials) != 2 || credentials["POSTGRES_APP_PASSWORD"] != "pa$$word \"2\"" {
 		t.Errorf("credentials.env: %v", credentials)
 	}
-	applications, err := envfile.Parse(read(t, r.Files.Applications, 0o600))
+	applications, err := envfile.Parse(read(t, f.Files.Applications, 0o600))
 	check(t, err)
 	if len(applications) != 1 || applications["POSTGRES_APP_PASSWORD"] == "" {
 		t.Errorf("applications.env: %v", applications)
 	}
-	if hosts := read(t, r.Files.Topology.Hosts, 0o644); !strings.Contains(hosts, "10.0.2.31 db2.production.internal db2\n") {
+	if hosts := read(t, f.Files.Topology.Hosts, 0o644); !strings.Contains(hosts, "10.0.2.31 db2.production.internal db2\n") {
 		t.Errorf("/etc/hosts:\n%s", hosts)
 	}
-	if copied, err := r.Files.Topology.Read(); err != nil || len(copied.Nodes) != 7 {
+	if copied, err := f.Files.Topology.Read(); err != nil || len(copied.Nodes) != 7 {
 		t.Errorf("topology.json: %+v, %v", copied, err)
 	}
 }
 
-func TestAReportIsThereBeforeAnythingElse(t *testing.T) {
-	r := newRig(t)
-	done := r.inBackground(t)
-	r.eventually(t, "a report that names what is missing", func(report *cluster.BootReport) bool {
+func TestReportIsWrittenBeforeAnythingElse(t *testing.T) {
+	f := newFixture(t)
+	done := f.inBackground(t)
+	f.eventually(t, "a report that names the missing object", func(report *cluster.BootReport) bool {
 		return report != nil && report.State == cluster.BootBooting && report.InstanceID == imdstest.InstanceID && report.ImageID == imdstest.ImageID &&
 			report.BootID != "" && strings.Contains(report.Error, "instance-config.env")
 	})
-	r.publish(t)
+	f.publish(t)
 	await(t, done)
-	if report := r.report(t); report.Error != "" {
-		t.Errorf("once it is there: %+v", report)
+	if report := f.report(t); report.Error != "" {
+		t.Errorf("after the steps: %+v, want no error", report)
 	}
 }
 
 func TestBootWaitsForTheMetadataService(t *testing.T) {
-	r := newRig(t)
-	r.publish(t)
-	r.metadata.Away.Store(true)
-	done := r.inBackground(t)
+	f := newFixture(t)
+	f.publish(t)
+	f.metadata.Away.Store(true)
+	done := f.inBackground(t)
+	for end := time.Now().Add(deadline); f.metadata.Refused.Load() < 3; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("the metadata service got %d requests in %s, want 3", f.metadata.Refused.Load(), deadline)
+		}
+	}
 	select {
 	case <-done:
-		t.Fatal("it went on without an identity")
-	case <-time.After(2 * time.Second): // a few tries
+		t.Fatal("the boot went on without an identity")
+	default:
 	}
-	r.metadata.Away.Store(false)
+	f.metadata.Away.Store(false)
 	await(t, done)
 }
 
 func TestBootWaitsForS3(t *testing.T) {
-	r := newRig(t)
-	r.publish(t)
-	check(t, r.front.Inject(fakeaws.Fault{Service: "s3", Effect: fakeaws.ServerError, Times: 10}))
-	await(t, r.inBackground(t))
-	r.status.ready(t.Context())
-	r.eventually(t, "the report", func(report *cluster.BootReport) bool {
-		r.status.ready(t.Context())
+	f := newFixture(t)
+	f.publish(t)
+	check(t, f.front.Inject(fakeaws.Fault{Service: "s3", Effect: fakeaws.ServerError, Times: 10}))
+	await(t, f.inBackground(t))
+	f.status.setReady(t.Context())
+	f.eventually(t, "the report", func(report *cluster.BootReport) bool {
+		f.status.setReady(t.Context())
 		return report != nil && report.State == cluster.BootReady && report.ReadyAt != nil
 	})
 }
 
-func TestASecondRunChangesNoFile(t *testing.T) {
-	r := newRig(t)
-	r.publish(t)
-	await(t, r.inBackground(t))
-	before := times(t, r.folder)
-	r.begin()
-	await(t, r.inBackground(t))
-	for path, at := range times(t, r.folder) {
+func TestSecondRunWritesNoFile(t *testing.T) {
+	f := newFixture(t)
+	f.publish(t)
+	await(t, f.inBackground(t))
+	before := times(t, f.dir)
+	f.begin()
+	await(t, f.inBackground(t))
+	for path, at := range times(t, f.dir) {
 		if !at.Equal(before[path]) {
 			t.Errorf("%s was written again", path)
 		}
 	}
 }
 
-func TestWhoWasNotToldOfAChangeIsToldByTheNextRun(t *testing.T) {
+func TestNextRunRefreshesUnitsThatWereNotRefreshed(t *testing.T) {
 	files := Files{Changed: filepath.Join(t.TempDir(), "run", "changed-units")}
 	first, second := &Boot{Files: files}, &Boot{Files: files}
 	check(t, first.readChanged())
-	check(t, first.note([]string{"nginx.service", "haproxy.service"}))
+	check(t, first.addChanged([]string{"nginx.service", "haproxy.service"}))
 	check(t, second.readChanged())
 	if !maps.Equal(second.changed, unitSet{"nginx.service": true, "haproxy.service": true}) || !second.stale {
-		t.Errorf("the next run has %v to tell, stale %t", second.changed, second.stale)
+		t.Errorf("the second run has changed units %v, stale %t", second.changed, second.stale)
 	}
 	delete(second.changed, "nginx.service")
 	check(t, second.writeChanged())
 	third := &Boot{Files: files}
 	check(t, third.readChanged())
 	if !maps.Equal(third.changed, unitSet{"haproxy.service": true}) {
-		t.Errorf("the one after has %v to tell", third.changed)
+		t.Errorf("the third run has changed units %v", third.changed)
 	}
 }
 
-func times(t *testing.T, folder string) map[string]time.Time {
+// times returns the modification times of all files.
+func times(t *testing.T, dir string) map[string]time.Time {
 	t.Helper()
 	at := map[string]time.Time{}
-	check(t, filepath.Walk(folder, func(path string, info os.FileInfo, err error) error {
+	check(t, filepath.Walk(dir, func(path string, info os.FileInfo, err error) error {
 		if err == nil && !info.IsDir() {
 			at[path] = info.ModTime()
 		}
@@ -309,94 +315,94 @@ func times(t *testing.T, folder string) map[string]time.Time {
 	return at
 }
 
-func TestTheReportIsWrittenOnAChangeOnly(t *testing.T) {
-	r := newRig(t)
-	r.publish(t)
-	await(t, r.inBackground(t))
-	r.status.ready(t.Context())
+func TestReportIsWrittenOnAChangeOnly(t *testing.T) {
+	f := newFixture(t)
+	f.publish(t)
+	await(t, f.inBackground(t))
+	f.status.setReady(t.Context())
 	at := func() string {
-		out, err := r.S3.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: &r.Instance.UploadsBucket, Key: aws.String(r.Instance.Layout().Report("app1"))})
+		out, err := f.S3.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: &f.Instance.UploadsBucket, Key: aws.String(f.Instance.Layout().Report("app1"))})
 		check(t, err)
 		return aws.ToString(out.ETag)
 	}
 	first := at()
-	check(t, r.front.Inject(fakeaws.Fault{Service: "s3", Action: "PutObject", Effect: fakeaws.ServerError, Times: -1}))
+	check(t, f.front.Inject(fakeaws.Fault{Service: "s3", Action: "PutObject", Effect: fakeaws.ServerError, Times: -1}))
 	for range 3 {
-		r.status.services([]cluster.ServiceReport{})
-		r.status.ready(t.Context())
+		f.status.setServices([]cluster.ServiceReport{})
+		f.status.setReady(t.Context())
 	}
-	r.front.ClearFaults()
-	if r.status.object.pause != nil {
-		t.Error("it tried to write a report that had not changed")
+	f.front.ClearFaults()
+	if f.status.object.pause != nil {
+		t.Error("an unchanged report was written")
 	}
-	r.status.services([]cluster.ServiceReport{{Name: "nginx", State: "active"}})
-	r.status.ready(t.Context())
+	f.status.setServices([]cluster.ServiceReport{{Name: "nginx", State: "active"}})
+	f.status.setReady(t.Context())
 	if at() == first {
-		t.Error("a change was not written")
+		t.Error("a changed report was not written")
 	}
 }
 
-func TestDetailsOfOneStateAreReportedNowAndThen(t *testing.T) {
-	r := newRig(t)
-	r.publish(t)
-	await(t, r.inBackground(t))
-	r.status.object.Every = time.Hour
-	r.status.trouble(t.Context(), "first") // the pause begins with the report of this
-	r.status.trouble(t.Context(), "second")
-	if report := r.report(t); report.Error != "first" {
-		t.Errorf("in between: %+v", report)
+func TestReportsOfOneStateAreRateLimited(t *testing.T) {
+	f := newFixture(t)
+	f.publish(t)
+	await(t, f.inBackground(t))
+	f.status.object.Interval = time.Hour
+	f.status.setError(t.Context(), "first") // begins the interval
+	f.status.setError(t.Context(), "second")
+	if report := f.report(t); report.Error != "first" {
+		t.Errorf("within the interval: %+v, want the first error", report)
 	}
-	r.status.ready(t.Context())
-	if report := r.report(t); report.State != cluster.BootReady {
-		t.Errorf("another state: %+v", report)
-	}
-}
-
-func TestNoReportIsWrittenInAnotherInstancesName(t *testing.T) {
-	r := newRig(t)
-	r.metadata.Address = "10.0.2.77"
-	if err := r.identify(t.Context()); err == nil {
-		t.Fatal("it took another's user-data")
-	}
-	r.status.trouble(t.Context(), "anything")
-	if report := r.report(t); report != nil {
-		t.Errorf("got %+v", report)
+	f.status.setReady(t.Context())
+	if report := f.report(t); report.State != cluster.BootReady {
+		t.Errorf("with another state: %+v, want it reported at once", report)
 	}
 }
 
-func TestAVolumeThatIsAttachedLaterIsWaitedFor(t *testing.T) {
-	r := newRig(t)
-	r.publish(t)
-	await(t, r.inBackground(t))
+func TestNoReportIsWrittenForAnotherInstance(t *testing.T) {
+	f := newFixture(t)
+	f.metadata.Address = "10.0.2.77"
+	if err := f.identify(t.Context()); err == nil {
+		t.Fatal("identify accepted the user data of another node")
+	}
+	f.status.setError(t.Context(), "anything")
+	if report := f.report(t); report != nil {
+		t.Errorf("report %+v was written", report)
+	}
+}
+
+func TestBootWaitsForTheVolume(t *testing.T) {
+	f := newFixture(t)
+	f.publish(t)
+	await(t, f.inBackground(t))
 	v := volume.Volume{ID: "vol-0123", Links: t.TempDir()}
 	attached := make(chan error, 1)
-	go func() { attached <- r.awaitAttached(t.Context(), v) }()
-	r.eventually(t, "a report that names the volume", func(report *cluster.BootReport) bool { return strings.Contains(report.Error, "vol-0123") })
+	go func() { attached <- f.awaitAttached(t.Context(), v) }()
+	f.eventually(t, "a report that names the volume", func(report *cluster.BootReport) bool { return strings.Contains(report.Error, "vol-0123") })
 	check(t, os.Symlink("/dev/null", filepath.Join(v.Links, "nvme-Amazon_Elastic_Block_Store_vol0123")))
 	select {
 	case err := <-attached:
 		check(t, err)
 	case <-time.After(deadline):
-		t.Fatal("it was not seen")
+		t.Fatal("the attached volume was not found")
 	}
 }
 
-func TestNoSecretIsReported(t *testing.T) {
-	r := newRig(t)
-	r.publish(t)
-	await(t, r.inBackground(t))
-	r.status.services([]cluster.ServiceReport{{Name: "redis", State: "failed", Detail: "AUTH node node-password-1 failed"}})
-	r.status.trouble(t.Context(), "redis: its journal ends:\nbad user pa$$word \"2\"")
-	report := r.report(t)
+func TestSecretsAreRedacted(t *testing.T) {
+	f := newFixture(t)
+	f.publish(t)
+	await(t, f.inBackground(t))
+	f.status.setServices([]cluster.ServiceReport{{Name: "redis", State: "failed", Detail: "AUTH node node-password-1 failed"}})
+	f.status.setError(t.Context(), "redis: last lines of its journal:\nbad user pa$$word \"2\"")
+	report := f.report(t)
 	if text := report.Error + report.Services[0].Detail; strings.Contains(text, "node-password-1") || strings.Contains(text, "pa$$word") {
-		t.Errorf("the report says %q", text)
+		t.Errorf("the report has %q", text)
 	}
 }
 
-func TestFiveMinutesWithoutBeingReadyIsAFailure(t *testing.T) {
+func TestNodeFailsAfterFiveUnreadyMinutes(t *testing.T) {
 	for _, c := range []struct {
-		was     cluster.BootState
-		lasting time.Duration
+		current cluster.BootState
+		unready time.Duration
 		want    cluster.BootState
 	}{
 		{cluster.BootBooting, 299 * time.Second, cluster.BootBooting},
@@ -405,48 +411,48 @@ func TestFiveMinutesWithoutBeingReadyIsAFailure(t *testing.T) {
 		{cluster.BootReady, 10 * time.Minute, cluster.BootFailed},
 		{cluster.BootFailed, 10 * time.Minute, cluster.BootFailed},
 	} {
-		if got := stateInTrouble(c.was, c.lasting); got != c.want {
-			t.Errorf("%s, not ready for %s: %s, want %s", c.was, c.lasting, got, c.want)
+		if got := unreadyState(c.current, c.unready); got != c.want {
+			t.Errorf("%s, unready for %s: %s, want %s", c.current, c.unready, got, c.want)
 		}
 	}
 }
 
-func TestAFailedBootMayYetBeReady(t *testing.T) {
-	r := newRig(t)
-	r.publish(t)
-	await(t, r.inBackground(t))
-	r.status.wellAt = r.status.wellAt.Add(-patience)
-	r.status.trouble(t.Context(), "nginx: unit nginx.service is failed")
-	if report := r.report(t); report.State != cluster.BootFailed || report.ReadyAt != nil {
+func TestFailedBootCanBecomeReady(t *testing.T) {
+	f := newFixture(t)
+	f.publish(t)
+	await(t, f.inBackground(t))
+	f.status.lastReady = f.status.lastReady.Add(-failureTimeout)
+	f.status.setError(t.Context(), "nginx: unit nginx.service is failed")
+	if report := f.report(t); report.State != cluster.BootFailed || report.ReadyAt != nil {
 		t.Errorf("after five minutes: %+v", report)
 	}
-	r.status.ready(t.Context())
-	if report := r.report(t); report.State != cluster.BootReady || report.ReadyAt == nil || report.Error != "" {
-		t.Errorf("once it is ready: %+v", report)
+	f.status.setReady(t.Context())
+	if report := f.report(t); report.State != cluster.BootReady || report.ReadyAt == nil || report.Error != "" {
+		t.Errorf("once the node is ready: %+v", report)
 	}
 }
 
-func TestTheClockThatIsSetAfterTheStartCounts(t *testing.T) {
-	was := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	if got := corrected(was, was.Add(10*time.Second+300*time.Millisecond), 10*time.Second); !got.Equal(was) {
-		t.Errorf("a clock that runs: %s", got)
+func TestStartFollowsAClockThatWasSet(t *testing.T) {
+	recorded := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	if got := correctStart(recorded, recorded.Add(10*time.Second+300*time.Millisecond), 10*time.Second); !got.Equal(recorded) {
+		t.Errorf("with an unchanged clock: %s", got)
 	}
-	if got := corrected(was, was.Add(time.Hour+10*time.Second), 10*time.Second); !got.Equal(was.Add(time.Hour)) {
-		t.Errorf("a clock that was set by an hour: %s", got)
+	if got := correctStart(recorded, recorded.Add(time.Hour+10*time.Second), 10*time.Second); !got.Equal(recorded.Add(time.Hour)) {
+		t.Errorf("with a clock set forward by an hour: %s", got)
 	}
 }
 
-func TestASignalEndsABootThatWaits(t *testing.T) {
-	r := newRig(t)
+func TestBootEndsWithItsContext(t *testing.T) {
+	f := newFixture(t)
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- r.Run(ctx) }()
-	r.eventually(t, "a report", func(report *cluster.BootReport) bool { return report != nil })
+	go func() { done <- f.Run(ctx) }()
+	f.eventually(t, "a report", func(report *cluster.BootReport) bool { return report != nil })
 	stop()
 	select {
 	case err := <-done:
 		check(t, err)
 	case <-time.After(deadline):
-		t.Fatal("it did not end")
+		t.Fatal("Run did not return")
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"os"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -12,17 +11,18 @@ import (
 
 	"github.com/xeroops/xeroops/node/internal/backoff"
 	"github.com/xeroops/xeroops/node/internal/instance"
+	"github.com/xeroops/xeroops/node/internal/journal"
 )
 
-// Command is `xeroops-node boot`.
+// Command returns `xeroops-node boot`.
 func Command() *cobra.Command {
 	return &cobra.Command{
 		Use:   "boot",
-		Short: "Make a working node of this machine, report how that goes, and watch it",
+		Short: "Configure this node, start its services, and report its state until stopped",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			log := hclog.New(&hclog.LoggerOptions{Name: "boot", Level: hclog.Info, Output: os.Stderr, DisableTime: true})
-			i, err := whoAmI(c.Context(), log)
+			log := journal.NewLogger("boot")
+			i, err := awaitInstance(c.Context(), log)
 			if err != nil || c.Context().Err() != nil {
 				return err
 			}
@@ -33,16 +33,17 @@ func Command() *cobra.Command {
 	}
 }
 
-// whoAmI waits for cloud-init to write instance.env. One that can't be
-// understood is an error at once: nothing here can mend it.
-func whoAmI(ctx context.Context, log hclog.Logger) (instance.Instance, error) {
+// awaitInstance waits until cloud-init has written instance.env. A file that cannot be
+// parsed is an error at once, since waiting does not help.
+func awaitInstance(ctx context.Context, log hclog.Logger) (instance.Instance, error) {
 	pause := backoff.New(200*time.Millisecond, 5*time.Second)
+	var missing journal.Problem
 	for {
 		i, err := instance.Load()
 		if err == nil || !errors.Is(err, fs.ErrNotExist) {
 			return i, err
 		}
-		log.Warn("not yet", "error", err)
+		missing.Set(log, "waiting for cloud-init", err)
 		if !backoff.Sleep(ctx, pause.Next()) {
 			return i, nil
 		}

@@ -19,13 +19,13 @@ import (
 	"github.com/xeroops/xeroops/node/internal/topology"
 )
 
-// fetchTimeout bounds the download of an env file.
+// fetchTimeout limits the download of an env file.
 const fetchTimeout = 15 * time.Second
 
-// maxEnvFile is more than an env file ever has.
-const maxEnvFile = 1 << 20
+// maxEnvFileBytes is more than any env file has.
+const maxEnvFileBytes = 1 << 20
 
-// fetchEnv downloads an env file of the uploads bucket.
+// fetchEnv downloads an env file from the uploads bucket.
 func (b *Boot) fetchEnv(ctx context.Context, key string) (vars map[string]string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
@@ -34,44 +34,45 @@ func (b *Boot) fetchEnv(ctx context.Context, key string) (vars map[string]string
 		return nil, fmt.Errorf("fetch s3://%s/%s: %w", b.Instance.UploadsBucket, key, err)
 	}
 	defer func() { err = errors.Join(err, out.Body.Close()) }()
-	text, err := io.ReadAll(io.LimitReader(out.Body, maxEnvFile))
+	text, err := io.ReadAll(io.LimitReader(out.Body, maxEnvFileBytes))
 	if err != nil {
 		return nil, fmt.Errorf("fetch s3://%s/%s: %w", b.Instance.UploadsBucket, key, err)
 	}
 	if vars, err = envfile.Parse(string(text)); err != nil {
-		return nil, fmt.Errorf("read s3://%s/%s: %w", b.Instance.UploadsBucket, key, err)
+		return nil, fmt.Errorf("parse s3://%s/%s: %w", b.Instance.UploadsBucket, key, err)
 	}
 	return vars, nil
 }
 
-// fetchConfig merges the node's settings into /etc/environment.
+// fetchConfig downloads the node's settings and merges them into /etc/environment.
 func (b *Boot) fetchConfig(ctx context.Context) error {
 	vars, err := b.fetchEnv(ctx, b.Instance.Layout().InstanceConfig(b.Instance.Node))
 	if err != nil {
 		return err
 	}
 	maps.Copy(vars, b.Instance.Env())
-	is, err := os.ReadFile(b.Files.Environment)
+	current, err := os.ReadFile(b.Files.Environment)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	text, err := instance.MergeEnvironment(string(is), vars)
+	text, err := instance.MergeEnvironment(string(current), vars)
 	if err != nil {
-		return fmt.Errorf("settings of node %s: %w", b.Instance.Node, err)
+		return fmt.Errorf("merge the settings of node %s: %w", b.Instance.Node, err)
 	}
 	b.config = vars
 	_, err = atomicfile.WriteFile(b.Files.Environment, []byte(text), 0o644)
 	return err
 }
 
-// fetchCredentials puts the role's secrets into memory, where only root reads them.
+// fetchCredentials downloads the role's credentials to files in memory that only root can
+// read.
 func (b *Boot) fetchCredentials(ctx context.Context) error {
 	vars, err := b.fetchEnv(ctx, b.Instance.Layout().Credentials(b.Instance.Role))
 	if err != nil {
 		return err
 	}
 	b.credentials = vars
-	b.status.hidden = slices.Collect(maps.Values(vars))
+	b.status.secrets = slices.Collect(maps.Values(vars))
 	if err := writeSecret(b.Files.Credentials, vars); err != nil {
 		return err
 	}
@@ -90,7 +91,7 @@ func writeSecret(path string, vars map[string]string) error {
 	return err
 }
 
-// fetchTopology names the cluster's nodes in /etc/hosts.
+// fetchTopology downloads the topology and writes /etc/hosts.
 func (b *Boot) fetchTopology(ctx context.Context) error {
 	source := topology.Source{S3: b.S3, Bucket: b.Instance.UploadsBucket, Key: b.Instance.Layout().Topology()}
 	t, _, err := source.Fetch(ctx)

@@ -3,7 +3,6 @@ package boot
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -11,7 +10,6 @@ import (
 	"reflect"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -19,24 +17,25 @@ import (
 	"github.com/xeroops/xeroops/node/internal/atomicfile"
 	"github.com/xeroops/xeroops/node/internal/backoff"
 	"github.com/xeroops/xeroops/node/internal/configure"
+	"github.com/xeroops/xeroops/node/internal/procfs"
 	"github.com/xeroops/xeroops/node/internal/systemd"
 	"github.com/xeroops/xeroops/node/internal/volume"
 	"github.com/xeroops/xeroops/templates"
 )
 
-// unitSet are names of units.
+// unitSet is a set of unit names.
 type unitSet map[string]bool
 
-// configure renders the role's templates and remembers whose configuration is
-// another than before.
+// configure writes the configuration of the role's services, and records which units it
+// changes.
 func (b *Boot) configure(context.Context) error {
-	memory, err := memoryMiB()
+	memory, err := procfs.ReadMemory()
 	if err != nil {
 		return err
 	}
 	files, err := configure.Render(templates.Files, configure.Data{
 		Node: b.Instance.Node, Role: string(b.Instance.Role), Cluster: b.Instance.Cluster, Region: b.Instance.Region, Address: b.Instance.Address,
-		Topology: b.topology, Config: b.config, Credentials: b.credentials, CPUs: runtime.NumCPU(), MemoryMiB: memory})
+		Topology: b.topology, Config: b.config, Credentials: b.credentials, CPUs: runtime.NumCPU(), MemoryMiB: int(memory.Total >> 20)})
 	if err != nil {
 		return err
 	}
@@ -48,24 +47,24 @@ func (b *Boot) configure(context.Context) error {
 		if err != nil {
 			return err
 		}
-		if file.IsAsWanted() {
+		if file.IsUpToDate() {
 			continue
 		}
-		// First: a boot that ends in between owes it to them.
-		if err := b.note(f.Units); err != nil {
+		// Recorded first, so that an interruption does not lose it.
+		if err := b.addChanged(f.Units); err != nil {
 			return err
 		}
 		b.stale = b.stale || strings.Contains(f.Path, "/systemd/system/")
 		if _, err := atomicfile.Write(file); err != nil {
 			return err
 		}
-		b.Log.Info("configuration changed", "file", f.Path)
+		b.Log.Info("configuration file written", "file", f.Path)
 	}
 	return nil
 }
 
-// readChanged takes over what a boot before, of the same machine's boot, had yet to
-// tell units.
+// readChanged reads the units that an earlier run since the machine booted has not
+// refreshed.
 func (b *Boot) readChanged() error {
 	if b.changed != nil {
 		return nil
@@ -81,8 +80,8 @@ func (b *Boot) readChanged() error {
 	return nil
 }
 
-// note remembers units to refresh; nil is all of the role.
-func (b *Boot) note(units []string) error {
+// addChanged records units to refresh; nil stands for all of the role.
+func (b *Boot) addChanged(units []string) error {
 	if units == nil {
 		units = b.units()
 	}
@@ -97,7 +96,7 @@ func (b *Boot) writeChanged() error {
 	return err
 }
 
-// units are those that boot starts, in the order of the table.
+// units returns the role's units in the order of the service table.
 func (b *Boot) units() []string {
 	var names []string
 	for _, s := range cluster.ServicesOf(b.Instance.Role) {
@@ -106,22 +105,7 @@ func (b *Boot) units() []string {
 	return names
 }
 
-// memoryMiB is the machine's memory, see proc_meminfo(5).
-func memoryMiB() (int, error) {
-	text, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(text)) {
-		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "MemTotal:" {
-			kib, err := strconv.Atoi(fields[1])
-			return kib / 1024, err
-		}
-	}
-	return 0, fmt.Errorf("/proc/meminfo has no MemTotal")
-}
-
-// mount brings the data volume into place, where the node has one.
+// mount mounts the data volume, if the node has one.
 func (b *Boot) mount(ctx context.Context) error {
 	id := b.config[cluster.EnvDataVolume]
 	if id == "" {
@@ -140,30 +124,30 @@ func (b *Boot) mount(ctx context.Context) error {
 	return v.Mount(ctx, conn)
 }
 
-// attachedEvery is how often a device is looked for, which costs nothing.
-const attachedEvery = 200 * time.Millisecond
+// attachPollInterval is how often a missing device is looked up, which costs nothing.
+const attachPollInterval = 200 * time.Millisecond
 
-// awaitAttached waits for the volume's device: whoever launched the instance
-// attaches it once that runs, or once the node before has let go of it.
+// awaitAttached waits for the volume's device. The provider attaches the volume once the
+// instance is running and the volume's former instance has released it.
 func (b *Boot) awaitAttached(ctx context.Context, v volume.Volume) error {
 	for {
 		_, err := v.Device()
 		if !errors.Is(err, volume.ErrNotAttached) {
 			return err
 		}
-		b.status.trouble(ctx, err.Error())
-		if !backoff.Sleep(ctx, attachedEvery) {
+		b.status.setError(ctx, err.Error())
+		if !backoff.Sleep(ctx, attachPollInterval) {
 			return err
 		}
 	}
 }
 
-// target wants all units of the role, so that they start in one transaction,
-// in which systemd keeps their order.
+// target wants all units of the role, so that systemd starts them in one transaction and
+// honours their order.
 const target = "xeroops-services.target"
 
-// start refreshes what runs already with another configuration, and has
-// systemd start all that does not run.
+// start refreshes running units whose configuration changed, and enqueues the start of
+// all others.
 func (b *Boot) start(ctx context.Context) error {
 	conn, err := systemd.Connect(ctx)
 	if err != nil {
@@ -176,33 +160,33 @@ func (b *Boot) start(ctx context.Context) error {
 	if err := b.reload(ctx, conn); err != nil {
 		return err
 	}
-	if err := b.refresh(ctx, conn); err != nil { // the others are started, and follow tries again
-		b.Log.Warn("not every service has its configuration", "error", err)
+	if err := b.refresh(ctx, conn); err != nil { // watch retries
+		b.Log.Warn("refreshing units failed, retrying", "error", err)
 	}
 	return conn.Queue(ctx, target)
 }
 
-// writeTarget makes the target. systemd finds a new unit by itself.
+// writeTarget writes the target. systemd needs no reload to find a new unit.
 func (b *Boot) writeTarget() error {
 	text := "# Written by xeroops-node boot.\n[Unit]\nDescription=The services of role " + string(b.Instance.Role) + "\n"
 	for _, u := range b.units() {
 		text += "Wants=" + u + "\n"
 	}
 	path := filepath.Join(b.Files.Units, target)
-	_, none := os.Stat(path)
+	_, missing := os.Stat(path)
 	changed, err := atomicfile.WriteFile(path, []byte(text), 0o644)
-	b.stale = b.stale || (changed && none == nil)
+	b.stale = b.stale || (changed && missing == nil)
 	return err
 }
 
-// follow renders the configuration anew if discovery has brought another
-// topology, and tells the services that it concerns, or that could not be told.
-func (b *Boot) follow(ctx context.Context) error {
+// applyTopology writes the configuration of a topology that discovery has changed, and
+// refreshes the units that it concerns or that could not be refreshed before.
+func (b *Boot) applyTopology(ctx context.Context) error {
 	t, err := b.Files.Topology.Read()
 	if err != nil || (reflect.DeepEqual(t, b.topology) && len(b.changed) == 0) {
 		return err
 	}
-	b.Log.Info("configuring again", "nodes", len(t.Nodes), "units_to_tell", len(b.changed))
+	b.Log.Info("applying the topology", "nodes", len(t.Nodes), "pending_units", len(b.changed))
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	conn, err := systemd.Connect(ctx)
@@ -210,7 +194,7 @@ func (b *Boot) follow(ctx context.Context) error {
 		return err
 	}
 	defer conn.Close()
-	before := b.topology
+	former := b.topology
 	b.topology = t
 	if err = b.configure(ctx); err == nil {
 		err = b.reload(ctx, conn)
@@ -219,13 +203,12 @@ func (b *Boot) follow(ctx context.Context) error {
 		err = b.refresh(ctx, conn)
 	}
 	if err != nil {
-		b.topology = before // so that it is tried again
+		b.topology = former // so that the next call retries
 	}
 	return err
 }
 
-// reload has systemd read unit files that changed, which takes a second on a busy
-// machine.
+// reload makes systemd read changed unit files, which takes a second on a busy machine.
 func (b *Boot) reload(ctx context.Context, conn *systemd.Conn) error {
 	if !b.stale {
 		return nil
@@ -235,11 +218,11 @@ func (b *Boot) reload(ctx context.Context, conn *systemd.Conn) error {
 	return err
 }
 
-// refreshTimeout is how long a unit may take to be refreshed; the others wait.
+// refreshTimeout limits the refresh of one unit, for which the others wait.
 const refreshTimeout = 2 * time.Minute
 
-// refresh tells those that run already that their configuration changed. Who could
-// not be told is told the next time.
+// refresh makes running units read their changed configuration. Units for which that
+// fails stay recorded for the next call.
 func (b *Boot) refresh(ctx context.Context, conn *systemd.Conn) error {
 	units, err := conn.Units(ctx, slices.Sorted(maps.Keys(b.changed)))
 	if err != nil {
@@ -248,7 +231,7 @@ func (b *Boot) refresh(ctx context.Context, conn *systemd.Conn) error {
 	var errs error
 	for name, u := range units {
 		if u.IsUp() {
-			b.Log.Info("its configuration changed", "unit", name)
+			b.Log.Info("refreshing unit", "unit", name)
 			ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
 			err := conn.Refresh(ctx, name)
 			cancel()

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -17,36 +16,36 @@ import (
 	"github.com/xeroops/xeroops/node/internal/backoff"
 )
 
-// status is how the boot goes: it is put into the report at each change.
+// status is the state of the boot, which is written to the report at each change.
 type status struct {
-	report cluster.BootReport
-	began  time.Time
-	wellAt time.Time // when the node was last ready, or began to boot
-	hidden []string  // values that must never be reported
-	object *object
-	log    hclog.Logger
+	report    cluster.BootReport
+	began     time.Time
+	lastReady time.Time // when the node was last ready, or the beginning of the boot
+	secrets   []string  // values that must never be reported
+	object    *object
+	log       hclog.Logger
 }
 
-// going is that nothing is in the way, and nothing is ready yet. A failed boot
-// says why until then.
-func (s *status) going(ctx context.Context) {
+// clearError records that a step has succeeded. A failed boot keeps its error until the
+// node is ready.
+func (s *status) clearError(ctx context.Context) {
 	if s.report.State != cluster.BootFailed {
 		s.report.Error = ""
 	}
 	s.put(ctx)
 }
 
-// trouble is that the node is not ready because of what.
-func (s *status) trouble(ctx context.Context, what string) {
-	s.report.Error = s.hide(what)
-	s.report.State = stateInTrouble(s.report.State, time.Since(s.wellAt))
+// setError records why the node is not ready.
+func (s *status) setError(ctx context.Context, reason string) {
+	s.report.Error = s.redact(reason)
+	s.report.State = unreadyState(s.report.State, time.Since(s.lastReady))
 	s.put(ctx)
 }
 
-// ready is that every service does its work.
-func (s *status) ready(ctx context.Context) {
+// setReady records that every service is healthy.
+func (s *status) setReady(ctx context.Context) {
 	now := time.Now()
-	s.wellAt = now
+	s.lastReady = now
 	s.report.State, s.report.Error = cluster.BootReady, ""
 	if s.report.ReadyAt == nil {
 		at := now.UTC().Truncate(time.Millisecond)
@@ -56,31 +55,31 @@ func (s *status) ready(ctx context.Context) {
 	s.put(ctx)
 }
 
-// stateInTrouble is the state of a node that has not been ready for so long. A
-// service that is restarted does not make a node that was ready less so.
-func stateInTrouble(was cluster.BootState, lasting time.Duration) cluster.BootState {
-	if lasting >= patience {
+// unreadyState returns the state of a node that has been unready for a time. A node stays
+// ready while a service restarts.
+func unreadyState(current cluster.BootState, unready time.Duration) cluster.BootState {
+	if unready >= failureTimeout {
 		return cluster.BootFailed
 	}
-	return was
+	return current
 }
 
-// services notes how the services are.
-func (s *status) services(now []cluster.ServiceReport) {
-	for n := range now {
-		now[n].Detail = s.hide(now[n].Detail)
+// setServices records the states of the services.
+func (s *status) setServices(services []cluster.ServiceReport) {
+	for n := range services {
+		services[n].Detail = s.redact(services[n].Detail)
 	}
-	s.report.Services = now
+	s.report.Services = services
 }
 
-// shortest is how long a value is at least to be hidden: shorter ones would
-// blacken half the text, and are no secrets.
-const shortest = 6
+// minSecretLength is the length from which on values are redacted. Shorter ones are no
+// secrets and may occur anywhere.
+const minSecretLength = 6
 
-// hide takes the values of credentials out of a text.
-func (s *status) hide(text string) string {
-	for _, secret := range s.hidden {
-		if len(secret) >= shortest {
+// redact replaces the values of credentials in a text.
+func (s *status) redact(text string) string {
+	for _, secret := range s.secrets {
+		if len(secret) >= minSecretLength {
 			text = strings.ReplaceAll(text, secret, "(hidden)")
 		}
 	}
@@ -88,19 +87,19 @@ func (s *status) hide(text string) string {
 }
 
 func (s *status) put(ctx context.Context) {
-	if s.report.InstanceID == "" { // nobody could tell whose report it is
+	if s.report.InstanceID == "" { // the report could be mistaken for another instance's
 		return
 	}
-	s.report.StartedAt = corrected(s.report.StartedAt, time.Now(), time.Since(s.began))
+	s.report.StartedAt = correctStart(s.report.StartedAt, time.Now(), time.Since(s.began))
 	s.object.put(ctx, s.report)
 }
 
-// corrected is when the boot started by the clock of now: chrony may have set
-// it since, and whoever reads the report compares.
-func corrected(was, now time.Time, running time.Duration) time.Time {
+// correctStart returns when the boot started according to the current clock, which chrony
+// may have set since. Readers of the report compare it with times of their own.
+func correctStart(recorded, now time.Time, running time.Duration) time.Time {
 	started := now.Add(-running).UTC().Truncate(time.Millisecond)
-	if started.Sub(was).Abs() < time.Second {
-		return was
+	if started.Sub(recorded).Abs() < time.Second {
+		return recorded
 	}
 	return started
 }
@@ -110,21 +109,21 @@ type object struct {
 	S3          *s3.Client
 	Bucket, Key string
 	Log         hclog.Logger
-	// Every is the pause between reports of one state: what restarts over and
-	// over changes its words twice a second.
-	Every time.Duration
+	// Interval is the minimum time between reports with the same state: the details of a
+	// service that keeps restarting change twice a second.
+	Interval time.Duration
 
 	written []byte
 	state   cluster.BootState
-	after   time.Time // not to be tried before
+	after   time.Time // of the next attempt
 	pause   *backoff.Backoff
 }
 
-// putTimeout bounds a try to write the report, which has a kilobyte or two.
+// putTimeout limits an attempt to write the report, which has a kilobyte or two.
 const putTimeout = 10 * time.Second
 
-// put writes a report if it is another than the last that was written. One
-// that can't be written, or is too early, is written with a later call.
+// put writes a report that differs from the last one written. After a failure, or before
+// the interval has passed, a later call writes it.
 func (o *object) put(ctx context.Context, report cluster.BootReport) {
 	text, err := json.MarshalIndent(report, "", "  ")
 	early := time.Now().Before(o.after) && (o.pause != nil || report.State == o.state)
@@ -139,17 +138,11 @@ func (o *object) put(ctx context.Context, report cluster.BootReport) {
 			o.pause = backoff.New(time.Second, 30*time.Second)
 		}
 		o.after = time.Now().Add(o.pause.Next())
-		o.Log.Error("the boot report can't be written, will be tried again", "object", fmt.Sprintf("s3://%s/%s", o.Bucket, o.Key),
+		o.Log.Error("writing the boot report failed, retrying", "object", fmt.Sprintf("s3://%s/%s", o.Bucket, o.Key),
 			"state", string(report.State), "report_error", report.Error, "error", err)
 		return
 	}
 	o.written, o.state, o.pause = text, report.State, nil
-	o.after = time.Now().Add(o.Every)
-	o.Log.Info("reported", "state", string(report.State), "error", report.Error)
-}
-
-// bootID is the kernel's, new at each boot.
-func bootID() (string, error) {
-	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return strings.TrimSpace(string(id)), err
+	o.after = time.Now().Add(o.Interval)
+	o.Log.Info("boot report written", "state", string(report.State), "error", report.Error)
 }

@@ -3,7 +3,6 @@ package boot
 import (
 	"context"
 	"errors"
-	"os/exec"
 	"strings"
 	"time"
 
@@ -11,49 +10,49 @@ import (
 	"github.com/xeroops/xeroops/internal/registry"
 	"github.com/xeroops/xeroops/node/internal/backoff"
 	"github.com/xeroops/xeroops/node/internal/health"
+	"github.com/xeroops/xeroops/node/internal/journal"
 	"github.com/xeroops/xeroops/node/internal/systemd"
 )
 
-// How often services are looked at: while the node comes up, and otherwise.
 const (
-	settling = 500 * time.Millisecond
-	watching = 5 * time.Second
+	// healthInterval is how often services are checked.
+	healthInterval = 5 * time.Second
+	// startupPollInterval is how often they are checked for the first startupPeriod, until
+	// the node is ready.
+	startupPollInterval = 500 * time.Millisecond
+	startupPeriod       = time.Minute
+	// growInterval is how often the volume is checked for having been enlarged.
+	growInterval = time.Minute
 )
-
-// settlingFor is how long a node that is not ready yet is looked at that often.
-const settlingFor = time.Minute
-
-// growEvery is how often the volume is asked whether it was enlarged.
-const growEvery = time.Minute
 
 // dataVolume is the volume's name among the report's services.
 const dataVolume = "data-volume"
 
-// watch looks at services and volume until the context ends.
+// watch checks services and volume until the context ends.
 func (b *Boot) watch(ctx context.Context) {
-	again := restarts{pause: backoff.New(2*time.Second, time.Minute)}
+	restarts := restarter{pause: backoff.New(2*time.Second, time.Minute)}
 	began := time.Now()
 	lastGrown := began
-	var behind repeated
+	var behind journal.Problem
 	for {
-		pause := watching
+		pause := healthInterval
 		found := health.Check(ctx, cluster.ServicesOf(b.Instance.Role))
 		if ctx.Err() != nil {
 			return
 		}
-		b.status.services(b.report(found))
-		if why := b.unready(ctx, found); why != "" {
-			if b.status.report.ReadyAt == nil && time.Since(began) < settlingFor {
-				pause = settling
+		b.status.setServices(b.report(found))
+		if reason := b.unreadyReason(ctx, found); reason != "" {
+			if b.status.report.ReadyAt == nil && time.Since(began) < startupPeriod {
+				pause = startupPollInterval
 			}
-			b.status.trouble(ctx, why)
-			again.perhaps(ctx, b)
+			b.status.setError(ctx, reason)
+			restarts.maybe(ctx, b)
 		} else {
-			b.status.ready(ctx)
-			again.forget()
+			b.status.setReady(ctx)
+			restarts.reset()
 		}
-		behind.say(b.Log, "not every service has the configuration of the present topology", b.follow(ctx))
-		if b.volume != nil && time.Since(lastGrown) >= growEvery {
+		behind.Set(b.Log, "applying the topology failed, retrying", b.applyTopology(ctx))
+		if b.volume != nil && time.Since(lastGrown) >= growInterval {
 			lastGrown = time.Now()
 			b.grow(ctx)
 		}
@@ -63,7 +62,7 @@ func (b *Boot) watch(ctx context.Context) {
 	}
 }
 
-// report is what the boot report says of services and volume.
+// report returns the boot report's entries for services and volume.
 func (b *Boot) report(found []registry.ServiceHealth) []cluster.ServiceReport {
 	all := []cluster.ServiceReport{}
 	for _, s := range found {
@@ -72,85 +71,85 @@ func (b *Boot) report(found []registry.ServiceHealth) []cluster.ServiceReport {
 	if b.volume == nil {
 		return all
 	}
-	of := cluster.ServiceReport{Name: dataVolume, State: systemd.Active, Detail: b.ungrown.text}
-	if trouble := b.volume.Trouble(); trouble != "" {
-		of.State, of.Detail = systemd.Failed, trouble
+	volume := cluster.ServiceReport{Name: dataVolume, State: systemd.Active, Detail: b.growFailure.String()}
+	if err := b.volume.Check(); err != nil {
+		volume.State, volume.Detail = systemd.Failed, err.Error()
 	}
-	return append(all, of)
+	return append(all, volume)
 }
 
-// unready says why the node is not ready, or "".
-func (b *Boot) unready(ctx context.Context, found []registry.ServiceHealth) string {
-	var why []string
+// unreadyReason returns why the node is not ready, or "" if it is.
+func (b *Boot) unreadyReason(ctx context.Context, found []registry.ServiceHealth) string {
+	var reasons []string
 	for _, s := range found {
 		if s.Healthy {
 			continue
 		}
 		text := s.Name + ": " + s.Detail
 		if isDown(s) {
-			text += b.lastWords(ctx, s.Name)
+			text += b.journalOf(ctx, s.Name)
 		}
-		why = append(why, text)
+		reasons = append(reasons, text)
 	}
 	if b.volume != nil {
-		if trouble := b.volume.Trouble(); trouble != "" {
-			why = append(why, trouble)
+		if err := b.volume.Check(); err != nil {
+			reasons = append(reasons, err.Error())
 		}
 	}
-	return strings.Join(why, "\n")
+	return strings.Join(reasons, "\n")
 }
 
-// isDown is a service that has ended, or will be started anew because it did.
+// isDown reports whether a service has ended or is about to be restarted.
 func isDown(s registry.ServiceHealth) bool {
 	return s.State == systemd.Failed || s.State == systemd.Inactive || strings.Contains(s.Detail, systemd.AutoRestart)
 }
 
-// How much of a failed unit's journal goes into the report: lines, and bytes,
-// as a line may have 48 KiB (journald.conf(5), LineMax=).
+// Limits of the journal of a failed unit in the report. A line may have 48 KiB
+// (journald.conf(5), LineMax=).
 const (
-	journalLines = "8"
+	journalLines = 8
 	journalBytes = 2000
 )
 
-// lastWords are the last lines that a failed service's unit logged.
-func (b *Boot) lastWords(ctx context.Context, service string) string {
+// journalOf returns the end of a service's journal, for an error.
+func (b *Boot) journalOf(ctx context.Context, service string) string {
 	for _, s := range cluster.ServicesOf(b.Instance.Role) {
 		if s.Name != service {
 			continue
 		}
-		out, err := exec.CommandContext(ctx, "journalctl", "--unit="+s.Unit, "--boot", "--lines="+journalLines, "--output=cat", "--no-pager", "--quiet").Output()
-		if err != nil || len(out) == 0 {
+		text := systemd.Journal(ctx, s.Unit, time.Time{}, journalLines)
+		if text == "" {
 			return ""
 		}
-		text := b.status.hide(strings.TrimSpace(string(out))) // before a secret may be cut in two
-		return "; its journal ends:\n" + strings.ToValidUTF8(text[max(0, len(text)-journalBytes):], "")
+		text = b.status.redact(text) // before truncation can split a secret
+		return "; last lines of its journal:\n" + strings.ToValidUTF8(text[max(0, len(text)-journalBytes):], "")
 	}
 	return ""
 }
 
-// grow follows a volume that was enlarged.
+// grow grows the file system of a volume that was enlarged.
 func (b *Boot) grow(ctx context.Context) {
 	grown, err := b.volume.Grow(ctx)
-	b.ungrown.say(b.Log, "file system not grown", err)
+	b.growFailure.Set(b.Log, "growing the file system failed, retrying", err, "volume_id", b.volume.ID)
 	if grown {
-		b.Log.Info("file system grown with its volume", "volume_id", b.volume.ID)
+		b.Log.Info("file system grown", "volume_id", b.volume.ID)
 	}
 }
 
-// restarts starts units that failed again, with pauses.
-type restarts struct {
+// restarter restarts failed units, with growing pauses.
+type restarter struct {
 	pause *backoff.Backoff
 	after time.Time
 }
 
-func (r *restarts) forget() {
+func (r *restarter) reset() {
 	r.after = time.Time{}
 	r.pause.Reset()
 }
 
-// perhaps starts what is down, if the pause is over. It is called as long as
+// maybe starts the units that are down, unless a pause is in progress. It is called while
 // the node is not ready.
-func (r *restarts) perhaps(ctx context.Context, b *Boot) {
+func (r *restarter) maybe(ctx context.Context, b *Boot) {
 	if r.after.IsZero() {
 		r.after = time.Now().Add(r.pause.Next())
 	}
@@ -158,14 +157,14 @@ func (r *restarts) perhaps(ctx context.Context, b *Boot) {
 		return
 	}
 	r.after = time.Now().Add(r.pause.Next())
-	if err := b.startAgain(ctx); err != nil {
-		b.Log.Warn("services not started", "error", err)
+	if err := b.restartFailed(ctx); err != nil {
+		b.Log.Warn("starting services failed", "error", err)
 	}
 }
 
-// startAgain starts what failed. One that somebody stopped after the node was
-// ready stays stopped.
-func (b *Boot) startAgain(ctx context.Context) error {
+// restartFailed starts the units that failed. A unit that an operator stopped after the
+// node was ready stays stopped.
+func (b *Boot) restartFailed(ctx context.Context) error {
 	conn, err := systemd.Connect(ctx)
 	if err != nil {
 		return err
@@ -176,11 +175,11 @@ func (b *Boot) startAgain(ctx context.Context) error {
 		return err
 	}
 	neverReady := b.status.report.ReadyAt == nil
-	var errs error // one that can't start is no reason to leave the others
+	var errs error
 	for _, name := range b.units() {
 		u := units[name]
 		if u.Load == systemd.Loaded && !u.Queued && (u.Active == systemd.Failed || (u.Active == systemd.Inactive && neverReady)) {
-			b.Log.Info("starting again", "unit", name)
+			b.Log.Info("restarting unit", "unit", name)
 			errs = errors.Join(errs, conn.Queue(ctx, name))
 		}
 	}

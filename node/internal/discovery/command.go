@@ -3,7 +3,6 @@ package discovery
 import (
 	"context"
 	"net"
-	"os"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -15,14 +14,15 @@ import (
 	"github.com/xeroops/xeroops/internal/registry"
 	"github.com/xeroops/xeroops/node/internal/backoff"
 	"github.com/xeroops/xeroops/node/internal/instance"
+	"github.com/xeroops/xeroops/node/internal/journal"
 	"github.com/xeroops/xeroops/node/internal/topology"
 )
 
-// Command is `xeroops-node discovery`.
+// Command returns `xeroops-node discovery`.
 func Command() *cobra.Command {
 	return &cobra.Command{
 		Use:   "discovery",
-		Short: "Keep this node's entry in the registry, and its copy of the topology",
+		Short: "Publish this node's state in the registry and fetch the topology",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return run(c.Context(), c.Root().Version)
@@ -30,32 +30,28 @@ func Command() *cobra.Command {
 	}
 }
 
-// HostsCommand is `xeroops-node hosts`.
+// HostsCommand returns `xeroops-node hosts`.
 func HostsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "hosts",
-		Short: "Put the topology that discovery fetched in place, and into /etc/hosts",
+		Short: "Install the topology that discovery fetched, and write /etc/hosts",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			i, err := instance.Load()
 			if err != nil {
 				return err
 			}
-			changed, err := putInPlace(Fetched, topology.Default(), i.Cluster)
+			changed, err := install(Fetched, topology.Default(), i.Cluster)
 			if changed {
-				newLog("hosts").Info("names of the cluster's nodes changed", "file", topology.HostsFile)
+				journal.NewLogger("hosts").Info("topology installed", "hosts_file", topology.HostsFile)
 			}
 			return err
 		},
 	}
 }
 
-func newLog(name string) hclog.Logger {
-	return hclog.New(&hclog.LoggerOptions{Name: name, Level: hclog.Info, Output: os.Stderr, DisableTime: true})
-}
-
 func run(ctx context.Context, version string) error {
-	log := newLog("discovery")
+	log := journal.NewLogger("discovery")
 	password, err := instance.RegistryPassword()
 	if err != nil {
 		return err
@@ -77,40 +73,45 @@ func run(ctx context.Context, version string) error {
 
 	_, _ = daemon.SdNotify(false, daemon.SdNotifyReady)
 	d.Run(ctx)
-	leave(context.WithoutCancel(ctx), m, d)
+	drain(context.WithoutCancel(ctx), m, d)
 	return nil
 }
 
-// routed is how long routing may take to send a node that leaves nothing more;
-// until then what it runs is kept waiting with its end.
-const routed = time.Second
+const (
+	// drainPeriod is how long routing has to stop sending requests to a node that shuts
+	// down; its applications keep running until then.
+	drainPeriod  = time.Second
+	drainTimeout = 5 * time.Second
+)
 
-// leave lets a machine that shuts down go without a failed request.
-func leave(ctx context.Context, m *machine, d *Discovery) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+// drain drains a machine that is shutting down, so that no request fails.
+func drain(ctx context.Context, m *machine, d *Discovery) {
+	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
 	if !m.isStopping(ctx) {
 		return
 	}
 	d.Drain(ctx)
 	if m.instance.Role == cluster.RoleApp {
-		backoff.Sleep(ctx, routed)
+		backoff.Sleep(ctx, drainPeriod)
 	}
 }
 
-// instanceID asks the metadata service for a while; an entry without it is
-// better than none.
+const identityTimeout = 10 * time.Second
+
+// instanceID returns the instance id from the metadata service, or "" if that does not
+// answer within [identityTimeout]: an entry without it is better than none.
 func instanceID(ctx context.Context, i instance.Instance, log hclog.Logger) string {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, identityTimeout)
 	defer cancel()
-	is, err := i.Identify(ctx, instance.Metadata())
+	identity, err := i.Identify(ctx, instance.Metadata())
 	if err != nil {
-		log.Warn("the entry will name no instance", "error", err)
+		log.Warn("instance id unknown", "error", err)
 	}
-	return is.InstanceID
+	return identity.InstanceID
 }
 
-// registryOf is where the registry of a cluster is, host:port; "" if it has none.
+// registryOf returns the registry's address, host:port, or "" if the cluster has none.
 func registryOf(t cluster.Topology) string {
 	if management := topology.Management(t); management != "" {
 		return net.JoinHostPort(management, registry.Port)

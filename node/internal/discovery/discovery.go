@@ -1,11 +1,12 @@
-// Package discovery is `xeroops-node discovery`, on every node: it keeps the node's
-// entry in the registry true (docs/design.md#registry), and the node's copy of the topology.
-// The entry is written every 30 s, at once when something changed, and within a
-// second of a registry that lost it. Nothing that is away ends it.
+// Package discovery implements `xeroops-node discovery`, which runs on every node: it
+// publishes the node's entry in the registry (docs/design.md#registry) and keeps the
+// node's copy of the topology up to date. The entry is written every 30 s, at once when
+// it changes, and within seconds after the registry has lost it or was unavailable.
 package discovery
 
 import (
 	"context"
+	"errors"
 	"reflect"
 	"time"
 
@@ -14,30 +15,31 @@ import (
 
 	"github.com/xeroops/xeroops/internal/registry"
 	"github.com/xeroops/xeroops/node/internal/backoff"
+	"github.com/xeroops/xeroops/node/internal/journal"
 	"github.com/xeroops/xeroops/node/internal/topology"
 )
 
-// How often the node is looked at: at units and files; with all health checks,
-// which find what units don't tell, such as that PostgreSQL became the primary.
 const (
-	glance  = time.Second
-	inspect = 5 * time.Second
+	// pollInterval is how often units and files are polled for changes.
+	pollInterval = time.Second
+	// healthInterval is how often all health checks run. They find changes that units do
+	// not show, such as a promotion of PostgreSQL.
+	healthInterval = 5 * time.Second
+	// registryTimeout limits one exchange with the registry.
+	registryTimeout = 3 * time.Second
+	// minPause and maxPause are the first and the longest pause between attempts to reach
+	// an unavailable registry.
+	minPause = 250 * time.Millisecond
+	maxPause = 4 * time.Second
 )
 
-// writeTimeout bounds one exchange with the registry.
-const writeTimeout = 3 * time.Second
+var errNoRegistry = errors.New("the topology has no management node")
 
-// How long a registry that is away is not asked, at first and at most.
-const (
-	firstPause = 250 * time.Millisecond
-	lastPause  = 4 * time.Second
-)
-
-// node is what is looked at.
+// node is the source of the entry.
 type node interface {
-	// entry is how the node is, after all checks.
+	// entry runs all health checks and returns the node's entry.
 	entry(ctx context.Context) registry.Node
-	// fingerprint changes when a unit or a file that matters did.
+	// fingerprint returns a text that changes when a unit or a relevant file does.
 	fingerprint(ctx context.Context) string
 }
 
@@ -45,134 +47,135 @@ type node interface {
 type Discovery struct {
 	Node     node
 	Open     func(address string) *redis.Client
-	Topology topology.Files // read to find the registry
+	Topology topology.Files // names the registry's node
 	Log      hclog.Logger
 
-	redis    *redis.Client
-	address  string        // of redis
-	told     registry.Node // the entry that was written last
-	toldAt   time.Time     // zero if nothing was
-	toTell   *registry.Node
-	news     bool // toTell is more than a heartbeat
-	pause    *backoff.Backoff
-	after    time.Time // the registry is not to be asked before
-	troubled bool
+	redis       *redis.Client
+	address     string         // of redis
+	published   registry.Node  // the entry that was written last
+	publishedAt time.Time      // zero if none was
+	pending     *registry.Node // the entry to write next
+	changed     bool           // whether pending is more than a heartbeat
+	pause       *backoff.Backoff
+	retryAt     time.Time // zero unless the registry is unavailable
+	unavailable journal.Problem
 }
 
-// Run keeps the entry until the context ends.
+// Run publishes the entry until the context ends.
 func (d *Discovery) Run(ctx context.Context) {
-	d.pause = backoff.New(firstPause, lastPause)
-	clock := time.NewTicker(glance)
-	defer clock.Stop()
-	var print string
-	var inspected time.Time
+	d.pause = backoff.New(minPause, maxPause)
+	ticker := time.NewTicker(pollInterval)
+	defer ticker.Stop()
+	var fingerprint string
+	var checkedAt time.Time
 	for {
 		now := time.Now()
-		is := d.Node.fingerprint(ctx)
-		if is != print || now.Sub(inspected) >= inspect {
-			print, inspected = is, now
+		current := d.Node.fingerprint(ctx)
+		if current != fingerprint || now.Sub(checkedAt) >= healthInterval {
+			fingerprint, checkedAt = current, now
 			if entry := d.Node.entry(ctx); ctx.Err() == nil {
-				d.consider(entry)
+				d.update(entry)
 			}
 		}
-		d.tell(ctx)
+		d.publish(ctx)
 		select {
 		case <-ctx.Done():
 			return
-		case <-clock.C:
+		case <-ticker.C:
 		}
 	}
 }
 
-// consider takes an entry as the one to tell, if it is news or due. What could
-// not be told before is news still.
-func (d *Discovery) consider(entry registry.Node) {
-	last := d.told
-	if d.toTell != nil {
-		last = *d.toTell
+// update makes an entry the pending one if it differs from the published one, replaces an
+// entry that is pending already, or is due as a heartbeat.
+func (d *Discovery) update(entry registry.Node) {
+	last := d.published
+	if d.pending != nil {
+		last = *d.pending
 	}
-	news := d.toldAt.IsZero() || differs(last, entry)
-	if news || d.toTell != nil || time.Since(d.toldAt) >= registry.Heartbeat-inspect/2 {
-		d.news = d.news || news
-		d.toTell = &entry
+	changed := d.publishedAt.IsZero() || differs(last, entry)
+	if changed || d.pending != nil || time.Since(d.publishedAt) >= registry.Heartbeat-healthInterval/2 {
+		d.changed = d.changed || changed
+		d.pending = &entry
 	}
 }
 
-// tell writes what there is to tell; otherwise it looks whether the registry has
-// lost the entry: it was emptied, or its clock jumped past the expiry.
-func (d *Discovery) tell(ctx context.Context) {
-	if time.Now().Before(d.after) {
+// publish writes the pending entry. Without one it checks whether the registry has lost
+// the entry, because it was emptied or its clock jumped past the expiry.
+func (d *Discovery) publish(ctx context.Context) {
+	if time.Now().Before(d.retryAt) {
 		return
 	}
 	c := d.client()
 	if c == nil {
 		return
 	}
-	bounded, cancel := context.WithTimeout(ctx, writeTimeout)
+	bounded, cancel := context.WithTimeout(ctx, registryTimeout)
 	defer cancel()
-	if d.toTell == nil {
-		has, err := registry.HasNode(bounded, c, d.told.Name)
-		if d.settle(ctx, err); err != nil || has {
+	if d.pending == nil {
+		exists, err := registry.HasNode(bounded, c, d.published.Name)
+		if d.recordResult(ctx, err); err != nil || exists {
 			return
 		}
-		d.Log.Info("the registry has lost this node's entry, writing it again")
-		again := d.told
-		d.toTell, d.news = &again, true
+		d.Log.Info("registry entry lost, writing it again")
+		d.republish()
 	}
-	d.toTell.UpdatedAt = time.Now()
-	err := registry.WriteNode(bounded, c, *d.toTell, d.news)
-	if d.settle(ctx, err); err != nil {
+	d.pending.UpdatedAt = time.Now()
+	err := registry.WriteNode(bounded, c, *d.pending, d.changed)
+	if d.recordResult(ctx, err); err != nil {
 		return
 	}
-	if d.news {
-		d.Log.Info("entry written", "state", d.toTell.State, "applications", len(d.toTell.Applications))
+	if d.changed {
+		d.Log.Info("entry published", "state", d.pending.State, "applications", len(d.pending.Applications))
 	}
-	d.told, d.toldAt, d.toTell, d.news = *d.toTell, time.Now(), nil, false
+	d.published, d.publishedAt, d.pending, d.changed = *d.pending, time.Now(), nil, false
 }
 
-// settle notes whether the registry answered, and when to ask it again.
-func (d *Discovery) settle(ctx context.Context, err error) {
-	switch {
-	case err == nil:
-		if d.troubled {
-			d.Log.Info("the registry is there again")
-		}
-		d.troubled = false
-		d.after = time.Time{}
+// republish makes the published entry pending again.
+func (d *Discovery) republish() {
+	entry := d.published
+	d.pending, d.changed = &entry, true
+}
+
+// recordResult records the result of an exchange with the registry, and after a failure
+// when to retry.
+func (d *Discovery) recordResult(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	d.unavailable.Set(d.Log, "registry unavailable, retrying", err)
+	if err == nil {
+		d.retryAt = time.Time{}
 		d.pause.Reset()
-	case ctx.Err() == nil:
-		if !d.troubled {
-			d.Log.Warn("the registry is away, trying again", "error", err)
-		}
-		d.troubled = true
-		d.after = time.Now().Add(d.pause.Next())
-		if d.toTell == nil { // it may have lost the entry meanwhile
-			again := d.told
-			d.toTell, d.news = &again, true
-		}
-	}
-}
-
-// Drain tells the registry that this node is going away.
-func (d *Discovery) Drain(ctx context.Context) {
-	if d.toldAt.IsZero() {
 		return
 	}
-	entry := d.told
-	entry.State = registry.NodeDraining
-	d.toTell, d.news, d.after = &entry, true, time.Time{}
-	d.tell(ctx)
+	d.retryAt = time.Now().Add(d.pause.Next())
+	if d.pending == nil { // the registry may come back without the entry
+		d.republish()
+	}
 }
 
-// client is a client of the registry, which is where the topology says.
+// Drain publishes that the node is draining.
+func (d *Discovery) Drain(ctx context.Context) {
+	if d.publishedAt.IsZero() {
+		return
+	}
+	entry := d.published
+	entry.State = registry.NodeDraining
+	d.pending, d.changed, d.retryAt = &entry, true, time.Time{}
+	d.publish(ctx)
+}
+
+// client returns a client of the registry that the topology names, or nil if it names
+// none.
 func (d *Discovery) client() *redis.Client {
 	t, err := d.Topology.Read()
 	address := registryOf(t)
-	if err != nil || address == "" {
-		if !d.troubled {
-			d.Log.Warn("the registry is not known yet", "error", err)
-		}
-		d.troubled = true
+	if err == nil && address == "" {
+		err = errNoRegistry
+	}
+	if err != nil {
+		d.unavailable.Set(d.Log, "registry unavailable, retrying", err)
 		return nil
 	}
 	if address != d.address {
@@ -182,7 +185,7 @@ func (d *Discovery) client() *redis.Client {
 	return d.redis
 }
 
-// Close ends the connections.
+// Close closes the connections to the registry.
 func (d *Discovery) Close() {
 	if d.redis != nil {
 		_ = d.redis.Close()
@@ -190,8 +193,7 @@ func (d *Discovery) Close() {
 	d.redis, d.address = nil, ""
 }
 
-// differs says whether b is news to who knows a; that load and time have changed
-// is none.
+// differs reports whether b differs from a, ignoring load and timestamps.
 func differs(a, b registry.Node) bool {
 	a.Resources, b.Resources = registry.Resources{}, registry.Resources{}
 	a.UpdatedAt, b.UpdatedAt = time.Time{}, time.Time{}

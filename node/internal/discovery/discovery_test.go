@@ -28,11 +28,12 @@ import (
 
 // app1 is a node whose state a test sets.
 type app1 struct {
-	mu    sync.Mutex
-	state registry.NodeState
+	mu            sync.Mutex
+	state         registry.NodeState
+	polls, checks int // calls of fingerprint and entry
 }
 
-func (n *app1) become(state registry.NodeState) {
+func (n *app1) setState(state registry.NodeState) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.state = state
@@ -41,16 +42,26 @@ func (n *app1) become(state registry.NodeState) {
 func (n *app1) fingerprint(context.Context) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.polls++
 	return string(n.state)
 }
 
-func (n *app1) entry(ctx context.Context) registry.Node {
-	return registry.Node{Schema: registry.Schema, Name: "app1", Role: cluster.RoleApp, State: registry.NodeState(n.fingerprint(ctx)),
+func (n *app1) counts() (polls, checks int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.polls, n.checks
+}
+
+func (n *app1) entry(context.Context) registry.Node {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.checks++
+	return registry.Node{Schema: registry.Schema, Name: "app1", Role: cluster.RoleApp, State: n.state,
 		Resources: registry.Resources{UptimeSeconds: uint64(time.Now().Unix())}, UpdatedAt: time.Now()}
 }
 
-// rig is a registry, and discovery on a node of its cluster.
-type rig struct {
+// fixture is a registry and the discovery of a node of its cluster.
+type fixture struct {
 	t        *testing.T
 	registry *registrytest.Server
 	admin    *redis.Client
@@ -61,44 +72,44 @@ type rig struct {
 
 var addresses atomic.Uint32
 
-func newRig(t *testing.T) *rig {
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	address := fmt.Sprintf("127.%d.97.%d", 100+os.Getpid()%100, addresses.Add(1))
-	folder := t.TempDir()
-	r := &rig{t: t, registry: registrytest.Start(t, address), node: &app1{state: registry.NodeReady},
-		files: topology.Files{Topology: filepath.Join(folder, "topology.json"), Hosts: filepath.Join(folder, "hosts")}}
-	r.write(cluster.Topology{Schema: cluster.TopologySchema, Cluster: "test", Nodes: []cluster.TopologyNode{
+	dir := t.TempDir()
+	f := &fixture{t: t, registry: registrytest.Start(t, address), node: &app1{state: registry.NodeReady},
+		files: topology.Files{Topology: filepath.Join(dir, "topology.json"), Hosts: filepath.Join(dir, "hosts")}}
+	f.write(cluster.Topology{Schema: cluster.TopologySchema, Cluster: "test", Nodes: []cluster.TopologyNode{
 		{Name: "app1", Role: cluster.RoleApp, Address: "127.0.97.1"}, {Name: "management", Role: cluster.RoleManagement, Address: address}}})
-	r.admin = r.registry.As(registry.UserAdmin)
-	r.messages = r.admin.Subscribe(t.Context(), registry.TopologyChannel).Channel()
-	return r
+	f.admin = f.registry.As(registry.UserAdmin)
+	f.messages = f.admin.Subscribe(t.Context(), registry.TopologyChannel).Channel()
+	return f
 }
 
-func (r *rig) write(t cluster.Topology) {
-	r.t.Helper()
-	if _, err := r.files.Write(t); err != nil {
-		r.t.Fatal(err)
+func (f *fixture) write(t cluster.Topology) {
+	f.t.Helper()
+	if _, err := f.files.Write(t); err != nil {
+		f.t.Fatal(err)
 	}
 }
 
-func (r *rig) open(address string) *redis.Client {
-	if address != r.registry.Address {
-		r.t.Errorf("the registry was looked for at %s", address)
+func (f *fixture) open(address string) *redis.Client {
+	if address != f.registry.Address {
+		f.t.Errorf("discovery connected to %s", address)
 	}
-	return r.registry.As(registry.UserNode)
+	return f.registry.As(registry.UserNode)
 }
 
 // start runs discovery until the test ends.
-func (r *rig) start() {
-	d := &Discovery{Node: r.node, Open: r.open, Topology: r.files, Log: hclog.NewNullLogger()}
-	ctx, stop := context.WithCancel(r.t.Context())
+func (f *fixture) start() {
+	d := &Discovery{Node: f.node, Open: f.open, Topology: f.files, Log: hclog.NewNullLogger()}
+	ctx, stop := context.WithCancel(f.t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); d.Run(ctx) }()
-	r.t.Cleanup(func() { stop(); <-done })
+	f.t.Cleanup(func() { stop(); <-done })
 }
 
-func (r *rig) entry() (n registry.Node, found bool) {
-	nodes, err := registry.ReadNodes(r.t.Context(), r.admin, []string{"app1"})
+func (f *fixture) entry() (n registry.Node, found bool) {
+	nodes, err := registry.ReadNodes(f.t.Context(), f.admin, []string{"app1"})
 	if err != nil {
 		return n, false
 	}
@@ -106,230 +117,251 @@ func (r *rig) entry() (n registry.Node, found bool) {
 	return n, found
 }
 
-func (r *rig) within(limit time.Duration, what string, is func() bool) {
-	r.t.Helper()
-	for begun := time.Now(); !is(); time.Sleep(5 * time.Millisecond) {
-		if time.Since(begun) > limit {
-			r.t.Fatalf("not within %s: %s", limit, what)
+// deadline is how long a condition may take to become true. Tests log how long it took.
+const deadline = 30 * time.Second
+
+// await polls until a condition is true.
+func (f *fixture) await(what string, condition func() bool) {
+	f.t.Helper()
+	began := time.Now()
+	for !condition() {
+		if time.Since(began) > deadline {
+			f.t.Fatalf("waited %s for %s", deadline, what)
 		}
+		time.Sleep(5 * time.Millisecond)
 	}
+	f.t.Logf("waited %s for %s", time.Since(began).Round(time.Millisecond), what)
 }
 
-func (r *rig) hears(limit time.Duration) bool {
+// awaitPolls waits until discovery has polled the node twice, and so has published what
+// it could.
+func (f *fixture) awaitPolls() {
+	f.t.Helper()
+	before, _ := f.node.counts()
+	f.await("two polls", func() bool { polls, _ := f.node.counts(); return polls >= before+2 })
+}
+
+// mustNotify waits for a message about app1.
+func (f *fixture) mustNotify(what string) {
+	f.t.Helper()
 	select {
-	case m := <-r.messages:
-		return m.Payload == "app1"
-	case <-time.After(limit):
-		return false
+	case m := <-f.messages:
+		if m.Payload != "app1" {
+			f.t.Errorf("%s: message %q, want app1", what, m.Payload)
+		}
+	case <-time.After(deadline):
+		f.t.Fatalf("%s: no message within %s", what, deadline)
 	}
 }
 
-func TestEntryIsWrittenAtOnceAndToldOfOnAChangeOnly(t *testing.T) {
-	r := newRig(t)
-	r.start()
-	if !r.hears(3 * time.Second) {
-		t.Fatal("nobody was told of the first entry")
-	}
-	ttl, err := r.admin.PTTL(t.Context(), registry.NodeKey("app1")).Result()
+func TestChangedEntryIsPublishedAtOnce(t *testing.T) {
+	f := newFixture(t)
+	f.start()
+	f.mustNotify("the first entry")
+	ttl, err := f.admin.PTTL(t.Context(), registry.NodeKey("app1")).Result()
 	if err != nil || ttl <= registry.Expiry-5*time.Second || ttl > registry.Expiry {
-		t.Errorf("the entry lives %s (%v), want %s", ttl, err, registry.Expiry)
+		t.Errorf("the entry expires after %s, %v; want %s", ttl, err, registry.Expiry)
 	}
-	r.node.become(registry.NodeDraining)
-	if !r.hears(3 * time.Second) {
-		t.Fatal("nobody was told of the change")
+	f.node.setState(registry.NodeDraining)
+	f.mustNotify("the change")
+	if n, _ := f.entry(); n.State != registry.NodeDraining {
+		t.Errorf("the entry has state %s, want %s", n.State, registry.NodeDraining)
 	}
-	if n, _ := r.entry(); n.State != registry.NodeDraining {
-		t.Errorf("state %s", n.State)
+	_, before := f.node.counts()
+	f.await("two health checks", func() bool { _, checks := f.node.counts(); return checks >= before+2 })
+	f.awaitPolls()
+	if err := f.admin.Publish(t.Context(), registry.TopologyChannel, "end").Err(); err != nil {
+		t.Fatal(err)
 	}
-	if r.hears(inspect + 2*time.Second) {
-		t.Error("nothing changed but the load, and others were told")
+	if m := <-f.messages; m.Payload != "end" {
+		t.Errorf("message %q was sent although only the load changed", m.Payload)
 	}
 }
 
-func TestRegistryThatWasAwayHearsTheLatestAtOnce(t *testing.T) {
-	r := newRig(t)
-	r.registry.Kill()
-	r.start()
-	r.node.become(registry.NodeDegraded)
-	time.Sleep(2 * glance) // of trying in vain
-	r.registry.Restart()
-	r.within(lastPause*5/4+2*time.Second, "the entry is there", func() bool { n, found := r.entry(); return found && n.State == registry.NodeDegraded })
+func TestLatestEntryIsPublishedAfterAnOutage(t *testing.T) {
+	f := newFixture(t)
+	f.registry.Kill()
+	f.start()
+	f.node.setState(registry.NodeDegraded)
+	f.awaitPolls()
+	f.registry.Restart()
+	f.await("the entry", func() bool { n, found := f.entry(); return found && n.State == registry.NodeDegraded })
 
-	r.registry.Kill()
-	r.node.become(registry.NodeReady)
-	time.Sleep(2 * glance)
-	r.registry.Forget()
-	r.registry.Restart()
-	r.within(lastPause*5/4+2*time.Second, "the entry is there", func() bool { n, found := r.entry(); return found && n.State == registry.NodeReady })
+	f.registry.Kill()
+	f.node.setState(registry.NodeReady)
+	f.awaitPolls()
+	f.registry.Forget()
+	f.registry.Restart()
+	f.await("the entry", func() bool { n, found := f.entry(); return found && n.State == registry.NodeReady })
 }
 
-func TestEntryThatTheRegistryLostIsWrittenAgain(t *testing.T) {
-	r := newRig(t)
-	r.start()
+func TestLostEntryIsWrittenAgain(t *testing.T) {
+	f := newFixture(t)
+	f.start()
 	key := registry.NodeKey("app1")
 	for name, lose := range map[string]func() error{
-		"emptied": func() error { return r.admin.FlushAll(t.Context()).Err() },
-		// What Redis does when its clock has jumped ahead.
-		"expired": func() error { return r.admin.PExpireAt(t.Context(), key, time.Unix(1, 0)).Err() },
+		"emptied": func() error { return f.admin.FlushAll(t.Context()).Err() },
+		// Redis expires the key if its clock jumps.
+		"expired": func() error { return f.admin.PExpireAt(t.Context(), key, time.Unix(1, 0)).Err() },
 	} {
-		r.within(3*time.Second, "the entry is there", func() bool { _, found := r.entry(); return found })
+		f.await("the entry", func() bool { _, found := f.entry(); return found })
 		if err := lose(); err != nil {
 			t.Fatal(err)
 		}
-		if _, found := r.entry(); found {
-			t.Fatalf("%s: the entry is there still", name)
+		if _, found := f.entry(); found {
+			t.Fatalf("%s: the entry still exists", name)
 		}
-		r.within(3*time.Second, name+": the entry is there again", func() bool { _, found := r.entry(); return found })
+		f.await(name+": the entry to be written again", func() bool { _, found := f.entry(); return found })
 	}
 }
 
-func TestRegistryThatMovesIsFollowed(t *testing.T) {
-	r := newRig(t)
-	moved := *r
-	second := newRig(t)
+func TestDiscoveryFollowsTheRegistry(t *testing.T) {
+	f := newFixture(t)
+	moved := *f
+	second := newFixture(t)
 	moved.registry = second.registry
 	opened := make(chan string, 10)
-	d := &Discovery{Node: r.node, Topology: r.files, Log: hclog.NewNullLogger(), Open: func(address string) *redis.Client {
+	d := &Discovery{Node: f.node, Topology: f.files, Log: hclog.NewNullLogger(), Open: func(address string) *redis.Client {
 		opened <- address
 		return registry.Open(address, registry.UserNode, registrytest.Password(registry.UserNode))
 	}}
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	go d.Run(ctx)
-	if at := <-opened; at != r.registry.Address {
-		t.Errorf("the registry was looked for at %s", at)
+	if at := <-opened; at != f.registry.Address {
+		t.Errorf("discovery connected to %s", at)
 	}
 	now, err := second.files.Read()
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.write(now)
+	f.write(now)
 	if at := <-opened; at != second.registry.Address {
-		t.Errorf("the registry was looked for at %s", at)
+		t.Errorf("discovery connected to %s", at)
 	}
-	r.within(3*time.Second, "the entry is there", func() bool { _, found := second.entry(); return found })
+	f.await("the entry", func() bool { _, found := second.entry(); return found })
 }
 
-func TestEntryIsDueAfterThirtySecondsAndNewsWhenItDiffers(t *testing.T) {
-	was := registry.Node{Name: "app1", State: registry.NodeReady}
+func TestEntryIsPendingWhenItDiffersOrIsDue(t *testing.T) {
+	published := registry.Node{Name: "app1", State: registry.NodeReady}
 	for name, test := range map[string]struct {
-		age        time.Duration
-		entry      registry.Node
-		told, news bool
+		age              time.Duration
+		entry            registry.Node
+		pending, changed bool
 	}{
-		"just written":    {time.Second, was, false, false},
-		"due":             {30 * time.Second, was, true, false},
-		"of other load":   {time.Second, registry.Node{Name: "app1", State: registry.NodeReady, Resources: registry.Resources{Load1: 2}}, false, false},
-		"of other state":  {time.Second, registry.Node{Name: "app1", State: registry.NodeDegraded}, true, true},
+		"just written":    {time.Second, published, false, false},
+		"due":             {30 * time.Second, published, true, false},
+		"new load":        {time.Second, registry.Node{Name: "app1", State: registry.NodeReady, Resources: registry.Resources{Load1: 2}}, false, false},
+		"new state":       {time.Second, registry.Node{Name: "app1", State: registry.NodeDegraded}, true, true},
 		"due and changed": {30 * time.Second, registry.Node{Name: "app1", State: registry.NodeDegraded}, true, true},
-		"with an application": {time.Second, registry.Node{Name: "app1", State: registry.NodeReady,
+		"new application": {time.Second, registry.Node{Name: "app1", State: registry.NodeReady,
 			Applications: []registry.Application{{Name: "shop"}}}, true, true},
 	} {
-		d := &Discovery{told: was, toldAt: time.Now().Add(-test.age)}
-		d.consider(test.entry)
-		if (d.toTell != nil) != test.told || d.news != test.news {
-			t.Errorf("%s: to be told %t, news %t", name, d.toTell != nil, d.news)
+		d := &Discovery{published: published, publishedAt: time.Now().Add(-test.age)}
+		d.update(test.entry)
+		if (d.pending != nil) != test.pending || d.changed != test.changed {
+			t.Errorf("%s: pending %t, changed %t; want %t, %t", name, d.pending != nil, d.changed, test.pending, test.changed)
 		}
 	}
 }
 
-func TestPauseGrowsToAFewSecondsAndVaries(t *testing.T) {
-	d := &Discovery{Log: hclog.NewNullLogger(), pause: backoff.New(firstPause, lastPause)}
-	var lengths []time.Duration
+func TestPausesGrowWhileTheRegistryIsUnavailable(t *testing.T) {
+	d := &Discovery{Log: hclog.NewNullLogger(), pause: backoff.New(minPause, maxPause)}
+	var pauses []time.Duration
 	for range 8 {
-		d.settle(t.Context(), errors.New("it is away"))
-		lengths = append(lengths, time.Until(d.after))
+		d.recordResult(t.Context(), errors.New("refused"))
+		pauses = append(pauses, time.Until(d.retryAt))
 	}
-	if lengths[0] > 400*time.Millisecond || lengths[7] < 2*time.Second || lengths[7] > 5*time.Second {
-		t.Errorf("pauses %v", lengths)
+	if pauses[0] > 400*time.Millisecond || pauses[7] < 2*time.Second || pauses[7] > 5*time.Second {
+		t.Errorf("pauses are %v, want them to grow from about %s to about %s", pauses, minPause, maxPause)
 	}
 }
 
-func TestNodeThatIsNotKnownMakesTheTopologyBeFetchedEarly(t *testing.T) {
-	r := newRig(t)
-	f := &fetcher{Copy: r.files, Log: hclog.NewNullLogger()}
+func TestMessageAboutAnUnknownNodeCausesAnEarlyFetch(t *testing.T) {
+	f := newFixture(t)
+	fetcher := &fetcher{Copy: f.files, Log: hclog.NewNullLogger()}
 	early := make(chan struct{}, 1)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	done := make(chan struct{})
-	go func() { defer close(done); f.listen(ctx, r.open, early) }()
+	go func() { defer close(done); fetcher.listen(ctx, f.open, early) }()
 	publish := func(node string) {
-		if err := r.admin.Publish(t.Context(), registry.TopologyChannel, node).Err(); err != nil {
+		if err := f.admin.Publish(t.Context(), registry.TopologyChannel, node).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	r.within(3*time.Second, "discovery listens", func() bool {
-		n, err := r.admin.PubSubNumSub(t.Context(), registry.TopologyChannel).Result()
+	f.await("discovery to subscribe", func() bool {
+		n, err := f.admin.PubSubNumSub(t.Context(), registry.TopologyChannel).Result()
 		return err == nil && n[registry.TopologyChannel] == 2
 	})
 	publish("app1")
 	publish("app9")
 	select {
 	case <-early:
-	case <-time.After(3 * time.Second):
-		t.Error("the topology is not fetched early")
+	case <-time.After(deadline):
+		t.Error("a message about an unknown node caused no early fetch")
 	}
 	select {
 	case <-early:
-		t.Error("the topology is fetched for a node that is known")
+		t.Error("a message about a known node caused an early fetch")
 	default:
 	}
 	stop()
 	<-done
 }
 
-// TestWithoutARegistryNobodyIsListenedTo is about the password: a client without an
-// address goes to the Redis of this machine, which on an app node is another's.
-func TestWithoutARegistryNobodyIsListenedTo(t *testing.T) {
+// A client without an address would send its password to the local Redis, which on an app
+// node belongs to the applications.
+func TestNoConnectionIsMadeWithoutARegistry(t *testing.T) {
 	files := topology.Files{Topology: filepath.Join(t.TempDir(), "topology.json"), Hosts: filepath.Join(t.TempDir(), "hosts")}
 	if _, err := files.Write(cluster.Topology{Schema: cluster.TopologySchema, Cluster: "test", Nodes: []cluster.TopologyNode{
 		{Name: "app1", Role: cluster.RoleApp, Address: "10.0.2.10"}}}); err != nil {
 		t.Fatal(err)
 	}
-	f := &fetcher{Copy: files, Log: hclog.NewNullLogger()}
+	fetcher := &fetcher{Copy: files, Log: hclog.NewNullLogger()}
 	ctx, stop := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer stop()
-	f.listen(ctx, func(address string) *redis.Client {
-		t.Errorf("the registry was looked for at %q", address)
+	fetcher.listen(ctx, func(address string) *redis.Client {
+		t.Errorf("listen connected to %q", address)
 		return registry.Open(address, registry.UserNode, "secret")
 	}, make(chan struct{}, 1))
 }
 
-func TestOnlyATopologyOfTheClusterIsPutInPlace(t *testing.T) {
+func TestOnlyATopologyOfTheClusterIsInstalled(t *testing.T) {
 	good := cluster.Topology{Schema: cluster.TopologySchema, Cluster: "production", VPN: cluster.VPN{Routes: []string{"10.0.0.0/16"}}, Nodes: []cluster.TopologyNode{
 		{Name: "app1", Role: cluster.RoleApp, Address: "10.0.2.10"}, {Name: "management", Role: cluster.RoleManagement, Address: "10.0.2.20"}}}
-	for name, spoil := range map[string]func(*cluster.Topology){
-		"good":            func(*cluster.Topology) {},
-		"other cluster":   func(t *cluster.Topology) { t.Cluster = "staging" },
-		"other schema":    func(t *cluster.Topology) { t.Schema = 2 },
-		"no nodes":        func(t *cluster.Topology) { t.Nodes = nil },
-		"name with more":  func(t *cluster.Topology) { t.Nodes[0].Name = "app1 www.example.com" },
-		"name of a line":  func(t *cluster.Topology) { t.Nodes[0].Name = "app1\n192.0.2.1 x" },
-		"address of host": func(t *cluster.Topology) { t.Nodes[0].Address = "127.0.0.1" },
-		"no address":      func(t *cluster.Topology) { t.Nodes[0].Address = "app1" },
-		"no route":        func(t *cluster.Topology) { t.VPN.Routes = []string{"10.0.0.0/16", "10.0.0.0/16 } accept #"} },
+	for name, corrupt := range map[string]func(*cluster.Topology){
+		"good":                func(*cluster.Topology) {},
+		"other cluster":       func(t *cluster.Topology) { t.Cluster = "staging" },
+		"other schema":        func(t *cluster.Topology) { t.Schema = 2 },
+		"no nodes":            func(t *cluster.Topology) { t.Nodes = nil },
+		"name with a space":   func(t *cluster.Topology) { t.Nodes[0].Name = "app1 www.example.com" },
+		"name with a newline": func(t *cluster.Topology) { t.Nodes[0].Name = "app1\n192.0.2.1 x" },
+		"loopback address":    func(t *cluster.Topology) { t.Nodes[0].Address = "127.0.0.1" },
+		"invalid address":     func(t *cluster.Topology) { t.Nodes[0].Address = "app1" },
+		"invalid route":       func(t *cluster.Topology) { t.VPN.Routes = []string{"10.0.0.0/16", "10.0.0.0/16 } accept #"} },
 	} {
-		folder := t.TempDir()
-		files := topology.Files{Topology: filepath.Join(folder, "topology.json"), Hosts: filepath.Join(folder, "hosts")}
-		is := good
-		is.Nodes = append([]cluster.TopologyNode{}, good.Nodes...)
-		spoil(&is)
-		text, err := json.Marshal(is)
+		dir := t.TempDir()
+		files := topology.Files{Topology: filepath.Join(dir, "topology.json"), Hosts: filepath.Join(dir, "hosts")}
+		candidate := good
+		candidate.Nodes = append([]cluster.TopologyNode{}, good.Nodes...)
+		corrupt(&candidate)
+		text, err := json.Marshal(candidate)
 		if err != nil {
 			t.Fatal(err)
 		}
-		fetched := filepath.Join(folder, "fetched.json")
+		fetched := filepath.Join(dir, "fetched.json")
 		if err := os.WriteFile(fetched, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		changed, err := putInPlace(fetched, files, "production")
+		changed, err := install(fetched, files, "production")
 		if want := name == "good"; changed != want || (err == nil) != want {
-			t.Errorf("%s: changed %t, %v", name, changed, err)
+			t.Errorf("%s: install() = %t, %v; want success %t", name, changed, err, want)
 		}
 	}
 }
 
-func TestApplicationsAreThoseOfTheFileAndAtWorstThoseOfBefore(t *testing.T) {
+func TestUnreadableFileKeepsTheLastApplications(t *testing.T) {
 	m := &machine{registered: filepath.Join(t.TempDir(), "applications.json"), log: hclog.NewNullLogger()}
 	for n, step := range []struct {
 		text string
@@ -339,26 +371,27 @@ func TestApplicationsAreThoseOfTheFileAndAtWorstThoseOfBefore(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := m.applications(); len(got) != step.want {
-			t.Errorf("step %d: %+v, want %d", n+1, got, step.want)
+			t.Errorf("step %d: applications are %+v, want %d", n+1, got, step.want)
 		}
 	}
 	if err := os.Remove(m.registered); err != nil {
 		t.Fatal(err)
 	}
 	if got := m.applications(); len(got) != 0 {
-		t.Errorf("without the file: %+v", got)
+		t.Errorf("without the file: applications are %+v, want none", got)
 	}
 }
 
-func TestResourcesAreThoseOfTheMachine(t *testing.T) {
+func TestResourcesAreDetermined(t *testing.T) {
 	r := resources("/")
 	if r.CPUs < 1 || r.MemoryBytes < r.MemoryAvailableBytes || r.MemoryAvailableBytes == 0 || r.DiskBytes < r.DiskAvailableBytes || r.DataDiskBytes != r.DiskBytes || r.UptimeSeconds == 0 {
-		t.Errorf("%+v", r)
+		t.Errorf("resources are %+v", r)
 	}
 }
 
-// systemd.path(5) starts it at a change only, and a full disk may have room later.
-func TestNamesThatCouldNotBeWrittenAreTriedAgain(t *testing.T) {
+// systemd.path(5) starts the unit on a change only, so that it has to retry by itself, for
+// example after a disk was full.
+func TestHostsUnitIsRetried(t *testing.T) {
 	unit, err := templates.Files.ReadFile("services/discovery/files/usr/lib/systemd/system/xeroops-hosts.service")
 	if err != nil {
 		t.Fatal(err)

@@ -16,48 +16,45 @@ import (
 	"github.com/xeroops/xeroops/internal/registry"
 	"github.com/xeroops/xeroops/node/internal/health"
 	"github.com/xeroops/xeroops/node/internal/instance"
+	"github.com/xeroops/xeroops/node/internal/journal"
+	"github.com/xeroops/xeroops/node/internal/procfs"
 	"github.com/xeroops/xeroops/node/internal/systemd"
 	"github.com/xeroops/xeroops/node/internal/volume"
 )
 
-// drainFile takes a node out of traffic for as long as it is there.
+// drainFile takes the node out of traffic while it exists.
 const drainFile = "/run/xeroops/drain"
 
-// machine is the node that this runs on.
+// machine is the local node.
 type machine struct {
 	instance   instance.Instance
 	instanceID string
 	bootID     string
 	versions   map[string]string
 	services   []cluster.Service
-	dataMount  string // of the data volume; "" without one
+	dataMount  string // mount point of the data volume, or ""
 	log        hclog.Logger
 
-	registered string // file of deployments
-	running    []registry.Application
-	unread     string        // why the file could not be read, said once
-	bus        *systemd.Conn // kept open; nil while there is none
+	registered string                 // file that deployments writes
+	running    []registry.Application // from the last file that could be read
+	unreadable journal.Problem        // of that file
+	bus        *systemd.Conn          // nil while not connected
 	stopping   bool
 }
 
 func newMachine(i instance.Instance, instanceID, version string, log hclog.Logger) *machine {
 	m := &machine{instance: i, instanceID: instanceID, versions: versions(version), log: log, registered: instance.RegisteredFile}
-	// Discovery itself is well if it can say so, and would else find itself starting.
+	// Discovery does not check itself: it would find its own unit starting.
 	for _, s := range cluster.ServicesOf(i.Role) {
 		if s.Name != "discovery" {
 			m.services = append(m.services, s)
 		}
 	}
-	m.bootID = readLine("/proc/sys/kernel/random/boot_id")
+	m.bootID, _ = procfs.ReadBootID()
 	if config, err := instance.Config(); err == nil && config[cluster.EnvDataVolume] != "" {
 		m.dataMount = volume.Of(i.Role, config[cluster.EnvDataVolume]).Where
 	}
 	return m
-}
-
-func readLine(path string) string {
-	text, _ := os.ReadFile(path)
-	return strings.TrimSpace(string(text))
 }
 
 // entry implements node.
@@ -79,8 +76,8 @@ func (m *machine) entry(ctx context.Context) registry.Node {
 	return n
 }
 
-// applications are what deployments wrote; none where there is no such file. One that
-// can't be read takes no application out of traffic that runs.
+// applications returns the applications that deployments has listed, none if there is no
+// such file. If the file cannot be read, the last ones stay in traffic.
 func (m *machine) applications() []registry.Application {
 	var all []registry.Application
 	text, err := os.ReadFile(m.registered)
@@ -88,13 +85,11 @@ func (m *machine) applications() []registry.Application {
 		err = json.Unmarshal(text, &all)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		if err.Error() != m.unread {
-			m.log.Error("what applications run is not known, published is what was known last", "error", fmt.Errorf("read %s: %w", m.registered, err))
-		}
-		m.unread = err.Error()
+		m.unreadable.Set(m.log, "list of applications unreadable, publishing the last one", fmt.Errorf("read %s: %w", m.registered, err))
 		return m.running
 	}
-	m.running, m.unread = all, ""
+	m.unreadable.Set(m.log, "list of applications unreadable, publishing the last one", nil)
+	m.running = all
 	return all
 }
 
@@ -122,7 +117,7 @@ func (m *machine) fingerprint(ctx context.Context) string {
 	return b.String()
 }
 
-// isStopping says whether the machine is shutting down.
+// isStopping reports whether the machine is shutting down.
 func (m *machine) isStopping(ctx context.Context) bool {
 	if m.connect(ctx) != nil {
 		return false
@@ -136,7 +131,7 @@ func (m *machine) connect(ctx context.Context) error {
 	if m.bus != nil {
 		return nil
 	}
-	// The connection is to outlive this look at it.
+	// The connection outlives the context of this check.
 	bus, err := systemd.Connect(context.WithoutCancel(ctx))
 	if err == nil {
 		m.bus = bus

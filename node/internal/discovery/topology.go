@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"regexp"
 	"slices"
 	"time"
 
@@ -17,51 +16,55 @@ import (
 	"github.com/xeroops/xeroops/internal/registry"
 	"github.com/xeroops/xeroops/node/internal/atomicfile"
 	"github.com/xeroops/xeroops/node/internal/backoff"
+	"github.com/xeroops/xeroops/node/internal/journal"
 	"github.com/xeroops/xeroops/node/internal/topology"
 )
 
-// Fetched is where discovery puts a topology that it fetched. It is not root and may
-// write neither /etc/hosts nor /run/xeroops: systemd starts xeroops-hosts.service
-// when the file changes.
+// Fetched is the file to which discovery writes the topology. Discovery does not run as
+// root and may write neither /etc/hosts nor /run/xeroops; systemd starts
+// xeroops-hosts.service when the file changes.
 const Fetched = "/run/xeroops-discovery/topology.json"
 
-// askEvery is how often S3 is asked whether the topology changed; a request
-// that changes nothing costs 0.0000004 $ in most regions.
-const askEvery = 12 * time.Second
+const (
+	// fetchInterval is how often S3 is polled for a changed topology. A request costs
+	// $0.0000004 in most regions.
+	fetchInterval = 12 * time.Second
+	// earlyFetchPause limits fetches that messages cause.
+	earlyFetchPause = time.Second
+	// reconnectInterval is how often listening is retried.
+	reconnectInterval = 5 * time.Second
+)
 
-// fetcher keeps the fetched topology in step.
+// fetcher keeps the fetched topology up to date.
 type fetcher struct {
 	Source *topology.Source
-	Copy   topology.Files // what the node goes by
-	File   string         // Fetched
+	Copy   topology.Files // the installed topology
+	File   string         // usually Fetched
 	Log    hclog.Logger
 }
 
-// run fetches until the context ends: every [askEvery], and when early says so.
+// run fetches every [fetchInterval], and after each value from early, until the context
+// ends.
 func (f *fetcher) run(ctx context.Context, early <-chan struct{}) {
-	troubled := false
+	var failure journal.Problem
 	for {
 		changed, err := f.fetch(ctx)
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return
-		case err != nil && !troubled:
-			f.Log.Warn("topology may be out of date", "error", err)
-		case err == nil && troubled:
-			f.Log.Info("topology can be fetched again")
-		case changed:
+		}
+		failure.Set(f.Log, "fetching the topology failed, retrying", err)
+		if changed {
 			f.Log.Info("topology changed")
 		}
-		troubled = err != nil
 		select {
 		case <-ctx.Done():
 			return
 		case <-early:
-			// The node that is new was written down before it was launched.
-			if !backoff.Sleep(ctx, time.Second) {
+			// The topology lists a node before the node is launched.
+			if !backoff.Sleep(ctx, earlyFetchPause) {
 				return
 			}
-		case <-time.After(askEvery):
+		case <-time.After(fetchInterval):
 		}
 	}
 }
@@ -78,37 +81,37 @@ func (f *fetcher) fetch(ctx context.Context) (changed bool, err error) {
 	return atomicfile.WriteFile(f.File, text, 0o644)
 }
 
-// listen asks for the topology early when a node that is none of the cluster's so far
-// is heard of, until the context ends.
+// listen requests an early fetch for each message about a node that is not in the
+// topology, until the context ends.
 func (f *fetcher) listen(ctx context.Context, open func(address string) *redis.Client, early chan<- struct{}) {
 	for ctx.Err() == nil {
 		if t, err := f.Copy.Read(); err == nil && registryOf(t) != "" {
 			f.listenTo(ctx, open(registryOf(t)), t, early)
 		}
-		if !backoff.Sleep(ctx, 5*time.Second) {
+		if !backoff.Sleep(ctx, reconnectInterval) {
 			return
 		}
 	}
 }
 
-// listenTo listens to one registry, until it moves.
+// listenTo listens to one registry until the topology names another.
 func (f *fetcher) listenTo(ctx context.Context, c *redis.Client, t cluster.Topology, early chan<- struct{}) {
 	defer func() { _ = c.Close() }()
 	subscription := c.Subscribe(ctx, registry.TopologyChannel)
 	defer func() { _ = subscription.Close() }()
-	clock := time.NewTicker(askEvery)
-	defer clock.Stop()
+	ticker := time.NewTicker(fetchInterval)
+	defer ticker.Stop()
 	messages := subscription.Channel()
-	at := registryOf(t)
+	address := registryOf(t)
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-clock.C:
+		case <-ticker.C:
 			if now, err := f.Copy.Read(); err == nil {
 				t = now
 			}
-			if registryOf(t) != at {
+			if registryOf(t) != address {
 				return
 			}
 		case m, open := <-messages:
@@ -128,31 +131,28 @@ func (f *fetcher) listenTo(ctx context.Context, c *redis.Client, t cluster.Topol
 	}
 }
 
-// hostName is what a node may be called, in /etc/hosts and elsewhere.
-var hostName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-
-// putInPlace makes the fetched topology the node's. Who fetched it may do less than
-// this, so nothing that could not be the cluster's topology passes.
-func putInPlace(fetched string, files topology.Files, of string) (changed bool, err error) {
+// install makes the fetched topology the node's. It runs with more privileges than the
+// fetcher, and so accepts only what can be the cluster's topology.
+func install(fetched string, files topology.Files, clusterName string) (changed bool, err error) {
 	var t cluster.Topology
 	text, err := os.ReadFile(fetched)
 	if err != nil {
 		return false, err
 	}
 	if err := json.Unmarshal(text, &t); err != nil {
-		return false, fmt.Errorf("read %s: %w", fetched, err)
+		return false, fmt.Errorf("parse %s: %w", fetched, err)
 	}
-	if t.Schema != cluster.TopologySchema || t.Cluster != of || len(t.Nodes) == 0 {
-		return false, fmt.Errorf("%s is not a topology of cluster %s", fetched, of)
+	if t.Schema != cluster.TopologySchema || t.Cluster != clusterName || len(t.Nodes) == 0 {
+		return false, fmt.Errorf("%s is not a topology of cluster %s", fetched, clusterName)
 	}
 	for _, n := range t.Nodes {
-		if address, err := netip.ParseAddr(n.Address); err != nil || !address.Is4() || !address.IsGlobalUnicast() || !hostName.MatchString(n.Name) {
-			return false, fmt.Errorf("%s: node %q at %q: name or address can't be a node's", fetched, n.Name, n.Address)
+		if address, err := netip.ParseAddr(n.Address); err != nil || !address.Is4() || !address.IsGlobalUnicast() || !topology.IsNodeName(n.Name) {
+			return false, fmt.Errorf("%s: node %q at %q: invalid name or address", fetched, n.Name, n.Address)
 		}
 	}
-	for _, route := range t.VPN.Routes { // the gateway's firewall is made of them
+	for _, route := range t.VPN.Routes { // the gateway's firewall contains them
 		if prefix, err := netip.ParsePrefix(route); err != nil || !prefix.Addr().Is4() {
-			return false, fmt.Errorf("%s: %q can't be a route of the VPN", fetched, route)
+			return false, fmt.Errorf("%s: invalid VPN route %q", fetched, route)
 		}
 	}
 	return files.Write(t)

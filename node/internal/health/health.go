@@ -1,6 +1,6 @@
-// Package health checks a node's services as service-ports.json says: systemd's
-// word on the unit, then a connection or a request on loopback. Boot waits on
-// it, and discovery publishes it.
+// Package health checks a node's services as service-ports.json defines: the state of
+// the unit, then a connection or a request on loopback. Boot waits for the services to
+// be healthy, and discovery publishes the results.
 package health
 
 import (
@@ -19,27 +19,27 @@ import (
 	"github.com/xeroops/xeroops/node/internal/systemd"
 )
 
-// Timeout bounds the check of one service; all are checked side by side.
+// Timeout limits a check. All services are checked concurrently.
 const Timeout = 3 * time.Second
 
-// Postgres is the service of which Detail says primary or replica while it is
-// healthy, as Patroni's REST API tells.
+// Postgres is the service whose Detail is primary or replica while it is healthy, as
+// reported by Patroni's REST API.
 const Postgres = "postgresql"
 
 const loopback = "127.0.0.1"
 
-// Check returns how the services are, in their order. It takes no longer than
-// [Timeout]; what could not be found out is not healthy.
+// Check returns the health of the services, in their order, within [Timeout]. A service
+// whose state could not be determined is not healthy.
 func Check(ctx context.Context, services []cluster.Service) []registry.ServiceHealth {
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
-	found := make([]registry.ServiceHealth, len(services))
+	results := make([]registry.ServiceHealth, len(services))
 	conn, err := systemd.Connect(ctx)
 	if err != nil {
 		return unknown(services, err)
 	}
 	defer conn.Close()
-	units, err := conn.Units(ctx, unitsOf(services))
+	units, err := conn.Units(ctx, unitNames(services))
 	if err != nil {
 		return unknown(services, err)
 	}
@@ -47,17 +47,17 @@ func Check(ctx context.Context, services []cluster.Service) []registry.ServiceHe
 	for n, s := range services {
 		wait.Go(func() {
 			unit := units[s.Unit]
-			found[n] = registry.ServiceHealth{Name: s.Name, State: unit.Active, Detail: conn.Trouble(ctx, unit)}
-			if found[n].Detail == "" {
-				found[n].Healthy, found[n].Detail = probe(ctx, s)
+			results[n] = registry.ServiceHealth{Name: s.Name, State: unit.Active, Detail: conn.Diagnose(ctx, unit)}
+			if results[n].Detail == "" {
+				results[n].Healthy, results[n].Detail = probe(ctx, s)
 			}
 		})
 	}
 	wait.Wait()
-	return found
+	return results
 }
 
-func unitsOf(services []cluster.Service) []string {
+func unitNames(services []cluster.Service) []string {
 	var names []string
 	for _, s := range services {
 		names = append(names, s.Unit)
@@ -73,15 +73,15 @@ func unknown(services []cluster.Service, err error) []registry.ServiceHealth {
 	return all
 }
 
-// probe asks the service itself. Detail says why it is not healthy.
+// probe sends the service its health check. detail is why it is not healthy.
 func probe(ctx context.Context, s cluster.Service) (healthy bool, detail string) {
 	address := net.JoinHostPort(loopback, strconv.Itoa(int(s.Health.Port)))
 	var err error
 	switch s.Health.Type {
 	case "tcp":
-		err = connects(ctx, address)
+		err = checkTCP(ctx, address)
 	case "http":
-		err = answers(ctx, "http://"+address+s.Health.Path)
+		err = checkHTTP(ctx, "http://"+address+s.Health.Path)
 	}
 	if err != nil {
 		return false, err.Error()
@@ -92,7 +92,7 @@ func probe(ctx context.Context, s cluster.Service) (healthy bool, detail string)
 	return true, ""
 }
 
-func connects(ctx context.Context, address string) error {
+func checkTCP(ctx context.Context, address string) error {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return err
@@ -100,7 +100,7 @@ func connects(ctx context.Context, address string) error {
 	return conn.Close()
 }
 
-// client keeps no connection: a check is to see whether a new one is taken.
+// client opens a connection for each request, to check that the service accepts it.
 var client = &http.Client{
 	Transport:     &http.Transport{DisableKeepAlives: true},
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -120,7 +120,7 @@ func get(ctx context.Context, url string) (status int, body []byte, err error) {
 	return res.StatusCode, body, err
 }
 
-func answers(ctx context.Context, url string) error {
+func checkHTTP(ctx context.Context, url string) error {
 	status, _, err := get(ctx, url)
 	if err != nil {
 		return err
@@ -131,8 +131,8 @@ func answers(ctx context.Context, url string) error {
 	return nil
 }
 
-// postgresRole is primary or replica, or what else Patroni says; "" if it does
-// not tell.
+// postgresRole returns the role that Patroni reports, such as primary or replica, or ""
+// if it reports none.
 func postgresRole(ctx context.Context, patroni string) string {
 	_, body, err := get(ctx, patroni+"/patroni")
 	if err != nil {

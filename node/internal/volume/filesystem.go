@@ -14,11 +14,11 @@ import (
 
 const ext4 = "ext4"
 
-// label names the file system for people who look at the volume elsewhere.
+// label identifies the file system where the volume is attached to another machine.
 const label = "xeroops-data"
 
-// Prepare makes a device that is not mounted ready for mounting: formats it if
-// it is blank, checks it, and grows its file system to the device's size.
+// Prepare makes an unmounted device ready for mounting: it formats a blank device, checks
+// the file system and grows it to the size of the device.
 func Prepare(ctx context.Context, device string) error {
 	found, err := signature(ctx, device)
 	if err != nil {
@@ -35,7 +35,7 @@ func Prepare(ctx context.Context, device string) error {
 		}
 		return nil
 	default:
-		return fmt.Errorf("%s holds %s and not ext4; it is left as it is: attach the right volume, or empty it with wipefs if nothing on it is needed", device, found)
+		return fmt.Errorf("%s contains %s, not ext4, and was not changed: attach the right volume, or erase it with wipefs if its data is not needed", device, found)
 	}
 	if err := check(ctx, device, "-p"); err != nil {
 		return err
@@ -49,22 +49,22 @@ const (
 	blkidAmbiguous = 8
 )
 
-// signature says what low-level probing finds on a device: the type of a file
-// system, a description of something else, or "". Two tools are asked, as
-// wipefs lists what blkid keeps to itself, such as a second signature.
+// signature returns what low-level probing finds on a device: the type of a file system,
+// a description of something else, or "". It runs both blkid and wipefs, which also lists
+// signatures that blkid does not report.
 func signature(ctx context.Context, device string) (string, error) {
 	out, err := run(ctx, "blkid", "--probe", "--output", "export", device)
 	switch exitCode(err) {
 	case 0:
 		if err != nil {
-			return "", fmt.Errorf("look at %s: %w", device, err)
+			return "", fmt.Errorf("probe %s: %w", device, err)
 		}
 	case blkidAmbiguous:
 		return "signatures of several file systems", nil
 	case blkidNothing:
 		return wipefs(ctx, device)
 	default:
-		return "", fmt.Errorf("look at %s: %w", device, err)
+		return "", fmt.Errorf("probe %s: %w", device, err)
 	}
 	found := map[string]string{}
 	for line := range strings.Lines(out) {
@@ -77,13 +77,13 @@ func signature(ctx context.Context, device string) (string, error) {
 	case found["TYPE"] != "":
 		return found["TYPE"], nil
 	}
-	return "something that blkid does not name", nil
+	return "an unknown signature", nil
 }
 
 func wipefs(ctx context.Context, device string) (string, error) {
 	out, err := run(ctx, "wipefs", "--no-act", "--noheadings", "--output", "TYPE", device)
 	if err != nil {
-		return "", fmt.Errorf("look at %s: %w", device, err)
+		return "", fmt.Errorf("probe %s: %w", device, err)
 	}
 	if types := strings.Fields(out); len(types) > 0 {
 		return "a signature of " + strings.Join(types, ", "), nil
@@ -93,15 +93,15 @@ func wipefs(ctx context.Context, device string) (string, error) {
 
 const mib = 1 << 20
 
-// groupBytes is how far the block groups of ext4 with 4 KiB blocks are apart:
-// copies of a lost superblock lie at the starts of some.
+// groupBytes is the size of a block group of ext4 with 4 KiB blocks. Some groups begin
+// with a copy of the superblock.
 const groupBytes = 128 * mib
 
-// samples is about how many places of a device are looked at.
+// samples is the approximate number of extents of a device that are read.
 const samples = 256
 
-// mustBeBlank fails if the device has a byte other than zero in its first or
-// last MiB, at the start of its second block group, or in samples between.
+// mustBeBlank returns an error if the device has a byte other than zero in its first or
+// last MiB, at the start of its second block group or in the samples in between.
 func mustBeBlank(device string) (err error) {
 	f, err := os.Open(device)
 	if err != nil {
@@ -110,60 +110,60 @@ func mustBeBlank(device string) (err error) {
 	defer func() { err = errors.Join(err, f.Close()) }()
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
-		return fmt.Errorf("size of %s: %w", device, err)
+		return fmt.Errorf("get the size of %s: %w", device, err)
 	}
 	buffer := make([]byte, mib)
-	for _, p := range places(size) {
-		part := buffer[:p.bytes]
-		if _, err := f.ReadAt(part, p.offset); err != nil {
-			return fmt.Errorf("read %s at %d: %w", device, p.offset, err)
+	for _, e := range extents(size) {
+		part := buffer[:e.bytes]
+		if _, err := f.ReadAt(part, e.offset); err != nil {
+			return fmt.Errorf("read %s at %d: %w", device, e.offset, err)
 		}
 		if len(bytes.TrimLeft(part, "\x00")) > 0 {
-			return fmt.Errorf("%s has no known file system, but is not blank: there is data within %d bytes from %d; it is left as it is: "+
-				"restore the volume from a snapshot, repair it (e2fsck -b 32768), or overwrite it with zeros if nothing on it is needed", device, p.bytes, p.offset)
+			return fmt.Errorf("%s has no known file system but is not blank: there is data within %d bytes from offset %d, and it was not changed: "+
+				"restore the volume from a snapshot, repair it (e2fsck -b 32768), or overwrite it with zeros if its data is not needed", device, e.bytes, e.offset)
 		}
 	}
 	return nil
 }
 
-// place is a part of a device.
-type place struct{ offset, bytes int64 }
+// extent is a part of a device.
+type extent struct{ offset, bytes int64 }
 
-// places are what is looked at, in the order in which it is.
-func places(size int64) []place {
+// extents returns the extents to read, in order.
+func extents(size int64) []extent {
 	const sample = 64 << 10
-	at := []place{{0, min(mib, size)}, {max(size-mib, 0), min(mib, size)}}
+	all := []extent{{0, min(mib, size)}, {max(size-mib, 0), min(mib, size)}}
 	step := max(size/samples/groupBytes, 1) * groupBytes
 	for offset := int64(groupBytes); offset < size; offset += step {
-		at = append(at, place{offset, min(sample, size-offset)})
+		all = append(all, extent{offset, min(sample, size-offset)})
 	}
-	return at
+	return all
 }
 
-// Exit code bits of e2fsck, see its man page: errors were corrected, reboot
-// wanted (which concerns a mounted root file system only).
+// fsckCorrected are the bits of e2fsck's exit code that are no failure: errors were
+// corrected, and a reboot is needed, which concerns a mounted root file system only.
 const fsckCorrected = 1 | 2
 
 func check(ctx context.Context, device string, options ...string) error {
 	out, err := run(ctx, "e2fsck", append(options, device)...)
 	code := exitCode(err)
 	if err != nil && (code == 0 || code&^fsckCorrected != 0) {
-		return fmt.Errorf("the file system on %s is damaged, and e2fsck does not repair it by itself; make a snapshot, then run e2fsck by hand, or restore the volume: %w: %s",
+		return fmt.Errorf("the file system on %s is damaged and cannot be repaired automatically; make a snapshot, then run e2fsck by hand, or restore the volume: %w: %s",
 			device, err, lastLines(out))
 	}
 	return nil
 }
 
-// growBy is from what difference on a file system is grown. EBS grows by GiB;
-// an ext4 may leave the rest of a block group at its end unused.
-const growBy = 512 * mib
+// minGrowth is the unused space from which on a file system is grown. EBS volumes grow by
+// GiB; ext4 may leave the rest of a block group at the end unused.
+const minGrowth = 512 * mib
 
 func growUnmounted(ctx context.Context, device string) error {
 	smaller, err := isSmaller(ctx, device)
 	if err != nil || !smaller {
 		return err
 	}
-	if err := check(ctx, device, "-f", "-p"); err != nil { // or resize2fs refuses
+	if err := check(ctx, device, "-f", "-p"); err != nil { // which resize2fs requires
 		return err
 	}
 	return resize(ctx, device)
@@ -176,8 +176,8 @@ func resize(ctx context.Context, device string) error {
 	return nil
 }
 
-// Grow grows the file system of a mounted volume that was enlarged, and says
-// whether it did.
+// Grow grows the file system of a mounted volume that was enlarged, and reports whether
+// it did.
 func (v Volume) Grow(ctx context.Context) (bool, error) {
 	device, err := v.Device()
 	if err != nil {
@@ -188,16 +188,16 @@ func (v Volume) Grow(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	if err := resize(ctx, device); err != nil {
-		return false, fmt.Errorf("data volume %s was enlarged: %w; it is grown at the next reboot", v.ID, err)
+		return false, fmt.Errorf("data volume %s: %w; it will be grown at the next reboot", v.ID, err)
 	}
 	return true, nil
 }
 
-// isSmaller says whether the file system leaves much of its device unused.
+// isSmaller reports whether the file system is much smaller than its device.
 func isSmaller(ctx context.Context, device string) (bool, error) {
 	out, err := run(ctx, "dumpe2fs", "-h", device)
 	if err != nil {
-		return false, fmt.Errorf("size of the file system on %s: %w", device, err)
+		return false, fmt.Errorf("get the size of the file system on %s: %w", device, err)
 	}
 	fields := map[string]int64{}
 	for line := range strings.Lines(out) {
@@ -208,10 +208,10 @@ func isSmaller(ctx context.Context, device string) (bool, error) {
 	}
 	used := fields["Block count"] * fields["Block size"]
 	if used == 0 {
-		return false, fmt.Errorf("size of the file system on %s: dumpe2fs does not tell", device)
+		return false, fmt.Errorf("get the size of the file system on %s: dumpe2fs reports none", device)
 	}
 	size, err := sizeOf(device)
-	return size-used >= growBy, err
+	return size-used >= minGrowth, err
 }
 
 func sizeOf(device string) (size int64, err error) {
@@ -223,7 +223,7 @@ func sizeOf(device string) (size int64, err error) {
 	return f.Seek(0, io.SeekEnd)
 }
 
-// run runs a tool without input and in the C locale, and returns what it printed.
+// run runs a tool in the C locale and returns its standard output.
 func run(ctx context.Context, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
@@ -235,7 +235,7 @@ func run(ctx context.Context, name string, args ...string) (string, error) {
 	return out.String(), nil
 }
 
-// exitCode is that of a tool that ran; 0 for one that did not.
+// exitCode returns the exit code of a tool, or 0 if it did not run.
 func exitCode(err error) int {
 	var failed *exec.ExitError
 	if errors.As(err, &failed) {

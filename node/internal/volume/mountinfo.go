@@ -17,7 +17,7 @@ type mount struct {
 	readOnly bool // the file system, not only this mount
 }
 
-// mountAt returns what is mounted on a path, the topmost.
+// mountAt returns the topmost mount on a path.
 func mountAt(path string) (mount, bool, error) {
 	text, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
@@ -31,7 +31,7 @@ func findMount(mountinfo, path string) (m mount, found bool, err error) {
 		own, fileSystem, ok := strings.Cut(line, " - ")
 		fields, rest := strings.Fields(own), strings.Fields(fileSystem)
 		if !ok || len(fields) < 6 || len(rest) < 3 {
-			return m, false, fmt.Errorf("read mountinfo: line %q is not as expected", line)
+			return m, false, fmt.Errorf("parse /proc/self/mountinfo: unexpected line %q", line)
 		}
 		if fields[4] == path {
 			found = true
@@ -41,12 +41,12 @@ func findMount(mountinfo, path string) (m mount, found bool, err error) {
 	return m, found, nil
 }
 
-// deviceNumber is the major:minor of a block device.
+// deviceNumber returns the major:minor number of a block device.
 func deviceNumber(device string) (string, error) {
 	var st syscall.Stat_t
 	if err := syscall.Stat(device, &st); err != nil {
 		return "", fmt.Errorf("%s: %w", device, err)
 	}
-	number := uint64(st.Rdev) //nolint:unconvert // its type is the platform's
+	number := uint64(st.Rdev) //nolint:unconvert // the type depends on the platform
 	return fmt.Sprintf("%d:%d", unix.Major(number), unix.Minor(number)), nil
 }

@@ -10,17 +10,16 @@ import (
 	"syscall"
 )
 
-// give makes everything on the volume the owner's. Ids of system users differ
-// from image to image, and a volume outlives its instance: what belonged to
-// the owner's old ids goes to the new ones. The top folder comes last, so that
-// what was interrupted is done again.
-func (v Volume) give() error {
+// chown gives the volume to its owner. The ids of system users differ between images and
+// a volume outlives its instance, so files of the owner's former ids are changed to the
+// new ones. The top directory comes last, so that an interrupted run is repeated.
+func (v Volume) chown() error {
 	if v.Owner == "" {
 		return nil
 	}
 	owner, err := user.Lookup(v.Owner)
 	if err != nil {
-		return fmt.Errorf("data volume %s: %w; the role's package makes that user", v.ID, err)
+		return fmt.Errorf("data volume %s: %w; the user is created by a package of the role", v.ID, err)
 	}
 	uid, err := strconv.Atoi(owner.Uid)
 	if err != nil {
@@ -30,27 +29,27 @@ func (v Volume) give() error {
 	if err != nil {
 		return err
 	}
-	if err := chown(v.Where, uid, gid); err != nil {
-		return fmt.Errorf("data volume %s: give it to %s: %w", v.ID, v.Owner, err)
+	if err := chownTree(v.Where, uid, gid); err != nil {
+		return fmt.Errorf("data volume %s: change the owner to %s: %w", v.ID, v.Owner, err)
 	}
 	return nil
 }
 
-func chown(top string, uid, gid int) error {
+func chownTree(top string, uid, gid int) error {
 	info, err := os.Stat(top)
 	if err != nil {
 		return err
 	}
-	was, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || (int(was.Uid) == uid && int(was.Gid) == gid) {
+	old, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || (int(old.Uid) == uid && int(old.Gid) == gid) {
 		return nil
 	}
-	if was.Uid != 0 { // root's: newly formatted, and lost+found is to stay root's
+	if old.Uid != 0 { // root owns a new file system, in which lost+found stays root's
 		err = filepath.WalkDir(top, func(path string, entry fs.DirEntry, err error) error {
 			if err != nil || path == top {
 				return err
 			}
-			return chownOf(path, entry, was, uid, gid)
+			return chownEntry(path, entry, old.Uid, uid, gid)
 		})
 		if err != nil {
 			return err
@@ -59,13 +58,14 @@ func chown(top string, uid, gid int) error {
 	return os.Chown(top, uid, gid)
 }
 
-func chownOf(path string, entry fs.DirEntry, was *syscall.Stat_t, uid, gid int) error {
+// chownEntry changes the owner of an entry of a former user id.
+func chownEntry(path string, entry fs.DirEntry, oldUID uint32, uid, gid int) error {
 	info, err := entry.Info()
 	if err != nil {
 		return err
 	}
-	is, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || is.Uid != was.Uid {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || stat.Uid != oldUID {
 		return nil
 	}
 	return os.Lchown(path, uid, gid)

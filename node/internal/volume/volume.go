@@ -1,7 +1,7 @@
-// Package volume brings a node's EBS data volume into place: it is found by its
-// volume id, formatted only if it is blank, checked, grown with the volume and
-// mounted by a systemd mount unit. What is on a volume is never lost here: a
-// file system that is damaged, or another's, is an error for a person to judge.
+// Package volume mounts a node's EBS data volume: it finds the device by its volume id,
+// formats it only if it is blank, checks the file system, grows it with the volume and
+// mounts it through a systemd mount unit. It never destroys data: a damaged or foreign
+// file system is an error that an operator has to resolve.
 package volume
 
 import (
@@ -20,25 +20,24 @@ import (
 	"github.com/xeroops/xeroops/node/internal/systemd"
 )
 
-// ErrNotAttached is that the volume's device is not there (yet).
+// ErrNotAttached reports that the volume's device does not exist (yet).
 var ErrNotAttached = errors.New("the volume is not attached")
 
-// Volume is a data volume and its place on the node.
+// Volume is a data volume and its mount point.
 type Volume struct {
 	ID    string   // vol-…
 	Where string   // mount point
-	Owner string   // user to whom everything on it belongs; "" where it has several
-	For   []string // units that use it: they stop before it is unmounted
+	Owner string   // user who owns everything on it; "" if there are several
+	Users []string // units that use it and stop before it is unmounted
 
-	// Links is the folder of udev's links by id, ByID by default; Units that of
-	// unit files, RuntimeUnits by default.
-	Links, Units string
+	Links string // directory of udev's links by id, usually ByID
+	Units string // directory of unit files, usually RuntimeUnits
 }
 
-// ByID is where udev links devices by their ids.
+// ByID is the directory in which udev links devices by their ids.
 const ByID = "/dev/disk/by-id"
 
-// RuntimeUnits is where unit files lie that are made anew at each boot.
+// RuntimeUnits is the directory of unit files that do not outlive a boot.
 const RuntimeUnits = "/run/systemd/system"
 
 // Of returns the data volume of a node of the role.
@@ -49,25 +48,26 @@ func Of(role cluster.Role, id string) Volume {
 	}
 	for _, s := range cluster.ServicesOf(role) {
 		if s.Name != "sshd" {
-			v.For = append(v.For, s.Unit)
+			v.Users = append(v.Users, s.Unit)
 		}
 	}
 	return v
 }
 
-// Unit is the name of its mount unit.
+// Unit returns the name of the volume's mount unit.
 func (v Volume) Unit() string { return unit.UnitNamePathEscape(v.Where) + ".mount" }
 
-// link is the name that Nitro instances give a volume's NVMe device.
+// link returns the path at which udev links the volume's NVMe device on a Nitro instance.
 func (v Volume) link() string {
 	return filepath.Join(v.Links, "nvme-Amazon_Elastic_Block_Store_"+strings.ReplaceAll(v.ID, "-", ""))
 }
 
-// Device returns the path of its device, or an error that is [ErrNotAttached].
+// Device returns the path of the volume's device. The error is [ErrNotAttached] while
+// there is none.
 func (v Volume) Device() (string, error) {
 	device, err := filepath.EvalSymlinks(v.link())
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("data volume %s: %w: there is no %s", v.ID, ErrNotAttached, v.link())
+		return "", fmt.Errorf("data volume %s: %w: %s does not exist", v.ID, ErrNotAttached, v.link())
 	}
 	if err != nil {
 		return "", fmt.Errorf("data volume %s: %w", v.ID, err)
@@ -75,7 +75,7 @@ func (v Volume) Device() (string, error) {
 	return device, nil
 }
 
-// Mount brings the volume into place. It may be called again at any time.
+// Mount prepares and mounts the volume. It may be called again at any time.
 func (v Volume) Mount(ctx context.Context, conn *systemd.Conn) error {
 	device, err := v.Device()
 	if err != nil {
@@ -102,11 +102,11 @@ func (v Volume) Mount(ctx context.Context, conn *systemd.Conn) error {
 	if err := conn.Start(ctx, v.Unit()); err != nil {
 		return fmt.Errorf("mount data volume %s: %w", v.ID, err)
 	}
-	return v.give()
+	return v.chown()
 }
 
-// isMounted says whether the device is mounted in its place already. A place
-// where something else is mounted is an error.
+// isMounted reports whether the device is mounted at the mount point. Another device
+// there is an error.
 func (v Volume) isMounted(device string) (bool, error) {
 	m, found, err := mountAt(v.Where)
 	if err != nil || !found {
@@ -117,14 +117,13 @@ func (v Volume) isMounted(device string) (bool, error) {
 		return false, err
 	}
 	if m.device != number {
-		return false, fmt.Errorf("data volume %s: %s is mounted on %s already; unmount it, or give the node another data volume", v.ID, m.source, v.Where)
+		return false, fmt.Errorf("data volume %s: %s is already mounted on %s; unmount it, or configure another data volume", v.ID, m.source, v.Where)
 	}
 	return true, nil
 }
 
-// writeUnit writes the mount unit. Options: no device files and no setuid
-// programs on a volume that may come from elsewhere; after an error nothing
-// more is written to it.
+// writeUnit writes the mount unit. Its options refuse device files and setuid programs,
+// since the volume may come from elsewhere, and stop writing to it after an error.
 func (v Volume) writeUnit() (changed bool, err error) {
 	text := fmt.Sprintf(`# Written by xeroops-node boot.
 [Unit]
@@ -136,23 +135,21 @@ What=%s
 Where=%s
 Type=ext4
 Options=noatime,nodev,nosuid,errors=remount-ro
-`, v.ID, strings.Join(v.For, " "), v.link(), v.Where)
+`, v.ID, strings.Join(v.Users, " "), v.link(), v.Where)
 	return atomicfile.WriteFile(filepath.Join(v.Units, v.Unit()), []byte(text), 0o644)
 }
 
-// Trouble says what is wrong with the volume while it is in use, or "".
-func (v Volume) Trouble() string {
+// Check returns an error if the volume is not mounted or can no longer be used.
+func (v Volume) Check() error {
 	m, found, err := mountAt(v.Where)
 	switch {
 	case err != nil:
-		return err.Error()
+		return err
 	case !found:
-		return fmt.Sprintf("data volume %s is not mounted on %s", v.ID, v.Where)
+		return fmt.Errorf("data volume %s is not mounted on %s", v.ID, v.Where)
 	case m.readOnly:
-		return fmt.Sprintf("data volume %s has become read-only after an error; see the kernel's log, check the volume, and reboot", v.ID)
+		return fmt.Errorf("data volume %s has become read-only after an error; see the kernel's log, check the volume, and reboot", v.ID)
 	}
-	if _, err := os.Stat(v.Where); err != nil {
-		return err.Error()
-	}
-	return ""
+	_, err = os.Stat(v.Where)
+	return err
 }

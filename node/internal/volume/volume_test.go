@@ -14,10 +14,10 @@ import (
 
 const gib = 1 << 30
 
-// small is a volume of two block groups, the second not whole.
+// small is the size of a volume with two block groups, of which the second is incomplete.
 const small = 144 * mib
 
-// device makes a loop device of a sparse file.
+// device creates a loop device of a sparse file.
 func device(t *testing.T, size int64) (device, image string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -65,7 +65,7 @@ func write(t *testing.T, device string, at int64, data []byte) {
 	}
 }
 
-// mounted mounts a device and returns where.
+// mounted mounts a device and returns the mount point.
 func mounted(t *testing.T, device string) string {
 	t.Helper()
 	where := t.TempDir()
@@ -74,7 +74,7 @@ func mounted(t *testing.T, device string) string {
 	return where
 }
 
-func TestABlankVolumeIsFormattedAndThenKept(t *testing.T) {
+func TestBlankVolumeIsFormattedOnce(t *testing.T) {
 	device, _ := device(t, gib)
 	if err := Prepare(t.Context(), device); err != nil {
 		t.Fatal(err)
@@ -88,11 +88,11 @@ func TestABlankVolumeIsFormattedAndThenKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, err := os.ReadFile(filepath.Join(mounted(t, device), "row")); string(got) != "kept" {
-		t.Errorf("after a second boot: %q, %v", got, err)
+		t.Errorf("after a second boot the file has %q, %v; want it unchanged", got, err)
 	}
 }
 
-func TestWhatIsNotBlankIsNeverFormatted(t *testing.T) {
+func TestVolumeWithDataIsNeverFormatted(t *testing.T) {
 	random := make([]byte, 4096)
 	_, _ = rand.Read(random)
 	for name, make := range map[string]func(*testing.T, string){
@@ -112,11 +112,11 @@ func TestWhatIsNotBlankIsNeverFormatted(t *testing.T) {
 			before := sum(t, image)
 			err := Prepare(t.Context(), device)
 			if err == nil {
-				t.Fatal("it was taken")
+				t.Fatal("Prepare succeeded, want an error")
 			}
 			t.Log(err)
 			if sum(t, image) != before {
-				t.Error("it was changed")
+				t.Error("Prepare changed the device")
 			}
 		})
 	}
@@ -136,16 +136,16 @@ func partition(t *testing.T, device string) {
 	write(t, device, 0, mbr)
 }
 
-func TestAnExt4ThatCannotBeRepairedIsLeftToAPerson(t *testing.T) {
+func TestDamagedFileSystemIsAnError(t *testing.T) {
 	device, _ := device(t, small)
 	format(t, device)
 	damage(t, device)
 	if err := Prepare(t.Context(), device); err == nil || !strings.Contains(err.Error(), "damaged") {
-		t.Errorf("got %v", err)
+		t.Errorf("Prepare() = %v, want an error about the damage", err)
 	}
 }
 
-// damage destroys the root folder's inode, with the first inode table, so that
+// damage destroys the root directory's inode, with the first inode table, so that
 // e2fsck -p gives up.
 func damage(t *testing.T, device string) {
 	random := make([]byte, 64<<10)
@@ -163,10 +163,10 @@ func damage(t *testing.T, device string) {
 			return
 		}
 	}
-	t.Fatal("dumpe2fs names no inode table")
+	t.Fatal("dumpe2fs lists no inode table")
 }
 
-func TestAVolumeThatWasEnlargedIsGrownAtBoot(t *testing.T) {
+func TestEnlargedVolumeIsGrownAtBoot(t *testing.T) {
 	device, image := device(t, gib)
 	if err := Prepare(t.Context(), device); err != nil {
 		t.Fatal(err)
@@ -177,11 +177,11 @@ func TestAVolumeThatWasEnlargedIsGrownAtBoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	if smaller, err := isSmaller(t.Context(), device); smaller || err != nil {
-		t.Errorf("after growing: smaller %v, %v", smaller, err)
+		t.Errorf("after Prepare: smaller %t, %v", smaller, err)
 	}
 }
 
-func TestAVolumeThatWasEnlargedIsGrownWhileMounted(t *testing.T) {
+func TestEnlargedVolumeIsGrownWhileMounted(t *testing.T) {
 	device, image := device(t, gib)
 	if err := Prepare(t.Context(), device); err != nil {
 		t.Fatal(err)
@@ -194,7 +194,7 @@ func TestAVolumeThatWasEnlargedIsGrownWhileMounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	if grown, err := v.Grow(t.Context()); grown || err != nil {
-		t.Errorf("as large as its device: %v, %v", grown, err)
+		t.Errorf("before the volume was enlarged: Grow() = %t, %v; want false", grown, err)
 	}
 	resizeImage(t, image, 3*gib)
 	tool(t, "losetup", "--set-capacity", device)
@@ -203,22 +203,22 @@ func TestAVolumeThatWasEnlargedIsGrownWhileMounted(t *testing.T) {
 		t.Skip("no CAP_SYS_RESOURCE")
 	}
 	if !grown || err != nil {
-		t.Errorf("enlarged: %v, %v", grown, err)
+		t.Errorf("after the volume was enlarged: Grow() = %t, %v; want true", grown, err)
 	}
 }
 
-func TestAVolumeThatIsNotAttachedYetSaysSo(t *testing.T) {
+func TestVolumeThatIsNotAttachedIsAnError(t *testing.T) {
 	v := Of(cluster.RoleDB, "vol-0123456789abcdef0")
 	v.Links = t.TempDir()
 	if _, err := v.Device(); !errors.Is(err, ErrNotAttached) {
-		t.Errorf("got %v", err)
+		t.Errorf("Device() = %v, want ErrNotAttached", err)
 	}
 	if filepath.Base(v.link()) != "nvme-Amazon_Elastic_Block_Store_vol0123456789abcdef0" {
-		t.Errorf("got %s", v.link())
+		t.Errorf("link() = %s, want the name of the NVMe device", v.link())
 	}
 }
 
-func TestPlacesOfRoles(t *testing.T) {
+func TestMountPointsOfRoles(t *testing.T) {
 	if db := Of(cluster.RoleDB, "vol-1"); db.Unit() != "var-lib-postgresql.mount" || db.Owner != "postgres" {
 		t.Errorf("got %+v", db)
 	}
@@ -227,7 +227,7 @@ func TestPlacesOfRoles(t *testing.T) {
 	}
 }
 
-func TestMountinfoTellsDeviceAndReadOnly(t *testing.T) {
+func TestMountinfoIsParsed(t *testing.T) {
 	const text = "29 1 8:1 / / rw,relatime shared:1 - ext4 /dev/nvme0n1p1 rw\n" +
 		"90 29 259:3 / /srv/data rw,nosuid shared:2 master:1 - ext4 /dev/nvme1n1 ro,errors=remount-ro\n"
 	m, found, err := findMount(text, "/srv/data")
@@ -239,7 +239,7 @@ func TestMountinfoTellsDeviceAndReadOnly(t *testing.T) {
 	}
 }
 
-func TestWhatBelongedToTheOwnersOldIDsIsGivenToTheNewOnes(t *testing.T) {
+func TestFilesOfTheOwnersFormerIDsAreChanged(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("changing owners needs root")
 	}
@@ -256,12 +256,12 @@ func TestWhatBelongedToTheOwnersOldIDsIsGivenToTheNewOnes(t *testing.T) {
 	if err := os.Chown(top, 101, 101); err != nil {
 		t.Fatal(err)
 	}
-	if err := chown(top, 205, 206); err != nil {
+	if err := chownTree(top, 205, 206); err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{"": "205:206", "base": "205:206", "root": "0:0"} {
 		if got := strings.TrimSpace(tool(t, "stat", "--format=%u:%g", filepath.Join(top, name))); got != want {
-			t.Errorf("%q belongs to %s, want %s", name, got, want)
+			t.Errorf("%q is owned by %s, want %s", name, got, want)
 		}
 	}
 }

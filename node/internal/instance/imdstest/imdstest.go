@@ -1,4 +1,4 @@
-// Package imdstest is a metadata service for tests: version 2 only, with the
+// Package imdstest provides tests with a metadata service, version 2 only, that has the
 // identity and the role's credentials of one instance.
 package imdstest
 
@@ -17,17 +17,19 @@ import (
 // Service is a running metadata service.
 type Service struct {
 	Region, Address string
-	// Away makes it answer 503, as EC2's may early in a boot.
-	Away atomic.Bool
-	// AccessKey is the access key id of the credentials that it hands out.
+	// Away makes the service answer 503, as EC2's may early in a boot, and Refused counts
+	// those answers.
+	Away    atomic.Bool
+	Refused atomic.Int32
+	// AccessKey is the access key id of the role's credentials.
 	AccessKey atomic.Pointer[string]
-	// Tokens and Unprotected count requests for a token, and those without one.
+	// Tokens counts requests for a token, Unprotected those without one.
 	Tokens, Unprotected atomic.Int32
 
 	server *httptest.Server
 }
 
-// What the service says of its instance.
+// The identity of the instance.
 const (
 	InstanceID = "i-0123456789abcdef0"
 	ImageID    = "ami-0123456789abcdef0"
@@ -35,7 +37,7 @@ const (
 
 const token = "the-token"
 
-// Start runs a service until the test ends.
+// Start starts a service that runs until the test ends.
 func Start(t *testing.T) *Service {
 	s := &Service{Region: "eu-west-1", Address: "10.0.2.10"}
 	key := "AKIAIOSFODNN7EXAMPLE"
@@ -45,13 +47,14 @@ func Start(t *testing.T) *Service {
 	return s
 }
 
-// Endpoint is an option of instance.Metadata.
+// Endpoint is an option of instance.Metadata that selects the service.
 func (s *Service) Endpoint(o *imds.Options) { o.Endpoint = s.server.URL }
 
-// ServeHTTP answers a request.
+// ServeHTTP implements [http.Handler].
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case s.Away.Load():
+		s.Refused.Add(1)
 		http.Error(w, "Service Unavailable", http.StatusServiceUnavailable)
 	case r.Method == http.MethodPut && r.URL.Path == "/latest/api/token":
 		s.Tokens.Add(1)
