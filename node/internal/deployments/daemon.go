@@ -11,18 +11,21 @@ import (
 
 	"github.com/xeroops/xeroops/internal/bundle"
 	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/node/internal/systemd"
 )
 
 const (
-	// reconcileEvery is how often the desired versions are read again: a message
-	// is only a hint, and one that was missed costs this much.
-	reconcileEvery = time.Minute
-	statusEvery    = 2 * time.Second
-	reportTimeout  = 3 * time.Second
-	progressLife   = 30 * 24 * time.Hour
+	// resyncInterval is how often the desired versions are read without a message, and so
+	// the delay of a missed one.
+	resyncInterval = time.Minute
+	statusInterval = 2 * time.Second
+	// registryTimeout limits one exchange with the registry.
+	registryTimeout = 3 * time.Second
+	// progressExpiry is how long the registry keeps the progress of a deployment.
+	progressExpiry = 30 * 24 * time.Hour
 )
 
-// daemon brings a node's applications to their desired versions.
+// daemon deploys the desired versions of a node's applications.
 type daemon struct {
 	deployer
 	node     string
@@ -30,20 +33,20 @@ type daemon struct {
 	status   status
 
 	mu      sync.Mutex
-	workers map[string]chan struct{} // by application; a token wakes its worker
+	workers map[string]chan struct{} // by application; a value wakes its worker
 }
 
-// run works until the context ends. It needs neither Redis nor S3 to keep what is
-// on the disk running.
+// run runs until the context ends. The versions on the disk keep running without Redis
+// and S3.
 func (d *daemon) run(ctx context.Context) error {
 	if err := d.recover(ctx); err != nil {
 		return err
 	}
 	var all sync.WaitGroup
 	defer all.Wait()
-	all.Go(func() { d.status.keep(ctx) })
+	all.Go(func() { d.status.run(ctx) })
 	all.Go(func() { d.listen(ctx, &all) })
-	tick := time.NewTicker(reconcileEvery)
+	tick := time.NewTicker(resyncInterval)
 	defer tick.Stop()
 	for {
 		d.wakeAll(ctx, &all)
@@ -55,44 +58,44 @@ func (d *daemon) run(ctx context.Context) error {
 	}
 }
 
-// recover undoes what a killed daemon had begun: half-made environments, trials,
-// and versions that started beside the current one.
+// recover cleans up after a daemon that was killed: it removes incomplete environments and
+// stops trials and versions other than the current one.
 func (d *daemon) recover(ctx context.Context) error {
 	applications, err := d.store.applications()
 	if err != nil {
 		return err
 	}
 	for _, a := range applications {
-		if err := d.store.removeHalfMade(a); err != nil {
-			d.log.Warn("a half-made environment stays", "application", a, "error", err)
+		if err := d.store.removeIncomplete(a); err != nil {
+			d.log.Warn("removing an incomplete environment failed", "application", a, "error", err)
 		}
 	}
-	if err := d.supervisor.Reload(ctx); err != nil { // the last one may not have come to it
+	if err := d.supervisor.Reload(ctx); err != nil { // in case the killed daemon did not
 		return err
 	}
 	for _, a := range applications {
 		v, ok := d.store.current(a)
 		if ok {
 			if err := d.supervisor.Start(ctx, serviceUnit(a, v.Version)); err != nil {
-				d.log.Error("the current version does not start", "application", a, "version", v.Version, "error", err)
-				continue // then whatever runs is better than nothing
+				d.log.Error("starting the current version failed", "application", a, "version", v.Version, "error", err)
+				continue // leave any other version running
 			}
 		}
 		if err := d.stopOthers(ctx, v); err != nil {
-			d.log.Warn("another version may still run", "application", a, "error", err)
+			d.log.Warn("stopping other versions failed", "application", a, "error", err)
 		}
 	}
 	return nil
 }
 
-// listen wakes the worker of each application that a message names. go-redis
-// subscribes again by itself when the connection was lost; what was said in
-// between is gone, so everything is looked at then.
+// listen wakes the worker of each application that a message names. go-redis resubscribes
+// after a lost connection; since messages may have been missed, all workers are woken
+// then.
 func (d *daemon) listen(ctx context.Context, all *sync.WaitGroup) {
 	subscription := d.registry.Subscribe(ctx, registry.DeploymentChannel)
-	end := func() { _ = subscription.Close() } // and with it the channel
-	defer end()
-	defer context.AfterFunc(ctx, end)()
+	closeAll := func() { _ = subscription.Close() } // including the channel
+	defer closeAll()
+	defer context.AfterFunc(ctx, closeAll)()
 	for received := range subscription.ChannelWithSubscriptions() {
 		switch m := received.(type) {
 		case *redis.Subscription:
@@ -105,19 +108,20 @@ func (d *daemon) listen(ctx context.Context, all *sync.WaitGroup) {
 	}
 }
 
-// wakeAll wakes the workers of all applications that are desired or on the disk.
+// wakeAll wakes the workers of all applications that have a desired version or are on the
+// disk.
 func (d *daemon) wakeAll(ctx context.Context, all *sync.WaitGroup) {
 	desired, err := registry.ReadApplications(ctx, d.registry)
 	if err != nil {
-		d.log.Warn("the registry does not answer; what is on the disk runs on", "error", err)
+		d.log.Warn("registry unavailable, keeping current versions", "error", err)
 	} else {
-		d.offer(ctx)
+		d.publishImage(ctx)
 	}
-	here, err := d.store.applications()
+	installed, err := d.store.applications()
 	if err != nil {
-		d.log.Error("can't list what is on the disk", "error", err)
+		d.log.Error("listing applications failed", "error", err)
 	}
-	for _, a := range append(desired, here...) {
+	for _, a := range append(desired, installed...) {
 		d.wake(ctx, all, a)
 	}
 }
@@ -132,20 +136,19 @@ func (d *daemon) wake(ctx context.Context, all *sync.WaitGroup, application stri
 	if !ok {
 		worker = make(chan struct{}, 1)
 		d.workers[application] = worker
-		all.Go(func() { d.work(ctx, application, worker) })
+		all.Go(func() { d.runWorker(ctx, application, worker) })
 	}
 	select {
 	case worker <- struct{}{}:
-	default: // it is to look again anyway
+	default: // already awake
 	}
 }
 
-// work brings one application up to date whenever it is woken. In between former
-// ports are left, and byte code is made, without which each start of a version takes
-// longer.
-func (d *daemon) work(ctx context.Context, application string, wake <-chan struct{}) {
-	var between sync.WaitGroup
-	defer between.Wait()
+// runWorker reconciles one application whenever it is woken. In between it retires former
+// ports, and compiles byte code, which makes a version start faster.
+func (d *daemon) runWorker(ctx context.Context, application string, wake <-chan struct{}) {
+	var background sync.WaitGroup
+	defer background.Wait()
 	for stop := func() {}; ; {
 		select {
 		case <-ctx.Done():
@@ -154,12 +157,12 @@ func (d *daemon) work(ctx context.Context, application string, wake <-chan struc
 		case <-wake:
 		}
 		stop()
-		between.Wait()
+		background.Wait()
 		d.reconcile(ctx, application)
 		var idle context.Context
 		idle, stop = context.WithCancel(ctx)
-		between.Go(func() { d.compileCurrent(idle, application) })
-		between.Go(func() { d.leavePorts(idle, application) })
+		background.Go(func() { d.compileCurrent(idle, application) })
+		background.Go(func() { d.retirePorts(idle, application) })
 	}
 }
 
@@ -170,43 +173,43 @@ func (d *daemon) compileCurrent(ctx context.Context, application string) {
 	}
 	err := d.python.compile(ctx, d.store.environment(application, v.Version))
 	if ctx.Err() != nil {
-		return // the next time goes on
+		return // continued by the next call
 	}
-	if err != nil { // a file for another Python, say, that nobody imports
-		d.log.Warn("byte code is not complete", "application", application, "version", v.Version, "error", err)
+	if err != nil { // for example a file for another Python, which is never imported
+		d.log.Warn("compiling byte code failed", "application", application, "version", v.Version, "error", err)
 	}
 	if err := d.store.markCompiled(v); err != nil {
-		d.log.Warn("byte code will be looked at again", "application", application, "version", v.Version, "error", err)
+		d.log.Warn("recording compiled byte code failed", "application", application, "version", v.Version, "error", err)
 	}
 }
 
-// reconcile brings one application to its desired version, or sees to it that the
-// current one runs.
+// reconcile deploys the desired version of an application, or ensures that the current one
+// is running.
 func (d *daemon) reconcile(ctx context.Context, application string) {
 	desired, err := registry.ReadDesired(ctx, d.registry, application)
 	if err != nil {
-		d.log.Warn("can't tell the desired version", "application", application, "error", err)
+		d.log.Warn("reading the desired version failed", "application", application, "error", err)
 	}
 	r := release{application, desired.Version, desired.SHA256, desired.PublishedAt}
 	current, ok := d.store.current(application)
 	failed, isFailed := d.store.failed(r)
 	switch {
-	case desired.Version == "" || bundle.CheckVersion(desired.Version) != nil: // none, or Redis is away or empty
-		d.ensure(ctx, current, ok)
-	case ok && current.is(r):
-		d.ensure(ctx, current, ok)
+	case desired.Version == "" || bundle.CheckVersion(desired.Version) != nil: // none, or Redis is unavailable or empty
+		d.ensureRunning(ctx, current, ok)
+	case ok && current.matches(r):
+		d.ensureRunning(ctx, current, ok)
 		d.reportOnce(ctx, r, registry.Progress{Phase: registry.PhaseHealthy, Running: current.Version})
 	case isFailed:
-		d.ensure(ctx, current, ok)
+		d.ensureRunning(ctx, current, ok)
 		d.reportOnce(ctx, r, registry.Progress{Phase: registry.PhaseFailed, Error: failed.Error, Running: current.Version})
 	default:
-		d.bringUp(ctx, r)
+		d.deployAndReport(ctx, r)
 	}
 }
 
-// ensure starts a current version that somebody stopped, and once it runs stops what
-// a deployment could not stop beside it.
-func (d *daemon) ensure(ctx context.Context, current installed, ok bool) {
+// ensureRunning starts a current version that was stopped. Once it is running, it stops
+// other versions that a deployment could not stop.
+func (d *daemon) ensureRunning(ctx context.Context, current installed, ok bool) {
 	if !ok {
 		return
 	}
@@ -217,58 +220,59 @@ func (d *daemon) ensure(ctx context.Context, current installed, ok bool) {
 		return
 	}
 	switch states[name] {
-	case stateActive:
+	case systemd.Active:
 		if err := d.stopOthers(ctx, current); err != nil {
-			log.Warn("another version may still run", "error", err)
+			log.Warn("stopping other versions failed", "error", err)
 		}
-	case "", stateFailed: // failed: it was killed while it was to stop, and then nothing starts it again
+	case "", systemd.Failed: // it failed while stopping, after which systemd does not restart it
 		if err := d.supervisor.Start(ctx, name); err != nil {
-			log.Error("the current version does not start", "error", err)
+			log.Error("starting the current version failed", "error", err)
 		}
 	}
 }
 
-// bringUp deploys a release and says how it goes.
-func (d *daemon) bringUp(ctx context.Context, r release) {
+// deployAndReport deploys a release and reports its progress to the registry.
+func (d *daemon) deployAndReport(ctx context.Context, r release) {
 	log := d.log.With("application", r.Application, "version", r.Version)
 	began := time.Now()
-	tell := func(p registry.Progress) {
+	report := func(p registry.Progress) {
 		p.ElapsedMS = time.Since(began).Milliseconds()
 		d.report(ctx, r, p)
 	}
 	running := d.running(r.Application)
 	err := d.deploy(ctx, r, func(phase registry.Phase) {
 		log.Info("deployment", "phase", phase)
-		tell(registry.Progress{Phase: phase, Running: running})
+		report(registry.Progress{Phase: phase, Running: running})
 	})
 	d.status.refresh(ctx)
 	if ctx.Err() != nil {
-		return // the next start takes it up again
+		return // continued after a restart
 	}
 	if err != nil {
-		log.Error("the release did not come up; the version before runs on", "running", running, "error", err)
-		if errors.Is(err, errWrong) {
+		log.Error("deployment failed", "running", running, "error", err)
+		if errors.Is(err, errPermanent) {
 			if e := d.store.markFailed(failure{r, err.Error()}); e != nil {
-				log.Error("the release will be tried again", "error", e)
+				log.Error("recording the failed release failed", "error", e)
 			}
 		}
-		tell(registry.Progress{Phase: registry.PhaseFailed, Error: err.Error(), Running: d.running(r.Application)})
+		report(registry.Progress{Phase: registry.PhaseFailed, Error: err.Error(), Running: d.running(r.Application)})
 		return
 	}
 	log.Info("deployment", "phase", registry.PhaseHealthy, "ms", time.Since(began).Milliseconds())
-	tell(registry.Progress{Phase: registry.PhaseHealthy, Running: r.Version})
-	d.tidy(ctx, r.Application)
+	report(registry.Progress{Phase: registry.PhaseHealthy, Running: r.Version})
+	d.cleanUp(ctx, r.Application)
 }
 
-// tidy does what a deployment leaves to do once its version serves.
-func (d *daemon) tidy(ctx context.Context, application string) {
+// cleanUp removes old versions after a deployment, and makes the new one start with the
+// node.
+func (d *daemon) cleanUp(ctx context.Context, application string) {
 	if err := errors.Join(d.store.prune(application), d.pruneWheels()); err != nil {
-		d.log.Warn("old versions stay", "application", application, "error", err)
+		d.log.Warn("removing old versions failed", "application", application, "error", err)
 	}
-	if err := d.supervisor.Reload(ctx); err != nil { // so that the target wants this version and not the one before
-		d.log.Error("the version before may start with the node", "application", application, "error", err)
+	if err := d.supervisor.Reload(ctx); err != nil { // updates the wants of the target
+		d.log.Error("reloading units failed, a reboot may start the former version", "application", application, "error", err)
 	}
-	debug.FreeOSMemory() // fetching took some, and the next may be weeks away
+	debug.FreeOSMemory() // the next deployment may be weeks away
 }
 
 func (d *daemon) running(application string) string {
@@ -276,19 +280,19 @@ func (d *daemon) running(application string) string {
 	return current.Version
 }
 
-// report writes this node's progress. Redis may be away: a deployment needs it
-// no more, and what counts, the end, is written by reportOnce later.
+// report writes this node's progress. A failure does not affect the deployment: reportOnce
+// writes the result later.
 func (d *daemon) report(ctx context.Context, r release, p registry.Progress) {
-	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
+	ctx, cancel := context.WithTimeout(ctx, registryTimeout)
 	defer cancel()
 	p.Node, p.UpdatedAt = d.node, time.Now().UTC()
-	if err := registry.WriteProgress(ctx, d.registry, r.Application, r.Version, p, progressLife); err != nil {
-		d.log.Warn("can't report", "application", r.Application, "version", r.Version, "phase", p.Phase, "error", err)
+	if err := registry.WriteProgress(ctx, d.registry, r.Application, r.Version, p, progressExpiry); err != nil {
+		d.log.Warn("reporting progress failed", "application", r.Application, "version", r.Version, "phase", p.Phase, "error", err)
 	}
 }
 
-// reportOnce writes an end that the registry does not know yet: publishing a
-// version empties its progress, so that every node says where it stands.
+// reportOnce writes a result unless the registry has it. Publishing a version again clears
+// its progress, so that every node reports anew.
 func (d *daemon) reportOnce(ctx context.Context, r release, p registry.Progress) {
 	known, err := registry.ReadProgress(ctx, d.registry, r.Application, r.Version)
 	if err == nil && known[d.node].Phase == p.Phase {
@@ -297,9 +301,9 @@ func (d *daemon) reportOnce(ctx context.Context, r release, p registry.Progress)
 	d.report(ctx, r, p)
 }
 
-// offer tells those who make bundles what the image has.
-func (d *daemon) offer(ctx context.Context) {
-	if err := registry.WritePython(ctx, d.registry, d.node, d.offered); err != nil {
-		d.log.Warn("can't say what the image's Python has", "error", err)
+// publishImage publishes what the image's Python provides, for tools that make bundles.
+func (d *daemon) publishImage(ctx context.Context) {
+	if err := registry.WritePython(ctx, d.registry, d.node, d.image); err != nil {
+		d.log.Warn("publishing the image's Python failed", "error", err)
 	}
 }

@@ -23,29 +23,30 @@ import (
 	"github.com/xeroops/xeroops/internal/bundle"
 	"github.com/xeroops/xeroops/internal/registry"
 	"github.com/xeroops/xeroops/internal/testkit/load"
+	"github.com/xeroops/xeroops/node/internal/systemd"
 )
 
-func TestVersionsFollowOneAnotherUnderLoadWithoutAFailedRequest(t *testing.T) {
-	r := newRig(t)
-	r.start()
-	first := r.publish(version{version: "1.0"})
-	r.mustBeHealthy("1.0")
-	report := r.underLoad(func() {
-		r.workers = 2
-		r.publish(version{version: "1.1+local"})
-		r.mustBeHealthy("1.1+local")
-		r.publish(version{version: "2.0", begins: "import nothing_of_that_name"})
-		r.mustFail("2.0", "nothing_of_that_name")
-		r.publish(version{version: "2.1", health: 503})
-		r.mustFail("2.1", "503")
-		r.publish(version{version: "2.2", spoilt: true})
-		r.mustFail("2.2", "SHA-256")
-		if got := r.answer(); got != "1.1+local" {
-			t.Errorf("after releases that failed %q answers, not the version before", got)
+func TestDeploymentsUnderLoadFailNoRequest(t *testing.T) {
+	f := newFixture(t)
+	f.start()
+	first := f.publish(version{version: "1.0"})
+	f.mustBeHealthy("1.0")
+	report := f.underLoad(func() {
+		f.workers = 2
+		f.publish(version{version: "1.1+local"})
+		f.mustBeHealthy("1.1+local")
+		f.publish(version{version: "2.0", prelude: "import nothing_of_that_name"})
+		f.mustFail("2.0", "nothing_of_that_name")
+		f.publish(version{version: "2.1", health: 503})
+		f.mustFail("2.1", "503")
+		f.publish(version{version: "2.2", corrupt: true})
+		f.mustFail("2.2", "SHA-256")
+		if got := f.answer(); got != "1.1+local" {
+			t.Errorf("after failed releases %q answers, want the former version", got)
 		}
 		began := time.Now()
-		r.desire("1.0", first.SHA256)
-		r.mustBeHealthy("1.0")
+		f.desire("1.0", first.SHA256)
+		f.mustBeHealthy("1.0")
 		t.Logf("rollback: %s", time.Since(began))
 	})
 	t.Log(report)
@@ -54,125 +55,124 @@ func TestVersionsFollowOneAnotherUnderLoadWithoutAFailedRequest(t *testing.T) {
 	}
 }
 
-// underLoad sends requests on new connections while f runs.
-func (r *rig) underLoad(f func()) load.Report {
-	r.t.Helper()
-	return underLoadAt(fmt.Sprintf("http://127.0.0.1:%d", r.port), f)
+// underLoad sends requests on new connections while during runs.
+func (f *fixture) underLoad(during func()) load.Report {
+	f.t.Helper()
+	return underLoadAt(fmt.Sprintf("http://127.0.0.1:%d", f.port), during)
 }
 
-func underLoadAt(url string, f func()) load.Report {
+func underLoadAt(url string, during func()) load.Report {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	reports := make(chan load.Report, 1)
 	go func() { reports <- load.Run(ctx, load.Options{URL: url + "/wait/0.02", Rate: 100, Fresh: true}) }()
-	f()
+	during()
 	cancel()
 	return <-reports
 }
 
-func (r *rig) mustFail(version, why string) {
-	r.t.Helper()
-	p := r.await(version)
+func (f *fixture) mustFail(version, why string) {
+	f.t.Helper()
+	p := f.await(version)
 	if p.Phase != registry.PhaseFailed || !strings.Contains(p.Error, why) {
-		r.t.Errorf("version %s: phase %s, error %q; want it to fail with %q", version, p.Phase, p.Error, why)
+		f.t.Errorf("version %s: phase %s, error %q; want it failed with %q", version, p.Phase, p.Error, why)
 	}
-	r.t.Logf("%s failed after %d ms: %s", version, p.ElapsedMS, p.Error)
-	if _, err := os.Stat(r.store.environment("demo", version)); err == nil {
-		r.t.Errorf("the environment of %s, which failed, is still there", version)
+	f.t.Logf("%s failed after %d ms: %s", version, p.ElapsedMS, p.Error)
+	if _, err := os.Stat(f.store.environment("demo", version)); err == nil {
+		f.t.Errorf("the environment of %s, which failed, still exists", version)
 	}
 }
 
-func TestAFailedReleaseIsTriedAgainOnlyWhenItIsPublishedAgain(t *testing.T) {
-	r := newRig(t)
-	r.start()
-	bad := r.publish(version{version: "1.0", health: 500})
-	r.mustFail("1.0", "500")
-	r.stop()
-	if _, failed := r.store.failed(bad); !failed {
+func TestFailedReleaseIsRetriedOnlyAfterPublishingAgain(t *testing.T) {
+	f := newFixture(t)
+	f.start()
+	bad := f.publish(version{version: "1.0", health: 500})
+	f.mustFail("1.0", "500")
+	f.stop()
+	if _, failed := f.store.failed(bad); !failed {
 		t.Fatal("the release is not marked as failed")
 	}
-	info, err := os.Stat(filepath.Join(r.store.root, "demo", failedFile))
+	info, err := os.Stat(filepath.Join(f.store.root, "demo", failedFile))
 	check(t, err)
 	if info.Mode() != 0o600 {
-		t.Errorf("what the application said is in a file of mode %s", info.Mode())
+		t.Errorf("the file with the application's log has mode %s, want 0600", info.Mode())
 	}
-	check(t, r.registry.Del(t.Context(), registry.ProgressKey("demo", "1.0")).Err())
-	r.start() // reads the desired version, as a node does that comes back
-	if p := r.await("1.0"); p.Phase != registry.PhaseFailed || p.ElapsedMS != 0 {
-		t.Errorf("after a restart: %+v, want the failure of before without a new try", p)
+	check(t, f.registry.Del(t.Context(), registry.ProgressKey("demo", "1.0")).Err())
+	f.start() // reads the desired version like a node that comes back
+	if p := f.await("1.0"); p.Phase != registry.PhaseFailed || p.ElapsedMS != 0 {
+		t.Errorf("after a restart: %+v, want the former failure without a retry", p)
 	}
-	again := r.desire("1.0", bad.SHA256)
-	eventually(t, "the release to be tried again", func() error {
-		if _, failed := r.store.failed(again); !failed {
+	again := f.desire("1.0", bad.SHA256)
+	eventually(t, "the release to be retried", func() error {
+		if _, failed := f.store.failed(again); !failed {
 			return os.ErrNotExist
 		}
 		return nil
 	})
 }
 
-func TestANodeThatWasDownCatchesUpAndKeepsWhatRanWithoutTheRegistry(t *testing.T) {
-	r := newRig(t)
-	r.publish(version{version: "1.0"}) // nobody hears the message
-	r.start()
-	r.mustBeHealthy("1.0")
-	r.stop()
-	check(t, r.units.Stop(t.Context(), serviceUnit("demo", "1.0"), true)) // the node reboots
-	check(t, r.registry.FlushAll(t.Context()).Err())                      // an empty Redis says nothing
-	r.start()
-	eventually(t, "the version of the disk to answer", func() error {
-		if got := r.answer(); got != "1.0" {
+func TestNodeCatchesUpAfterAnOutageAndRunsWithoutTheRegistry(t *testing.T) {
+	f := newFixture(t)
+	f.publish(version{version: "1.0"}) // before the daemon listens
+	f.start()
+	f.mustBeHealthy("1.0")
+	f.stop()
+	check(t, f.units.Stop(t.Context(), serviceUnit("demo", "1.0"), true)) // the node reboots
+	check(t, f.registry.FlushAll(t.Context()).Err())                      // Redis has lost its data
+	f.start()
+	eventually(t, "the version on the disk to answer", func() error {
+		if got := f.answer(); got != "1.0" {
 			return context.DeadlineExceeded
 		}
 		return nil
 	})
 }
 
-func TestAKilledDaemonsHalfMadeWorkIsUndone(t *testing.T) {
-	r := newRig(t)
-	r.start()
-	first := r.publish(version{version: "1.0"})
-	r.mustBeHealthy("1.0")
-	r.publish(version{version: "1.1"})
-	r.mustBeHealthy("1.1")
-	r.stop()
-	// As if it had been killed in a roll back, before it made 1.0 current, and
-	// while it made 1.2.
-	check(t, r.units.Start(t.Context(), serviceUnit("demo", "1.0")))
-	check(t, r.units.Start(t.Context(), trialUnit("demo", "1.0")))
-	check(t, os.MkdirAll(r.store.environment("demo", "1.2")+"/bin", 0o755))
-	r.start()
+func TestRestartCleansUpAfterAKilledDaemon(t *testing.T) {
+	f := newFixture(t)
+	f.start()
+	first := f.publish(version{version: "1.0"})
+	f.mustBeHealthy("1.0")
+	f.publish(version{version: "1.1"})
+	f.mustBeHealthy("1.1")
+	f.stop()
+	// The state of a daemon that was killed while it rolled back to 1.0 and installed 1.2.
+	check(t, f.units.Start(t.Context(), serviceUnit("demo", "1.0")))
+	check(t, f.units.Start(t.Context(), trialUnit("demo", "1.0")))
+	check(t, os.MkdirAll(f.store.environment("demo", "1.2")+"/bin", 0o755))
+	f.start()
 	eventually(t, "one unit to run", func() error {
-		states, err := r.units.States(t.Context(), unitsOf("demo"))
+		states, err := f.units.States(t.Context(), unitsOf("demo"))
 		if err == nil && (len(states) != 1 || states[serviceUnit("demo", "1.1")] == "") {
 			err = context.DeadlineExceeded
 		}
 		return err
 	})
-	if _, err := os.Stat(r.store.environment("demo", "1.2")); err == nil {
-		t.Error("the half-made environment is still there")
+	if _, err := os.Stat(f.store.environment("demo", "1.2")); err == nil {
+		t.Error("the incomplete environment still exists")
 	}
-	r.desire("1.0", first.SHA256)
-	r.mustBeHealthy("1.0")
+	f.desire("1.0", first.SHA256)
+	f.mustBeHealthy("1.0")
 }
 
-// full refuses to reload, as systemd does where /run is full.
+// full fails to reload, like systemd if /run is full.
 type full struct{ *processes }
 
 func (full) Reload(context.Context) error { return syscall.ENOSPC }
 
-func TestAVersionThatSystemdDidNotReadIsReadAtTheNextTry(t *testing.T) {
-	r := newRig(t)
-	d := r.daemon()
-	one := r.publish(version{version: "1.0"})
-	d.supervisor = full{r.units}
+func TestRetryAfterAFailedReloadReloads(t *testing.T) {
+	f := newFixture(t)
+	d := f.daemon()
+	one := f.publish(version{version: "1.0"})
+	d.supervisor = full{f.units}
 	if err := d.deploy(t.Context(), one, func(registry.Phase) {}); !errors.Is(err, syscall.ENOSPC) {
-		t.Fatalf("got %v", err)
+		t.Fatalf("deploy() = %v, want ENOSPC", err)
 	}
-	d.supervisor = r.units
+	d.supervisor = f.units
 	check(t, d.deploy(t.Context(), one, func(registry.Phase) {}))
 }
 
-// failing has some unit fail where it does not run.
+// failing reports a unit as failed while it is not running.
 type failing struct {
 	*processes
 	unit string
@@ -181,169 +181,169 @@ type failing struct {
 func (f failing) States(ctx context.Context, pattern string) (map[string]string, error) {
 	states, err := f.processes.States(ctx, pattern)
 	if pattern == f.unit && states[f.unit] == "" {
-		states[f.unit] = stateFailed
+		states[f.unit] = systemd.Failed
 	}
 	return states, err
 }
 
-func TestJustTheCurrentVersionIsKeptRunning(t *testing.T) {
-	r := newRig(t)
-	r.start()
-	r.publish(version{version: "1.0"})
-	r.mustBeHealthy("1.0")
-	r.publish(version{version: "1.1"})
-	r.mustBeHealthy("1.1")
-	r.stop()
-	old, is := serviceUnit("demo", "1.0"), serviceUnit("demo", "1.1")
-	d := r.daemon()
-	d.supervisor = failing{r.units, is}
-	current, ok := r.store.current("demo")
-	check(t, r.units.Stop(t.Context(), is, true)) // and was killed in the end
-	check(t, r.units.Start(t.Context(), old))     // which systemd did not stop
-	d.ensure(t.Context(), current, ok)
-	if states, _ := r.units.States(t.Context(), unitsOf("demo")); states[is] == "" || states[old] == "" {
-		t.Errorf("running: %v; want the current version, and what serves until it does", states)
+func TestOnlyTheCurrentVersionIsKeptRunning(t *testing.T) {
+	f := newFixture(t)
+	f.start()
+	f.publish(version{version: "1.0"})
+	f.mustBeHealthy("1.0")
+	f.publish(version{version: "1.1"})
+	f.mustBeHealthy("1.1")
+	f.stop()
+	old, currentUnit := serviceUnit("demo", "1.0"), serviceUnit("demo", "1.1")
+	d := f.daemon()
+	d.supervisor = failing{f.units, currentUnit}
+	current, ok := f.store.current("demo")
+	check(t, f.units.Stop(t.Context(), currentUnit, true))
+	check(t, f.units.Start(t.Context(), old)) // which could not be stopped
+	d.ensureRunning(t.Context(), current, ok)
+	if states, _ := f.units.States(t.Context(), unitsOf("demo")); states[currentUnit] == "" || states[old] == "" {
+		t.Errorf("running: %v; want the current version, and the other one until it serves", states)
 	}
-	d.ensure(t.Context(), current, ok)
-	eventually(t, "the other version to end", func() error {
-		states, err := r.units.States(t.Context(), unitsOf("demo"))
-		if err == nil && (len(states) != 1 || states[is] == "") {
+	d.ensureRunning(t.Context(), current, ok)
+	eventually(t, "the other version to stop", func() error {
+		states, err := f.units.States(t.Context(), unitsOf("demo"))
+		if err == nil && (len(states) != 1 || states[currentUnit] == "") {
 			err = fmt.Errorf("running: %v", states)
 		}
 		return err
 	})
 }
 
-func TestTheLastFiveVersionsStayAndShareTheirWheels(t *testing.T) {
-	r := newRig(t)
-	r.start()
+func TestLastFiveVersionsAreKeptAndShareWheels(t *testing.T) {
+	f := newFixture(t)
+	f.start()
 	shared := newWheel("shared", "1", map[string]string{"shared.py": "x = 1\n"})
 	for _, v := range []string{"1", "2", "3", "4", "5", "6"} {
-		r.publish(version{version: v, wheels: []wheel{shared}})
-		r.mustBeHealthy(v)
+		f.publish(version{version: v, wheels: []wheel{shared}})
+		f.mustBeHealthy(v)
 	}
-	eventually(t, "the oldest to go, and its wheel", func() error {
-		wheels, err := filepath.Glob(r.store.wheel("*"))
-		if n := len(r.store.versions("demo")); n != kept || len(wheels) != kept+1 {
-			err = fmt.Errorf("there are %d versions and %d wheels; want %d, and a wheel of each and one they share", n, len(wheels), kept)
+	eventually(t, "the oldest version and its wheel to be removed", func() error {
+		wheels, err := filepath.Glob(f.store.wheel("*"))
+		if n := len(f.store.versions("demo")); n != keptVersions || len(wheels) != keptVersions+1 {
+			err = fmt.Errorf("there are %d versions and %d wheels; want %d, each with a wheel, and a shared one", n, len(wheels), keptVersions)
 		}
 		return err
 	})
-	if _, err := r.store.installed("demo", "1"); err == nil {
-		t.Error("version 1 is still there")
+	if _, err := f.store.installed("demo", "1"); err == nil {
+		t.Error("version 1 still exists")
 	}
-	if _, err := os.Stat(r.store.wheel(bundle.Sum(shared.content))); err != nil {
+	if _, err := os.Stat(f.store.wheel(bundle.Sum(shared.content))); err != nil {
 		t.Error(err)
 	}
 }
 
-// A node that is new deploys all applications at once.
-func TestAnotherApplicationsDeploymentTakesNoWheelAwayThatIsBeingInstalled(t *testing.T) {
-	r := newRig(t)
-	d := r.daemon()
+// A new node deploys all applications concurrently.
+func TestConcurrentDeploymentRemovesNoWheelThatIsBeingInstalled(t *testing.T) {
+	f := newFixture(t)
+	d := f.daemon()
 	d.python.command = func(ctx context.Context, folder, name string, args ...string) *exec.Cmd {
-		d.tidy(ctx, "other") // whose deployment ends right now
-		return r.python().command(ctx, folder, name, args...)
+		d.cleanUp(ctx, "other") // a deployment that ends during this one
+		return f.python().command(ctx, folder, name, args...)
 	}
-	v, err := d.install(t.Context(), r.publish(version{version: "1.0"}), func(registry.Phase) {})
+	v, err := d.install(t.Context(), f.publish(version{version: "1.0"}), func(registry.Phase) {})
 	check(t, err)
-	d.tidy(t.Context(), "other")
-	if _, err := os.Stat(r.store.wheel(v.Wheels[0].SHA256)); err != nil {
+	d.cleanUp(t.Context(), "other")
+	if _, err := os.Stat(f.store.wheel(v.Wheels[0].SHA256)); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestWhatMayPassIsTriedAgain(t *testing.T) {
-	r := newRig(t)
-	// A disk that has less than what always stays free.
-	check(t, unix.Mount("tmpfs", r.store.root, "tmpfs", 0, "size=16m"))
-	unmount := sync.OnceFunc(func() { check(t, unix.Unmount(r.store.root, unix.MNT_DETACH)) })
+func TestTransientFailuresAreRetried(t *testing.T) {
+	f := newFixture(t)
+	// A disk with less space than must stay free.
+	check(t, unix.Mount("tmpfs", f.store.root, "tmpfs", 0, "size=16m"))
+	unmount := sync.OnceFunc(func() { check(t, unix.Unmount(f.store.root, unix.MNT_DETACH)) })
 	t.Cleanup(unmount)
-	r.start()
-	first := r.publish(version{version: "1.0"})
-	p := r.await("1.0")
-	if _, marked := r.store.failed(first); p.Phase != registry.PhaseFailed || !strings.Contains(p.Error, "disk") || marked {
-		t.Errorf("with a full disk: %+v, marked %t; want an error that names the disk, and no mark", p, marked)
+	f.start()
+	first := f.publish(version{version: "1.0"})
+	p := f.await("1.0")
+	if _, marked := f.store.failed(first); p.Phase != registry.PhaseFailed || !strings.Contains(p.Error, "disk") || marked {
+		t.Errorf("with a full disk: %+v, marked %t; want an error that names the disk, and no permanent failure", p, marked)
 	}
 	unmount()
-	r.s3Away.Store(true)
-	wake := func() { // as the next minute does
-		check(t, r.registry.Publish(t.Context(), registry.DeploymentChannel, `{"service":"demo"}`).Err())
+	f.s3Away.Store(true)
+	wake := func() { // as resyncInterval does
+		check(t, f.registry.Publish(t.Context(), registry.DeploymentChannel, `{"service":"demo"}`).Err())
 	}
 	wake()
-	eventually(t, "a failure that names S3", func() error {
-		if p := r.await("1.0"); !strings.Contains(p.Error, "s3://") {
+	eventually(t, "an error that names S3", func() error {
+		if p := f.await("1.0"); !strings.Contains(p.Error, "s3://") {
 			return fmt.Errorf("got %+v", p)
 		}
 		return nil
 	})
-	r.s3Away.Store(false)
+	f.s3Away.Store(false)
 	wake()
-	eventually(t, "health", func() error {
-		if p := r.await("1.0"); p.Phase != registry.PhaseHealthy {
+	eventually(t, "the deployment to succeed", func() error {
+		if p := f.await("1.0"); p.Phase != registry.PhaseHealthy {
 			return fmt.Errorf("got %+v", p)
 		}
 		return nil
 	})
 }
 
-func TestAPortThatAnotherApplicationHasIsRefused(t *testing.T) {
-	r := newRig(t)
-	r.start()
-	r.publish(version{version: "1.0"})
-	r.mustBeHealthy("1.0")
-	d := r.daemon()
-	other, _ := r.store.current("demo")
+func TestPortOfAnotherApplicationIsRefused(t *testing.T) {
+	f := newFixture(t)
+	f.start()
+	f.publish(version{version: "1.0"})
+	f.mustBeHealthy("1.0")
+	d := f.daemon()
+	other, _ := f.store.current("demo")
 	other.Application = "other"
-	if err := d.fits(other.Manifest); err == nil || !strings.Contains(err.Error(), "demo's") {
-		t.Errorf("got %v, want an error that names whose port it is", err)
+	if err := d.checkCompatible(other.Manifest); err == nil || !strings.Contains(err.Error(), "application demo") {
+		t.Errorf("checkCompatible() = %v, want an error that names the application with the port", err)
 	}
 	other.Application, other.Python = "demo", "3.11"
-	if err := d.fits(other.Manifest); err == nil || !strings.Contains(err.Error(), "3.11") {
-		t.Errorf("got %v, want an error that names the bundle's Python", err)
+	if err := d.checkCompatible(other.Manifest); err == nil || !strings.Contains(err.Error(), "3.11") {
+		t.Errorf("checkCompatible() = %v, want an error that names the bundle's Python", err)
 	}
 }
 
-func TestAVersionOnTheDiskComesBackOnlyIfItsPortIsStillItsOwn(t *testing.T) {
-	r := newRig(t)
-	d := r.daemon()
-	v := put(t, r.store, "shop", "1.0")
-	back := func() error {
+func TestVersionOnTheDiskIsDeployedOnlyIfItsPortIsFree(t *testing.T) {
+	f := newFixture(t)
+	d := f.daemon()
+	v := put(t, f.store, "shop", "1.0")
+	deploy := func() error {
 		return d.deploy(t.Context(), release{"shop", v.Version, v.SHA256, ""}, func(registry.Phase) {})
 	}
-	other := put(t, r.store, "other", "1.0").Manifest
+	other := put(t, f.store, "other", "1.0").Manifest
 	check(t, d.claim(t.Context(), other))
-	if err := back(); errors.Is(err, errWrong) || !strings.Contains(fmt.Sprint(err), "other's") {
-		t.Errorf("while another application comes up on its port: %v", err)
+	if err := deploy(); errors.Is(err, errPermanent) || !strings.Contains(fmt.Sprint(err), "application other") {
+		t.Errorf("while another application is being deployed on the port: %v", err)
 	}
-	check(t, r.store.setCurrent("other", "1.0"))
+	check(t, f.store.setCurrent("other", "1.0"))
 	d.unclaim(other)
-	if err := back(); !errors.Is(err, errWrong) || !strings.Contains(err.Error(), "other's") {
-		t.Errorf("with another application on its port: %v", err)
+	if err := deploy(); !errors.Is(err, errPermanent) || !strings.Contains(err.Error(), "application other") {
+		t.Errorf("with another application on the port: %v", err)
 	}
-	check(t, r.store.unsetCurrent("other"))
+	check(t, f.store.unsetCurrent("other"))
 	check(t, d.claim(t.Context(), v.Manifest))
 }
 
-// A version that ends must not close a connection whose request is on its way,
-// which uvicorn by itself does now and then.
-func TestConnectionsThatAreOpenWhenAVersionEndsAreServed(t *testing.T) {
-	r := newRig(t)
-	r.start()
-	r.publish(version{version: "1.0"})
-	r.mustBeHealthy("1.0")
+// A version that stops must not close a connection on which a request is arriving, as
+// uvicorn by itself sometimes does.
+func TestOpenConnectionsAreServedWhenAVersionStops(t *testing.T) {
+	f := newFixture(t)
+	f.start()
+	f.publish(version{version: "1.0"})
+	f.mustBeHealthy("1.0")
 	unit := serviceUnit("demo", "1.0")
 	var connections []net.Conn
 	for range 20 {
-		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", r.port))
+		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", f.port))
 		check(t, err)
 		t.Cleanup(func() { _ = c.Close() })
 		connections = append(connections, c)
 	}
-	r.stop()
-	check(t, r.units.Stop(t.Context(), unit, false))
+	f.stop()
+	check(t, f.units.Stop(t.Context(), unit, false))
 	first := bufio.NewReader(connections[0])
-	eventually(t, "the version to begin its end", func() error {
+	eventually(t, "the version to begin to stop", func() error {
 		if !ask(t, connections[0], first) {
 			return fmt.Errorf("the connection stays open")
 		}
@@ -351,12 +351,12 @@ func TestConnectionsThatAreOpenWhenAVersionEndsAreServed(t *testing.T) {
 	})
 	for _, c := range connections[1:] {
 		if !ask(t, c, bufio.NewReader(c)) {
-			t.Error("a connection stays open after its answer")
+			t.Error("a connection stays open after its response")
 		}
 	}
 }
 
-// ask sends a request on a connection, which has to be answered.
+// ask sends a request on a connection and returns whether its response closes it.
 func ask(t *testing.T, c net.Conn, r *bufio.Reader) (closes bool) {
 	t.Helper()
 	_, err := fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: demo\r\n\r\n")
@@ -369,41 +369,41 @@ func ask(t *testing.T, c net.Conn, r *bufio.Reader) (closes bool) {
 	return res.Close
 }
 
-func TestAVersionThatFailsOnceItIsAloneGivesWayToTheOneBefore(t *testing.T) {
-	r := newRig(t)
-	r.start()
-	r.publish(version{version: "1.0"})
-	r.mustBeHealthy("1.0")
-	// Healthy for as long as it is tried, and while both are on the socket.
-	tiring := "asked = 0\ndef health():\n    global asked\n    asked += 1\n    return 200 if asked <= goodAnswers else 503\n"
-	tiring = strings.ReplaceAll(tiring, "goodAnswers", fmt.Sprint(goodAnswers))
-	bad := r.publish(version{version: "1.1", begins: tiring, healthCode: "health()"})
-	r.mustFail("1.1", "503")
-	eventually(t, "the version before to answer", func() error {
-		if got := r.answer(); got != "1.0" {
+func TestVersionThatFailsOnceItIsAloneIsRolledBack(t *testing.T) {
+	f := newFixture(t)
+	f.start()
+	f.publish(version{version: "1.0"})
+	f.mustBeHealthy("1.0")
+	// Healthy during the trial, and while both versions are on the socket.
+	degrading := "requests = 0\ndef health():\n    global requests\n    requests += 1\n    return 200 if requests <= minAnswers else 503\n"
+	degrading = strings.ReplaceAll(degrading, "minAnswers", fmt.Sprint(minAnswers))
+	bad := f.publish(version{version: "1.1", prelude: degrading, healthCode: "health()"})
+	f.mustFail("1.1", "503")
+	eventually(t, "the former version to answer", func() error {
+		if got := f.answer(); got != "1.0" {
 			return fmt.Errorf("%q answers", got)
 		}
 		return nil
 	})
-	if current, _ := r.store.current("demo"); current.Version != "1.0" {
+	if current, _ := f.store.current("demo"); current.Version != "1.0" {
 		t.Errorf("current is %s", current.Version)
 	}
-	if _, failed := r.store.failed(bad); !failed {
+	if _, failed := f.store.failed(bad); !failed {
 		t.Error("the release is not marked as failed")
 	}
 }
 
-// The daemon's user may read what applications may not.
-func TestNothingOfAWheelRunsAsTheDaemon(t *testing.T) {
-	r := newRig(t)
+// The daemon's user can read files that applications cannot.
+func TestDaemonRunsNoCodeOfWheels(t *testing.T) {
+	f := newFixture(t)
 	ran := filepath.Join(t.TempDir(), "ran")
 	// Python runs this line whenever it starts in the environment.
-	curious := fmt.Sprintf(`import sys; open("%s", "a").write(" ".join(sys.orig_argv) + "\n")`, ran)
-	r.start()
-	r.publish(version{version: "1.0", wheels: []wheel{newWheel("curious", "1", map[string]string{"curious.pth": curious})}})
-	r.mustBeHealthy("1.0")
+	pth := fmt.Sprintf(`import sys; open("%s", "a").write(" ".join(sys.orig_argv) + "\n")`, ran)
+	f.start()
+	f.publish(version{version: "1.0", wheels: []wheel{newWheel("curious", "1", map[string]string{"curious.pth": pth})}})
+	f.mustBeHealthy("1.0")
 	eventually(t, "byte code", func() error {
-		if current, _ := r.store.current("demo"); !r.store.isCompiled(current) {
+		if current, _ := f.store.current("demo"); !f.store.isCompiled(current) {
 			return fs.ErrNotExist
 		}
 		return nil
@@ -412,10 +412,10 @@ func TestNothingOfAWheelRunsAsTheDaemon(t *testing.T) {
 	check(t, err)
 	for line := range strings.Lines(string(content)) {
 		if !strings.Contains(line, "/serve.py ") {
-			t.Errorf("it ran as the daemon, with %s", line)
+			t.Errorf("code of the wheel was run by the daemon, with %s", line)
 		}
 	}
-	if made, err := filepath.Glob(filepath.Join(r.store.environment("demo", "1.0"), "lib/python*/site-packages/demo/__pycache__/*.pyc")); len(made) != 1 {
-		t.Errorf("byte code of the application is %v, %v", made, err)
+	if made, err := filepath.Glob(filepath.Join(f.store.environment("demo", "1.0"), "lib/python*/site-packages/demo/__pycache__/*.pyc")); len(made) != 1 {
+		t.Errorf("the application's byte code is %v, %v; want one file", made, err)
 	}
 }

@@ -19,31 +19,32 @@ import (
 )
 
 const (
-	parallelFetches = 8
-	fetchTries      = 4 // of one object, besides the SDK's own retries
-	fetchTimeout    = 2 * time.Minute
+	parallelFetches  = 8
+	maxFetchAttempts = 4 // per object, besides the SDK's own retries
+	fetchTimeout     = 2 * time.Minute
 )
 
-// errWrong marks what trying again does not mend: it takes another release.
-var errWrong = errors.New("this release can't run")
+// errPermanent marks errors that a retry cannot fix: they require another release.
+var errPermanent = errors.New("this release cannot run")
 
-func wrong(format string, args ...any) error {
-	return fmt.Errorf("%w: %w", errWrong, fmt.Errorf(format, args...))
+// permanent returns an error that is [errPermanent].
+func permanent(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", errPermanent, fmt.Errorf(format, args...))
 }
 
-// fetcher takes bundles from the uploads bucket. Nothing that it fetched is used
-// before its sum was found right.
+// fetcher downloads bundles from the uploads bucket, and verifies their checksums before
+// they are used.
 type fetcher struct {
 	s3     *s3.Client
 	bucket string
 	store  store
 }
 
-// manifest fetches bundle.json, which has to be the one that was published.
+// manifest downloads bundle.json and verifies that it is the one that was published.
 func (f fetcher) manifest(ctx context.Context, r release) (m bundle.Manifest, content []byte, err error) {
 	key := bundle.Key(r.Application, r.Version, bundle.ManifestName)
 	err = f.retry(ctx, key, func(body io.Reader) error {
-		content, err = io.ReadAll(io.LimitReader(body, maxManifest))
+		content, err = io.ReadAll(io.LimitReader(body, maxManifestBytes))
 		return err
 	})
 	if err != nil {
@@ -51,18 +52,18 @@ func (f fetcher) manifest(ctx context.Context, r release) (m bundle.Manifest, co
 	}
 	m, err = bundle.Decode(content, r.SHA256)
 	if err != nil {
-		return m, nil, wrong("%w", err)
+		return m, nil, permanent("%w", err)
 	}
 	if m.Application != r.Application || m.Version != r.Version {
-		return m, nil, wrong("s3://%s/%s is of %s %s", f.bucket, key, m.Application, m.Version)
+		return m, nil, permanent("s3://%s/%s is the manifest of %s %s", f.bucket, key, m.Application, m.Version)
 	}
 	return m, content, nil
 }
 
-// wheels fetches those of a bundle that no version on the disk has.
+// wheels downloads the wheels of a bundle that are not on the disk.
 func (f fetcher) wheels(ctx context.Context, m bundle.Manifest) error {
-	if err := os.MkdirAll(filepath.Join(f.store.root, wheelsFolder), 0o755); err != nil {
-		return fmt.Errorf("fetch wheels: %w", err)
+	if err := os.MkdirAll(filepath.Join(f.store.root, wheelsDir), 0o755); err != nil {
+		return fmt.Errorf("create the directory of wheels: %w", err)
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallelFetches)
@@ -72,14 +73,14 @@ func (f fetcher) wheels(ctx context.Context, m bundle.Manifest) error {
 				return nil
 			}
 			key := bundle.Key(m.Application, m.Version, w.File)
-			return f.retry(ctx, key, func(body io.Reader) error { return f.keep(w, body) })
+			return f.retry(ctx, key, func(body io.Reader) error { return f.save(w, body) })
 		})
 	}
 	return group.Wait()
 }
 
-// has says whether a wheel is on the disk, whole: a power cut may have left one with
-// other content.
+// has reports whether an intact wheel is on the disk: a power failure may have corrupted
+// it.
 func (f fetcher) has(w bundle.Wheel) bool {
 	file, err := os.Open(f.store.wheel(w.SHA256))
 	if err != nil {
@@ -91,9 +92,9 @@ func (f fetcher) has(w bundle.Wheel) bool {
 	return err == nil && hex.EncodeToString(hash.Sum(nil)) == w.SHA256
 }
 
-// keep stores a wheel under its sum, or not at all.
-func (f fetcher) keep(w bundle.Wheel, body io.Reader) (err error) {
-	file, err := os.CreateTemp(filepath.Join(f.store.root, wheelsFolder), ".fetching-*")
+// save stores a wheel under its checksum after verifying it.
+func (f fetcher) save(w bundle.Wheel, body io.Reader) (err error) {
+	file, err := os.CreateTemp(filepath.Join(f.store.root, wheelsDir), ".fetching-*")
 	if err != nil {
 		return err
 	}
@@ -108,22 +109,22 @@ func (f fetcher) keep(w bundle.Wheel, body io.Reader) (err error) {
 		return err
 	}
 	if got := hex.EncodeToString(hash.Sum(nil)); got != w.SHA256 || size != w.Size {
-		return wrong("%s has %d bytes with SHA-256 %s, and %s says %d with %s; publish the bundle anew",
+		return permanent("%s has %d bytes with SHA-256 %s, but %s specifies %d bytes with %s; publish the bundle again",
 			w.File, size, got, bundle.ManifestName, w.Size, w.SHA256)
 	}
 	return os.Rename(file.Name(), f.store.wheel(w.SHA256))
 }
 
-// retry gets an object until use took all of it.
+// retry downloads an object until use has read all of it, or a retry cannot help.
 func (f fetcher) retry(ctx context.Context, key string, use func(io.Reader) error) error {
 	pause := 250 * time.Millisecond
-	for try := 1; ; try++ {
+	for attempt := 1; ; attempt++ {
 		err := f.get(ctx, key, use)
 		if err == nil {
 			return nil
 		}
 		err = fmt.Errorf("fetch s3://%s/%s: %w", f.bucket, key, err)
-		if try == fetchTries || errors.Is(err, errWrong) || isDiskFull(err) {
+		if attempt == maxFetchAttempts || errors.Is(err, errPermanent) || isDiskFull(err) {
 			return err
 		}
 		if !backoff.Sleep(ctx, pause) {

@@ -13,116 +13,119 @@ import (
 
 	"github.com/xeroops/xeroops/internal/registry"
 	"github.com/xeroops/xeroops/node/internal/backoff"
+	"github.com/xeroops/xeroops/node/internal/systemd"
 )
 
-// A version that listens on another port than the one before gets requests once
-// HAProxy was told: by the status file, the registry, and routing. Until then they
-// come to the former port, where the version before serves on. What is to be
-// stopped is read off what runs, so that a daemon that starts anew goes on with it.
+// A version on another port than its predecessor gets requests once HAProxy has the new
+// port, which it gets through the status file, the registry and routing. Until then the
+// former version serves on the former port. What to stop is derived from the running
+// units, so that a restarted daemon continues.
 const (
-	// followed is for how long the registry is to have named the new port, and nobody
-	// to have come to the former one. HAProxy's checks alone leave no trace mostly.
-	followed = 5 * time.Second
-	// followedAtLast is when connections are held to be others than HAProxy's, or to stay
-	// open for hours: routing reads the registry every 30 s even if it missed the news.
-	// It is less than reconcileEvery, with which the count begins anew.
-	followedAtLast = 40 * time.Second
-	portsEvery     = time.Second
+	// quietPeriod is how long the registry must have had the new port, and the former one
+	// no connection, before the former version is stopped. HAProxy's own checks mostly
+	// leave no connection behind.
+	quietPeriod = 5 * time.Second
+	// maxQuietWait is how long connections to the former port delay that: routing reads the
+	// registry every 30 s even if it missed a message, so that connections after that are
+	// not HAProxy's or may stay open for hours. It is less than resyncInterval, at which
+	// the count restarts.
+	maxQuietWait     = 40 * time.Second
+	portPollInterval = time.Second
 )
 
-// running is a version whose service is in some state other than inactive.
-type running struct {
+// runningVersion is a version whose service is not inactive.
+type runningVersion struct {
 	installed
 	state string
 }
 
-// runningVersions are those of an application that are on the disk, and no trials.
-func (d *deployer) runningVersions(ctx context.Context, application string) ([]running, error) {
+// runningVersions returns the running versions of an application, without trials.
+func (d *deployer) runningVersions(ctx context.Context, application string) ([]runningVersion, error) {
 	states, err := d.supervisor.States(ctx, unitsOf(application))
-	var all []running
+	var all []runningVersion
 	for unit, state := range states {
-		version, trial := versionOf(application, unit)
+		version, trial := parseUnit(application, unit)
 		if trial {
 			continue
 		}
 		if v, err := d.store.installed(application, version); err == nil {
-			all = append(all, running{v, state})
+			all = append(all, runningVersion{v, state})
 		}
 	}
 	return all, err
 }
 
-// allRunning are the running versions of all applications.
-func (d *deployer) allRunning(ctx context.Context) (all []running, err error) {
+// allRunning returns the running versions of all applications.
+func (d *deployer) allRunning(ctx context.Context) (all []runningVersion, err error) {
 	applications, err := d.store.applications()
 	if err != nil {
 		return nil, err
 	}
 	for _, a := range applications {
-		of, err := d.runningVersions(ctx, a)
+		versions, err := d.runningVersions(ctx, a)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, of...)
+		all = append(all, versions...)
 	}
 	return all, nil
 }
 
-// sharesPort says whether another version runs on a version's port.
+// sharesPort reports whether another version is running on a version's port.
 func (d *deployer) sharesPort(ctx context.Context, v installed) (bool, error) {
 	all, err := d.runningVersions(ctx, v.Application)
-	return slices.ContainsFunc(all, func(r running) bool { return r.Port == v.Port && r.Version != v.Version }), err
+	return slices.ContainsFunc(all, func(r runningVersion) bool { return r.Port == v.Port && r.Version != v.Version }), err
 }
 
-// formerVersions are those on other ports than the current one, once it runs: until
-// then whatever runs is better than nothing.
-func (d *deployer) formerVersions(ctx context.Context, current installed) ([]running, error) {
+// formerVersions returns the running versions on other ports than the current one. It
+// returns none before the current one is running, so that the others keep serving.
+func (d *deployer) formerVersions(ctx context.Context, current installed) ([]runningVersion, error) {
 	all, err := d.runningVersions(ctx, current.Application)
-	if !slices.ContainsFunc(all, func(r running) bool { return r.Version == current.Version && r.state == stateActive }) {
+	if !slices.ContainsFunc(all, func(r runningVersion) bool { return r.Version == current.Version && r.state == systemd.Active }) {
 		return nil, err
 	}
-	return slices.DeleteFunc(all, func(r running) bool { return r.Port == current.Port }), err
+	return slices.DeleteFunc(all, func(r runningVersion) bool { return r.Port == current.Port }), err
 }
 
-// leavePorts has versions on former ports end, with their sockets, when requests no
-// longer come there.
-func (d *daemon) leavePorts(ctx context.Context, application string) {
+// retirePorts stops the versions on former ports, and their sockets, when those ports no
+// longer get requests.
+func (d *daemon) retirePorts(ctx context.Context, application string) {
 	log := d.log.With("application", application)
 	current, _ := d.store.current(application)
-	named, quiet := time.Now(), time.Now()
+	publishedSince, quietSince := time.Now(), time.Now()
 	for {
 		former, err := d.formerVersions(ctx, current)
 		if err == nil && len(former) == 0 {
-			err = d.closePorts(ctx)
+			err = d.closeUnusedSockets(ctx)
 		}
 		if err != nil && ctx.Err() == nil {
-			log.Warn("a former port may still be open", "error", err)
+			log.Warn("retiring former ports failed", "error", err)
 		}
 		if err != nil || len(former) == 0 {
 			return
 		}
 		switch {
-		case !d.isNamed(ctx, current):
-			named, quiet = time.Now(), time.Now()
-		case time.Since(named) < followedAtLast && d.isAsked(former):
-			quiet = time.Now()
+		case !d.isPublished(ctx, current):
+			publishedSince, quietSince = time.Now(), time.Now()
+		case time.Since(publishedSince) < maxQuietWait && d.hasConnections(former):
+			quietSince = time.Now()
 		}
-		if time.Since(quiet) >= followed {
-			if err := d.leave(ctx, former); err != nil {
-				log.Warn("a former port stays open", "error", err)
+		if time.Since(quietSince) >= quietPeriod {
+			if err := d.retire(ctx, former); err != nil {
+				log.Warn("retiring former ports failed", "error", err)
 				return
 			}
 		}
-		if !backoff.Sleep(ctx, portsEvery) {
+		if !backoff.Sleep(ctx, portPollInterval) {
 			return
 		}
 	}
 }
 
-// isNamed says whether the registry has the current version's port, and so whether
-// routing can.
-func (d *daemon) isNamed(ctx context.Context, current installed) bool {
-	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
+// isPublished reports whether the registry has the current version's port, so that routing
+// can have it.
+func (d *daemon) isPublished(ctx context.Context, current installed) bool {
+	ctx, cancel := context.WithTimeout(ctx, registryTimeout)
 	defer cancel()
 	entries, _, err := registry.ReadEntries(ctx, d.registry, []string{d.node})
 	return err == nil && slices.ContainsFunc(entries[d.node].Applications, func(a registry.Application) bool {
@@ -130,38 +133,37 @@ func (d *daemon) isNamed(ctx context.Context, current installed) bool {
 	})
 }
 
-// isAsked says whether somebody connects to a former port.
-func (d *deployer) isAsked(former []running) bool {
-	file, err := os.Open("/proc/net/tcp") // sockets of applications have no IPv6
+// hasConnections reports whether there are recent connections to a former port.
+func (d *deployer) hasConnections(former []runningVersion) bool {
+	file, err := os.Open("/proc/net/tcp") // applications listen on IPv4 only
 	if err != nil {
-		d.log.Warn("can't tell who is connected", "error", err)
+		d.log.Warn("listing connections failed", "error", err)
 		return true
 	}
 	defer file.Close()
-	return slices.ContainsFunc(connected(file), func(port int) bool {
-		return slices.ContainsFunc(former, func(r running) bool { return r.Port == port })
+	return slices.ContainsFunc(connectedPorts(file), func(port int) bool {
+		return slices.ContainsFunc(former, func(r runningVersion) bool { return r.Port == port })
 	})
 }
 
-// States of a connection in /proc/net/tcp (Linux, include/net/tcp_states.h), and
-// for how long one that has ended here is listed (TCP_TIMEWAIT_LEN), in 1/100 s.
+// Values of /proc/net/tcp (Linux, include/net/tcp_states.h).
 const (
-	tcpTimeWait = "06"
-	tcpListen   = "0A"
-	timeWait    = 6000
+	tcpTimeWait   = "06"
+	tcpListen     = "0A"
+	timeWaitTicks = 6000 // TCP_TIMEWAIT_LEN in hundredths of a second
 )
 
-// connected are the local ports with a connection that is open, or has ended less
-// than twice portsEvery ago.
-func connected(tcp io.Reader) (ports []int) {
-	const ended = timeWait - 2*int64(portsEvery/(10*time.Millisecond))
+// connectedPorts returns the local ports that have an open connection, or one that was
+// closed less than twice portPollInterval ago.
+func connectedPorts(tcp io.Reader) (ports []int) {
+	const minTicks = timeWaitTicks - 2*int64(portPollInterval/(10*time.Millisecond))
 	for lines := bufio.NewScanner(tcp); lines.Scan(); {
 		f := strings.Fields(lines.Text()) // sl local_address rem_address st tx_queue:rx_queue tr:tm->when …
 		if len(f) < 6 || f[3] == tcpListen {
 			continue
 		}
 		_, timer, _ := strings.Cut(f[5], ":")
-		if left, err := strconv.ParseInt(timer, 16, 64); err == nil && f[3] == tcpTimeWait && left < ended {
+		if ticks, err := strconv.ParseInt(timer, 16, 64); err == nil && f[3] == tcpTimeWait && ticks < minTicks {
 			continue
 		}
 		_, local, _ := strings.Cut(f[1], ":")
@@ -172,14 +174,14 @@ func connected(tcp io.Reader) (ports []int) {
 	return ports
 }
 
-// leave has versions end. Their sockets go along, and not later: a connection to one
-// that nobody has would start xeroops-application-idle.service, and while that
-// runs, systemd starts no other socket.
-func (d *deployer) leave(ctx context.Context, former []running) error {
-	d.claims.mu.Lock() // nobody else comes up on a port between the two
+// retire stops versions together with their sockets: a connection to a socket without a
+// service would start xeroops-application-idle.service, and systemd starts no other
+// socket while that is running.
+func (d *deployer) retire(ctx context.Context, former []runningVersion) error {
+	d.claims.mu.Lock() // so that no other version starts on the port in between
 	defer d.claims.mu.Unlock()
 	for _, r := range former {
-		if r.state == stateDeactivating {
+		if r.state == systemd.Deactivating {
 			continue
 		}
 		for _, unit := range []string{serviceUnit(r.Application, r.Version), socketUnit(r.Port)} {
@@ -187,15 +189,15 @@ func (d *deployer) leave(ctx context.Context, former []running) error {
 				return err
 			}
 		}
-		d.log.Info("nothing comes to the former port, its version ends", "application", r.Application, "version", r.Version, "port", r.Port)
+		d.log.Info("former port retired", "application", r.Application, "version", r.Version, "port", r.Port)
 	}
 	return nil
 }
 
-// closePorts stops the sockets that are no application's, such as that of a version
-// which failed on another port.
-func (d *deployer) closePorts(ctx context.Context) error {
-	d.claims.mu.Lock() // nobody comes up on one meanwhile
+// closeUnusedSockets stops the sockets that no application uses, such as that of a version
+// that failed on another port.
+func (d *deployer) closeUnusedSockets(ctx context.Context) error {
+	d.claims.mu.Lock() // so that no version starts on one meanwhile
 	defer d.claims.mu.Unlock()
 	open, err := d.supervisor.States(ctx, socketsPattern)
 	if err != nil {
@@ -231,12 +233,13 @@ func (d *deployer) closePorts(ctx context.Context) error {
 	return nil
 }
 
-// portIsLeft refuses a port on which a version of another application still serves.
-func (d *deployer) portIsLeft(ctx context.Context, application string, port int) error {
+// checkPortRetired returns an error while a version of another application serves on a
+// port.
+func (d *deployer) checkPortRetired(ctx context.Context, application string, port int) error {
 	all, err := d.allRunning(ctx)
 	for _, r := range all {
 		if r.Application != application && r.Port == port {
-			return fmt.Errorf("port %d was %s's until just now, and %s still serves there; this is tried again", port, r.Application, r.Version)
+			return fmt.Errorf("port %d is still used by version %s of application %s, which is stopping; retrying", port, r.Version, r.Application)
 		}
 	}
 	return err

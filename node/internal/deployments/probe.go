@@ -9,53 +9,56 @@ import (
 	"time"
 
 	"github.com/xeroops/xeroops/node/internal/backoff"
+	"github.com/xeroops/xeroops/node/internal/systemd"
 )
 
 const (
-	// startTimeout is how long a version may take until it answers at all.
+	// startTimeout is how long a version may take to answer its first request.
 	startTimeout = 30 * time.Second
-	// badTimeout is how long it may then answer that it is not healthy.
-	badTimeout   = 5 * time.Second
-	stopTimeout  = 40 * time.Second // more than the template's TimeoutStopSec
-	probeTimeout = 2 * time.Second
-	probePause   = 50 * time.Millisecond
-	// goodAnswers of a version that may share its port are enough.
-	goodAnswers = 3
-	// aloneFor is longer than uvicorn takes to notice that it is to stop: with
-	// several workers it looks every 0.5 s, and they every 0.1 s.
-	aloneFor = 800 * time.Millisecond
+	// unhealthyTimeout is how long a version may then report that it is not healthy.
+	unhealthyTimeout = 5 * time.Second
+	stopTimeout      = 40 * time.Second // more than the template's TimeoutStopSec
+	probeTimeout     = 2 * time.Second
+	probeInterval    = 50 * time.Millisecond
+	// minAnswers is the number of healthy answers in a row that make a version healthy.
+	minAnswers = 3
+	// alonePeriod is the time for which they must come from no other version. It is longer
+	// than uvicorn takes to react to SIGTERM: with several workers, the parent polls every
+	// 0.5 s and the workers every 0.1 s.
+	alonePeriod = 800 * time.Millisecond
 )
 
-// probe asks a port for a version's health path.
+// probe is a health check of a version.
 type probe struct {
 	host    string // an address of this machine
 	port    int
 	path    string
 	version string
-	// alone wants good answers of this version and no others for aloneFor; without
-	// it some good ones are enough, as another version may share the port.
+	// alone requires that no other version answers for alonePeriod; without it another
+	// version may share the port.
 	alone bool
 }
 
-// answer is what one request found.
+// answer is the result of one request.
 type answer struct {
 	version string
-	err     error // nil for 2xx
+	err     error // nil for a status of 2xx
 }
 
-var probes = &http.Client{
+var probeClient = &http.Client{
 	Timeout:       probeTimeout,
-	Transport:     &http.Transport{DisableKeepAlives: true}, // a new connection each time, as whoever accepts it answers
+	Transport:     &http.Transport{DisableKeepAlives: true}, // each connection may be accepted by another version
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
-func (p probe) ask(ctx context.Context) answer {
+// send sends one request.
+func (p probe) send(ctx context.Context) answer {
 	url := "http://" + net.JoinHostPort(p.host, strconv.Itoa(p.port)) + p.path
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return answer{err: err}
 	}
-	res, err := probes.Do(req)
+	res, err := probeClient.Do(req)
 	if err != nil {
 		return answer{err: err}
 	}
@@ -66,60 +69,60 @@ func (p probe) ask(ctx context.Context) answer {
 	return answer{version: res.Header.Get(VersionHeader), err: err}
 }
 
-// verdict is what the answers so far say of a version.
-type verdict struct {
-	good      int
-	goodSince time.Time
-	badSince  time.Time
+// assessment is the health of a version according to its answers.
+type assessment struct {
+	healthy        int // answers in a row
+	healthySince   time.Time
+	unhealthySince time.Time
 }
 
-// add takes an answer, and says whether the version is healthy, or an error if it
-// has been ill for too long.
-func (v *verdict) add(p probe, a answer, now time.Time) (healthy bool, err error) {
+// add adds an answer and reports whether the version is healthy. The error is that it has
+// been unhealthy for too long.
+func (s *assessment) add(p probe, a answer, now time.Time) (healthy bool, err error) {
 	switch {
 	case a.version != p.version:
 		if p.alone {
-			v.good = 0
+			s.healthy = 0
 		}
 		return false, nil
 	case a.err != nil:
-		v.good = 0
-		if v.badSince.IsZero() {
-			v.badSince = now
+		s.healthy = 0
+		if s.unhealthySince.IsZero() {
+			s.unhealthySince = now
 		}
-		if now.Sub(v.badSince) > badTimeout {
-			err = wrong("it is not healthy: %w", a.err)
+		if now.Sub(s.unhealthySince) > unhealthyTimeout {
+			err = permanent("the version is not healthy: %w", a.err)
 		}
 		return false, err
 	}
-	v.badSince = time.Time{}
-	if v.good++; v.good == 1 {
-		v.goodSince = now
+	s.unhealthySince = time.Time{}
+	if s.healthy++; s.healthy == 1 {
+		s.healthySince = now
 	}
-	return v.good >= goodAnswers && (!p.alone || now.Sub(v.goodSince) >= aloneFor), nil
+	return s.healthy >= minAnswers && (!p.alone || now.Sub(s.healthySince) >= alonePeriod), nil
 }
 
-// await polls until a version is healthy. It gives up at once when the unit no
-// longer runs, soon when the version answers that it is not well, and after
-// startTimeout when it does not answer.
-func (d *deployer) await(ctx context.Context, unit string, p probe) error {
+// awaitHealthy polls until a version is healthy. It fails at once when the unit is no
+// longer running, after unhealthyTimeout when the version reports that it is not healthy,
+// and after startTimeout when it does not answer.
+func (d *deployer) awaitHealthy(ctx context.Context, unit string, p probe) error {
 	deadline := time.Now().Add(startTimeout)
-	var v verdict
+	var s assessment
 	for {
-		a := p.ask(ctx)
-		if healthy, err := v.add(p, a, time.Now()); healthy || err != nil {
+		a := p.send(ctx)
+		if healthy, err := s.add(p, a, time.Now()); healthy || err != nil {
 			return err
 		}
-		if err := d.runs(ctx, unit); err != nil {
+		if err := d.checkRunning(ctx, unit); err != nil {
 			return err
 		}
 		if time.Now().After(deadline) {
 			if a.err == nil {
 				a.err = fmt.Errorf("version %q answered", a.version)
 			}
-			return wrong("it did not answer on port %d for %s: %w", p.port, startTimeout, a.err)
+			return permanent("the version did not answer on port %d within %s: %w", p.port, startTimeout, a.err)
 		}
-		pause := probePause
+		pause := probeInterval
 		if a.err == nil && a.version == p.version && !p.alone {
 			pause = 0
 		}
@@ -129,13 +132,13 @@ func (d *deployer) await(ctx context.Context, unit string, p probe) error {
 	}
 }
 
-func (d *deployer) runs(ctx context.Context, unit string) error {
+func (d *deployer) checkRunning(ctx context.Context, unit string) error {
 	states, err := d.supervisor.States(ctx, unit)
 	if err != nil {
 		return err
 	}
-	if state := states[unit]; state != stateActive {
-		return wrong("it ended while it started")
+	if state := states[unit]; state != systemd.Active {
+		return permanent("the version exited while starting")
 	}
 	return nil
 }

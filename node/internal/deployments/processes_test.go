@@ -19,11 +19,12 @@ import (
 
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/testkit/debiantree"
+	"github.com/xeroops/xeroops/node/internal/systemd"
 	"github.com/xeroops/xeroops/templates"
 )
 
-// processes does for units what systemd does: it reads them from what the
-// generator wrote, holds their sockets, and runs their programs.
+// processes simulates systemd: it reads the units that the generator wrote, holds their
+// sockets and runs their programs.
 type processes struct {
 	t     testing.TB
 	root  string // of the store
@@ -33,7 +34,7 @@ type processes struct {
 	mu      sync.Mutex
 	running map[string]*process
 	sockets map[string]*os.File // by socket unit
-	said    map[string]*output  // by service unit
+	output  map[string]*output  // by service unit
 }
 
 type process struct {
@@ -63,7 +64,7 @@ func newProcesses(t testing.TB, root string) *processes {
 	check(t, err)
 	copied := filepath.Join(t.TempDir(), "serve.py")
 	check(t, os.WriteFile(copied, serve, 0o644))
-	p := &processes{t: t, root: root, units: filepath.Join(t.TempDir(), "units"), serve: copied, running: map[string]*process{}, sockets: map[string]*os.File{}, said: map[string]*output{}}
+	p := &processes{t: t, root: root, units: filepath.Join(t.TempDir(), "units"), serve: copied, running: map[string]*process{}, sockets: map[string]*os.File{}, output: map[string]*output{}}
 	t.Cleanup(func() {
 		for unit := range p.running {
 			_ = p.Stop(context.Background(), unit, true)
@@ -107,8 +108,8 @@ func (p *processes) Start(_ context.Context, unit string) error {
 		}
 		cmd.ExtraFiles = []*os.File{p.sockets[socket]}
 	}
-	p.said[unit] = new(output)
-	cmd.Stdout, cmd.Stderr = p.said[unit], p.said[unit]
+	p.output[unit] = new(output)
+	cmd.Stdout, cmd.Stderr = p.output[unit], p.output[unit]
 	if err := cmd.Start(); err != nil {
 		return err
 	}
@@ -152,7 +153,7 @@ func setting(unit []byte, name string) string {
 func (p *processes) Stop(_ context.Context, unit string, wait bool) error {
 	p.mu.Lock()
 	child := p.running[unit]
-	if s := p.sockets[unit]; s != nil { // whoever has inherited it has it still
+	if s := p.sockets[unit]; s != nil { // processes that inherited it keep it
 		_ = s.Close()
 		delete(p.sockets, unit)
 	}
@@ -180,7 +181,7 @@ func (p *processes) States(_ context.Context, pattern string) (map[string]string
 	states := map[string]string{}
 	for _, unit := range slices.Concat(slices.Collect(maps.Keys(p.running)), slices.Collect(maps.Keys(p.sockets))) {
 		if unit == pattern || pattern != before && strings.HasPrefix(unit, before) && strings.HasSuffix(unit, after) {
-			states[unit] = stateActive
+			states[unit] = systemd.Active
 		}
 	}
 	return states, nil
@@ -189,8 +190,8 @@ func (p *processes) States(_ context.Context, pattern string) (map[string]string
 func (p *processes) Log(_ context.Context, unit string, _ time.Time) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if said := p.said[unit]; said != nil {
-		return lastLines(said.String(), logLines)
+	if output := p.output[unit]; output != nil {
+		return lastLines(output.String(), logLines)
 	}
 	return ""
 }

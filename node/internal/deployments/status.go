@@ -10,19 +10,21 @@ import (
 
 	"github.com/xeroops/xeroops/internal/registry"
 	"github.com/xeroops/xeroops/node/internal/atomicfile"
+	"github.com/xeroops/xeroops/node/internal/systemd"
 )
 
-// status keeps the file from which discovery learns what runs here.
+// status writes the file from which discovery reads the node's applications.
 type status struct {
 	path       string
 	store      store
 	supervisor supervisor
 	log        hclog.Logger
-	mu         *sync.Mutex // one writer at a time
+	mu         *sync.Mutex // serializes writes
 }
 
-func (s status) keep(ctx context.Context) {
-	tick := time.NewTicker(statusEvery)
+// run refreshes the file until the context ends.
+func (s status) run(ctx context.Context) {
+	tick := time.NewTicker(statusInterval)
 	defer tick.Stop()
 	for {
 		s.refresh(ctx)
@@ -34,7 +36,7 @@ func (s status) keep(ctx context.Context) {
 	}
 }
 
-// refresh writes the file if what it says changed.
+// refresh writes the file if its content has changed.
 func (s status) refresh(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -46,7 +48,7 @@ func (s status) refresh(ctx context.Context) {
 		}
 	}
 	if err != nil && ctx.Err() == nil {
-		s.log.Error("can't say what runs on this node", "error", err)
+		s.log.Error("writing the list of applications failed", "error", err)
 	}
 }
 
@@ -66,7 +68,7 @@ func (s status) read(ctx context.Context) ([]registry.Application, error) {
 			continue
 		}
 		a := registry.Application{Name: name, Version: v.Version, Port: v.Port, RoutePrefix: v.RoutePrefix, HealthPath: v.HealthPath, State: registry.AppFailed}
-		if states[serviceUnit(name, v.Version)] == stateActive {
+		if states[serviceUnit(name, v.Version)] == systemd.Active {
 			a.State = registry.AppRunning
 		}
 		all = append(all, a)

@@ -16,23 +16,23 @@ import (
 	"github.com/xeroops/xeroops/node/internal/atomicfile"
 )
 
-// Root is where applications live on an app node:
+// Root is the directory of an app node's applications:
 //
-//	APP/VERSION/           an environment, complete once it has its bundle.json
-//	APP/current            a link to the version that serves
-//	APP/.failed.json       the release that was tried last and did not come up
+//	APP/VERSION/           an environment, complete if it has a bundle.json
+//	APP/current            a link to the current version
+//	APP/.failed.json       the last release whose deployment failed
 //	.wheels/SHA256         wheels, shared by all versions
 const Root = "/opt/xeroops/applications"
 
 const (
-	wheelsFolder = ".wheels"
+	wheelsDir    = ".wheels"
 	currentLink  = "current"
 	failedFile   = ".failed.json"
-	compiledMark = ".compiled" // in an environment: byte code is complete
-	// kept is how many versions of an application stay, the one that serves among them.
-	kept = 5
-	// maxManifest bounds bundle.json in bytes: a thousand wheels are 200 kB.
-	maxManifest = 4 << 20
+	compiledMark = ".compiled" // in an environment whose byte code is complete
+	// keptVersions is how many versions of an application are kept, including the current.
+	keptVersions = 5
+	// maxManifestBytes limits bundle.json: a thousand wheels take 200 kB.
+	maxManifestBytes = 4 << 20
 )
 
 // release is one publication of a version.
@@ -40,7 +40,7 @@ type release struct {
 	Application string `json:"application"`
 	Version     string `json:"version"`
 	SHA256      string `json:"sha256"`
-	PublishedAt string `json:"published_at"` // with it, publishing again is another release
+	PublishedAt string `json:"published_at"` // differs if the same content is published again
 }
 
 // installed is a version with a complete environment.
@@ -49,18 +49,19 @@ type installed struct {
 	SHA256 string // of its bundle.json
 }
 
-func (i installed) is(r release) bool { return i.Version == r.Version && i.SHA256 == r.SHA256 }
+// matches reports whether the version is that of a release.
+func (i installed) matches(r release) bool { return i.Version == r.Version && i.SHA256 == r.SHA256 }
 
-// store is what lies below [Root].
+// store is the directory [Root].
 type store struct{ root string }
 
 func (s store) environment(application, version string) string {
 	return filepath.Join(s.root, application, version)
 }
 
-func (s store) wheel(sum string) string { return filepath.Join(s.root, wheelsFolder, sum) }
+func (s store) wheel(sum string) string { return filepath.Join(s.root, wheelsDir, sum) }
 
-// applications lists those that have a folder.
+// applications returns the names of the applications that have a directory.
 func (s store) applications() ([]string, error) {
 	entries, err := os.ReadDir(s.root)
 	if err != nil {
@@ -75,15 +76,15 @@ func (s store) applications() ([]string, error) {
 	return names, nil
 }
 
-// installed reads a version that is complete, and as it says of itself.
+// installed reads a complete version and checks that the manifest is its own.
 func (s store) installed(application, version string) (installed, error) {
 	path := filepath.Join(s.environment(application, version), bundle.ManifestName)
 	info, err := os.Lstat(path)
 	if err != nil {
 		return installed{}, err
 	}
-	if !info.Mode().IsRegular() || info.Size() > maxManifest {
-		return installed{}, fmt.Errorf("read %s: it is no file of at most %d bytes", path, maxManifest)
+	if !info.Mode().IsRegular() || info.Size() > maxManifestBytes {
+		return installed{}, fmt.Errorf("read %s: not a regular file of at most %d bytes", path, maxManifestBytes)
 	}
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -95,19 +96,19 @@ func (s store) installed(application, version string) (installed, error) {
 		return installed{}, fmt.Errorf("read %s: %w", path, err)
 	}
 	if m.Application != application || m.Version != version {
-		return installed{}, fmt.Errorf("read %s: it is of %s %s", path, m.Application, m.Version)
+		return installed{}, fmt.Errorf("read %s: it is the manifest of %s %s", path, m.Application, m.Version)
 	}
 	return installed{m, sum}, nil
 }
 
-// versions returns the complete ones, that which served last first.
+// versions returns the complete versions, the most recently current first.
 func (s store) versions(application string) []installed {
-	type aged struct {
+	type dated struct {
 		installed
-		used time.Time
+		lastUsed time.Time
 	}
-	entries, _ := os.ReadDir(filepath.Join(s.root, application)) // none: no version
-	var all []aged
+	entries, _ := os.ReadDir(filepath.Join(s.root, application)) // on an error there are none
+	var all []dated
 	for _, e := range entries {
 		if !e.IsDir() || bundle.CheckVersion(e.Name()) != nil {
 			continue
@@ -118,18 +119,18 @@ func (s store) versions(application string) []installed {
 		}
 		info, err := os.Stat(filepath.Join(s.environment(application, e.Name()), bundle.ManifestName))
 		if err == nil {
-			all = append(all, aged{i, info.ModTime()})
+			all = append(all, dated{i, info.ModTime()})
 		}
 	}
-	slices.SortFunc(all, func(a, b aged) int { return b.used.Compare(a.used) })
-	found := make([]installed, len(all))
-	for n, a := range all {
-		found[n] = a.installed
+	slices.SortFunc(all, func(a, b dated) int { return b.lastUsed.Compare(a.lastUsed) })
+	versions := make([]installed, len(all))
+	for n, v := range all {
+		versions[n] = v.installed
 	}
-	return found
+	return versions
 }
 
-// current is the version that serves; ok is false if there is none.
+// current returns the current version; ok is false if there is none.
 func (s store) current(application string) (i installed, ok bool) {
 	version, err := os.Readlink(filepath.Join(s.root, application, currentLink))
 	if err != nil || bundle.CheckVersion(version) != nil {
@@ -139,36 +140,36 @@ func (s store) current(application string) (i installed, ok bool) {
 	return i, err == nil
 }
 
-// setCurrent flips the link in one step, which a power cut either undoes or keeps.
+// setCurrent makes a version current, atomically even if the power fails.
 func (s store) setCurrent(application, version string) error {
-	folder := filepath.Join(s.root, application)
-	next := filepath.Join(folder, "."+currentLink)
-	_ = os.Remove(next) // of a daemon that was killed
+	dir := filepath.Join(s.root, application)
+	next := filepath.Join(dir, "."+currentLink)
+	_ = os.Remove(next) // left by a daemon that was killed
 	if err := os.Symlink(version, next); err != nil {
 		return fmt.Errorf("make %s the current version: %w", version, err)
 	}
-	if err := os.Rename(next, filepath.Join(folder, currentLink)); err != nil {
+	if err := os.Rename(next, filepath.Join(dir, currentLink)); err != nil {
 		return fmt.Errorf("make %s the current version: %w", version, err)
 	}
 	now := time.Now()
 	manifest := filepath.Join(s.environment(application, version), bundle.ManifestName)
-	return errors.Join(os.Chtimes(manifest, now, now), syncFolder(folder))
+	return errors.Join(os.Chtimes(manifest, now, now), syncDir(dir))
 }
 
-// unsetCurrent undoes a first version that did not come up.
+// unsetCurrent leaves an application without a current version.
 func (s store) unsetCurrent(application string) error {
 	return os.Remove(filepath.Join(s.root, application, currentLink))
 }
 
-// complete marks an environment as whole. Everything in it reaches the disk
-// before the mark does.
+// complete marks an environment as complete by writing its manifest, after everything else
+// in it has reached the disk.
 func (s store) complete(application, version string, manifest []byte) error {
-	folder := s.environment(application, version)
-	if err := syncFilesystem(folder); err != nil {
+	dir := s.environment(application, version)
+	if err := syncFilesystem(dir); err != nil {
 		return err
 	}
 	_, err := atomicfile.Write(atomicfile.File{
-		Path: filepath.Join(folder, bundle.ManifestName), Content: manifest, Mode: 0o644, UID: -1, GID: -1})
+		Path: filepath.Join(dir, bundle.ManifestName), Content: manifest, Mode: 0o644, UID: -1, GID: -1})
 	return err
 }
 
@@ -181,8 +182,8 @@ func (s store) markCompiled(v installed) error {
 	return os.WriteFile(filepath.Join(s.environment(v.Application, v.Version), compiledMark), nil, 0o644)
 }
 
-// removeHalfMade removes environments that a killed daemon left incomplete.
-func (s store) removeHalfMade(application string) error {
+// removeIncomplete removes the incomplete environments that a killed daemon left.
+func (s store) removeIncomplete(application string) error {
 	entries, err := os.ReadDir(filepath.Join(s.root, application))
 	if err != nil {
 		return err
@@ -199,20 +200,21 @@ func (s store) removeHalfMade(application string) error {
 	return errors.Join(errs...)
 }
 
-// remove takes a version away, its mark first.
+// remove removes a version, its manifest first.
 func (s store) remove(application, version string) error {
-	folder := s.environment(application, version)
-	err := os.Remove(filepath.Join(folder, bundle.ManifestName))
+	dir := s.environment(application, version)
+	err := os.Remove(filepath.Join(dir, bundle.ManifestName))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return os.RemoveAll(folder)
+	return os.RemoveAll(dir)
 }
 
-// prune keeps the versions of an application that served last.
+// prune removes all but the current and the most recently current versions of an
+// application.
 func (s store) prune(application string) error {
 	current, _ := s.current(application)
-	left := kept
+	left := keptVersions
 	var errs []error
 	for _, v := range s.versions(application) {
 		if left--; left < 0 && v.Version != current.Version {
@@ -222,7 +224,7 @@ func (s store) prune(application string) error {
 	return errors.Join(errs...)
 }
 
-// pruneWheels keeps the wheels that any version on the node has.
+// pruneWheels removes the wheels that no version has.
 func (s store) pruneWheels() error {
 	applications, err := s.applications()
 	if err != nil {
@@ -236,7 +238,7 @@ func (s store) pruneWheels() error {
 			}
 		}
 	}
-	entries, err := os.ReadDir(filepath.Join(s.root, wheelsFolder))
+	entries, err := os.ReadDir(filepath.Join(s.root, wheelsDir))
 	var errs []error
 	for _, e := range entries {
 		if !used[e.Name()] {
@@ -246,14 +248,14 @@ func (s store) pruneWheels() error {
 	return errors.Join(append(errs, err)...)
 }
 
-// failure is a release that did not come up, and why.
+// failure is a release whose deployment failed, and the error.
 type failure struct {
 	release
 	Error string `json:"error"`
 }
 
-// markFailed is for the daemon alone to read: an error holds lines of the
-// application's journal.
+// markFailed records a failed release. Only the daemon can read the file, since the error
+// has lines of the application's log.
 func (s store) markFailed(f failure) error {
 	content, err := json.Marshal(f)
 	if err != nil {
@@ -264,7 +266,7 @@ func (s store) markFailed(f failure) error {
 	return err
 }
 
-// failed says whether this very release was tried and did not come up.
+// failed reports whether the deployment of this release has failed.
 func (s store) failed(r release) (failure, bool) {
 	var f failure
 	content, err := os.ReadFile(filepath.Join(s.root, r.Application, failedFile))
@@ -274,11 +276,11 @@ func (s store) failed(r release) (failure, bool) {
 	return f, f.release == r
 }
 
-// freeBytes is what the file system of the store has left for its user.
+// freeBytes returns the space on the store's file system that is available to its user.
 func (s store) freeBytes() (uint64, error) {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(s.root, &fs); err != nil {
-		return 0, fmt.Errorf("how much space %s has: %w", s.root, err)
+		return 0, fmt.Errorf("get the free space of %s: %w", s.root, err)
 	}
 	return fs.Bavail * uint64(fs.Bsize), nil
 }
@@ -290,12 +292,12 @@ func syncFilesystem(path string) error {
 	}
 	defer f.Close()
 	if err := unix.Syncfs(int(f.Fd())); err != nil {
-		return fmt.Errorf("write %s to the disk: %w", path, err)
+		return fmt.Errorf("sync the file system of %s: %w", path, err)
 	}
 	return nil
 }
 
-func syncFolder(path string) error {
+func syncDir(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err

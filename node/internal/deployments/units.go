@@ -25,35 +25,36 @@ const (
 	trialSuffix  = "--trial"
 	templatePath = "/usr/lib/systemd/system/xeroops-application@.service"
 	socketPath   = "/usr/lib/systemd/system/xeroops-application@.socket"
-	// trialOffset is what a trial's loopback port lies above the application's.
+	// trialOffset is the difference between a trial's loopback port and the application's
+	// port.
 	trialOffset = 10000
-	// VersionHeader is in every answer of an application, and says which version
-	// gave it: while two share a socket nothing else tells them apart.
+	// VersionHeader is the header with an application's version that is in each of its
+	// responses. It tells two versions apart that share a socket.
 	VersionHeader = "X-Xeroops-Version"
 )
 
-// serviceUnit is the unit of a version that serves. Neither name nor version
-// holds "--", so no two versions have the same.
+// serviceUnit returns the unit in which a version serves. It is unique, since neither
+// names nor versions contain "--".
 func serviceUnit(application, version string) string {
 	return serviceStem + application + "--" + unit.UnitNameEscape(version) + ".service"
 }
 
-// trialUnit is the unit of a version that is tried beside the one that serves.
+// trialUnit returns the unit in which a version runs its trial.
 func trialUnit(application, version string) string {
 	return serviceStem + application + "--" + unit.UnitNameEscape(version) + trialSuffix + ".service"
 }
 
-// unitsOf matches all service units of an application.
+// unitsOf returns a pattern that matches all service units of an application.
 func unitsOf(application string) string { return serviceStem + application + "--*.service" }
 
-// socketsPattern matches all socket units of applications.
+// socketsPattern matches the socket units of all applications.
 const socketsPattern = serviceStem + "*.socket"
 
-// socketUnit holds the port that an application listens on, across its versions.
+// socketUnit returns the unit that holds an application's port for all its versions.
 func socketUnit(port int) string { return fmt.Sprintf("xeroops-application@%d.socket", port) }
 
-// userOf is the user that all versions of an application run as; systemd makes it
-// while one runs. Names of users have 31 characters at most.
+// userOf returns the user of an application, which systemd creates while a version is
+// running. User names have at most 31 characters.
 func userOf(application string) string {
 	if name := "xeroops-app-" + application; len(name) <= 31 {
 		return name
@@ -62,13 +63,12 @@ func userOf(application string) string {
 	return "xeroops-app-" + hex.EncodeToString(sum[:])[:16]
 }
 
-// writeUnits writes the drop-ins of every version below root into folder, and what
-// makes the target start those that are current. It is systemd's generator
-// (systemd.generator(7)): it runs as root at every boot, before any service, and
-// whenever systemd reloads, so applications start without this daemon, Redis or
-// S3, and the daemon needs no right to write units. What it reads was written by
-// the daemon; it takes nothing from there but manifests that are valid.
-func writeUnits(root, folder string) error {
+// writeUnits writes a drop-in for every version below root to dir, and links that make the
+// target start the current ones. It is a systemd.generator(7): it runs as root at boot,
+// before any service, and whenever systemd reloads. So applications start without the
+// daemon, Redis or S3, and the daemon needs no permission to write units. Its input was
+// written by the daemon, which is not root, and so it accepts only valid manifests.
+func writeUnits(root, dir string) error {
 	s := store{root}
 	applications, err := s.applications()
 	if errors.Is(err, os.ErrNotExist) {
@@ -81,43 +81,44 @@ func writeUnits(root, folder string) error {
 	for _, a := range applications {
 		for _, v := range s.versions(a) {
 			errs = append(errs,
-				writeUnit(folder, serviceUnit(a, v.Version), serving(s, v)),
-				writeUnit(folder, trialUnit(a, v.Version), trying(s, v)))
+				writeUnit(dir, serviceUnit(a, v.Version), serviceDropIn(s, v)),
+				writeUnit(dir, trialUnit(a, v.Version), trialDropIn(s, v)))
 		}
 		if v, ok := s.current(a); ok {
 			errs = append(errs,
-				want(folder, templatePath, serviceUnit(a, v.Version)),
-				want(folder, socketPath, socketUnit(v.Port)))
+				linkWant(dir, templatePath, serviceUnit(a, v.Version)),
+				linkWant(dir, socketPath, socketUnit(v.Port)))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func writeUnit(folder, name string, d dropIn) error {
+func writeUnit(dir, name string, d dropIn) error {
 	var content bytes.Buffer
 	if err := versionConf.Execute(&content, d); err != nil {
 		return err
 	}
-	folder = filepath.Join(folder, name+".d")
-	if err := os.MkdirAll(folder, 0o755); err != nil {
+	dir = filepath.Join(dir, name+".d")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(folder, "50-version.conf"), content.Bytes(), 0o644)
+	return os.WriteFile(filepath.Join(dir, "50-version.conf"), content.Bytes(), 0o644)
 }
 
-func want(folder, template, name string) error {
-	folder = filepath.Join(folder, target+".wants")
-	if err := os.MkdirAll(folder, 0o755); err != nil {
+// linkWant makes the target want a unit.
+func linkWant(dir, template, name string) error {
+	dir = filepath.Join(dir, target+".wants")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	return os.Symlink(template, filepath.Join(folder, name))
+	return os.Symlink(template, filepath.Join(dir, name))
 }
 
-// versionConf is the drop-in of a version, either serving or on trial.
+// versionConf is the template of a version's drop-in, for serving or for a trial.
 var versionConf = template.Must(template.ParseFS(templates.Files, "services/applications/daemon/version.conf.tmpl"))
 
-// dropIn is the data of versionConf. All values were checked by
-// [bundle.Manifest.Check]: none holds white space, a quote, $ or %.
+// dropIn is the data of versionConf. [bundle.Manifest.Check] has ensured that no value
+// contains white space, a quote, $ or %.
 type dropIn struct {
 	installed
 	Dir, ManifestName, User, VersionHeader string
@@ -126,21 +127,21 @@ type dropIn struct {
 	Trial                                  bool
 }
 
-// serving is a version on the application's own socket.
-func serving(s store, v installed) dropIn {
+// serviceDropIn returns the drop-in of a version on the application's own socket.
+func serviceDropIn(s store, v installed) dropIn {
 	return dropIn{installed: v, Dir: s.environment(v.Application, v.Version), ManifestName: bundle.ManifestName,
 		User: userOf(v.Application), VersionHeader: VersionHeader, ListenPort: v.Port, Socket: socketUnit(v.Port)}
 }
 
-// trying is a version on a loopback port, for one trial.
-func trying(s store, v installed) dropIn {
-	d := serving(s, v)
+// trialDropIn returns the drop-in of a version on a loopback port.
+func trialDropIn(s store, v installed) dropIn {
+	d := serviceDropIn(s, v)
 	d.Trial, d.ListenPort, d.Socket = true, v.Port+trialOffset, ""
 	return d
 }
 
-// versionOf is which version's unit this is, for units of that application.
-func versionOf(application, name string) (version string, trial bool) {
+// parseUnit returns the version of an application's unit.
+func parseUnit(application, name string) (version string, trial bool) {
 	name = strings.TrimSuffix(strings.TrimPrefix(name, serviceStem+application+"--"), ".service")
 	name, trial = strings.CutSuffix(name, trialSuffix)
 	return unit.UnitNameUnescape(name), trial

@@ -10,7 +10,7 @@ import (
 	"github.com/xeroops/xeroops/internal/bundle"
 )
 
-// put puts a complete version on the disk, without an environment.
+// put writes a complete version to the disk, without an environment.
 func put(t *testing.T, s store, application, version string) installed {
 	t.Helper()
 	m := bundle.Manifest{Schema: bundle.Schema, Application: application, Version: version, CreatedAt: time.Now(), Python: "3.13", Platform: "manylinux_2_41_x86_64",
@@ -23,19 +23,19 @@ func put(t *testing.T, s store, application, version string) installed {
 	return installed{m, sum}
 }
 
-func TestUnitsAreMadeOfWhatIsComplete(t *testing.T) {
-	s, folder := store{t.TempDir()}, t.TempDir()
+func TestUnitsAreGeneratedForCompleteVersions(t *testing.T) {
+	s, dir := store{t.TempDir()}, t.TempDir()
 	put(t, s, "shop", "1.0")
 	put(t, s, "shop", "1.1+x")
 	check(t, s.setCurrent("shop", "1.1+x"))
-	check(t, os.MkdirAll(filepath.Join(s.root, "shop", "1.2", "bin"), 0o755))                                       // half-made
-	check(t, os.MkdirAll(filepath.Join(s.root, "lost+found"), 0o755))                                               // no application
-	check(t, os.WriteFile(filepath.Join(s.root, "shop", "1.0", bundle.ManifestName), []byte(`{"app":"x"}`), 0o644)) // spoilt
-	check(t, writeUnits(s.root, folder))
+	check(t, os.MkdirAll(filepath.Join(s.root, "shop", "1.2", "bin"), 0o755))                                       // incomplete
+	check(t, os.MkdirAll(filepath.Join(s.root, "lost+found"), 0o755))                                               // not an application
+	check(t, os.WriteFile(filepath.Join(s.root, "shop", "1.0", bundle.ManifestName), []byte(`{"app":"x"}`), 0o644)) // corrupt
+	check(t, writeUnits(s.root, dir))
 	var made []string
-	check(t, filepath.WalkDir(folder, func(path string, d os.DirEntry, err error) error {
+	check(t, filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		if !d.IsDir() {
-			path, _ = filepath.Rel(folder, path)
+			path, _ = filepath.Rel(dir, path)
 			made = append(made, path)
 		}
 		return err
@@ -47,16 +47,16 @@ func TestUnitsAreMadeOfWhatIsComplete(t *testing.T) {
 		`xeroops-applications.target.wants/xeroops-application@shop--1.1\x2bx.service`,
 	}
 	if got := strings.Join(made, "\n"); got != strings.Join(want, "\n") {
-		t.Errorf("made\n%s\nwant\n%s", got, strings.Join(want, "\n"))
+		t.Errorf("generated\n%s\nwant\n%s", got, strings.Join(want, "\n"))
 	}
-	trying, err := os.ReadFile(filepath.Join(folder, want[0]))
+	trying, err := os.ReadFile(filepath.Join(dir, want[0]))
 	check(t, err)
 	for _, line := range []string{"wait-for-db.sh", "--host 127.0.0.1 --port 18001 --workers 1", "MemoryMax=", "RuntimeMaxSec=", "Restart=no"} {
 		if !strings.Contains(string(trying), line) {
 			t.Errorf("the trial's unit has no %q:\n%s", line, trying)
 		}
 	}
-	serving, err := os.ReadFile(filepath.Join(folder, want[1]))
+	serving, err := os.ReadFile(filepath.Join(dir, want[1]))
 	check(t, err)
 	for _, line := range []string{"Sockets=xeroops-application@8001.socket", "User=xeroops-app-shop", "--fd 3 --workers 3", "PORT=8001", "shop.main:app"} {
 		if !strings.Contains(string(serving), line) {
@@ -65,29 +65,29 @@ func TestUnitsAreMadeOfWhatIsComplete(t *testing.T) {
 	}
 }
 
-func TestAManifestOfAnotherVersionMakesNoUnits(t *testing.T) {
-	s, folder := store{t.TempDir()}, t.TempDir()
+func TestManifestOfAnotherVersionGeneratesNoUnits(t *testing.T) {
+	s, dir := store{t.TempDir()}, t.TempDir()
 	put(t, s, "shop", "1.0")
 	check(t, os.Rename(s.environment("shop", "1.0"), s.environment("shop", "2.0")))
 	check(t, os.Symlink("../../etc", filepath.Join(s.root, "shop", "current")))
-	check(t, writeUnits(s.root, folder))
-	if made, _ := os.ReadDir(folder); len(made) > 0 {
-		t.Errorf("made %v, want nothing", made)
+	check(t, writeUnits(s.root, dir))
+	if made, _ := os.ReadDir(dir); len(made) > 0 {
+		t.Errorf("generated %v, want nothing", made)
 	}
 }
 
-func TestNamesOfUnitsTellTheVersion(t *testing.T) {
+func TestVersionIsParsedFromUnitNames(t *testing.T) {
 	for _, v := range []string{"1.0", "1.0+local.7", "2026.11_3", "a"} {
-		if got, trial := versionOf("my-shop", serviceUnit("my-shop", v)); got != v || trial {
+		if got, trial := parseUnit("my-shop", serviceUnit("my-shop", v)); got != v || trial {
 			t.Errorf("%s: got %s, trial %t", v, got, trial)
 		}
-		if got, trial := versionOf("my-shop", trialUnit("my-shop", v)); got != v || !trial {
+		if got, trial := parseUnit("my-shop", trialUnit("my-shop", v)); got != v || !trial {
 			t.Errorf("trial of %s: got %s, trial %t", v, got, trial)
 		}
 	}
 }
 
-func TestUsersHaveNamesThatSystemdTakes(t *testing.T) {
+func TestUserNamesAreValidForSystemd(t *testing.T) {
 	long := strings.Repeat("a", 40)
 	if got := userOf(long); len(got) > 31 || got == userOf(long[:39]+"b") {
 		t.Errorf("got %q", got)

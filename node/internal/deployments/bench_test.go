@@ -21,46 +21,47 @@ import (
 	"github.com/xeroops/xeroops/internal/bundle"
 	"github.com/xeroops/xeroops/internal/registry"
 	"github.com/xeroops/xeroops/node/internal/s3test"
+	"github.com/xeroops/xeroops/node/internal/systemd"
 )
 
-// BenchmarkTwoHundredNodes is the time from publishing a version to the last of
-// 200 nodes being healthy. Everything but Python is real: the registry is Debian's
-// Redis, and each node is a daemon with its own files and its own address, that
-// fetches all wheels over HTTP, checks their sums, and probes what it started.
+// BenchmarkTwoHundredNodes measures the time from publishing a version until 200 nodes run
+// it. Everything but Python is real: the registry is Debian's Redis, and each node is a
+// daemon with its own files and address that downloads and verifies all wheels over HTTP
+// and checks the health of what it started.
 func BenchmarkTwoHundredNodes(b *testing.B) {
 	const nodes, wheels = 200, 40
-	r := newFleet(b)
+	f := newFleet(b)
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
 	b.Cleanup(func() { cancel(); all.Wait() })
 	for n := range nodes {
-		d := r.node(n)
+		d := f.node(n)
 		all.Go(func() { check(b, d.run(ctx)) })
 	}
 	n := 0
 	for b.Loop() {
 		n++
-		r.publish(fmt.Sprint(n), wheels)
-		r.await(fmt.Sprint(n), nodes)
+		f.publish(fmt.Sprint(n), wheels)
+		f.await(fmt.Sprint(n), nodes)
 	}
 }
 
-// fleet is what simulated nodes share.
+// fleet is what the simulated nodes share.
 type fleet struct {
-	*rig
+	*fixture
 	objects *objects
 }
 
 func newFleet(b *testing.B) *fleet {
-	r := &rig{t: b, registry: startRedis(b), offered: registry.Python{Version: "3.13", Platform: "manylinux_2_41_x86_64"}}
+	f := &fixture{t: b, registry: startRedis(b), image: registry.Python{Version: "3.13", Platform: "manylinux_2_41_x86_64"}}
 	o := &objects{content: map[string][]byte{}}
 	front := httptest.NewServer(o)
 	b.Cleanup(front.Close)
-	r.s3 = s3test.Client(front.URL)
-	return &fleet{r, o}
+	f.s3 = s3test.Client(front.URL)
+	return &fleet{f, o}
 }
 
-// node is a daemon at an address of its own.
+// node returns a daemon with an address of its own.
 func (f *fleet) node(n int) *daemon {
 	folder := f.t.(*testing.B).TempDir()
 	host := fmt.Sprintf("127.0.1.%d", n+1)
@@ -75,15 +76,15 @@ func (f *fleet) node(n int) *daemon {
 		return exec.CommandContext(ctx, "true")
 	}
 	return &daemon{
-		deployer: deployer{store: s, fetch: fetcher{f.s3, s3test.Bucket, s}, python: python{nothing}, supervisor: units, offered: f.offered, host: host, log: log},
+		deployer: deployer{store: s, fetch: fetcher{f.s3, s3test.Bucket, s}, python: python{nothing}, supervisor: units, image: f.image, host: host, log: log},
 		node:     fmt.Sprintf("app%d", n), registry: f.registry, workers: map[string]chan struct{}{},
 		status: status{path: filepath.Join(folder, "applications.json"), store: s, supervisor: units, log: log, mu: new(sync.Mutex)},
 	}
 }
 
 func (f *fleet) publish(version string, wheels int) {
-	m := bundle.Manifest{Schema: bundle.Schema, Application: "demo", Version: version, CreatedAt: time.Now(), Python: f.offered.Version,
-		Platform: f.offered.Platform, App: "demo:app", Port: 8000, RoutePrefix: "/api/demo", HealthPath: "/healthz", Workers: 1}
+	m := bundle.Manifest{Schema: bundle.Schema, Application: "demo", Version: version, CreatedAt: time.Now(), Python: f.image.Version,
+		Platform: f.image.Platform, App: "demo:app", Port: 8000, RoutePrefix: "/api/demo", HealthPath: "/healthz", Workers: 1}
 	for n := range wheels {
 		w := newWheel(fmt.Sprintf("w%d", n), version, map[string]string{"x.py": strings.Repeat("x", 20_000)})
 		m.Wheels = append(m.Wheels, bundle.Wheel{File: w.file, SHA256: bundle.Sum(w.content), Size: int64(len(w.content))})
@@ -96,7 +97,7 @@ func (f *fleet) publish(version string, wheels int) {
 }
 
 func (f *fleet) await(version string, nodes int) {
-	eventually(f.t, "all nodes", func() error {
+	eventually(f.t, "all nodes to be healthy", func() error {
 		all, err := registry.ReadProgress(f.t.(*testing.B).Context(), f.registry, "demo", version)
 		healthy := 0
 		for _, p := range all {
@@ -111,7 +112,7 @@ func (f *fleet) await(version string, nodes int) {
 	})
 }
 
-// objects is as much of S3 as a node asks for.
+// objects is the part of S3 that a node uses.
 type objects struct {
 	mu      sync.RWMutex
 	content map[string][]byte
@@ -123,7 +124,7 @@ func (o *objects) put(key string, content []byte) {
 	o.content["/"+s3test.Bucket+"/"+key] = content
 }
 
-// ServeHTTP implements http.Handler.
+// ServeHTTP implements [http.Handler].
 func (o *objects) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
@@ -135,15 +136,15 @@ func (o *objects) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(content)
 }
 
-// servers stands in for systemd and uvicorn: a unit is a server that says the
-// version. Two that serve the same port have it one after the other.
+// servers simulates systemd and uvicorn: a unit is a server that answers with the version.
+// A new one on a port replaces its predecessor.
 type servers struct {
 	host, root string
 	mu         sync.Mutex
 	running    map[string]*server
 }
 
-// server accepts connections until it is closed, and its port is free then.
+// server accepts connections until it is closed, after which its port is free.
 type server struct {
 	net.Listener
 	ended chan struct{}
@@ -160,7 +161,7 @@ func newServer(l net.Listener, handler http.Handler) *server {
 
 func (s *server) Close() error {
 	err := s.Listener.Close()
-	<-s.ended // an accept on its way holds the port
+	<-s.ended // a pending accept holds the port
 	return err
 }
 
@@ -169,7 +170,7 @@ func (s *servers) Reload(context.Context) error { return nil }
 func (s *servers) Start(_ context.Context, unit string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	version, trial := versionOf("demo", unit)
+	version, trial := parseUnit("demo", unit)
 	v, err := store{s.root}.installed("demo", version)
 	if err != nil || s.running[unit] != nil {
 		return err
@@ -179,7 +180,7 @@ func (s *servers) Start(_ context.Context, unit string) error {
 		port += trialOffset
 	}
 	for name, before := range s.running {
-		if _, t := versionOf("demo", name); t == trial {
+		if _, t := parseUnit("demo", name); t == trial {
 			_ = before.Close()
 			delete(s.running, name)
 		}
@@ -207,7 +208,7 @@ func (s *servers) States(context.Context, string) (map[string]string, error) {
 	defer s.mu.Unlock()
 	states := map[string]string{}
 	for unit := range s.running {
-		states[unit] = stateActive
+		states[unit] = systemd.Active
 	}
 	return states, nil
 }

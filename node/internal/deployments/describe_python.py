@@ -1,4 +1,4 @@
-"""Prints what the image's Python has for applications, as JSON."""
+"""Prints what the image's Python provides for applications, as JSON."""
 
 import importlib.metadata
 import json
@@ -12,7 +12,7 @@ machine = sysconfig.get_platform().split("-", 1)[1].replace("-", "_").replace(".
 distributions = {}
 for d in importlib.metadata.distributions():
     if d.name:
-        # The first of a name on the path is the one that is imported.
+        # The first distribution of a name on the path is the one that is imported.
         distributions.setdefault(re.sub(r"[-_.]+", "-", d.name).lower(), d.version)
 json.dump(
     {

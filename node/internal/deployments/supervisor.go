@@ -1,0 +1,36 @@
+package deployments
+
+import (
+	"context"
+	"time"
+
+	"github.com/xeroops/xeroops/node/internal/systemd"
+)
+
+// supervisor runs units. On a node it is systemd; tests have one that runs the same
+// programs as children of their own.
+type supervisor interface {
+	// Reload reads units again, after a version was added or became current.
+	Reload(ctx context.Context) error
+	// Start starts a unit, unless it is running, and waits until its main process runs.
+	Start(ctx context.Context, unit string) error
+	// Stop stops a unit, and with wait returns once it has stopped.
+	Stop(ctx context.Context, unit string, wait bool) error
+	// States returns the active states, by name, of the units that match a pattern and
+	// are not inactive.
+	States(ctx context.Context, pattern string) (map[string]string, error)
+	// Log returns the last lines that a unit has logged since a time.
+	Log(ctx context.Context, unit string, since time.Time) string
+}
+
+// logLines is the number of lines of a failed application's log that are reported; a
+// traceback fits.
+const logLines = 15
+
+// units is the node's systemd. A polkit rule permits the daemon's user to manage the units
+// of applications and no others.
+type units struct{ *systemd.Conn }
+
+func (units) Log(ctx context.Context, unit string, since time.Time) string {
+	return systemd.Journal(ctx, unit, since, logLines)
+}
