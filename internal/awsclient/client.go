@@ -1,10 +1,10 @@
-// Package awsclient makes the AWS clients that the provider and the Packer
-// plugin use: credentials and wire logging come from aws-sdk-go-base, retries
-// are adaptive, and nothing is asked of AWS until somebody needs the answer.
+// Package awsclient creates the AWS clients of the provider and the Packer plugin.
+// Credentials and wire logging come from aws-sdk-go-base, retries are adaptive, and
+// no call is made before its result is needed.
 //
-// aws-sdk-go-base stays at v2.0.0-beta.73: beta.74 pools the buffers of its
-// request log and reuses them while the request is still being sent, so that
-// concurrent calls reach AWS with each other's bytes.
+// aws-sdk-go-base stays at v2.0.0-beta.73: beta.74 pools the buffers of its request
+// log and reuses them while the request is still being sent, so that concurrent
+// calls corrupt each other's requests.
 package awsclient
 
 import (
@@ -26,24 +26,24 @@ import (
 	"github.com/hashicorp/aws-sdk-go-base/v2/logging"
 )
 
-// DefaultMaxRetries is how often a call is tried when max_retries is not set:
-// with the SDK's backoff of up to 20 s, throttling is sat out for two minutes.
+// DefaultMaxRetries is the maximum number of attempts if max_retries is not set.
+// With the SDK's backoff of up to 20 s, calls survive two minutes of throttling.
 const DefaultMaxRetries = 10
 
-// Settings says which account and region to talk to, and how.
+// Settings are the account and region to use, and how to reach them.
 type Settings struct {
 	Region            string
 	Profile           string
 	AssumeRole        []awsbase.AssumeRole
 	Endpoints         Endpoints
 	S3UsePathStyle    bool
-	AllowedAccountIDs []string // any account, where empty
-	MaxRetries        int      // DefaultMaxRetries, where 0
-	Product           string   // name and version for the User-Agent
+	AllowedAccountIDs []string // empty: any account
+	MaxRetries        int      // 0: DefaultMaxRetries
+	Product           string   // for the User-Agent, with Version
 	Version           string
 }
 
-// Endpoints are URLs used in place of AWS's own; empty means AWS's own.
+// Endpoints override the URLs of AWS; an empty string keeps AWS's own.
 type Endpoints struct {
 	EC2, IAM, S3, STS string
 }
@@ -56,7 +56,8 @@ type Client struct {
 	S3     *s3.Client
 	STS    *sts.Client
 	Region string
-	// Config is what the clients were made with, for a service besides these.
+	// Config is the configuration that the clients were created with, for services
+	// not listed here.
 	Config aws.Config
 
 	identity func() (identity, error)
@@ -66,9 +67,10 @@ type identity struct {
 	account, partition string
 }
 
-// New resolves credentials and makes the clients. It fails where there are no
-// credentials or no region, or where the credentials belong to an account that
-// is not allowed; the account is looked up in the background otherwise.
+// New resolves credentials and creates the clients. It returns an error if there
+// are no credentials or no region, or if the credentials belong to an account that
+// is not allowed. Without AllowedAccountIDs, it looks up the account in the
+// background.
 func New(ctx context.Context, s Settings) (*Client, error) {
 	maxRetries := s.MaxRetries
 	if maxRetries == 0 {
@@ -83,7 +85,7 @@ func New(ctx context.Context, s Settings) (*Client, error) {
 		StsEndpoint:         s.Endpoints.STS,
 		IamEndpoint:         s.Endpoints.IAM,
 		Logger:              logging.TfLogger(""),
-		SkipCredsValidation: true, // AccountID validates them, without making everybody wait
+		SkipCredsValidation: true, // AccountID validates them, for callers that need it
 		CallerName:          "XeroOps",
 		APNInfo:             &awsbase.APNInfo{PartnerName: "XeroOps", Products: []awsbase.UserAgentProduct{{Name: s.Product, Version: s.Version}}},
 	})
@@ -115,7 +117,7 @@ func New(ctx context.Context, s Settings) (*Client, error) {
 	if len(s.AllowedAccountIDs) > 0 {
 		return c, c.checkAccount(ctx, s.AllowedAccountIDs)
 	}
-	go func() { _, _ = c.identity() }() // whoever needs it asks again and sees the error
+	go func() { _, _ = c.identity() }() // AccountID returns the error
 	return c, nil
 }
 
@@ -126,8 +128,8 @@ func endpoint(given string, resolved *string) *string {
 	return resolved
 }
 
-// logToTerraform gives every call the logger that aws-sdk-go-base writes the
-// wire log to; without it in the context nothing is logged.
+// logToTerraform puts the logger that aws-sdk-go-base writes the wire log to into
+// the context of each call; without it nothing is logged.
 func logToTerraform(stack *middleware.Stack) error {
 	return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("XeroOpsLogger",
 		func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
@@ -153,7 +155,7 @@ func (c *Client) AccountID(_ context.Context) (string, error) {
 	return who.account, err
 }
 
-// Partition returns the partition of that account: aws, aws-cn or aws-us-gov.
+// Partition returns the partition of the account: aws, aws-cn or aws-us-gov.
 func (c *Client) Partition(_ context.Context) (string, error) {
 	who, err := c.identity()
 	return who.partition, err

@@ -6,14 +6,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 )
 
-// ec2Call is a call of EC2.
+// ec2Call is the type of an EC2 API call.
 type ec2Call[In, Out any] func(context.Context, *In, ...func(*ec2.Options)) (*Out, error)
 
-// EC2 has the calls of EC2 that this project makes, under the names and with
-// the shapes of the SDK's client. It is not that client itself: whatever an
-// interface can reach keeps all of its methods in the binary, and EC2 has over
-// seven hundred, which is a fifth of the provider's size. Add a call here where
-// one is needed.
+// EC2 has the EC2 calls that this project makes, with the names and signatures of
+// the SDK's client. It does not embed that client, because the linker keeps all
+// methods of a type that is converted to an interface, and EC2 has over seven
+// hundred: a fifth of the provider's size. Add a call here if it is needed.
 type EC2 struct {
 	AllocateAddress                        ec2Call[ec2.AllocateAddressInput, ec2.AllocateAddressOutput]
 	AssociateAddress                       ec2Call[ec2.AssociateAddressInput, ec2.AssociateAddressOutput]
@@ -81,7 +80,7 @@ type EC2 struct {
 	StopInstances                          ec2Call[ec2.StopInstancesInput, ec2.StopInstancesOutput]
 	TerminateInstances                     ec2Call[ec2.TerminateInstancesInput, ec2.TerminateInstancesOutput]
 
-	// Those below are methods, since the SDK's paginators want an interface.
+	// The following are methods, because the SDK's paginators take an interface.
 
 	describeImages         ec2Call[ec2.DescribeImagesInput, ec2.DescribeImagesOutput]
 	describeInstances      ec2Call[ec2.DescribeInstancesInput, ec2.DescribeInstancesOutput]
@@ -93,7 +92,7 @@ type EC2 struct {
 	describeVpcEndpoints   ec2Call[ec2.DescribeVpcEndpointsInput, ec2.DescribeVpcEndpointsOutput]
 }
 
-// NewEC2 returns the calls of client.
+// NewEC2 returns an EC2 that calls client.
 func NewEC2(client *ec2.Client) *EC2 {
 	return &EC2{
 		AllocateAddress:                        client.AllocateAddress,
@@ -173,42 +172,42 @@ func NewEC2(client *ec2.Client) *EC2 {
 	}
 }
 
-// DescribeImages is the call of that name.
+// DescribeImages calls the EC2 API of that name.
 func (c *EC2) DescribeImages(ctx context.Context, in *ec2.DescribeImagesInput, options ...func(*ec2.Options)) (*ec2.DescribeImagesOutput, error) {
 	return c.describeImages(ctx, in, options...)
 }
 
-// DescribeInstances is the call of that name.
+// DescribeInstances calls the EC2 API of that name.
 func (c *EC2) DescribeInstances(ctx context.Context, in *ec2.DescribeInstancesInput, options ...func(*ec2.Options)) (*ec2.DescribeInstancesOutput, error) {
 	return c.describeInstances(ctx, in, options...)
 }
 
-// DescribeRouteTables is the call of that name.
+// DescribeRouteTables calls the EC2 API of that name.
 func (c *EC2) DescribeRouteTables(ctx context.Context, in *ec2.DescribeRouteTablesInput, options ...func(*ec2.Options)) (*ec2.DescribeRouteTablesOutput, error) {
 	return c.describeRouteTables(ctx, in, options...)
 }
 
-// DescribeSecurityGroups is the call of that name.
+// DescribeSecurityGroups calls the EC2 API of that name.
 func (c *EC2) DescribeSecurityGroups(ctx context.Context, in *ec2.DescribeSecurityGroupsInput, options ...func(*ec2.Options)) (*ec2.DescribeSecurityGroupsOutput, error) {
 	return c.describeSecurityGroups(ctx, in, options...)
 }
 
-// DescribeSnapshots is the call of that name.
+// DescribeSnapshots calls the EC2 API of that name.
 func (c *EC2) DescribeSnapshots(ctx context.Context, in *ec2.DescribeSnapshotsInput, options ...func(*ec2.Options)) (*ec2.DescribeSnapshotsOutput, error) {
 	return c.describeSnapshots(ctx, in, options...)
 }
 
-// DescribeSubnets is the call of that name.
+// DescribeSubnets calls the EC2 API of that name.
 func (c *EC2) DescribeSubnets(ctx context.Context, in *ec2.DescribeSubnetsInput, options ...func(*ec2.Options)) (*ec2.DescribeSubnetsOutput, error) {
 	return c.describeSubnets(ctx, in, options...)
 }
 
-// DescribeVolumes is the call of that name.
+// DescribeVolumes calls the EC2 API of that name.
 func (c *EC2) DescribeVolumes(ctx context.Context, in *ec2.DescribeVolumesInput, options ...func(*ec2.Options)) (*ec2.DescribeVolumesOutput, error) {
 	return c.describeVolumes(ctx, in, options...)
 }
 
-// DescribeVpcEndpoints is the call of that name.
+// DescribeVpcEndpoints calls the EC2 API of that name.
 func (c *EC2) DescribeVpcEndpoints(ctx context.Context, in *ec2.DescribeVpcEndpointsInput, options ...func(*ec2.Options)) (*ec2.DescribeVpcEndpointsOutput, error) {
 	return c.describeVpcEndpoints(ctx, in, options...)
 }

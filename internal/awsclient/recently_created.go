@@ -15,16 +15,16 @@ import (
 	"github.com/xeroops/xeroops/internal/awswait"
 )
 
-// recentlyCreated knows what this process has just made. EC2 is eventually consistent: a
-// call that names a new thing may be answered with NotFound for a while, and is
-// then worth repeating, where for anything else NotFound is the answer.
+// recentlyCreated records what this process created recently. EC2 is eventually
+// consistent: a call that names a new resource may return NotFound for a while and
+// should be retried, whereas for any other resource NotFound is final.
 type recentlyCreated struct {
 	mu        sync.Mutex
 	createdAt map[string]time.Time // by id
 }
 
-// isNotVisibleYet says whether the error is about something that was made a
-// short while ago.
+// isNotVisibleYet reports whether the error is a NotFound for a resource that was
+// created recently.
 func (r *recentlyCreated) isNotVisibleYet(err error) bool {
 	var api smithy.APIError
 	if !awswait.IsNotFound(err) || !errors.As(err, &api) {
@@ -40,7 +40,8 @@ func (r *recentlyCreated) isNotVisibleYet(err error) bool {
 	return false
 }
 
-// option makes a client note what it makes, and be patient with it.
+// option makes a client record what it creates and retry calls that do not find it
+// yet.
 func (r *recentlyCreated) option(o *ec2.Options) {
 	RetryWhen(func(err error, bySDK func(error) bool) bool { return bySDK(err) || r.isNotVisibleYet(err) })(o)
 	o.APIOptions = append(o.APIOptions, func(stack *middleware.Stack) error {
@@ -48,41 +49,41 @@ func (r *recentlyCreated) option(o *ec2.Options) {
 			func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
 				out, metadata, err := next.HandleInitialize(ctx, in)
 				if err == nil {
-					r.note(out.Result)
+					r.record(out.Result)
 				}
 				return out, metadata, err
 			}), middleware.After)
 	})
 }
 
-// note notes the id of what a call has made.
-func (r *recentlyCreated) note(result any) {
+// record records the ids of the resources that a call created.
+func (r *recentlyCreated) record(result any) {
 	var ids []*string
-	switch made := result.(type) {
+	switch created := result.(type) {
 	case *ec2.CreateVpcOutput:
-		ids = append(ids, made.Vpc.VpcId)
+		ids = append(ids, created.Vpc.VpcId)
 	case *ec2.CreateSubnetOutput:
-		ids = append(ids, made.Subnet.SubnetId)
+		ids = append(ids, created.Subnet.SubnetId)
 	case *ec2.CreateRouteTableOutput:
-		ids = append(ids, made.RouteTable.RouteTableId)
+		ids = append(ids, created.RouteTable.RouteTableId)
 	case *ec2.CreateInternetGatewayOutput:
-		ids = append(ids, made.InternetGateway.InternetGatewayId)
+		ids = append(ids, created.InternetGateway.InternetGatewayId)
 	case *ec2.CreateVpcEndpointOutput:
-		ids = append(ids, made.VpcEndpoint.VpcEndpointId)
+		ids = append(ids, created.VpcEndpoint.VpcEndpointId)
 	case *ec2.CreateSecurityGroupOutput:
-		ids = append(ids, made.GroupId)
+		ids = append(ids, created.GroupId)
 	case *ec2.CreateVolumeOutput:
-		ids = append(ids, made.VolumeId)
+		ids = append(ids, created.VolumeId)
 	case *ec2.CreateSnapshotOutput:
-		ids = append(ids, made.SnapshotId)
+		ids = append(ids, created.SnapshotId)
 	case *ec2.CreateImageOutput:
-		ids = append(ids, made.ImageId)
+		ids = append(ids, created.ImageId)
 	case *ec2.CopyImageOutput:
-		ids = append(ids, made.ImageId)
+		ids = append(ids, created.ImageId)
 	case *ec2.AllocateAddressOutput:
-		ids = append(ids, made.AllocationId)
+		ids = append(ids, created.AllocationId)
 	case *ec2.RunInstancesOutput:
-		for _, i := range made.Instances {
+		for _, i := range created.Instances {
 			ids = append(ids, i.InstanceId)
 			for _, n := range i.NetworkInterfaces {
 				ids = append(ids, n.NetworkInterfaceId)

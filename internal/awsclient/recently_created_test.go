@@ -18,22 +18,22 @@ func notFound(id string) error {
 	return fmt.Errorf("operation error: %w", &smithy.GenericAPIError{Code: "InvalidVpcID.NotFound", Message: "The vpc ID '" + id + "' does not exist"})
 }
 
-func TestOnlyWhatWasJustMadeIsWaitedFor(t *testing.T) {
+func TestNotFoundIsRetriedOnlyForRecentlyCreatedResources(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := recentlyCreated{createdAt: map[string]time.Time{}}
-		r.note(&ec2.CreateVpcOutput{Vpc: &types.Vpc{VpcId: aws.String("vpc-new")}})
+		r.record(&ec2.CreateVpcOutput{Vpc: &types.Vpc{VpcId: aws.String("vpc-new")}})
 		if !r.isNotVisibleYet(notFound("vpc-new")) {
-			t.Error("a new VPC is not waited for")
+			t.Error("NotFound of a new VPC is not retried")
 		}
 		if r.isNotVisibleYet(notFound("vpc-old")) {
-			t.Error("a VPC is waited for that somebody else deleted")
+			t.Error("NotFound of an unknown VPC is retried")
 		}
 		if r.isNotVisibleYet(&smithy.GenericAPIError{Code: "DependencyViolation", Message: "vpc-new has dependencies"}) {
 			t.Error("another error about a new VPC is retried")
 		}
 		time.Sleep(awswait.CreatedVisible + time.Second)
 		if r.isNotVisibleYet(notFound("vpc-new")) {
-			t.Error("it is still waited for when it ought to be visible")
+			t.Error("NotFound is still retried after CreatedVisible")
 		}
 	})
 }

@@ -16,7 +16,7 @@ func apiError(code, message string) error {
 	return fmt.Errorf("operation error: %w", &smithy.GenericAPIError{Code: code, Message: message})
 }
 
-func TestRetryGoesOnWhileTheErrorPasses(t *testing.T) {
+func TestRetryRetriesTemporaryErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
 		got, err := Retry(t.Context(), time.Minute, IsInUse, func(context.Context) (string, error) {
@@ -31,7 +31,7 @@ func TestRetryGoesOnWhileTheErrorPasses(t *testing.T) {
 	})
 }
 
-func TestRetryEndsAtOnceWithAnErrorThatDoesNotPass(t *testing.T) {
+func TestRetryReturnsOtherErrorsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
 		_, err := Retry(t.Context(), time.Minute, IsInUse, func(context.Context) (any, error) {
@@ -44,7 +44,7 @@ func TestRetryEndsAtOnceWithAnErrorThatDoesNotPass(t *testing.T) {
 	})
 }
 
-func TestRetrySaysHowLongItTriedAndKeepsTheError(t *testing.T) {
+func TestRetryTimeoutWrapsTheLastError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		_, err := Retry(t.Context(), time.Minute, IsInUse, func(context.Context) (any, error) {
@@ -55,12 +55,12 @@ func TestRetrySaysHowLongItTriedAndKeepsTheError(t *testing.T) {
 			t.Errorf("error is %v", err)
 		}
 		if took := time.Since(began); took > time.Minute || took < 50*time.Second {
-			t.Errorf("it took %s, want just under a minute", took)
+			t.Errorf("took %s, want just under a minute", took)
 		}
 	})
 }
 
-func TestACancelledWaitEndsAndSaysWhatItSaw(t *testing.T) {
+func TestUntilStopsWhenCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
@@ -71,7 +71,7 @@ func TestACancelledWaitEndsAndSaysWhatItSaw(t *testing.T) {
 	})
 }
 
-func TestPausesGrowButStayShortEnough(t *testing.T) {
+func TestUntilPollsAtGrowingIntervals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
 		err := Until(t.Context(), 10*time.Minute, func(context.Context) (bool, string, error) { calls++; return false, "pending", nil })
@@ -81,7 +81,7 @@ func TestPausesGrowButStayShortEnough(t *testing.T) {
 	})
 }
 
-func TestWhatAnErrorMeans(t *testing.T) {
+func TestErrorPredicates(t *testing.T) {
 	cases := []struct {
 		err  error
 		is   func(error) bool
@@ -92,7 +92,7 @@ func TestWhatAnErrorMeans(t *testing.T) {
 		{apiError("NoSuchBucket", ""), IsNotFound, true},
 		{apiError("NotFound", ""), IsNotFound, true}, // HeadBucket
 		{apiError("InvalidParameterValue", ""), IsNotFound, false},
-		{errors.New("NotFound"), IsNotFound, false}, // text alone says nothing
+		{errors.New("NotFound"), IsNotFound, false}, // the text of an error is not parsed
 		{nil, IsNotFound, false},
 		{apiError("InvalidParameterValue", "Value (x) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"), IsProfilePropagating, true},
 		{apiError("InvalidParameterValue", "Invalid instance type"), IsProfilePropagating, false},

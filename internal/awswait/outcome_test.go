@@ -16,8 +16,7 @@ import (
 	"github.com/aws/smithy-go"
 )
 
-// TestOutcomeUnknown decides on the errors that the SDK itself makes of a
-// server's answers.
+// TestOutcomeUnknown uses the errors that the SDK returns for a server's responses.
 func TestOutcomeUnknown(t *testing.T) {
 	ec2Error := func(code string) string {
 		return "<Response><Errors><Error><Code>" + code + "</Code><Message>no</Message></Error></Errors></Response>"
@@ -76,7 +75,7 @@ func TestOutcomeUnknownWithoutAResponse(t *testing.T) {
 		{nil, false},
 		{fmt.Errorf("create: %w", &smithy.SerializationError{Err: errors.New("no such field")}), false}, // never sent
 		{io.ErrUnexpectedEOF, true},
-		{fmt.Errorf("create: %w", context.Canceled), true}, // it may have been on its way
+		{fmt.Errorf("create: %w", context.Canceled), true}, // it may have been sent
 		{context.DeadlineExceeded, true},
 	} {
 		if got := OutcomeUnknown(c.err); got != c.want {

@@ -26,14 +26,14 @@ const (
 	// timeout of hashicorp/aws for networks.
 	DependencyRelease = 20 * time.Minute
 
-	// StateChange: an attachment that is still changing answers IncorrectState.
-	// The EBS user guide calls a volume stuck that stays in a state for longer
-	// than a few minutes.
+	// StateChange: an attachment that is still changing returns IncorrectState. The
+	// EBS user guide considers a volume stuck if it stays in a state for more than a
+	// few minutes.
 	StateChange = 5 * time.Minute
 
-	// BucketConflict: S3 answers OperationAborted while another operation on
-	// the bucket is under way; its error reference says to retry. Deleting a bucket of that
-	// name can take a minute or two.
+	// BucketConflict: S3 returns OperationAborted while another operation on the
+	// bucket is in progress; its error reference says to retry. Deleting a bucket of
+	// that name can take a minute or two.
 	BucketConflict = 2 * time.Minute
 )
 
@@ -45,8 +45,8 @@ const (
 )
 
 // Retry calls f until it succeeds, returns an error that passing does not accept,
-// or the timeout expires, and returns f's last result. The error of a timeout
-// wraps f's last error and has the time that it was retried.
+// or the timeout expires, and returns f's last result. The error of a timeout wraps
+// f's last error.
 func Retry[T any](ctx context.Context, timeout time.Duration, passing func(error) bool, f func(context.Context) (T, error)) (T, error) {
 	var result T
 	err := Until(ctx, timeout, func(ctx context.Context) (bool, string, error) {
@@ -67,13 +67,13 @@ func (e *stillFailing) Unwrap() error { return e.error }
 
 // TimeoutError is the error of a wait that took too long.
 type TimeoutError struct {
-	Waited time.Duration
-	Seen   string // the last state or error
-	last   error
+	Waited    time.Duration
+	LastState string // the last state or error
+	last      error
 }
 
 func (e *TimeoutError) Error() string {
-	return fmt.Sprintf("still %s after %s", e.Seen, e.Waited.Round(time.Second))
+	return fmt.Sprintf("still %s after %s", e.LastState, e.Waited.Round(time.Second))
 }
 
 func (e *TimeoutError) Unwrap() error { return e.last }
@@ -94,7 +94,7 @@ func Until(ctx context.Context, timeout time.Duration, check func(context.Contex
 			return err
 		}
 		if time.Since(begun)+pause > timeout {
-			timedOut := &TimeoutError{Waited: time.Since(begun), Seen: state}
+			timedOut := &TimeoutError{Waited: time.Since(begun), LastState: state}
 			if passing != nil {
 				timedOut.last = passing.error
 			}

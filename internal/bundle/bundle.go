@@ -1,6 +1,6 @@
-// Package bundle is the shape of a bundle: one version of an application, with
-// every wheel that it depends on and that the image does not have
-// (docs/design.md#s3-layout). The CLI makes bundles, app nodes install them.
+// Package bundle defines the format of a bundle: one version of an application with
+// all wheels that it depends on and that the image does not have
+// (docs/design.md#s3-layout). The CLI creates bundles, and app nodes install them.
 package bundle
 
 import (
@@ -18,13 +18,14 @@ import (
 	"github.com/xeroops/xeroops/internal/pep"
 )
 
-// ManifestName is the manifest's file among the wheels.
+// ManifestName is the file name of the manifest.
 const ManifestName = "bundle.json"
 
 // Schema is the version of [Manifest] that this code writes.
 const Schema = 1
 
-// Ports that an application may listen on: those that service-ports.json opens.
+// The range of ports that an application may listen on, which service-ports.json
+// opens.
 const (
 	FirstPort = 8000
 	LastPort  = 8099
@@ -44,10 +45,10 @@ type Manifest struct {
 	App         string `json:"app"` // ASGI application, module:attribute
 	Port        int    `json:"port"`
 	RoutePrefix string `json:"route_prefix"` // begins with /api/
-	HealthPath  string `json:"health_path"`  // answers 2xx when the application can serve
+	HealthPath  string `json:"health_path"`  // responds with 2xx if the application can serve requests
 	Workers     int    `json:"workers"`      // processes
 
-	Wheels []Wheel `json:"wheels"` // the application's own first
+	Wheels []Wheel `json:"wheels"` // the application's own is the first
 }
 
 // Wheel is one file of a bundle.
@@ -65,8 +66,8 @@ var (
 	hexSHA256       = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
-// CheckName returns an error if name can't be an application's: it is part of
-// S3 keys, Redis keys, paths and unit names.
+// CheckName returns an error if name is not a valid application name. The name is
+// part of S3 keys, Redis keys, paths and unit names.
 func CheckName(name string) error {
 	if len(name) > 40 || !applicationName.MatchString(name) {
 		return fmt.Errorf("application name %q: use up to 40 of a-z, 0-9 and single hyphens, beginning with a letter", name)
@@ -74,19 +75,19 @@ func CheckName(name string) error {
 	return nil
 }
 
-// CheckVersion returns an error if version can't be an application's.
+// CheckVersion returns an error if version is not a valid application version.
 func CheckVersion(version string) error {
 	if !versionText.MatchString(version) || strings.Contains(version, "..") {
 		return fmt.Errorf("version %q: use up to 64 letters, digits and . + _", version)
 	}
 	if version == "current" {
-		return fmt.Errorf("version %q: that is the name of a link on nodes; use another", version)
+		return fmt.Errorf("version %q: reserved for a link on nodes; use another", version)
 	}
 	return nil
 }
 
-// Check returns the first thing that is wrong with the manifest. It is trusted
-// by nobody: whoever could write to the bucket could have written it.
+// Check returns the first error in the manifest. Nodes check it because everyone
+// who can write to the bucket could have written it.
 func (m Manifest) Check() error {
 	if m.Schema != Schema {
 		return fmt.Errorf("schema %d: this version reads schema %d", m.Schema, Schema)
@@ -104,7 +105,7 @@ func (m Manifest) Check() error {
 		return fmt.Errorf("platform: %w", err)
 	}
 	if len(m.Wheels) == 0 {
-		return fmt.Errorf("there is no wheel in it")
+		return fmt.Errorf("the bundle has no wheels")
 	}
 	seen := map[string]bool{}
 	for _, w := range m.Wheels {
@@ -119,8 +120,8 @@ func (m Manifest) Check() error {
 	return nil
 }
 
-// CheckSettings returns the first thing that is wrong with what a developer says
-// of the application: its name, and from App to Workers.
+// CheckSettings returns the first error in the settings of an application: its
+// name, and the fields from App to Workers.
 func (m Manifest) CheckSettings() error {
 	if err := CheckName(m.Application); err != nil {
 		return err
@@ -134,8 +135,8 @@ func (m Manifest) CheckSettings() error {
 	return CheckRoute(m.Port, m.RoutePrefix, m.HealthPath)
 }
 
-// CheckRoute returns the first thing that is wrong with how an application is
-// reached. What is right may stand in HAProxy's configuration.
+// CheckRoute returns the first error in how an application is reached. Values that
+// pass are safe in HAProxy's configuration.
 func CheckRoute(port int, prefix, healthPath string) error {
 	switch {
 	case port < FirstPort || port > LastPort:
@@ -148,8 +149,8 @@ func CheckRoute(port int, prefix, healthPath string) error {
 	return nil
 }
 
-// Encode returns the content of bundle.json and its SHA-256, which is what is
-// published and recorded.
+// Encode returns the content of bundle.json and its SHA-256, which is published
+// with the version.
 func (m Manifest) Encode() (content []byte, sum string, err error) {
 	if err := m.Check(); err != nil {
 		return nil, "", err
@@ -161,15 +162,15 @@ func (m Manifest) Encode() (content []byte, sum string, err error) {
 	return content, Sum(content), nil
 }
 
-// Decode reads bundle.json, whose SHA-256 has to be sum.
+// Decode parses the content of bundle.json, whose SHA-256 must be sum.
 func Decode(content []byte, sum string) (Manifest, error) {
 	if got := Sum(content); got != sum {
-		return Manifest{}, fmt.Errorf("%s has SHA-256 %s, and %s was published", ManifestName, got, sum)
+		return Manifest{}, fmt.Errorf("%s has SHA-256 %s; want %s as published", ManifestName, got, sum)
 	}
 	decoder := json.NewDecoder(bytes.NewReader(content))
 	var m Manifest
 	if err := decoder.Decode(&m); err != nil {
-		return Manifest{}, fmt.Errorf("read %s: %w", ManifestName, err)
+		return Manifest{}, fmt.Errorf("parse %s: %w", ManifestName, err)
 	}
 	if err := m.Check(); err != nil {
 		return Manifest{}, fmt.Errorf("%s: %w", ManifestName, err)
@@ -177,17 +178,17 @@ func Decode(content []byte, sum string) (Manifest, error) {
 	return m, nil
 }
 
-// Sum is the SHA-256 of content, hexadecimal.
+// Sum returns the SHA-256 of content in hexadecimal.
 func Sum(content []byte) string {
 	sum := sha256.Sum256(content)
 	return hex.EncodeToString(sum[:])
 }
 
-// Prefix begins the keys of a bundle's files in the uploads bucket, with a slash
-// at its end.
+// Prefix returns the prefix of the keys of a bundle's files in the uploads bucket,
+// with a trailing slash.
 func Prefix(application, version string) string {
 	return cluster.Wheels + application + "/" + version + "/"
 }
 
-// Key is the key of one of a bundle's files.
+// Key returns the key of one of a bundle's files.
 func Key(application, version, file string) string { return Prefix(application, version) + file }

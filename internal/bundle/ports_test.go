@@ -6,13 +6,13 @@ import (
 	"github.com/xeroops/xeroops/internal/cluster"
 )
 
-func TestApplicationsMayListenOnExactlyThePortsThatAreOpen(t *testing.T) {
+func TestPortRangeMatchesTheServiceTable(t *testing.T) {
 	for _, s := range cluster.ServicesOf(cluster.RoleApp) {
 		if s.Name != "applications" {
 			continue
 		}
 		if len(s.Ports) != 1 || s.Ports[0].Port != FirstPort || s.Ports[0].Last() != LastPort {
-			t.Errorf("service-ports.json opens %v for applications, and bundles may use %d to %d", s.Ports, FirstPort, LastPort)
+			t.Errorf("service-ports.json opens %v for applications, bundles may use %d to %d", s.Ports, FirstPort, LastPort)
 		}
 		return
 	}

@@ -15,8 +15,8 @@ const (
 	WireGuardPrivate                       // X25519 private key, base64 (wg(8))
 )
 
-// Credential is a secret that the cluster's own parts use among themselves.
-// The provider generates it straight into S3, unless the customer gives one.
+// Credential is a secret that the cluster's own components use among themselves.
+// The provider generates it in S3 unless the customer sets it.
 type Credential struct {
 	Name  string // variable in prod-credentials.env
 	Kind  CredentialKind
@@ -29,9 +29,9 @@ type Credential struct {
 	Applications bool
 }
 
-// InternalCredentials returns all internal credentials. Redis has a user per kind
-// of client (docs/design.md#registry): nodes write heartbeats, applications use their own keys,
-// operators deploy, and only management administers.
+// InternalCredentials returns all internal credentials. Redis has a user for each
+// kind of client (docs/design.md#registry): nodes write heartbeats, applications
+// use their own keys, operators deploy, and only management has all rights.
 func InternalCredentials() []Credential {
 	return []Credential{
 		{Name: RedisNodePassword, Kind: Password, Roles: Roles()},
@@ -72,9 +72,9 @@ func CredentialsOf(role Role) []Credential {
 	return of
 }
 
-// ApplicationCredentials returns those of an app node's credentials that its
-// applications get: the customer's own, and the internal ones that are marked
-// so. An internal credential that is not marked is withheld.
+// ApplicationCredentials returns the credentials of an app node that its
+// applications get: the customer's own, and the internal ones with Applications
+// set.
 func ApplicationCredentials(vars map[string]string) map[string]string {
 	visible := maps.Clone(vars)
 	for _, c := range InternalCredentials() {

@@ -5,11 +5,11 @@ import (
 	"testing"
 )
 
-// TestApplicationsGetOnlyTheirCredentials fails for every credential that is
-// added to the app role until this table decides whether applications get it.
+// TestApplicationsGetOnlyTheirCredentials fails for a new credential of the app
+// role until its table says whether applications get it.
 func TestApplicationsGetOnlyTheirCredentials(t *testing.T) {
 	visible := map[string]bool{
-		"REDIS_NODE_PASSWORD":   false, // writes heartbeats in the node's name
+		"REDIS_NODE_PASSWORD":   false, // for the node's daemons
 		"REDIS_APP_PASSWORD":    true,
 		"POSTGRES_APP_PASSWORD": true,
 		// Each gets the password that root derives for it; the keys are those of all.
@@ -20,7 +20,7 @@ func TestApplicationsGetOnlyTheirCredentials(t *testing.T) {
 	for _, c := range CredentialsOf(RoleApp) {
 		decision, decided := visible[c.Name]
 		if !decided {
-			t.Errorf("%s: decide in this test whether applications get it", c.Name)
+			t.Errorf("%s: add it to the table of this test", c.Name)
 		}
 		vars[c.Name] = "secret"
 		if decision {
@@ -42,7 +42,7 @@ func TestApplicationsGetNoCredentialOfAnotherRole(t *testing.T) {
 			held = held || r == RoleApp
 		}
 		if c.Applications && !held {
-			t.Errorf("%s is marked for applications, and role app does not hold it", c.Name)
+			t.Errorf("%s has Applications set, but role app does not hold it", c.Name)
 		}
 	}
 }

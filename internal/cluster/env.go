@@ -1,8 +1,8 @@
 package cluster
 
 // Environment variables of a node. User-data writes the first group to
-// instance.env and the provider the second to instance-config.env; both end up
-// in /etc/environment (docs/design.md#boot).
+// instance.env, and the provider the second to instance-config.env; boot merges
+// both into /etc/environment (docs/design.md#boot).
 const (
 	EnvHostname      = "HOSTNAME" // node name
 	EnvRole          = "INSTANCE_ROLE"
@@ -16,12 +16,12 @@ const (
 	EnvPGDumpBucket      = "XEROOPS_PGDUMP_BUCKET"
 	EnvWALGBucket        = "XEROOPS_WALG_BUCKET"
 	EnvLogsBucket        = "XEROOPS_LOGS_BUCKET"
-	EnvDataVolume        = "XEROOPS_DATA_VOLUME"        // EBS volume ID; absent on a node without one
+	EnvDataVolume        = "XEROOPS_DATA_VOLUME"        // EBS volume ID; unset on nodes without one
 	EnvManagementAddress = "XEROOPS_MANAGEMENT_ADDRESS" // private IPv4
 )
 
-// Environment variables of an application's unit, besides PORT and those of the
-// node.
+// Environment variables of an application's unit, in addition to PORT and the
+// node's.
 const (
 	EnvApplication = "XEROOPS_APPLICATION"
 	EnvVersion     = "XEROOPS_VERSION"
@@ -44,11 +44,11 @@ const (
 	EnvPacker     = "XEROOPS_PACKER"         // Packer binary
 	EnvMotoServer = "XEROOPS_MOTO_SERVER"    // moto_server binary
 	EnvBin        = "XEROOPS_BIN"            // directory of this project's binaries
-	EnvEdgePort   = "XEROOPS_EDGE_PORT"      // port of 127.0.0.1 on which scripts/up.sh offers the edge
-	EnvSetupFor   = "XEROOPS_SETUP_FOR"      // what scripts/setup.sh prepares for: test or up
+	EnvEdgePort   = "XEROOPS_EDGE_PORT"      // loopback port of the edge in scripts/up.sh
+	EnvSetupFor   = "XEROOPS_SETUP_FOR"      // test or up: what scripts/setup.sh prepares for
 	EnvDebianTree = "XEROOPS_DEBIAN_TREE"    // Debian tree in which tests run services
-	EnvDrills     = "XEROOPS_DRILLS"         // set: run the drills
-	EnvSweep      = "XEROOPS_SWEEP"          // full: run every case of the crash sweeps
-	EnvSweepWidth = "XEROOPS_SWEEP_PARALLEL" // cases of the provider's sweep that run in parallel
-	EnvSweepState = "XEROOPS_SWEEP_STATE"    // file in which a full sweep records the cases that passed
+	EnvDrills     = "XEROOPS_DRILLS"         // not empty: run the drills
+	EnvSweep      = "XEROOPS_SWEEP"          // which cases the crash sweeps run; see there
+	EnvSweepWidth = "XEROOPS_SWEEP_PARALLEL" // number of cases that the provider's sweep runs in parallel
+	EnvSweepState = "XEROOPS_SWEEP_STATE"    // file in which the provider's sweep records the cases that passed
 )

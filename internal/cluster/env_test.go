@@ -9,9 +9,8 @@ import (
 	"testing"
 )
 
-// TestEnvironmentVariablesHaveOneName keeps the names of the project's
-// environment variables in env.go: Go code uses the constants, and what cannot,
-// such as units, scripts and Python, uses no other name.
+// TestEnvironmentVariablesHaveOneName checks that env.go has the names of all
+// environment variables of the project, and that Go code uses its constants.
 func TestEnvironmentVariablesHaveOneName(t *testing.T) {
 	source, err := os.ReadFile("env.go")
 	if err != nil {
@@ -35,7 +34,7 @@ func TestEnvironmentVariablesHaveOneName(t *testing.T) {
 			}
 			for _, n := range name.FindAllString(string(content), -1) {
 				if !known[n] && !strings.HasPrefix(n, "XEROOPS_TEST_") {
-					t.Errorf("%s: env.go does not have %s", path, n)
+					t.Errorf("%s: %s is not in env.go", path, n)
 				}
 			}
 			if filepath.Ext(path) != ".go" {

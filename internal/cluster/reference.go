@@ -7,9 +7,9 @@ import (
 	"slices"
 )
 
-// The reference cluster (docs/design.md#reference-cluster), as counted from the VPC's address: its
-// subnets are the second and third /24, and a node's host number never depends
-// on how many nodes there are, so that adding one moves no other.
+// Layout of the reference cluster (docs/design.md#reference-cluster) relative to
+// the VPC's address. The subnets are the second and third /24. The address of a
+// node does not depend on the number of nodes, so that adding one changes no other.
 const (
 	plannedSubnetBits = 24
 	publicSubnet      = 1
@@ -22,13 +22,13 @@ const (
 	MaxPlannedApps = 110 // .10 to .19, then .100 to .199
 	MaxPlannedDBs  = 10  // .30 to .39
 
-	// Prefix lengths of a VPC that hold the subnets; AWS allows no VPC larger
-	// than a /16.
+	// Prefix lengths of VPCs that contain the subnets. AWS does not allow a VPC
+	// larger than a /16.
 	MinPlannedVPCBits = 16
 	MaxPlannedVPCBits = 22
 )
 
-// AddressPlan is the subnets and the fixed addresses of a cluster.
+// AddressPlan has the subnets and the fixed addresses of a cluster.
 type AddressPlan struct {
 	Public, Private netip.Prefix
 	Nodes           []PlannedNode // by name
@@ -37,12 +37,11 @@ type AddressPlan struct {
 // PlannedNode is a node of an address plan.
 type PlannedNode struct {
 	TopologyNode
-	Public bool // in the public subnet, else in the private one
+	Public bool // in the public subnet instead of the private one
 }
 
-// PlanAddresses returns the plan of a cluster in a VPC of that range, which is
-// IPv4 and of MinPlannedVPCBits to MaxPlannedVPCBits, for so many app and db
-// nodes.
+// PlanAddresses returns the plan of a cluster with the given numbers of app and db
+// nodes. vpc must be an IPv4 prefix of MinPlannedVPCBits to MaxPlannedVPCBits bits.
 func PlanAddresses(vpc netip.Prefix, apps, dbs int) AddressPlan {
 	plan := AddressPlan{Public: plannedSubnet(vpc, publicSubnet), Private: plannedSubnet(vpc, privateSubnet)}
 	add := func(name string, role Role, public bool, number byte) {
@@ -73,7 +72,7 @@ func PlanAddresses(vpc netip.Prefix, apps, dbs int) AddressPlan {
 // plannedSubnet returns the n-th /24 of the VPC.
 func plannedSubnet(vpc netip.Prefix, n int) netip.Prefix {
 	a := vpc.Masked().Addr().As4()
-	a[2] += byte(n) // cannot overflow: the VPC begins on a multiple of four
+	a[2] += byte(n) // cannot overflow: the third byte of vpc is a multiple of four
 	return netip.PrefixFrom(netip.AddrFrom4(a), plannedSubnetBits)
 }
 
@@ -82,9 +81,9 @@ func ReferencePlan() AddressPlan {
 	return PlanAddresses(netip.MustParsePrefix(ReferenceVPC), ReferenceApps, ReferenceDBs)
 }
 
-// ReferenceTopology returns the topology of the reference cluster under a name.
-// Its VPN has an endpoint from a range for documentation (RFC 5737) and a public
-// key that belongs to nobody.
+// ReferenceTopology returns the topology of the reference cluster with the given
+// cluster name. The VPN endpoint is an address for documentation (RFC 5737), and
+// nobody has the private key of its public key.
 func ReferenceTopology(name string) Topology {
 	t := Topology{Schema: TopologySchema, Cluster: name, VPN: VPN{CIDR: "10.100.0.0/16", Endpoint: "198.51.100.2:51820",
 		PublicKey: "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=", Routes: []string{ReferenceVPC}}}

@@ -2,18 +2,19 @@ package cluster
 
 import "time"
 
-// BootState is a node's own word on its boot.
+// BootState is the state of a node's boot.
 type BootState string
 
-// The states of a boot. A failed boot goes on trying, and may yet be ready.
+// The states of a boot. A node whose boot failed retries, and can still become
+// ready.
 const (
 	BootBooting BootState = "booting"
 	BootReady   BootState = "ready"
 	BootFailed  BootState = "failed"
 )
 
-// BootReport is the content of a node's report object (docs/design.md#boot-report). The
-// node writes it at each change; `terraform apply` waits on it.
+// BootReport is the content of a node's report object (docs/design.md#boot-report).
+// The node writes it when its state changes, and `terraform apply` waits for it.
 type BootReport struct {
 	Schema     int             `json:"schema"` // BootReportSchema
 	Cluster    string          `json:"cluster"`
@@ -21,12 +22,12 @@ type BootReport struct {
 	Role       Role            `json:"role"`
 	InstanceID string          `json:"instance_id"`
 	ImageID    string          `json:"image_id"`
-	BootID     string          `json:"boot_id"` // the kernel's, new at each boot
+	BootID     string          `json:"boot_id"` // the kernel's; changes at each boot
 	State      BootState       `json:"state"`
 	StartedAt  time.Time       `json:"started_at"`
 	ReadyAt    *time.Time      `json:"ready_at,omitempty"`
 	Services   []ServiceReport `json:"services"`
-	Error      string          `json:"error,omitempty"` // why State is failed, or what keeps the node from being well so far
+	Error      string          `json:"error,omitempty"` // why State is failed, or why the node is not ready yet
 }
 
 // BootReportSchema is the version of [BootReport] that this code writes.

@@ -1,7 +1,6 @@
-// Package cluster is the cluster model that the provider, the node agent, the
-// CLI and the lab share: roles, topology, the layout of S3, boot reports and
-// the table of services. It holds shapes and names only, and reads and writes
-// nothing itself.
+// Package cluster is the cluster model that the provider, the node daemons, the CLI
+// and the lab share: roles, topology, S3 layout, boot reports and the table of
+// services. It defines formats and names, and does no I/O.
 package cluster
 
 import (
@@ -9,7 +8,7 @@ import (
 	"slices"
 )
 
-// Role says what a node does; an image is built per role.
+// Role is the role of a node. There is one image per role.
 type Role string
 
 // The five roles of a cluster.
@@ -21,8 +20,8 @@ const (
 	RoleDB           Role = "db"
 )
 
-// Roles lists every role in the order in which a change is rolled out: those
-// that others depend on come last.
+// Roles returns all roles in the order in which a change is rolled out: roles that
+// others depend on are last.
 func Roles() []Role {
 	return []Role{RoleApp, RoleLoadBalancer, RoleWireGuard, RoleDB, RoleManagement}
 }

@@ -10,15 +10,14 @@ import (
 	"github.com/xeroops/xeroops/templates"
 )
 
-// Who may connect to a port, besides the name of a role.
+// Values of Port.From besides the names of roles.
 const (
 	FromInternet = "internet" // any IPv4 address
 	FromVPN      = "vpn"      // the cluster's VPN range
 )
 
-// Service is one row of service-ports.json. A static service, such as the
-// firewall, has neither unit nor ports nor health check: its directory in
-// templates/services is all there is to it.
+// Service is a row of service-ports.json. A static service, such as the firewall,
+// has no unit, ports or health check, only its directory in templates/services.
 type Service struct {
 	Name   string `json:"name"`
 	Roles  []Role `json:"roles"`
@@ -27,7 +26,7 @@ type Service struct {
 	Health Health `json:"health"`
 }
 
-// Port is a port, or a range of ports, that a service listens on, and who may
+// Port is a port or a range of ports that a service listens on, with who may
 // connect to it.
 type Port struct {
 	Port     int32    `json:"port"`
@@ -47,7 +46,7 @@ func (p Port) String() string {
 	return fmt.Sprintf("%d-%d/%s", p.Port, p.Last(), p.Protocol)
 }
 
-// Health is how a service's health is checked on its own node.
+// Health is the health check of a service, which its own node runs.
 type Health struct {
 	Type string `json:"type"` // tcp, http or unit (the unit's state)
 	Port int32  `json:"port,omitempty"`

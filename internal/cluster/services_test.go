@@ -148,7 +148,7 @@ func TestNoPortOfARoleIsListedTwice(t *testing.T) {
 	}
 }
 
-func TestARangeOfPortsIsWrittenWithBothEnds(t *testing.T) {
+func TestPortString(t *testing.T) {
 	for want, p := range map[string]Port{
 		"443/tcp":       {Port: 443, Protocol: "tcp"},
 		"8000-8099/tcp": {Port: 8000, ToPort: 8099, Protocol: "tcp"},

@@ -1,6 +1,6 @@
 package cluster
 
-// Topology is the content of topology.json: who is in the cluster right now.
+// Topology is the content of topology.json: the current nodes of the cluster.
 type Topology struct {
 	Schema  int            `json:"schema"` // TopologySchema
 	Cluster string         `json:"cluster"`
@@ -8,12 +8,13 @@ type Topology struct {
 	Nodes   []TopologyNode `json:"nodes"` // by name
 }
 
-// VPN is what a peer has to know of the cluster's gateway.
+// VPN is what a peer needs to connect to the cluster's gateway.
 type VPN struct {
-	CIDR      string `json:"cidr"`               // addresses of peers
-	Endpoint  string `json:"endpoint,omitempty"` // host:port; empty without a gateway that has an EIP
+	CIDR      string `json:"cidr"`               // range of the peers' addresses
+	Endpoint  string `json:"endpoint,omitempty"` // host:port; empty unless a gateway has an EIP
 	PublicKey string `json:"public_key,omitempty"`
-	// Routes are the ranges that a peer reaches through the gateway: the VPC's.
+	// Routes are the ranges that a peer reaches through the gateway: those of the
+	// VPC.
 	Routes []string `json:"routes,omitempty"`
 }
 
@@ -27,8 +28,8 @@ type TopologyNode struct {
 	Address string `json:"address"` // private IPv4
 }
 
-// VPNPeer is the content of a peer's object: who may connect to the gateway,
-// and under which address. It never holds a private key.
+// VPNPeer is the content of a peer's object: its public key and address. It never
+// contains a private key.
 type VPNPeer struct {
 	Schema    int    `json:"schema"` // VPNPeerSchema
 	Name      string `json:"name"`
@@ -36,10 +37,9 @@ type VPNPeer struct {
 	Address   string `json:"address"`    // IPv4 within the VPN range
 }
 
-// VPNAddresses is which peer holds which address of the VPN range. It is only
-// ever changed by a conditional put against the version that was read, so two
-// who allocate at the same time never give out one address twice; the gateway
-// does not read it.
+// VPNAddresses is the table of allocated VPN addresses. It is only changed by a
+// conditional put against the version that was read, so that concurrent allocations
+// never return the same address twice. The gateway does not read it.
 type VPNAddresses struct {
 	Schema int               `json:"schema"` // VPNAddressesSchema
 	Peers  map[string]string `json:"peers"`  // IPv4 address by name of the peer

@@ -1,6 +1,6 @@
-// Package envfile reads and writes the syntax of systemd's EnvironmentFile= as
-// man systemd.exec describes it. Format quotes every value, so that what is
-// written is read back unchanged by systemd, by a POSIX shell and by Parse.
+// Package envfile parses and formats the syntax of systemd's EnvironmentFile=
+// (systemd.exec(5)). Format quotes every value, so that systemd, a POSIX shell and
+// Parse read the same value back.
 package envfile
 
 import (
@@ -13,13 +13,14 @@ import (
 
 var validName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// Format returns vars as an env file, sorted by name, a line each. A name that
-// is no identifier and a value that holds NUL or is not UTF-8 are errors.
+// Format returns vars as an env file, one line each, sorted by name. It returns an
+// error for a name that is not an identifier, and for a value that contains NUL or
+// is not UTF-8.
 func Format(vars map[string]string) (string, error) {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
 		if !validName.MatchString(name) {
-			return "", fmt.Errorf("variable %q: a name is letters, digits and _, not beginning with a digit", name)
+			return "", fmt.Errorf("variable %q: use letters, digits and _, not starting with a digit", name)
 		}
 		quoted, err := quote(vars[name])
 		if err != nil {
@@ -30,18 +31,19 @@ func Format(vars map[string]string) (string, error) {
 	return b.String(), nil
 }
 
-// quote puts s into double quotes, within which systemd and the shell take a
-// backslash before " $ ` and \ as an escape, and a line break as itself.
+// quote returns s in double quotes. Within these, systemd and the shell treat a
+// backslash before " $ ` and \ as an escape, and a newline as itself.
 func quote(s string) (string, error) {
 	if strings.ContainsRune(s, 0) || strings.ToValidUTF8(s, "") != s {
-		return "", fmt.Errorf("the value holds NUL or is not UTF-8")
+		return "", fmt.Errorf("the value contains NUL or is not UTF-8")
 	}
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`, "`", "\\`").Replace(s) + `"`, nil
 }
 
-// Parse returns the variables of an env file; a later assignment of a name wins.
-// Unlike systemd, which skips a line that it does not understand, Parse returns
-// an error that names the line: a half-read file of credentials helps nobody.
+// Parse returns the variables of an env file. The last assignment to a name wins.
+// Unlike systemd, which skips lines that it cannot parse, Parse returns an error
+// with the line number: a partially read file of credentials causes errors
+// elsewhere.
 func Parse(text string) (map[string]string, error) {
 	p := parser{rest: text, line: 1}
 	vars := map[string]string{}
@@ -73,7 +75,7 @@ func (p *parser) next() byte {
 	return c
 }
 
-// assignment reads one line (with its continuations); name is "" for a blank
+// assignment parses one line with its continuations. The name is empty for a blank
 // line or a comment.
 func (p *parser) assignment() (name, value string, err error) {
 	p.rest = strings.TrimLeft(p.rest, " \t\r")
@@ -88,8 +90,8 @@ func (p *parser) assignment() (name, value string, err error) {
 	head, _, found := strings.Cut(p.rest, "=")
 	name = strings.TrimRight(head, " \t")
 	if !found || !validName.MatchString(name) {
-		// The line itself is not shown: it may be a piece of a secret.
-		return "", "", fmt.Errorf("line %d is not of the form NAME=VALUE", start)
+		// The error does not contain the line, which may be part of a secret.
+		return "", "", fmt.Errorf("line %d: not of the form NAME=VALUE", start)
 	}
 	p.rest = strings.TrimLeft(p.rest[len(head)+1:], " \t")
 	if value, err = p.value(); err != nil {
@@ -99,14 +101,15 @@ func (p *parser) assignment() (name, value string, err error) {
 }
 
 func (p *parser) skipLine() {
-	for !p.atEnd() && p.next() != '\n' { //nolint:revive // the condition is the work
+	for !p.atEnd() && p.next() != '\n' { //nolint:revive // next does the skipping
 	}
 }
 
-// value reads up to the end of the line: quoted and unquoted parts, put together.
+// value parses the rest of the line, and concatenates its quoted and unquoted
+// parts.
 func (p *parser) value() (string, error) {
 	var b strings.Builder
-	kept := 0 // unquoted white space at the end is dropped; quoted is not
+	kept := 0 // unquoted trailing white space is dropped
 	for !p.atEnd() {
 		switch c := p.next(); c {
 		case '\n':
@@ -149,7 +152,7 @@ func (p *parser) quoted(end byte, b *strings.Builder) error {
 		}
 		b.WriteByte(c)
 	}
-	return fmt.Errorf("the quote %c is never closed", end)
+	return fmt.Errorf("missing closing quote %c", end)
 }
 
 func (p *parser) escape(b *strings.Builder) {

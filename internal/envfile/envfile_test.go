@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestFormatIsReadBackUnchanged(t *testing.T) {
+func TestParseReturnsWhatFormatWrote(t *testing.T) {
 	values := []string{"", "plain", " spaces ", `quote " and '`, `back\slash`, "$HOME `id` $(id)", "two\nlines", "#hash", "ünïcode", `trailing\`}
 	for _, v := range values {
 		text, err := Format(map[string]string{"X": v})
@@ -24,7 +24,7 @@ func TestFormatIsReadBackUnchanged(t *testing.T) {
 	}
 }
 
-func TestFormatMeansTheSameToAShell(t *testing.T) {
+func TestShellReadsWhatFormatWrote(t *testing.T) {
 	want := "a \"b\" 'c' $HOME `id` \\ d"
 	text, err := Format(map[string]string{"X": want})
 	if err != nil {
@@ -59,7 +59,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-func TestParseNamesTheLineButNotTheSecret(t *testing.T) {
+func TestParseErrorsNameTheLineButNotTheSecret(t *testing.T) {
 	for _, text := range []string{"A=1\n1PASSWORD=hunter2", "A=1\nB=\"hunter2", "A=1\nhunter=2 4=2\nPASS WORD=hunter2"} {
 		_, err := Parse(text)
 		if err == nil {
@@ -75,7 +75,7 @@ func TestParseNamesTheLineButNotTheSecret(t *testing.T) {
 	}
 }
 
-func TestFormatRefusesWhatCannotBeWritten(t *testing.T) {
+func TestFormatRejectsInvalidNamesAndValues(t *testing.T) {
 	for name, vars := range map[string]map[string]string{
 		"name":     {"A B": "1"},
 		"digit":    {"1A": "1"},

@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// requestID is in every answer that the front makes up, so that a reader of a
-// log sees at once that it was not moto's.
+// requestID is the request id of responses that the proxy itself makes, to
+// distinguish them from moto's in logs.
 const requestID = "00000000-0000-0000-0000-xeroopsfront"
 
-// Answer makes an HTTP answer to the call with an XML body.
+// Answer returns an HTTP response to the call with an XML body.
 func (c *Call) Answer(status int, body string) *http.Response {
 	return &http.Response{
 		Status: fmt.Sprintf("%d %s", status, http.StatusText(status)), StatusCode: status,
@@ -28,7 +28,7 @@ func (c *Call) Answer(status int, body string) *http.Response {
 	}
 }
 
-// Error makes an error answer in the shape of the call's own protocol.
+// Error returns an error response in the call's protocol.
 func (c *Call) Error(status int, code, message string) *http.Response {
 	inner := "<Code>" + escape(code) + "</Code><Message>" + escape(message) + "</Message>"
 	const header = `<?xml version="1.0" encoding="UTF-8"?>` + "\n"
@@ -58,22 +58,22 @@ func blame(status int) string {
 
 func escape(s string) string {
 	var b bytes.Buffer
-	_ = xml.EscapeText(&b, []byte(s)) // a Buffer does not fail
+	_ = xml.EscapeText(&b, []byte(s)) // writes to a Buffer do not fail
 	return b.String()
 }
 
-// Body reads an answer's body and leaves it to be read again.
+// Body returns the body of a response and leaves it readable.
 func Body(res *http.Response) ([]byte, error) {
 	body, err := io.ReadAll(res.Body)
 	_ = res.Body.Close()
 	if err != nil {
-		return nil, fmt.Errorf("read moto's answer: %w", err)
+		return nil, fmt.Errorf("read moto's response: %w", err)
 	}
 	SetBody(res, body)
 	return body, nil
 }
 
-// SetBody replaces an answer's body.
+// SetBody replaces the body of a response.
 func SetBody(res *http.Response, body []byte) {
 	res.Body = io.NopCloser(bytes.NewReader(body))
 	res.ContentLength = int64(len(body))

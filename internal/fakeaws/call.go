@@ -14,7 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 )
 
-// Services that the front tells apart, named as in a SigV4 credential scope.
+// Services that the proxy distinguishes, named as in a SigV4 credential scope.
 const (
 	EC2 = "ec2"
 	IAM = "iam"
@@ -24,26 +24,27 @@ const (
 
 // Call is one decoded request to an AWS API.
 type Call struct {
-	// Seq numbers all calls, and Mutation the mutating ones, from 1 in the
-	// order of arrival; Mutation is 0 for a call that only reads.
+	// Seq is the number of the call, and Mutation its number among the mutating
+	// calls, both from 1 in order of arrival. Mutation is 0 if the call only reads.
 	Seq, Mutation int
-	Service       string // EC2, IAM, STS, S3, or what the request is signed for
-	Action        string // as AWS names it: RunInstances, PutBucketPolicy
+	Service       string // EC2, IAM, STS, S3, or another that the request is signed for
+	Action        string // as in the API: RunInstances, PutBucketPolicy
 	Region        string
-	// Params are the form values of a call in the query protocol (EC2, IAM,
-	// STS). A middleware that changes them calls SetParams.
+	// Params are the form values of a call in the query protocol (EC2, IAM, STS). A
+	// middleware must change them with SetParams.
 	Params url.Values
-	// Bucket and Key are what an S3 call is about.
+	// Bucket and Key are the bucket and object of an S3 call.
 	Bucket, Key string
-	// Resource hints at what a call is about, for the log; never a secret.
+	// Resource names what the call operates on, for the log. It never contains a
+	// secret.
 	Resource string
-	// Request is what goes to moto.
+	// Request is the request that is sent to moto.
 	Request *http.Request
 
 	upstream string // moto's URL
 }
 
-// Mutating reports whether the call changes something.
+// Mutating reports whether the call changes state.
 func (c *Call) Mutating() bool { return c.Mutation > 0 }
 
 // Is reports whether the call is one of the named actions of a service.
@@ -59,14 +60,14 @@ func (c *Call) Is(service string, actions ...string) bool {
 	return false
 }
 
-// SetParams replaces the form that is sent to moto.
+// SetParams replaces the form values that are sent to moto.
 func (c *Call) SetParams(params url.Values) {
 	c.Params = params
 	c.SetBody([]byte(params.Encode()))
 }
 
-// With returns a second call to the same service with another form, for a
-// middleware that asks moto several things to answer one.
+// With returns another call to the same service with other form values, for a
+// middleware that needs several calls to moto for one response.
 func (c *Call) With(params url.Values) *Call {
 	second := *c
 	second.Request = c.Request.Clone(context.WithoutCancel(c.Request.Context()))
@@ -75,21 +76,22 @@ func (c *Call) With(params url.Values) *Call {
 	return &second
 }
 
-// Moto returns the configuration of clients that go straight to moto, in the
-// call's region: for what a middleware has to know or do before it answers.
+// Moto returns a configuration for clients that connect directly to moto, in the
+// call's region, for calls that a middleware needs to make.
 func (c *Call) Moto() aws.Config {
 	return aws.Config{
 		BaseEndpoint: &c.upstream, Region: c.Region,
 		Credentials: credentials.NewStaticCredentialsProvider("front", "front", ""),
-		// See Front.transport: an idle connection may be dead.
+		// See Front.transport: moto closes idle connections.
 		HTTPClient: awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) { t.DisableKeepAlives = true }),
 	}
 }
 
-// Context is the call's own, which does not end when the client goes away.
+// Context returns the call's context, which does not end when the client
+// disconnects.
 func (c *Call) Context() context.Context { return context.WithoutCancel(c.Request.Context()) }
 
-// ReadBody returns the whole body and leaves it to be read again.
+// ReadBody returns the whole body and leaves it readable.
 func (c *Call) ReadBody() ([]byte, error) {
 	if c.Request.Body == nil {
 		return nil, nil
@@ -110,8 +112,8 @@ func (c *Call) SetBody(body []byte) {
 	c.Request.Header.Set("Content-Length", fmt.Sprint(len(body)))
 }
 
-// decode finds out what a request is about. It reads the body of a call in the
-// query protocol and leaves S3 bodies, which may be large, unread.
+// decode identifies the API call of a request. It reads the body of a call in the
+// query protocol; bodies of S3 calls, which may be large, stay unread.
 func decode(r *http.Request) (*Call, error) {
 	c := &Call{Request: r}
 	c.Region, c.Service = credentialScope(r)
@@ -131,7 +133,7 @@ func decode(r *http.Request) (*Call, error) {
 		return c, nil
 	}
 	if c.Service == "" {
-		c.Service = S3 // an anonymous read of an object
+		c.Service = S3 // an anonymous request for an object
 	}
 	if c.Service == S3 {
 		c.Bucket, c.Key = bucketAndKey(r)
@@ -141,8 +143,8 @@ func decode(r *http.Request) (*Call, error) {
 	return c, nil
 }
 
-// serviceOfVersion tells the service of an unsigned call, such as
-// AssumeRoleWithWebIdentity; the versions are those of the APIs' models.
+// serviceOfVersion has the service of unsigned calls, such as
+// AssumeRoleWithWebIdentity, by API version.
 var serviceOfVersion = map[string]string{
 	"2016-11-15": EC2,
 	"2010-05-08": IAM,
@@ -154,8 +156,8 @@ func isForm(r *http.Request) bool {
 		strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded")
 }
 
-// credentialScope reads region and service from a SigV4 signature, in the
-// header or in a presigned URL: KEY/DATE/REGION/SERVICE/aws4_request.
+// credentialScope returns region and service of a SigV4 signature in the header or
+// a presigned URL: KEY/DATE/REGION/SERVICE/aws4_request.
 func credentialScope(r *http.Request) (region, service string) {
 	credential := r.URL.Query().Get("X-Amz-Credential")
 	if _, after, ok := strings.Cut(r.Header.Get("Authorization"), "Credential="); ok {
@@ -168,8 +170,8 @@ func credentialScope(r *http.Request) (region, service string) {
 	return part[2], strings.ToLower(part[3])
 }
 
-// mutates reports whether an action changes something, by the verbs that AWS
-// gives to its reading actions.
+// mutates reports whether an action changes state, judging by the verbs with which
+// AWS names actions that only read.
 func mutates(c *Call) bool {
 	if c.Params.Get("DryRun") == "true" {
 		return false
@@ -189,8 +191,8 @@ func mutates(c *Call) bool {
 	return c.Action != ""
 }
 
-// resourceOfParams picks the value that best says what a call is about: an
-// id if there is one, else a name.
+// resourceOfParams returns the values that best identify what a call operates on:
+// ids and names.
 func resourceOfParams(p url.Values) string {
 	var hints []string
 	for _, key := range resourceParams {

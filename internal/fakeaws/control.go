@@ -8,19 +8,19 @@ import (
 	"time"
 )
 
-// ControlPath is what the front's own requests begin with; no bucket can have
-// a name with an underscore, so it hides nothing of S3.
+// ControlPath is the path prefix of requests to the proxy itself. No bucket name
+// contains an underscore, so it is never a path of S3.
 //
-//	GET    calls      the log, a list of Record
-//	DELETE calls      empties it
-//	POST   faults     arms a Fault
-//	DELETE faults     disarms all
-//	PUT    latency    {"latency":"300ms"}
-//	PUT    fixups      {"name":"…","on":false}
-//	POST   reset      forgets everything
+//	GET    calls    returns the log, a list of Record
+//	DELETE calls    clears the log
+//	POST   faults   arms a Fault
+//	DELETE faults   disarms all faults
+//	PUT    latency  {"latency":"300ms"}
+//	PUT    fixups   {"name":"…","on":false}
+//	POST   reset    clears log and faults, and resets the fixups
 const ControlPath = "/_xeroops_front/"
 
-// control returns the handler of a control request.
+// control returns the handler of a control request, and whether the request is one.
 func (f *Front) control(r *http.Request) (http.HandlerFunc, bool) {
 	name, ok := strings.CutPrefix(r.URL.Path, ControlPath)
 	if !ok {
@@ -37,7 +37,7 @@ func (f *Front) control(r *http.Request) (http.HandlerFunc, bool) {
 	}[r.Method+" "+name]
 	if handle == nil {
 		return func(w http.ResponseWriter, _ *http.Request) {
-			http.Error(w, fmt.Sprintf("the front has no %s %s", r.Method, name), http.StatusNotFound)
+			http.Error(w, fmt.Sprintf("unknown control request %s %s", r.Method, name), http.StatusNotFound)
 		}, true
 	}
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -51,7 +51,7 @@ func (f *Front) control(r *http.Request) (http.HandlerFunc, bool) {
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(result) // a client that left needs no answer
+		_ = json.NewEncoder(w).Encode(result) // fails only if the client disconnected
 	}, true
 }
 
@@ -72,7 +72,7 @@ func (f *Front) controlLatency(r *http.Request) (any, error) {
 	}
 	d, err := time.ParseDuration(in.Latency)
 	if err != nil {
-		return nil, fmt.Errorf("front: latency: %w", err)
+		return nil, fmt.Errorf("fakeaws: latency: %w", err)
 	}
 	f.SetLatency(d)
 	return nil, nil
@@ -93,7 +93,7 @@ func decodeJSON(r *http.Request, into any) error {
 	decoder := json.NewDecoder(r.Body)
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(into); err != nil {
-		return fmt.Errorf("front: %s: %w", r.URL.Path, err)
+		return fmt.Errorf("fakeaws: %s: %w", r.URL.Path, err)
 	}
 	return nil
 }

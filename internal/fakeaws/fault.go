@@ -8,42 +8,41 @@ import (
 	"sync"
 )
 
-// Effect is what a fault does to a call.
+// Effect is the effect of a fault on a call.
 type Effect string
 
-// The effects of a fault. Where nothing else is said, the call does not reach
-// moto.
+// The effects of a fault. Unless noted otherwise, the call does not reach moto.
 const (
-	// Fail answers with the fault's Code, Message and Status in the shape of
-	// the call's protocol.
+	// Fail returns an error with the fault's Code, Message and Status in the call's
+	// protocol.
 	Fail Effect = "error"
-	// Throttle answers as the service does to too many calls.
+	// Throttle returns the service's error for too many calls.
 	Throttle Effect = "throttle"
-	// ServerError answers HTTP 500 with the service's own code for it.
+	// ServerError returns HTTP 500 with the service's code for internal errors.
 	ServerError Effect = "500"
-	// DropBefore cuts the connection.
+	// DropBefore closes the connection before the call takes effect.
 	DropBefore Effect = "drop-before"
-	// DropAfter cuts the connection once the call took effect.
+	// DropAfter closes the connection after the call took effect.
 	DropAfter Effect = "drop-after"
-	// Observe lets the call through, and only runs After.
+	// Observe carries out the call and runs After.
 	Observe Effect = "observe"
 )
 
-// Fault says which calls go wrong and how. The conditions that are set must
-// all hold.
+// Fault selects calls and has the effect on them. A call must match all conditions
+// that are set.
 type Fault struct {
-	// Call and Mutation choose the n-th call and the n-th mutating call since
-	// the front started or its log was cleared, counted in order of arrival.
+	// Call and Mutation select the n-th call and the n-th mutating call since the
+	// proxy started or its log was cleared, in order of arrival.
 	Call     int `json:"call,omitempty"`
 	Mutation int `json:"mutation,omitempty"`
-	// Service and Action choose by name.
+	// Service and Action select calls by name.
 	Service string `json:"service,omitempty"`
 	Action  string `json:"action,omitempty"`
-	// Nth chooses the n-th of the calls that match so far.
+	// Nth selects the n-th of the matching calls.
 	Nth int `json:"nth,omitempty"`
-	// Rate chooses this share of them, 0 < Rate < 1.
+	// Rate selects a random share of the matching calls, 0 < Rate < 1.
 	Rate float64 `json:"rate,omitempty"`
-	// Times is how often the fault strikes; 0 means once, -1 without end.
+	// Times is how many calls the fault affects: 0 means one, -1 all.
 	Times int `json:"times,omitempty"`
 
 	Effect  Effect `json:"effect"`
@@ -51,8 +50,8 @@ type Fault struct {
 	Message string `json:"message,omitempty"` // for Fail
 	Status  int    `json:"status,omitempty"`  // for Fail; 0 means 400
 
-	// After runs when the call has taken effect and before its answer is
-	// given. Only Observe and DropAfter let it take effect.
+	// After is called when the call has taken effect, before the response is sent.
+	// It requires Observe or DropAfter.
 	After func(*Call) `json:"-"`
 }
 
@@ -68,7 +67,7 @@ type faults struct {
 }
 
 func (fs *faults) seed(seed uint64) {
-	fs.random = rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // repeatable on purpose
+	fs.random = rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // reproducible by design
 }
 
 func (fs *faults) clear() {
@@ -83,14 +82,14 @@ func (f *Front) Inject(fault Fault) error {
 	case Throttle, ServerError, DropBefore, DropAfter, Observe:
 	case Fail:
 		if fault.Code == "" {
-			return fmt.Errorf("front: fault %q needs an AWS error code", Fail)
+			return fmt.Errorf("fakeaws: fault %q needs an AWS error code", Fail)
 		}
 	default:
-		return fmt.Errorf("front: unknown effect %q; use %s, %s, %s, %s, %s or %s",
+		return fmt.Errorf("fakeaws: unknown effect %q; use %s, %s, %s, %s, %s or %s",
 			fault.Effect, Fail, Throttle, ServerError, DropBefore, DropAfter, Observe)
 	}
 	if fault.After != nil && fault.Effect != Observe && fault.Effect != DropAfter {
-		return fmt.Errorf("front: effect %q keeps the call from taking effect, so there is no After", fault.Effect)
+		return fmt.Errorf("fakeaws: effect %q does not allow After, because the call does not take effect", fault.Effect)
 	}
 	f.faults.mu.Lock()
 	defer f.faults.mu.Unlock()
@@ -101,7 +100,7 @@ func (f *Front) Inject(fault Fault) error {
 // ClearFaults disarms all faults.
 func (f *Front) ClearFaults() { f.faults.clear() }
 
-// strike returns the fault that hits the call, if one does.
+// strike returns the fault that affects the call, or nil.
 func (fs *faults) strike(c *Call) *Fault {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -132,8 +131,8 @@ func (a *armed) matches(c *Call) bool {
 		(a.Action == "" || a.Action == c.Action)
 }
 
-// around answers a call through next unless a fault strikes, and says which
-// effect did.
+// around handles a call with next unless a fault strikes, and returns the effect of
+// the fault.
 func (fs *faults) around(c *Call, next Handler) (*http.Response, string, error) {
 	fault := fs.strike(c)
 	if fault == nil {
@@ -164,9 +163,9 @@ func (fs *faults) around(c *Call, next Handler) (*http.Response, string, error) 
 	return res, effect, err
 }
 
-// throttled answers as each service does: EC2
-// (https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html),
-// S3 (SlowDown) and IAM and STS (Throttling).
+// throttled returns the error of each service for too many calls: EC2
+// (https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html), S3
+// (SlowDown) and IAM and STS (Throttling).
 func throttled(c *Call) *http.Response {
 	switch c.Service {
 	case EC2:

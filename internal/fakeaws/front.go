@@ -1,14 +1,12 @@
-// Package fakeaws is the reverse proxy that stands before moto wherever the
-// project needs AWS: the provider's tests, the crash sweep, the benchmark and
-// the lab. It decodes each call, logs it, delays it, makes it fail on request,
-// and passes it through a list of middlewares, some of which correct what moto
-// does otherwise than AWS (package fixups).
+// Package fakeaws is a reverse proxy in front of moto that stands in for AWS in the
+// provider's tests, the crash sweep, the benchmark and the lab. It decodes, logs
+// and delays calls, injects faults, and corrects differences between moto and AWS
+// with middlewares (package fixups).
 //
-// The contract: clients need nothing but the front's URL as AWS_ENDPOINT_URL;
-// a call goes through log, latency, faults and middlewares in that order, so
-// faults hit what a client sends and fixups see only what takes effect. An
-// answer that moto gave is never lost between moto and the client, unless a
-// fault says so.
+// Clients only need the proxy's URL as AWS_ENDPOINT_URL. A call passes through log,
+// latency, faults and middlewares in this order: faults apply to what a client
+// sends, and fixups only see calls that take effect. Unless a fault drops it, every
+// response of moto reaches the client.
 package fakeaws
 
 import (
@@ -24,36 +22,36 @@ import (
 	"time"
 )
 
-// Handler answers a call.
+// Handler handles a call.
 type Handler func(*Call) (*http.Response, error)
 
 // Middleware wraps a handler.
 type Middleware func(next Handler) Handler
 
-// Fixup is a named middleware that a user of the front may leave out. New is
-// called at the start and at each Reset: state lives in its closure.
+// Fixup is a named middleware that can be disabled. New is called at the start and
+// at each Reset, so that the middleware's state is in its closure.
 type Fixup struct {
 	Name string
 	New  func() Middleware
 }
 
-// Options say what a front does; only Upstream is needed.
+// Options are the settings of a Front. Only Upstream is required.
 type Options struct {
 	// Upstream is moto's URL.
 	Upstream string
-	// Fixups are applied in order, the first one outermost.
+	// Fixups are applied in order; the first is the outermost.
 	Fixups []Fixup
-	// Listen is the address to serve on; empty means a free loopback port.
+	// Listen is the listen address; empty means a free loopback port.
 	Listen string
 	// Latency is added before each call.
 	Latency time.Duration
-	// Seed makes faults with a rate repeatable.
+	// Seed makes the faults with a Rate reproducible.
 	Seed uint64
 }
 
-// Front is a running front. Its methods are safe for concurrent use.
+// Front is the running proxy. Its methods are safe for concurrent use.
 type Front struct {
-	// URL is what clients use as AWS_ENDPOINT_URL.
+	// URL is the value of AWS_ENDPOINT_URL for clients.
 	URL string
 
 	upstream  *url.URL
@@ -66,20 +64,20 @@ type Front struct {
 
 	mu      sync.RWMutex
 	latency time.Duration
-	off     map[string]bool // fixups that are switched off
+	off     map[string]bool // disabled fixups
 	chain   Handler
 }
 
-// New makes a front that is served by whoever wants: it is an http.Handler.
+// New returns a Front that is not served; it is an http.Handler.
 func New(o Options) (*Front, error) {
 	upstream, err := url.Parse(o.Upstream)
 	if err != nil || upstream.Host == "" {
-		return nil, fmt.Errorf("front: %q is not moto's URL", o.Upstream)
+		return nil, fmt.Errorf("fakeaws: %q is not moto's URL", o.Upstream)
 	}
 	f := &Front{
 		upstream: upstream,
-		// moto closes idle connections without a word, and a POST that meets
-		// such a one is lost: one connection a call, and none is.
+		// moto closes idle connections without notice, and a POST on such a
+		// connection fails. So each call has its own.
 		transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true},
 		fixups:    slices.Clone(o.Fixups),
 		latency:   o.Latency,
@@ -89,7 +87,7 @@ func New(o Options) (*Front, error) {
 	f.proxy = &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(upstream)
-			r.Out.Host = r.In.Host // it is signed, and names the bucket in virtual-hosted style
+			r.Out.Host = r.In.Host // signed, and contains the bucket in virtual-hosted style
 		},
 		Transport:    roundTripper(f.answer),
 		ErrorHandler: answerFailure,
@@ -98,7 +96,7 @@ func New(o Options) (*Front, error) {
 	return f, nil
 }
 
-// Start makes a front and serves it until Close.
+// Start returns a Front and serves it until Close.
 func Start(o Options) (*Front, error) {
 	f, err := New(o)
 	if err != nil {
@@ -110,7 +108,7 @@ func Start(o Options) (*Front, error) {
 	}
 	listener, err := net.Listen("tcp", listen)
 	if err != nil {
-		return nil, fmt.Errorf("front: listen on %s: %w", listen, err)
+		return nil, fmt.Errorf("fakeaws: listen on %s: %w", listen, err)
 	}
 	f.URL = "http://" + listener.Addr().String()
 	f.server = &http.Server{Handler: f, ReadHeaderTimeout: time.Minute}
@@ -118,7 +116,7 @@ func Start(o Options) (*Front, error) {
 	return f, nil
 }
 
-// Close stops serving; calls that are under way are cut off.
+// Close stops serving and aborts calls in progress.
 func (f *Front) Close() error {
 	if f.server == nil {
 		return nil
@@ -126,7 +124,7 @@ func (f *Front) Close() error {
 	return f.server.Close()
 }
 
-// ServeHTTP takes the front's own control requests and passes on the rest.
+// ServeHTTP handles control requests and forwards all others.
 func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if control, ok := f.control(r); ok {
 		control.ServeHTTP(w, r)
@@ -135,7 +133,7 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.proxy.ServeHTTP(w, r)
 }
 
-// build makes the chain of the fixups that are on, with fresh state.
+// build builds the chain of the enabled fixups with new state.
 func (f *Front) build() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -147,24 +145,24 @@ func (f *Front) build() {
 	}
 }
 
-// Reset forgets calls, faults and the fixups' state; it does not touch moto.
+// Reset clears the log, the faults and the fixups' state. It does not reset moto.
 func (f *Front) Reset() {
 	f.faults.clear()
 	f.log.clear()
 	f.build()
 }
 
-// SetLatency changes what is added before each call from now on.
+// SetLatency sets the latency that is added before each subsequent call.
 func (f *Front) SetLatency(d time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.latency = d
 }
 
-// EnableFixup turns a fixup on or off, and gives all fixups fresh state.
+// EnableFixup enables or disables a fixup, and resets the state of all fixups.
 func (f *Front) EnableFixup(name string, on bool) error {
 	if !slices.ContainsFunc(f.fixups, func(m Fixup) bool { return m.Name == name }) {
-		return fmt.Errorf("front: no fixup %q; there are %v", name, f.FixupNames())
+		return fmt.Errorf("fakeaws: no fixup %q; there are %v", name, f.FixupNames())
 	}
 	f.mu.Lock()
 	f.off[name] = !on
@@ -173,7 +171,7 @@ func (f *Front) EnableFixup(name string, on bool) error {
 	return nil
 }
 
-// FixupNames lists the fixups in their order.
+// FixupNames returns the names of the fixups in order.
 func (f *Front) FixupNames() []string {
 	names := make([]string, len(f.fixups))
 	for i, m := range f.fixups {
@@ -182,7 +180,7 @@ func (f *Front) FixupNames() []string {
 	return names
 }
 
-// answer takes a call through log, latency, faults and fixups.
+// answer passes a call through log, latency, faults and fixups.
 func (f *Front) answer(r *http.Request) (*http.Response, error) {
 	c, err := decode(r)
 	if err != nil {
@@ -220,8 +218,8 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// send passes the call to moto. The client's going away does not stop it: a
-// request that reached AWS takes effect, whoever waits for the answer.
+// send sends the call to moto. It continues when the client disconnects: a request
+// that reached AWS takes effect whether or not the client waits.
 func (f *Front) send(c *Call) (*http.Response, error) {
 	return f.transport.RoundTrip(c.Request.WithContext(c.Context()))
 }
@@ -230,12 +228,12 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (t roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return t(r) }
 
-// errDropped makes the proxy cut the client's connection.
-var errDropped = errors.New("front: connection dropped by a fault")
+// errDropped makes the proxy close the client's connection.
+var errDropped = errors.New("fakeaws: connection dropped by a fault")
 
 func answerFailure(w http.ResponseWriter, _ *http.Request, err error) {
 	if errors.Is(err, errDropped) || errors.Is(err, context.Canceled) {
 		panic(http.ErrAbortHandler)
 	}
-	http.Error(w, "front: "+err.Error(), http.StatusBadGateway)
+	http.Error(w, "fakeaws: "+err.Error(), http.StatusBadGateway)
 }

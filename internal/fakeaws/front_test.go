@@ -39,7 +39,8 @@ func start(t *testing.T) *fakeaws.Front {
 	return front
 }
 
-// config makes clients that do not retry, so that each fault is seen.
+// config returns a configuration for clients that do not retry, so that each fault
+// is visible.
 func config(front *fakeaws.Front) aws.Config {
 	return aws.Config{
 		BaseEndpoint: &front.URL, Region: "eu-west-1", RetryMaxAttempts: 1,
@@ -85,7 +86,7 @@ func code(err error) string {
 	return ""
 }
 
-func TestLogNamesCallsOfEveryProtocolAndNumbersThoseThatChangeSomething(t *testing.T) {
+func TestLogNamesCallsOfEveryProtocolAndCountsMutations(t *testing.T) {
 	front := start(t)
 	bucket := aws.String("a-bucket")
 	s3c := s3Client(front)
@@ -148,7 +149,7 @@ func TestLogNamesCallsOfEveryProtocolAndNumbersThoseThatChangeSomething(t *testi
 	}
 }
 
-func TestFaultsAnswerInTheProtocolOfTheCall(t *testing.T) {
+func TestFaultsReturnErrorsInTheProtocolOfTheCall(t *testing.T) {
 	front := start(t)
 	calls := map[string]func() error{
 		fakeaws.EC2: func() error { return createVPC(front) },
@@ -178,7 +179,7 @@ func TestFaultsAnswerInTheProtocolOfTheCall(t *testing.T) {
 	}
 }
 
-func TestDroppedConnectionBeforeAndAfterTheEffect(t *testing.T) {
+func TestConnectionIsDroppedBeforeOrAfterTheEffect(t *testing.T) {
 	front := start(t)
 	for _, tc := range []struct {
 		effect fakeaws.Effect
@@ -196,7 +197,7 @@ func TestDroppedConnectionBeforeAndAfterTheEffect(t *testing.T) {
 	}
 }
 
-func TestAfterRunsOnceTheNthMutatingCallTookEffect(t *testing.T) {
+func TestAfterRunsWhenTheNthMutationTookEffect(t *testing.T) {
 	front := start(t)
 	made := 0
 	err := front.Inject(fakeaws.Fault{Mutation: 2, Effect: fakeaws.Observe, After: func(c *fakeaws.Call) {
@@ -217,7 +218,7 @@ func TestAfterRunsOnceTheNthMutatingCallTookEffect(t *testing.T) {
 	}
 }
 
-func TestNthTimesAndRateChooseTheCallsThatFail(t *testing.T) {
+func TestNthTimesAndRateSelectCalls(t *testing.T) {
 	front := start(t)
 	failures := func(f fakeaws.Fault, calls int) (failed []int) {
 		front.ClearFaults()
@@ -242,7 +243,7 @@ func TestNthTimesAndRateChooseTheCallsThatFail(t *testing.T) {
 	}
 }
 
-func TestControlRequestsSetLatencyAndFaultsAndShowTheLog(t *testing.T) {
+func TestControlRequests(t *testing.T) {
 	front := start(t)
 	control := func(method, name, body string) string {
 		t.Helper()

@@ -6,21 +6,21 @@ import (
 	"time"
 )
 
-// Record is one call in the log.
+// Record is a call in the log.
 type Record struct {
 	Seq      int       `json:"seq"`
-	Mutation int       `json:"mutation,omitempty"` // n-th mutating call; 0 for a read
+	Mutation int       `json:"mutation,omitempty"` // number among the mutating calls; 0 if it only reads
 	Service  string    `json:"service"`
 	Action   string    `json:"action"`
 	Region   string    `json:"region,omitempty"`
 	Resource string    `json:"resource,omitempty"`
 	Start    time.Time `json:"start"`
-	End      time.Time `json:"end"`              // zero while the call is under way
-	Status   int       `json:"status,omitempty"` // 0: no answer was given
+	End      time.Time `json:"end"`              // zero while the call is in progress
+	Status   int       `json:"status,omitempty"` // 0: no response
 	Fault    string    `json:"fault,omitempty"`
 }
 
-// maxRecords bounds the log of a lab that runs for days (about 30 MB).
+// maxRecords limits the log of a lab that runs for days to about 30 MB.
 const maxRecords = 100_000
 
 type callLog struct {
@@ -30,7 +30,7 @@ type callLog struct {
 	mutations int
 }
 
-// begin numbers the call and writes its record.
+// begin numbers the call and adds it to the log.
 func (l *callLog) begin(c *Call, mutating bool) *Record {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -74,6 +74,5 @@ func (f *Front) Calls() []Record {
 	return records
 }
 
-// ClearCalls empties the log and starts counting from 1 again, so that a
-// fault's n-th call is counted from here.
+// ClearCalls clears the log and restarts counting at 1, also for faults.
 func (f *Front) ClearCalls() { f.log.clear() }

@@ -9,7 +9,8 @@ import (
 
 var virtualHost = regexp.MustCompile(`^(.+)\.s3[.-]`)
 
-// bucketAndKey understands path style and virtual-hosted style.
+// bucketAndKey returns bucket and key of a request in path style or virtual-hosted
+// style.
 func bucketAndKey(r *http.Request) (bucket, key string) {
 	path := strings.TrimPrefix(r.URL.Path, "/")
 	if m := virtualHost.FindStringSubmatch(r.Host); m != nil {
@@ -19,8 +20,8 @@ func bucketAndKey(r *http.Request) (bucket, key string) {
 	return bucket, key
 }
 
-// subresources are the query keys that name a part of a bucket or object, with
-// that part's name in the action.
+// subresources are the query parameters that select a subresource of a bucket or
+// object, with its name in API actions.
 var subresources = []struct{ query, bucket, object string }{
 	{"policyStatus", "BucketPolicyStatus", ""},
 	{"policy", "BucketPolicy", ""},
@@ -50,7 +51,7 @@ var verbs = map[string]string{
 	http.MethodPost: "Post", http.MethodDelete: "Delete",
 }
 
-// s3Action names the API action of an S3 request.
+// s3Action returns the name of the API action of an S3 request.
 func s3Action(r *http.Request, bucket, key string) string {
 	query := r.URL.Query()
 	if action := s3MultipartAction(r, query); action != "" {
@@ -64,7 +65,7 @@ func s3Action(r *http.Request, bucket, key string) string {
 		if name == "" || !query.Has(s.query) {
 			continue
 		}
-		// The one pair whose deletion has another name.
+		// The only subresource with another name in its delete action.
 		if r.Method == http.MethodDelete && name == "BucketLifecycleConfiguration" {
 			name = "BucketLifecycle"
 		}

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestS3RequestsAreNamedAsTheAPIDoes(t *testing.T) {
+func TestS3Action(t *testing.T) {
 	for _, tc := range []struct{ method, url, action, bucket, key string }{
 		{"GET", "http://127.0.0.1/", "ListBuckets", "", ""},
 		{"PUT", "http://127.0.0.1/b", "CreateBucket", "b", ""},
@@ -41,7 +41,7 @@ func TestS3RequestsAreNamedAsTheAPIDoes(t *testing.T) {
 	}
 }
 
-func TestADryRunAndAReadAreNotCountedAsChanges(t *testing.T) {
+func TestDryRunsAndReadsAreNotMutations(t *testing.T) {
 	for body, want := range map[string]bool{
 		"Action=CreateVpc": true, "Action=CreateVpc&DryRun=true": false, "Action=DescribeVpcs": false,
 		"Action=GetRole": false, "Action=ModifyVolume": true, "Action=TerminateInstances": true,

@@ -11,16 +11,17 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// publishTries is how often a desired version is written again when another
-// operator wrote one at the same moment.
+// publishTries is the maximum number of attempts to write a desired version while
+// other operators are writing one.
 const publishTries = 5
 
-// Publish makes d the desired version of an application and tells app nodes, all
-// in one transaction; d.Previous is set to what a rollback goes back to: the
-// version that d takes the place of, or if no node could run that one, what it had
-// taken the place of.
-// The progress of that version is emptied: each app node that hears of it reports
-// on it anew, also if it runs the version already.
+// Publish makes d the desired version of an application and notifies the app nodes,
+// in one transaction. It sets d.Previous to the version that a rollback returns to:
+// the version that d replaces or, if no node could run that one, the version that
+// it had replaced.
+//
+// The progress of d's version is reset: each app node reports it again, even if it
+// already runs the version.
 func Publish(ctx context.Context, c *redis.Client, application string, d Desired) (Desired, error) {
 	message, err := json.Marshal(Deployment{Service: application, Version: d.Version, SHA256: d.SHA256})
 	if err != nil {
@@ -39,7 +40,7 @@ func Publish(ctx context.Context, c *redis.Client, application string, d Desired
 		if d.Previous = now.Previous; !failed && now.Version != d.Version {
 			d.Previous = now.Version
 		}
-		if d.Previous == d.Version { // gone back to; what was before that is not known
+		if d.Previous == d.Version { // a rollback; the version before that is not known
 			d.Previous = ""
 		}
 		_, err = tx.TxPipelined(ctx, func(p redis.Pipeliner) error {
@@ -62,9 +63,9 @@ func Publish(ctx context.Context, c *redis.Client, application string, d Desired
 	return d, nil
 }
 
-// failedEverywhere says whether every node that took a version up has reported
-// that it can't run it. Progress that nobody reported, or that has expired, says
-// nothing against a version.
+// failedEverywhere reports whether all nodes that deployed a version have reported
+// that they cannot run it. It is false if no progress was reported or the progress
+// has expired.
 func failedEverywhere(ctx context.Context, tx *redis.Tx, application, version string) (bool, error) {
 	written, err := tx.HGetAll(ctx, ProgressKey(application, version)).Result()
 	for _, content := range written {
@@ -76,8 +77,8 @@ func failedEverywhere(ctx context.Context, tx *redis.Tx, application, version st
 	return len(written) > 0, err
 }
 
-// ReadDesired returns an application's desired version, whose Version is empty if
-// it has none.
+// ReadDesired returns an application's desired version. Its Version is empty if
+// there is none.
 func ReadDesired(ctx context.Context, c *redis.Client, application string) (Desired, error) {
 	var d Desired
 	if err := c.HGetAll(ctx, DesiredKey(application)).Scan(&d); err != nil {
@@ -97,7 +98,7 @@ func ReadApplications(ctx context.Context, c *redis.Client) ([]string, error) {
 	return names, nil
 }
 
-// ReadProgress returns each node's progress with a version, by node.
+// ReadProgress returns the nodes' progress with a version, by node.
 func ReadProgress(ctx context.Context, c *redis.Client, application, version string) (map[string]Progress, error) {
 	written, err := c.HGetAll(ctx, ProgressKey(application, version)).Result()
 	if err != nil {
@@ -114,8 +115,8 @@ func ReadProgress(ctx context.Context, c *redis.Client, application, version str
 	return all, nil
 }
 
-// WriteProgress writes a node's progress with a version; all of that version's
-// progress is forgotten when nothing was written for life.
+// WriteProgress writes a node's progress with a version. The version's progress
+// expires if nothing is written for the duration life.
 func WriteProgress(ctx context.Context, c *redis.Client, application, version string, p Progress, life time.Duration) error {
 	content, err := json.Marshal(p)
 	if err != nil {

@@ -14,7 +14,8 @@ import (
 	"github.com/xeroops/xeroops/internal/testkit/debiantree"
 )
 
-// startRedis starts Debian 13's Redis, whose only user may everything.
+// startRedis starts the Redis of Debian 13, whose default user may run every
+// command.
 func startRedis(t *testing.T) *redis.Client {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -22,7 +23,7 @@ func startRedis(t *testing.T) *redis.Client {
 		t.Fatal(err)
 	}
 	address := l.Addr().String()
-	_ = l.Close() // for the server to take
+	_ = l.Close() // the server listens on it
 	_, port, _ := net.SplitHostPort(address)
 	server := debiantree.CommandIn(t, t.TempDir(), "redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "")
 	if err := server.Start(); err != nil {
@@ -33,13 +34,13 @@ func startRedis(t *testing.T) *redis.Client {
 	t.Cleanup(func() { _ = client.Close() })
 	for end := time.Now().Add(30 * time.Second); client.Ping(t.Context()).Err() != nil; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatal("Redis does not answer")
+			t.Fatal("Redis does not respond")
 		}
 	}
 	return client
 }
 
-func TestPublishKeepsWhatWasBefore(t *testing.T) {
+func TestPublishRecordsThePreviousVersion(t *testing.T) {
 	c := startRedis(t)
 	messages := c.Subscribe(t.Context(), DeploymentChannel)
 	defer messages.Close()
@@ -72,7 +73,7 @@ func TestPublishKeepsWhatWasBefore(t *testing.T) {
 	}
 }
 
-func TestARollbackGoesBackToWhatRan(t *testing.T) {
+func TestPreviousSkipsVersionsThatFailedEverywhere(t *testing.T) {
 	c := startRedis(t)
 	report := func(version string, phases ...Phase) {
 		for n, phase := range phases {
@@ -102,7 +103,7 @@ func TestARollbackGoesBackToWhatRan(t *testing.T) {
 	}
 }
 
-func TestPublishAgainEmptiesTheProgress(t *testing.T) {
+func TestPublishResetsTheProgress(t *testing.T) {
 	c := startRedis(t)
 	for _, version := range []string{"1", "2"} {
 		if err := WriteProgress(t.Context(), c, "notes", version, Progress{Node: "app1", Phase: PhaseFailed}, time.Minute); err != nil {
@@ -119,7 +120,7 @@ func TestPublishAgainEmptiesTheProgress(t *testing.T) {
 	}
 }
 
-func TestPublishersAtTheSameMomentMakeAChain(t *testing.T) {
+func TestConcurrentPublishesFormAChain(t *testing.T) {
 	c := startRedis(t)
 	const publishers = 4
 	var all sync.Map // previous by version
@@ -145,11 +146,11 @@ func TestPublishersAtTheSameMomentMakeAChain(t *testing.T) {
 		version, _ = previous.(string)
 	}
 	if length != publishers {
-		t.Errorf("the versions before %s are %d, want %d: one lost what it took the place of", desired.Version, length-1, publishers-1)
+		t.Errorf("%s has %d previous versions, want %d", desired.Version, length-1, publishers-1)
 	}
 }
 
-func TestAnEntryThatCantBeReadIsAnErrorOnlyForWhoNeedsAll(t *testing.T) {
+func TestInvalidEntryIsAnErrorOfReadNodesOnly(t *testing.T) {
 	c := startRedis(t)
 	if err := WriteNode(t.Context(), c, Node{Name: "app1"}, false); err != nil {
 		t.Fatal(err)

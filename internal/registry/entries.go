@@ -10,7 +10,7 @@ import (
 	"github.com/xeroops/xeroops/internal/bundle"
 )
 
-// ReadNodes returns the entries of those of the named nodes that have one.
+// ReadNodes returns the entries of the named nodes, without those that have none.
 func ReadNodes(ctx context.Context, c *redis.Client, names []string) (map[string]Node, error) {
 	if len(names) == 0 {
 		return nil, nil
@@ -25,15 +25,15 @@ func ReadNodes(ctx context.Context, c *redis.Client, names []string) (map[string
 	return entries, nil
 }
 
-// ReadEntries is [ReadNodes] for who can do without some of them: an entry
-// that can't be read is a problem and no error.
+// ReadEntries is like [ReadNodes], but reports entries that cannot be parsed as
+// problems and returns the others.
 func ReadEntries(ctx context.Context, c *redis.Client, names []string) (entries map[string]Node, problems []error, err error) {
 	entries = map[string]Node{}
 	keys := make([]string, len(names))
 	for i, name := range names {
 		keys[i] = NodeKey(name)
 	}
-	// An empty registry is read, too: whether it can be is what counts.
+	// Without names, check that the registry can be read.
 	if len(keys) == 0 {
 		return entries, nil, c.Ping(ctx).Err()
 	}
@@ -42,8 +42,8 @@ func ReadEntries(ctx context.Context, c *redis.Client, names []string) (entries 
 		return nil, nil, fmt.Errorf("read the entries of the nodes: %w", err)
 	}
 	for i, content := range found {
-		text, there := content.(string)
-		if !there {
+		text, exists := content.(string)
+		if !exists {
 			continue
 		}
 		var n Node
@@ -56,15 +56,16 @@ func ReadEntries(ctx context.Context, c *redis.Client, names []string) (entries 
 	return entries, problems, nil
 }
 
-// WriteNode writes a node's entry, and says so on [TopologyChannel] if it is news.
-func WriteNode(ctx context.Context, c *redis.Client, n Node, news bool) error {
+// WriteNode writes a node's entry, and announces it on [TopologyChannel] if it
+// changed.
+func WriteNode(ctx context.Context, c *redis.Client, n Node, changed bool) error {
 	content, err := json.Marshal(n)
 	if err != nil {
 		return err
 	}
 	_, err = c.TxPipelined(ctx, func(p redis.Pipeliner) error {
 		p.Set(ctx, NodeKey(n.Name), content, Expiry)
-		if news {
+		if changed {
 			p.Publish(ctx, TopologyChannel, n.Name)
 		}
 		return nil
@@ -75,16 +76,16 @@ func WriteNode(ctx context.Context, c *redis.Client, n Node, news bool) error {
 	return nil
 }
 
-// HasNode says whether a node has an entry.
+// HasNode reports whether a node has an entry.
 func HasNode(ctx context.Context, c *redis.Client, name string) (bool, error) {
 	n, err := c.Exists(ctx, NodeKey(name)).Result()
 	if err != nil {
-		return false, fmt.Errorf("look for the entry of node %s: %w", name, err)
+		return false, fmt.Errorf("check the entry of node %s: %w", name, err)
 	}
 	return n == 1, nil
 }
 
-// Check returns the first thing that is wrong with an application's entry.
+// Check returns the first error in an application's entry.
 func (a Application) Check() error {
 	if err := bundle.CheckName(a.Name); err != nil {
 		return err

@@ -30,8 +30,8 @@ var (
 // 40 kB.
 const maxPythonBytes = 1 << 20
 
-// ReadPython returns what the images of all the named nodes offer. The names are
-// those of the topology's app nodes: what others write is never read.
+// ReadPython returns what the images of all named nodes offer. The names must be
+// those of the topology's app nodes, so that entries of others are ignored.
 func ReadPython(ctx context.Context, c *redis.Client, appNodes []string) (Python, error) {
 	if len(appNodes) == 0 {
 		return Python{}, ErrNoPython

@@ -13,7 +13,7 @@ import (
 
 const goodPython = `{"version": "3.13", "platform": "manylinux_2_41_x86_64", "distributions": {"fastapi": "0.115.11", "anyio": "4.8"}}`
 
-func TestWhatANodeWritesAboutItsPythonIsParsed(t *testing.T) {
+func TestReadPythonValidatesEntries(t *testing.T) {
 	c := startRedis(t)
 	set := func(node, content string) {
 		t.Helper()
@@ -55,13 +55,13 @@ func TestWhatANodeWritesAboutItsPythonIsParsed(t *testing.T) {
 			t.Errorf("%s: the error is %.600q", name, err)
 		}
 	}
-	// Those of other roles are not read at all.
+	// Entries of other roles are not read.
 	if _, err := ReadPython(t.Context(), c, nodes[:1]); err != nil {
 		t.Errorf("another role's entry counted: %v", err)
 	}
 }
 
-func TestABundleFitsAllImagesWhileTheyAreReplaced(t *testing.T) {
+func TestReadPythonReturnsWhatAllImagesOffer(t *testing.T) {
 	c := startRedis(t)
 	write := func(node string, p Python) {
 		t.Helper()

@@ -1,6 +1,6 @@
-// Package registry is the shape of the registry, the Redis on the management
-// node (docs/design.md#registry): its keys, its channels, and what is in them. Nodes
-// write heartbeats and progress, routing and the CLI read them.
+// Package registry defines the content of the registry, the Redis on the management
+// node (docs/design.md#registry): keys, channels and values. Nodes write heartbeats
+// and progress; routing and the CLI read them.
 package registry
 
 import (
@@ -15,14 +15,14 @@ import (
 
 // Channels.
 const (
-	// TopologyChannel has the name of each node whose entry changed.
+	// TopologyChannel receives the name of each node whose entry changed.
 	TopologyChannel = "xeroops:topology"
-	// DeploymentChannel has a [Deployment] for each that is published. It is a
-	// hint only: what is to run is the desired version.
+	// DeploymentChannel receives a [Deployment] for each version that is published.
+	// The message is only a hint; the desired version is authoritative.
 	DeploymentChannel = "deployment-channel"
 )
 
-// Users of the registry, one per kind of client.
+// Users of the registry. Each kind of client has its own.
 const (
 	UserNode   = "node"   // heartbeats, progress of deployments
 	UserApp    = "app"    // applications: keys and channels that begin with app:
@@ -30,39 +30,41 @@ const (
 	UserAdmin  = "admin"  // everything
 )
 
-// Heartbeat is how often a node writes its entry, and Expiry how long one lives
-// without being written again.
+// Heartbeat is the interval at which a node writes its entry. Expiry is the
+// lifetime of an entry.
 const (
 	Heartbeat = 30 * time.Second
 	Expiry    = 90 * time.Second
 )
 
-// NodeKey is the key of a node's entry, a [Node] with an expiry.
+// NodeKey returns the key of a node's entry, a [Node] with an expiry.
 func NodeKey(node string) string { return "xeroops:node:" + node }
 
-// desiredPrefix begins the keys of desired versions and of progress.
+// desiredPrefix is the prefix of the keys of desired versions and progress.
 const desiredPrefix = "xeroops:deploy:"
 
-// DesiredKey is the key of an application's desired version, a hash with the
+// DesiredKey returns the key of an application's desired version, a hash with the
 // fields of [Desired].
 func DesiredKey(application string) string { return desiredPrefix + application }
 
-// ProgressKey is the key of a deployment's progress, a hash of [Progress] by node.
+// ProgressKey returns the key of a version's progress, a hash of [Progress] by
+// node.
 func ProgressKey(application, version string) string {
 	return desiredPrefix + application + ":" + version
 }
 
-// ApplicationsKey is a set of the names of all applications that have a desired version.
+// ApplicationsKey is the key of the set of all applications that have a desired
+// version.
 const ApplicationsKey = "xeroops:applications"
 
-// PythonKey is the key of what an app node's image offers to applications, a
+// PythonKey returns the key of what an app node's image offers to applications, a
 // [Python].
 func PythonKey(node string) string { return "xeroops:python:" + node }
 
-// Schema is the version of the shapes that this code writes.
+// Schema is the version of the format that this code writes.
 const Schema = 1
 
-// Node is a node's entry: its own word on how it is.
+// Node is a node's entry, which the node itself writes.
 type Node struct {
 	Schema       int             `json:"schema"`
 	Name         string          `json:"name"`
@@ -74,30 +76,30 @@ type Node struct {
 	Services     []ServiceHealth `json:"services"`
 	Applications []Application   `json:"applications,omitempty"`
 	Resources    Resources       `json:"resources"`
-	// Versions are those of the image and of what runs, by name.
+	// Versions are the versions of the image and of running programs, by name.
 	Versions  map[string]string `json:"versions,omitempty"`
-	UpdatedAt time.Time         `json:"updated_at"` // by the node's clock: shown, never compared
+	UpdatedAt time.Time         `json:"updated_at"` // by the node's clock: for display only
 }
 
-// NodeState says whether a node is to get traffic.
+// NodeState is the state of a node, which decides whether it gets traffic.
 type NodeState string
 
 // The states of a node.
 const (
 	NodeReady    NodeState = "ready"
 	NodeDegraded NodeState = "degraded" // a service is not healthy
-	NodeDraining NodeState = "draining" // serves what it has, is to get nothing new
+	NodeDraining NodeState = "draining" // serves open requests, gets no new ones
 )
 
-// ServiceHealth is what a node's own check of one of its services found.
+// ServiceHealth is the result of a node's own health check of a service.
 type ServiceHealth struct {
 	Name    string `json:"name"`
 	State   string `json:"state"` // systemd's ActiveState
 	Healthy bool   `json:"healthy"`
-	Detail  string `json:"detail,omitempty"` // why it is not healthy; PostgreSQL: primary or replica
+	Detail  string `json:"detail,omitempty"` // reason if not healthy; for PostgreSQL: primary or replica
 }
 
-// Resources is how busy a node is.
+// Resources are the size and utilization of a node.
 type Resources struct {
 	CPUs                   int     `json:"cpus"`
 	Load1                  float64 `json:"load1"`
@@ -112,7 +114,7 @@ type Resources struct {
 	FailedUnits            int     `json:"failed_units"`
 }
 
-// Application is an application that a node runs and that traffic may go to.
+// Application is an application that a node runs and that may get traffic.
 type Application struct {
 	Name        string   `json:"name"`
 	Version     string   `json:"version"`
@@ -138,7 +140,7 @@ type Deployment struct {
 	SHA256  string `json:"sha256"` // of bundle.json, hexadecimal
 }
 
-// Desired is which version of an application is to run on all app nodes.
+// Desired is the desired version of an application on all app nodes.
 type Desired struct {
 	Version     string `redis:"version"`
 	SHA256      string `redis:"sha256"` // of bundle.json, hexadecimal
@@ -147,52 +149,52 @@ type Desired struct {
 	PublishedBy string `redis:"published_by"`
 }
 
-// Progress is how far a node is with a version.
+// Progress is the progress of a deployment on a node.
 type Progress struct {
 	Node      string    `json:"node"`
 	Phase     Phase     `json:"phase"`
 	Error     string    `json:"error,omitempty"`
-	Running   string    `json:"running,omitempty"` // version that serves now
-	ElapsedMS int64     `json:"elapsed_ms"`        // since the node took it up
+	Running   string    `json:"running,omitempty"` // version that serves requests
+	ElapsedMS int64     `json:"elapsed_ms"`        // since the node started the deployment
 	UpdatedAt time.Time `json:"updated_at"`
 }
 
 // Phase is a step of a deployment on a node.
 type Phase string
 
-// The phases in their order; the last two are ends.
+// The phases, in order. The last two are final.
 const (
 	PhaseDownloading Phase = "downloading"
 	PhaseInstalling  Phase = "installing"
-	PhaseTrying      Phase = "trying" // beside the running one
+	PhaseTrying      Phase = "trying" // trial run beside the running version
 	PhaseSwitching   Phase = "switching"
 	PhaseHealthy     Phase = "healthy"
-	PhaseFailed      Phase = "failed" // the version before runs on
+	PhaseFailed      Phase = "failed" // the previous version keeps running
 )
 
-// Ended says whether nothing more comes.
+// Ended reports whether the phase is final.
 func (p Phase) Ended() bool { return p == PhaseHealthy || p == PhaseFailed }
 
-// Port is the registry's on the management node.
+// Port is the registry's TCP port on the management node.
 const Port = "6379"
 
-// Open returns a client of the Redis at address (host:port) as one of its users.
-// It connects at the first command, and again after a failure; nothing but the
-// context bounds a command's retries by the caller.
+// Open returns a client of the Redis at address (host:port) for one of its users.
+// The client connects at the first command and reconnects after a failure; only the
+// context bounds retries of a command.
 func Open(address, user, password string) *redis.Client {
 	return OpenVia(nil, address, user, password)
 }
 
-// Dialer makes a connection to an address (host:port).
+// Dialer opens a connection to an address (host:port).
 type Dialer func(ctx context.Context, network, address string) (net.Conn, error)
 
-// OpenVia is [Open] over connections that dial makes; nil is TCP.
+// OpenVia is like [Open], but connects with dial; nil means TCP.
 func OpenVia(dial Dialer, address, user, password string) *redis.Client {
 	return redis.NewClient(&redis.Options{
 		Dialer: dial,
 		Addr:   address, Username: user, Password: password,
 		DialTimeout: 2 * time.Second, ReadTimeout: 3 * time.Second, WriteTimeout: 3 * time.Second,
 		MaxRetries: 2, PoolSize: 4, ContextTimeoutEnabled: true,
-		DisableIdentity: true, // CLIENT SETINFO is no command of these users
+		DisableIdentity: true, // these users may not run CLIENT SETINFO
 	})
 }

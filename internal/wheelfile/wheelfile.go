@@ -1,6 +1,6 @@
-// Package wheelfile makes wheels of what is given (PEP 427), without a build: those
-// by which the CLI tells pip what an image has, and those that tests and
-// measurements deploy.
+// Package wheelfile creates wheels (PEP 427) without a build: the ones with which
+// the CLI tells pip what an image has, and those that tests and measurements
+// deploy.
 package wheelfile
 
 import (
@@ -15,17 +15,17 @@ import (
 // PurePython is the tag of a wheel that runs on every platform.
 const PurePython = "py3-none-any"
 
-// Wheel is what a wheel is to be.
+// Wheel is the metadata and content of a wheel.
 type Wheel struct {
 	Name, Version string
-	Build         string            // number of the build; may be empty
+	Build         string            // build number; may be empty
 	Tag           string            // PYTHON-ABI-PLATFORM
-	Metadata      string            // more lines of METADATA, each with its end
+	Metadata      string            // additional lines of METADATA, each with a newline
 	Files         map[string]string // content by path
 }
 
-// Make returns the wheel's file name and content. RECORD has no sums, which pip
-// does not ask for.
+// Make returns the wheel's file name and content. RECORD has no hashes; pip does
+// not require them.
 func (w Wheel) Make() (file string, content []byte) {
 	name := strings.ReplaceAll(w.Name, "-", "_") + "-" + w.Version
 	info := name + ".dist-info/"
@@ -37,7 +37,7 @@ func (w Wheel) Make() (file string, content []byte) {
 	files[info+"WHEEL"] = "Wheel-Version: 1.0\nGenerator: xeroops\nRoot-Is-Purelib: true\nTag: " + w.Tag + "\n"
 	record := info + "RECORD"
 	files[record] = strings.Join(slices.Sorted(maps.Keys(files)), ",,\n") + ",,\n" + record + ",,\n"
-	var out bytes.Buffer // which takes everything
+	var out bytes.Buffer // writes to a Buffer do not fail
 	archive := zip.NewWriter(&out)
 	for _, path := range slices.Sorted(maps.Keys(files)) {
 		f, _ := archive.Create(path)

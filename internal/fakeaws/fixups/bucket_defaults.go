@@ -11,8 +11,8 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
-// bucketDefaults gives a new bucket what every bucket on AWS has since 2023:
-// SSE-S3, all public access blocked, and the bucket owner owning all objects
+// bucketDefaults gives a new bucket the settings that AWS has set since 2023:
+// SSE-S3, all public access blocked, and BucketOwnerEnforced
 // (https://docs.aws.amazon.com/AmazonS3/latest/userguide/create-bucket-faq.html).
 func bucketDefaults() fakeaws.Middleware {
 	return func(next fakeaws.Handler) fakeaws.Handler {

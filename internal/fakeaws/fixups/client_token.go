@@ -8,8 +8,8 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
-// clientToken makes a repeated EC2 call with the same ClientToken return what
-// the first one made, and refuses the same token with other parameters
+// clientToken makes a repeated EC2 call with the same ClientToken return the
+// resource of the first call, and rejects the token with other parameters
 // (https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-idempotency.html).
 func clientToken() fakeaws.Middleware {
 	var mu sync.Mutex
@@ -32,11 +32,11 @@ func clientToken() fakeaws.Middleware {
 	}
 }
 
-// tokenUse is what a token stands for.
+// tokenUse is the call for which a token was used.
 type tokenUse struct {
-	mu     sync.Mutex // held during the call: a second one waits for the first
+	mu     sync.Mutex // held during the call, so that a concurrent one waits
 	params string
-	answer []byte // nil until a call succeeded
+	answer []byte // response; nil until a call succeeds
 }
 
 func (u *tokenUse) do(c *fakeaws.Call, next fakeaws.Handler) (*http.Response, error) {
@@ -62,8 +62,8 @@ func (u *tokenUse) do(c *fakeaws.Call, next fakeaws.Handler) (*http.Response, er
 	return res, nil
 }
 
-// repeat gives the first answer again; of instances it tells their state now,
-// because a client has to learn that what it made was terminated since.
+// repeat returns the first response again. For instances it returns their current
+// state, so that the client learns if they were terminated.
 func (u *tokenUse) repeat(c *fakeaws.Call, next fakeaws.Handler) (*http.Response, error) {
 	answer := string(u.answer)
 	if c.Action == "RunInstances" {

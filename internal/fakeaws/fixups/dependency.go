@@ -12,11 +12,11 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
-// dependency refuses to delete what something else still uses: a security
-// group with interfaces or referring groups, a subnet with interfaces, a VPC
-// with a gateway, an endpoint or groups, and the detachment of a gateway
-// through which addresses are mapped. And it drops a deleted subnet's
-// association with a route table, which moto keeps.
+// dependency rejects the deletion of resources in use: a security group with
+// interfaces or referring groups, a subnet with interfaces, a VPC with a gateway,
+// endpoint or groups, and the detachment of a gateway with mapped addresses. It
+// also removes the association of a deleted subnet with a route table, which moto
+// keeps.
 func dependency() fakeaws.Middleware {
 	refusals := check(func(c *fakeaws.Call) (*refusal, error) {
 		if c.Service != fakeaws.EC2 {
@@ -50,7 +50,7 @@ func inUse(format string, args ...any) *refusal {
 	return refuse("DependencyViolation", fmt.Sprintf(format, args...))
 }
 
-// filtered is one filter of a Describe call.
+// filtered returns a single filter of a Describe call.
 func filtered(name, value string) []types.Filter {
 	return []types.Filter{{Name: aws.String(name), Values: []string{value}}}
 }
@@ -148,7 +148,7 @@ func refuseVPC(c *fakeaws.Call, id string) (*refusal, error) {
 		return nil, err
 	}
 	for _, e := range endpoints.VpcEndpoints {
-		if e.State != "deleted" { // moto writes it in lower case
+		if e.State != "deleted" { // in lower case in moto
 			return refused, nil
 		}
 	}

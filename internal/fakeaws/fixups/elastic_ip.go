@@ -8,8 +8,8 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
-// elasticIP refuses to release an address that is associated, and to associate
-// one in a VPC without an internet gateway.
+// elasticIP rejects the release of an associated address, and associations in a VPC
+// without an internet gateway.
 func elasticIP() fakeaws.Middleware {
 	return check(func(c *fakeaws.Call) (*refusal, error) {
 		switch {

@@ -11,10 +11,10 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
-// endpointRoutes keeps a gateway endpoint's route tables and the routes in
-// them the same, as AWS does: moto adds a route only when the endpoint is
-// created with the table, and cannot delete an endpoint whose tables have no
-// such route, or that was created without a type.
+// endpointRoutes keeps a gateway endpoint's route tables consistent with the routes
+// in them, as AWS does. moto adds a route only if the endpoint is created with the
+// table, and cannot delete an endpoint whose tables lack the route or that was
+// created without a type.
 func endpointRoutes() fakeaws.Middleware {
 	return func(next fakeaws.Handler) fakeaws.Handler {
 		return func(c *fakeaws.Call) (*http.Response, error) {
@@ -77,7 +77,7 @@ func describeEndpoint(c *fakeaws.Call, id string) (types.VpcEndpoint, error) {
 	return out.VpcEndpoints[0], nil
 }
 
-// prefixListOf returns the id of a service's prefix list, nil if it has none.
+// prefixListOf returns the id of a service's prefix list, or nil.
 func prefixListOf(c *fakeaws.Call, service string) (*string, error) {
 	out, err := ec2Of(c).DescribePrefixLists(c.Context(), &ec2.DescribePrefixListsInput{})
 	if err != nil {
@@ -91,7 +91,7 @@ func prefixListOf(c *fakeaws.Call, service string) (*string, error) {
 	return nil, nil
 }
 
-// forgetTable takes a deleted route table out of the endpoints that name it.
+// forgetTable removes a deleted route table from the endpoints that name it.
 func forgetTable(c *fakeaws.Call, next fakeaws.Handler) (*http.Response, error) {
 	res, err := next(c)
 	if !succeeded(res, err) {

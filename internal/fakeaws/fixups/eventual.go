@@ -10,12 +10,12 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
-// eventual makes EC2 and IAM deny for a while that a thing that was just made
-// exists, to calls that name it: both are eventually consistent, and clients
-// are to retry (https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html).
+// eventual makes EC2 and IAM return NotFound for a new resource for a while. Both
+// are eventually consistent, and clients have to retry
+// (https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html).
 func eventual(visibleAfter time.Duration) func() fakeaws.Middleware {
 	return func() fakeaws.Middleware {
-		e := &newborns{delay: visibleAfter, made: map[string]time.Time{}}
+		e := &newResources{delay: visibleAfter, made: map[string]time.Time{}}
 		return func(next fakeaws.Handler) fakeaws.Handler {
 			if visibleAfter == 0 {
 				return next
@@ -34,21 +34,22 @@ func eventual(visibleAfter time.Duration) func() fakeaws.Middleware {
 	}
 }
 
-// newborns are things by id, or name in IAM, and when they were made.
-type newborns struct {
+// newResources records when resources were created, by id or, in IAM, by name.
+type newResources struct {
 	delay time.Duration
 	mu    sync.Mutex
 	made  map[string]time.Time
 }
 
-// madeBy is the element of an EC2 answer that holds the new id.
-var madeBy = map[string]string{
+// idElement is the element of an EC2 response that contains the id of the new
+// resource.
+var idElement = map[string]string{
 	"CreateVpc": "vpcId", "CreateSubnet": "subnetId", "CreateSecurityGroup": "groupId", "RunInstances": "instanceId",
 	"CreateVolume": "volumeId", "CreateRouteTable": "routeTableId", "CreateInternetGateway": "internetGatewayId",
 	"AllocateAddress": "allocationId", "CreateVpcEndpoint": "vpcEndpointId", "CreateSnapshot": "snapshotId",
 }
 
-// unknown is the code for each kind of id
+// unknown has the error code for each kind of id
 // (https://docs.aws.amazon.com/ec2/latest/devguide/errors-overview.html).
 var unknown = map[string]string{
 	"vpc": "InvalidVpcID.NotFound", "subnet": "InvalidSubnetID.NotFound", "sg": "InvalidGroup.NotFound",
@@ -57,19 +58,19 @@ var unknown = map[string]string{
 	"vpce": "InvalidVpcEndpointId.NotFound", "snap": "InvalidSnapshot.NotFound",
 }
 
-func (e *newborns) remember(c *fakeaws.Call, res *http.Response) error {
+func (e *newResources) remember(c *fakeaws.Call, res *http.Response) error {
 	key := ""
 	switch {
 	case c.Is(fakeaws.IAM, "CreateRole"):
 		key = c.Params.Get("RoleName")
 	case c.Is(fakeaws.IAM, "CreateInstanceProfile"):
 		key = c.Params.Get("InstanceProfileName")
-	case c.Service == fakeaws.EC2 && madeBy[c.Action] != "":
+	case c.Service == fakeaws.EC2 && idElement[c.Action] != "":
 		body, err := fakeaws.Body(res)
 		if err != nil {
 			return err
 		}
-		key = element(string(body), madeBy[c.Action])
+		key = element(string(body), idElement[c.Action])
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -79,20 +80,20 @@ func (e *newborns) remember(c *fakeaws.Call, res *http.Response) error {
 	return nil
 }
 
-func (e *newborns) refuse(c *fakeaws.Call) *refusal {
+func (e *newResources) refuse(c *fakeaws.Call) *refusal {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for key, values := range c.Params {
 		id := values[0]
 		if hasAnyPrefix(key, []string{"Filter.", "TagSpecification.", "Tag."}) {
-			continue // a filter that nothing matches is no error, nor is any text in a tag
+			continue // a filter without a match and the text of a tag are not errors
 		}
 		if time.Since(e.made[id]) >= e.delay {
 			continue
 		}
 		if c.Service == fakeaws.IAM {
 			if strings.HasPrefix(c.Action, "Create") {
-				continue // the second creation is refused for another reason
+				continue // a second create fails with another error
 			}
 			return &refusal{http.StatusNotFound, "NoSuchEntity", fmt.Sprintf("%s cannot be found.", id)}
 		}

@@ -11,20 +11,23 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws/fixups"
 )
 
-func TestANewThingIsUnknownForAWhileWhereThatIsAskedFor(t *testing.T) {
-	w := newWorld(t, fast)
-	late := newFront(t, w, fixups.Options{VisibleAfter: 300 * time.Millisecond})
-	vpc, err := late.ec2.CreateVpc(ctx, &ec2.CreateVpcInput{CidrBlock: aws.String("10.1.0.0/16")})
-	w.ok(err)
-	subnet := func() error {
-		_, err := late.ec2.CreateSubnet(ctx, &ec2.CreateSubnetInput{VpcId: vpc.Vpc.VpcId, CidrBlock: aws.String("10.1.1.0/24")})
-		return err
+func TestNewResourcesAreUnknownForVisibleAfter(t *testing.T) {
+	f := newFixture(t, fast)
+	late := newFront(t, f, fixups.Options{VisibleAfter: time.Hour})
+	createVPC := func(f *fixture) (createSubnet func() error) {
+		vpc, err := f.ec2.CreateVpc(ctx, &ec2.CreateVpcInput{CidrBlock: aws.String("10.1.0.0/16")})
+		f.ok(err)
+		return func() error {
+			_, err := f.ec2.CreateSubnet(ctx, &ec2.CreateSubnetInput{VpcId: vpc.Vpc.VpcId, CidrBlock: aws.String("10.1.1.0/24")})
+			return err
+		}
 	}
-	w.refused(subnet(), "InvalidVpcID.NotFound")
-	w.eventually("the VPC is known", func() bool { return subnet() == nil })
+	f.refused(createVPC(late)(), "InvalidVpcID.NotFound")
+	createSubnet := createVPC(newFront(t, f, fixups.Options{VisibleAfter: shortDelay}))
+	f.eventually("the VPC is known", func() bool { return createSubnet() == nil })
 
-	_, err = late.iam.CreateRole(ctx, &iam.CreateRoleInput{RoleName: aws.String("r"), AssumeRolePolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[]}`)})
-	w.ok(err)
+	_, err := late.iam.CreateRole(ctx, &iam.CreateRoleInput{RoleName: aws.String("r"), AssumeRolePolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[]}`)})
+	f.ok(err)
 	_, err = late.iam.GetRole(ctx, &iam.GetRoleInput{RoleName: aws.String("r")})
-	w.refused(err, "NoSuchEntity")
+	f.refused(err, "NoSuchEntity")
 }

@@ -1,7 +1,7 @@
-// Package fixups holds the middlewares that make moto answer as AWS does where
-// the project relies on it. Each fixup is one file, named after what it corrects,
-// with a test, and can be switched off by its name. Answers of
-// moto that differ from AWS and that nothing relies on are left as they are.
+// Package fixups has middlewares that make moto respond like AWS where the project
+// relies on it. Each fixup has a file named after what it corrects, a test, and a
+// name by which it can be disabled. Other differences between moto and AWS are left
+// alone.
 package fixups
 
 import (
@@ -16,28 +16,28 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
-// Options say how long moto's machines pretend to take; the zero value serves
-// the provider's tests, where a short wait shows that the provider waits.
+// Options are the delays that the fixups simulate. The zero value is for the
+// provider's tests, where short delays show that the provider waits.
 type Options struct {
-	// Running says whether an instance that moto calls running is up; until
-	// then the front says pending. Nil means PendingFor after its start.
+	// Running reports whether an instance in moto's state running has booted; until
+	// then, it is shown as pending. nil means PendingFor after its start.
 	Running    func(instanceID string) bool
 	PendingFor time.Duration // 0 means 200 ms
-	// ProfileDelay is how long a new instance profile is unknown to EC2;
-	// 0 means 200 ms, on AWS it is up to two minutes.
+	// ProfileDelay is how long EC2 does not know a new instance profile; 0 means 200
+	// ms. On AWS it is up to two minutes.
 	ProfileDelay time.Duration
-	// TerminatedFor is how long a terminated instance is listed; 0 means one
-	// hour, as on AWS.
+	// TerminatedFor is how long a terminated instance is listed; 0 means one hour,
+	// as on AWS.
 	TerminatedFor time.Duration
-	// VisibleAfter is how long a new thing is unknown to calls that name it;
-	// 0 means not at all.
+	// VisibleAfter is how long calls that name a new resource fail with NotFound; 0
+	// disables this.
 	VisibleAfter time.Duration
 }
 
 const shortWait = 200 * time.Millisecond
 
-// All returns every fixup in an order that works: those that look at what the
-// client sent come before those that rewrite it for moto.
+// All returns all fixups in order: those that check what the client sent are before
+// those that rewrite it for moto.
 func All(o Options) []fakeaws.Fixup {
 	pending := Pending(o.Running)
 	if o.Running == nil {
@@ -65,7 +65,7 @@ func All(o Options) []fakeaws.Fixup {
 	}
 }
 
-// refuse is what AWS would have answered; finding it keeps a call from moto.
+// refusal is the error that AWS would return. A call with one is not sent to moto.
 type refusal struct {
 	status        int
 	code, message string
@@ -79,7 +79,7 @@ func (r *refusal) answer(c *fakeaws.Call) *http.Response {
 	return c.Error(r.status, r.code, r.message)
 }
 
-// check makes a middleware of a function that finds what AWS would refuse.
+// check returns a middleware that rejects a call if find returns a refusal.
 func check(find func(*fakeaws.Call) (*refusal, error)) fakeaws.Middleware {
 	return func(next fakeaws.Handler) fakeaws.Handler {
 		return func(c *fakeaws.Call) (*http.Response, error) {
@@ -95,8 +95,8 @@ func check(find func(*fakeaws.Call) (*refusal, error)) fakeaws.Middleware {
 	}
 }
 
-// asRefusal passes on an error that moto itself answered to a fixup's question,
-// such as InvalidGroup.NotFound.
+// asRefusal returns moto's error of a call that a fixup made, such as
+// InvalidGroup.NotFound.
 func asRefusal(c *fakeaws.Call, err error) (*http.Response, error) {
 	var api smithy.APIError
 	if errors.As(err, &api) {

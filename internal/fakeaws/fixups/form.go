@@ -15,11 +15,11 @@ func listParam(p url.Values, prefix string) []string {
 	return values
 }
 
-// indexed returns the key of a list's n-th value.
+// indexed returns the key of the n-th value of a list.
 func indexed(prefix string, n int) string { return prefix + "." + strconv.Itoa(n) }
 
-// copyParams returns a form that may be changed, without the keys that begin
-// with one of the prefixes.
+// copyParams returns a copy of a form without the keys that have one of the
+// prefixes.
 func copyParams(p url.Values, without ...string) url.Values {
 	clone := url.Values{}
 	for key, values := range p {

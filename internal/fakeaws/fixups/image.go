@@ -7,8 +7,8 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
-// image makes a deregistered image's id unknown, where moto answers with an
-// empty list.
+// image returns an error for the id of a deregistered image; moto returns an empty
+// list.
 func image() fakeaws.Middleware {
 	return func(next fakeaws.Handler) fakeaws.Handler {
 		return func(c *fakeaws.Call) (*http.Response, error) {

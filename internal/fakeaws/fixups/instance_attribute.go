@@ -10,10 +10,10 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
-// instanceAttribute corrects three changes of an instance: the shutdown behaviour
-// (moto empties the security groups), the security groups (moto never takes
-// one away from the interface), and the metadata options (moto blanks those
-// that are not named).
+// instanceAttribute corrects three changes of an instance: of the shutdown
+// behaviour (moto removes the security groups), of the security groups (moto never
+// removes one from the interface), and of the metadata options (moto resets those
+// that are not given).
 func instanceAttribute() fakeaws.Middleware {
 	return func(next fakeaws.Handler) fakeaws.Handler {
 		return func(c *fakeaws.Call) (*http.Response, error) {

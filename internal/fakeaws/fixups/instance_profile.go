@@ -9,9 +9,10 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
-// instanceProfile makes EC2 know a new profile only after a while, and name an
-// unknown one as AWS does: a client must retry on InvalidParameterValue with
-// this text (https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_general.html#troubleshoot_general_eventual-consistency).
+// instanceProfile delays the visibility of a new profile in EC2 and returns AWS's
+// error for an unknown one: clients must retry on InvalidParameterValue with this
+// text
+// (https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_general.html#troubleshoot_general_eventual-consistency).
 func instanceProfile(delay time.Duration) func() fakeaws.Middleware {
 	return func() fakeaws.Middleware {
 		var mu sync.Mutex

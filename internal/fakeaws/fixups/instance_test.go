@@ -13,111 +13,125 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws/fixups"
 )
 
-func TestAnInstanceIsPendingUntilTheHookSaysItRuns(t *testing.T) {
+func TestInstanceIsPendingUntilRunningReportsTrue(t *testing.T) {
 	var up atomic.Bool
-	w := newWorld(t, fixups.Options{Running: func(string) bool { return up.Load() }})
-	w.gateway()
-	id, address := w.run("10.0.2.10"), w.allocate()
-	volume, err := w.ec2.CreateVolume(ctx, &ec2.CreateVolumeInput{AvailabilityZone: aws.String(zone), Size: aws.Int32(5)})
-	w.ok(err)
-	if got := w.instances()[0].State.Name; got != "pending" {
+	f := newFixture(t, fixups.Options{Running: func(string) bool { return up.Load() }})
+	f.gateway()
+	id, address := f.run("10.0.2.10"), f.allocate()
+	volume, err := f.ec2.CreateVolume(ctx, &ec2.CreateVolumeInput{AvailabilityZone: aws.String(zone), Size: aws.Int32(5)})
+	f.ok(err)
+	if got := f.instances()[0].State.Name; got != "pending" {
 		t.Errorf("state %s, want pending", got)
 	}
-	if got := w.instances(filter("instance-state-name", "running")); len(got) > 0 {
+	if got := f.instances(filter("instance-state-name", "running")); len(got) > 0 {
 		t.Error("a pending instance passes a filter for running ones")
 	}
-	w.refused(w.associate(address, id), "InvalidInstanceID")
+	f.refused(f.associate(address, id), "InvalidInstanceID")
 	attach := &ec2.AttachVolumeInput{InstanceId: &id, VolumeId: volume.VolumeId, Device: aws.String("/dev/xvdf")}
-	_, err = w.ec2.AttachVolume(ctx, attach)
-	w.refused(err, "IncorrectState")
+	_, err = f.ec2.AttachVolume(ctx, attach)
+	f.refused(err, "IncorrectState")
 	up.Store(true)
-	if got := w.instances()[0].State.Name; got != "running" {
+	if got := f.instances()[0].State.Name; got != "running" {
 		t.Errorf("state %s, want running", got)
 	}
-	w.ok(w.associate(address, id))
-	_, err = w.ec2.AttachVolume(ctx, attach)
-	w.ok(err)
+	f.ok(f.associate(address, id))
+	_, err = f.ec2.AttachVolume(ctx, attach)
+	f.ok(err)
 }
 
-func TestWithoutAHookAnInstanceRunsAfterAWhile(t *testing.T) {
-	w := newWorld(t, fixups.Options{PendingFor: 300 * time.Millisecond})
-	start := time.Now()
-	w.run("10.0.2.10")
-	if got := w.instances()[0].State.Name; got != "pending" {
-		t.Errorf("state %s at first, want pending", got)
+// A delay that must not end before an assertion is an hour, and one that must end
+// is short, so that the speed of the machine does not matter.
+const shortDelay = 300 * time.Millisecond
+
+func TestInstanceIsPendingForAWhileWithoutRunning(t *testing.T) {
+	f := newFixture(t, fixups.Options{PendingFor: time.Hour})
+	f.run("10.0.2.10")
+	if got := f.instances()[0].State.Name; got != "pending" {
+		t.Errorf("state %s, want pending", got)
 	}
-	w.eventually("running", func() bool { return w.instances()[0].State.Name == "running" })
-	if took := time.Since(start); took < 300*time.Millisecond {
+	f = newFront(t, f, fixups.Options{PendingFor: shortDelay})
+	start := time.Now()
+	id := f.run("10.0.2.11")
+	f.eventually("running", func() bool { return f.instances(filter("instance-id", id))[0].State.Name == "running" })
+	if took := time.Since(start); took < shortDelay {
 		t.Errorf("running after %s", took)
 	}
 }
 
-func TestATerminatedInstanceFreesItsElasticIPAndIsForgottenInTheEnd(t *testing.T) {
-	w := newWorld(t, fixups.Options{PendingFor: time.Nanosecond, TerminatedFor: 300 * time.Millisecond})
-	w.gateway()
-	id, address := w.run("10.0.2.10"), w.allocate()
-	w.ok(w.associate(address, id))
-	w.terminate(id)
-	if got := w.instances()[0].State.Name; got != "terminated" {
+func TestTerminatedInstanceReleasesItsElasticIPAndDisappears(t *testing.T) {
+	f := newFixture(t, fixups.Options{PendingFor: time.Nanosecond, TerminatedFor: time.Hour})
+	f.gateway()
+	id, address := f.run("10.0.2.10"), f.allocate()
+	f.ok(f.associate(address, id))
+	f.terminate(id)
+	if got := f.instances()[0].State.Name; got != "terminated" {
 		t.Errorf("state %s, want terminated", got)
 	}
-	_, err := w.ec2.ReleaseAddress(ctx, &ec2.ReleaseAddressInput{AllocationId: address})
-	w.ok(err)
-	w.eventually("the instance is no longer listed", func() bool { return len(w.instances()) == 0 })
+	_, err := f.ec2.ReleaseAddress(ctx, &ec2.ReleaseAddressInput{AllocationId: address})
+	f.ok(err)
+	f = newFront(t, f, fixups.Options{PendingFor: time.Nanosecond, TerminatedFor: shortDelay})
+	id = f.run("10.0.2.11")
+	f.terminate(id)
+	f.eventually("the instance is no longer listed", func() bool { return len(f.instances(filter("instance-id", id))) == 0 })
 }
 
-func TestANewInstanceProfileIsUnknownToEC2ForAWhileAndAMissingOneForEver(t *testing.T) {
-	w := newWorld(t, fixups.Options{ProfileDelay: 300 * time.Millisecond})
-	_, err := w.iam.CreateInstanceProfile(ctx, &iam.CreateInstanceProfileInput{InstanceProfileName: aws.String("p")})
-	w.ok(err)
-	in := w.input("10.0.2.10")
-	in.IamInstanceProfile = &types.IamInstanceProfileSpecification{Name: aws.String("p")}
-	_, err = w.ec2.RunInstances(ctx, in)
-	w.refused(err, "InvalidParameterValue")
-	w.eventually("the profile is known", func() bool { _, err = w.ec2.RunInstances(ctx, in); return err == nil })
-	in = w.input("10.0.2.11")
-	in.IamInstanceProfile = &types.IamInstanceProfileSpecification{Name: aws.String("nobody")}
-	_, err = w.ec2.RunInstances(ctx, in)
-	w.refused(err, "InvalidParameterValue")
+func TestNewInstanceProfileIsUnknownToEC2ForAWhile(t *testing.T) {
+	f := newFixture(t, fixups.Options{ProfileDelay: time.Hour})
+	launch := func(profile string) error {
+		in := f.input("10.0.2.10")
+		in.IamInstanceProfile = &types.IamInstanceProfileSpecification{Name: &profile}
+		_, err := f.ec2.RunInstances(ctx, in)
+		return err
+	}
+	create := func(profile string) {
+		_, err := f.iam.CreateInstanceProfile(ctx, &iam.CreateInstanceProfileInput{InstanceProfileName: &profile})
+		f.ok(err)
+	}
+	create("new")
+	f.refused(launch("new"), "InvalidParameterValue")
+	f.refused(launch("missing"), "InvalidParameterValue")
+	f = newFront(t, f, fixups.Options{ProfileDelay: shortDelay})
+	create("second")
+	f.eventually("the profile is known", func() bool { return launch("second") == nil })
 }
 
-func TestChangingTheShutdownBehaviourKeepsTheSecurityGroups(t *testing.T) {
-	w := newWorld(t, fast)
-	id := w.run("10.0.2.10")
-	_, err := w.ec2.ModifyInstanceAttribute(ctx, &ec2.ModifyInstanceAttributeInput{InstanceId: &id,
+func TestChangeOfShutdownBehaviourKeepsTheSecurityGroups(t *testing.T) {
+	f := newFixture(t, fast)
+	id := f.run("10.0.2.10")
+	_, err := f.ec2.ModifyInstanceAttribute(ctx, &ec2.ModifyInstanceAttributeInput{InstanceId: &id,
 		InstanceInitiatedShutdownBehavior: &types.AttributeValue{Value: aws.String("terminate")}})
-	w.ok(err)
-	if got := w.instances()[0].SecurityGroups; len(got) != 1 {
+	f.ok(err)
+	if got := f.instances()[0].SecurityGroups; len(got) != 1 {
 		t.Errorf("groups: %+v", got)
 	}
-	out, err := w.ec2.DescribeInstanceAttribute(ctx, &ec2.DescribeInstanceAttributeInput{InstanceId: &id,
+	out, err := f.ec2.DescribeInstanceAttribute(ctx, &ec2.DescribeInstanceAttributeInput{InstanceId: &id,
 		Attribute: types.InstanceAttributeNameInstanceInitiatedShutdownBehavior})
-	w.ok(err)
+	f.ok(err)
 	if got := aws.ToString(out.InstanceInitiatedShutdownBehavior.Value); got != "terminate" {
 		t.Errorf("behaviour %q", got)
 	}
 }
 
-func TestChangingTheSecurityGroupsReplacesThem(t *testing.T) {
-	w := newWorld(t, fast)
-	id, other := w.run("10.0.2.10"), w.group("other")
-	_, err := w.ec2.ModifyInstanceAttribute(ctx, &ec2.ModifyInstanceAttributeInput{InstanceId: &id, Groups: []string{*other}})
-	w.ok(err)
-	if got := w.instances()[0].SecurityGroups; len(got) != 1 || *got[0].GroupId != *other {
+func TestChangeOfSecurityGroupsReplacesThem(t *testing.T) {
+	f := newFixture(t, fast)
+	id, other := f.run("10.0.2.10"), f.group("other")
+	_, err := f.ec2.ModifyInstanceAttribute(ctx, &ec2.ModifyInstanceAttributeInput{InstanceId: &id, Groups: []string{*other}})
+	f.ok(err)
+	if got := f.instances()[0].SecurityGroups; len(got) != 1 || *got[0].GroupId != *other {
 		t.Errorf("groups: %+v, want %s alone", got, *other)
 	}
 }
 
-func TestChangingOneMetadataOptionKeepsTheOthers(t *testing.T) {
-	w := newWorld(t, fast)
-	in := w.input("10.0.2.10")
+func TestChangeOfAMetadataOptionKeepsTheOthers(t *testing.T) {
+	f := newFixture(t, fast)
+	in := f.input("10.0.2.10")
 	in.MetadataOptions = &types.InstanceMetadataOptionsRequest{HttpTokens: "required", HttpPutResponseHopLimit: aws.Int32(1), HttpEndpoint: "enabled"}
-	out, err := w.ec2.RunInstances(ctx, in)
-	w.ok(err)
-	_, err = w.ec2.ModifyInstanceMetadataOptions(ctx, &ec2.ModifyInstanceMetadataOptionsInput{
+	out, err := f.ec2.RunInstances(ctx, in)
+	f.ok(err)
+	_, err = f.ec2.ModifyInstanceMetadataOptions(ctx, &ec2.ModifyInstanceMetadataOptionsInput{
 		InstanceId: out.Instances[0].InstanceId, HttpPutResponseHopLimit: aws.Int32(2)})
-	w.ok(err)
-	got := w.instances()[0].MetadataOptions
+	f.ok(err)
+	got := f.instances()[0].MetadataOptions
 	if got.HttpTokens != "required" || got.HttpEndpoint != "enabled" || aws.ToInt32(got.HttpPutResponseHopLimit) != 2 {
 		t.Errorf("options: %+v", got)
 	}

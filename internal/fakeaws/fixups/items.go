@@ -2,9 +2,9 @@ package fixups
 
 import "strings"
 
-// mapItems rewrites the items of every <set> in an answer of moto's: f returns
-// what to put in an item's place, and whether to keep it at all. Items nest,
-// so a regular expression would not do; moto writes its XML without spaces.
+// mapItems rewrites the items of every <set> in a response of moto: f returns the
+// replacement of an item and whether to keep it. Items can be nested, which a
+// regular expression does not handle. moto writes XML without white space.
 func mapItems(xml, set string, f func(item string) (string, bool)) string {
 	var out strings.Builder
 	opening, closing := "<"+set+">", "</"+set+">"
@@ -28,7 +28,7 @@ func mapItems(xml, set string, f func(item string) (string, bool)) string {
 	}
 }
 
-// itemEnd returns the length of the <item>…</item> that xml begins with.
+// itemEnd returns the length of the <item>…</item> at the start of xml.
 func itemEnd(xml string) int {
 	const opening, closing = "<item>", "</item>"
 	depth, at := 0, 0

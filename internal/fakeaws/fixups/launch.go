@@ -14,11 +14,11 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
-// launch corrects RunInstances. It refuses an address that is taken, reserved or
-// outside the subnet (HTTP 500) and an unknown security group (moto invents
-// it); gives the address and groups to the primary interface and deletes that
-// with the instance, or moto leaks the address; sets termination protection,
-// which moto ignores at launch; and shows the groups at the instance.
+// launch corrects RunInstances. It rejects an address that is in use, reserved or
+// outside the subnet (moto: HTTP 500) and an unknown security group (moto creates
+// it). It moves address and groups to the primary interface, which is deleted with
+// the instance, because moto otherwise leaks the address. It sets termination
+// protection, which moto ignores at launch, and shows the groups of the instance.
 func launch() fakeaws.Middleware {
 	return func(next fakeaws.Handler) fakeaws.Handler {
 		return func(c *fakeaws.Call) (*http.Response, error) {
@@ -49,7 +49,7 @@ func launch() fakeaws.Middleware {
 	}
 }
 
-// withInterface moves what is said of the instance to its primary interface.
+// withInterface moves network parameters of the instance to its primary interface.
 func withInterface(p url.Values) url.Values {
 	const primary = "NetworkInterface.1."
 	if p.Has(primary+"NetworkInterfaceId") || !p.Has("SubnetId") && !p.Has(primary+"SubnetId") {
@@ -67,7 +67,7 @@ func withInterface(p url.Values) url.Values {
 		}
 	}
 	if !out.Has(primary + "DeleteOnTermination") {
-		out.Set(primary+"DeleteOnTermination", "true") // AWS's default for an interface made at launch
+		out.Set(primary+"DeleteOnTermination", "true") // AWS's default for an interface created at launch
 	}
 	return out
 }
@@ -102,7 +102,8 @@ func refuseLaunch(c *fakeaws.Call) (*refusal, error) {
 	return nil, nil
 }
 
-// reservedAddresses are the first ones of a subnet; the last one is too
+// reservedAddresses is the number of reserved addresses at the start of a subnet;
+// the last address is reserved too
 // (https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html).
 const reservedAddresses = 4
 
@@ -129,7 +130,7 @@ func refuseAddress(text string, subnet types.Subnet) *refusal {
 	return nil
 }
 
-// withGroups copies the primary interface's groups to the instance, of which
+// withGroups copies the groups of the primary interface to the instance, of which
 // moto shows none.
 func withGroups(item string) (string, bool) {
 	before, after, ok := strings.Cut(item, "</networkInterfaceSet>")

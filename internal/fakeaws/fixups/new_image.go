@@ -12,9 +12,9 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
-// newImage corrects CreateImage and CopyImage: it refuses a name that an image of
-// the account has, and tags the new image and its snapshots, of which moto
-// fails at the latter (HTTP 500) and forgets both of a copy. It also answers
+// newImage corrects CreateImage and CopyImage. It rejects the name of an existing
+// image of the account, and tags the new image and its snapshots (moto returns HTTP
+// 500 for tags of snapshots and ignores all tags of a copy). It also implements
 // EnableImageDeprecation, which moto does not know.
 func newImage() fakeaws.Middleware {
 	return func(next fakeaws.Handler) fakeaws.Handler {
@@ -80,7 +80,7 @@ func tag(c *fakeaws.Call, ids []string, tags []types.Tag) error {
 	return err
 }
 
-// imagesOf returns the account's images, by id or filter.
+// imagesOf returns the account's images with the ids or matching the filters.
 func imagesOf(c *fakeaws.Call, filters []types.Filter, ids ...string) ([]types.Image, error) {
 	out, err := ec2Of(c).DescribeImages(c.Context(), &ec2.DescribeImagesInput{Owners: []string{"self"}, ImageIds: ids, Filters: filters})
 	if err != nil {
@@ -89,7 +89,7 @@ func imagesOf(c *fakeaws.Call, filters []types.Filter, ids ...string) ([]types.I
 	return out.Images, nil
 }
 
-// tagSpecifications reads the tags that a call gives, by kind.
+// tagSpecifications returns the tags of a call by resource type.
 func tagSpecifications(p url.Values) map[types.ResourceType][]types.Tag {
 	tags := map[types.ResourceType][]types.Tag{}
 	for i := 1; p.Has(indexed("TagSpecification", i) + ".ResourceType"); i++ {

@@ -10,8 +10,8 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
-// Pending makes an instance that moto calls running pending until running says
-// otherwise, and refuses what AWS refuses to a pending instance.
+// Pending shows an instance that is running in moto as pending until running
+// reports true, and rejects calls that AWS rejects for a pending instance.
 func Pending(running func(instanceID string) bool) fakeaws.Fixup {
 	return fakeaws.Fixup{Name: "pending", New: func() fakeaws.Middleware {
 		return func(next fakeaws.Handler) fakeaws.Handler {
@@ -20,7 +20,7 @@ func Pending(running func(instanceID string) bool) fakeaws.Fixup {
 	}}
 }
 
-// PendingFor makes each instance pending for a while after it was started.
+// PendingFor shows each instance as pending for a while after its start.
 func PendingFor(d time.Duration) fakeaws.Fixup {
 	return fakeaws.Fixup{Name: "pending", New: func() fakeaws.Middleware {
 		var mu sync.Mutex
@@ -80,8 +80,8 @@ func pendingUntil(running func(string) bool, c *fakeaws.Call, next fakeaws.Handl
 	return res, nil
 }
 
-// wantsState reports whether the call's filter on the state, if there is one,
-// lets a state through. moto has filtered by its own idea of the state.
+// wantsState reports whether the call's filter on the state, if any, includes a
+// state. moto has filtered by its own state.
 func wantsState(c *fakeaws.Call, state string) bool {
 	for i := 1; ; i++ {
 		prefix := indexed("Filter", i)

@@ -8,13 +8,13 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
-// disabled keeps a statement of a bucket policy from matching anything in
-// moto, and is taken off again when the policy is read.
+// disabled is put before the resources of a policy statement so that moto matches
+// nothing with it, and is removed when the policy is read.
 const disabled = "xeroops-front:"
 
 // secureTransport keeps moto from enforcing a TLS-only statement: moto ignores
-// conditions and would refuse every call. Clients on loopback do not use TLS;
-// the lab's listener for machines enforces it.
+// conditions and would reject every call. Clients on loopback do not use TLS; the
+// lab's listener for machines enforces it.
 func secureTransport() fakeaws.Middleware {
 	return func(next fakeaws.Handler) fakeaws.Handler {
 		return func(c *fakeaws.Call) (*http.Response, error) {
@@ -39,8 +39,8 @@ func secureTransport() fakeaws.Middleware {
 	}
 }
 
-// disableTLSOnly returns the policy with the resources of such statements
-// made unmatchable, and what is no policy as it is.
+// disableTLSOnly returns the policy with TLS-only statements disabled, or its
+// argument if that is not a policy.
 func disableTLSOnly(policy []byte) []byte {
 	var document map[string]any
 	if json.Unmarshal(policy, &document) != nil {

@@ -9,9 +9,9 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
-// securityGroupRules makes AuthorizeSecurityGroup* answer with the rules of
-// all its permissions, where moto has only the last one's: it asks moto for
-// one permission at a time.
+// securityGroupRules makes AuthorizeSecurityGroup* return the rules of all
+// permissions. moto returns those of the last one, so it gets one permission per
+// call.
 func securityGroupRules() fakeaws.Middleware {
 	return func(next fakeaws.Handler) fakeaws.Handler {
 		return func(c *fakeaws.Call) (*http.Response, error) {
@@ -31,7 +31,7 @@ func authorizeEach(c *fakeaws.Call, next fakeaws.Handler) (*http.Response, error
 		res, err := next(c.With(onePermission(c.Params, n)))
 		if !succeeded(res, err) {
 			if err == nil {
-				err = revokeFirst(c, next, n-1) // AWS adds all of them or none
+				err = revokeFirst(c, next, n-1) // AWS adds all permissions or none
 			}
 			return res, err
 		}
@@ -47,7 +47,7 @@ func authorizeEach(c *fakeaws.Call, next fakeaws.Handler) (*http.Response, error
 	return c.Answer(http.StatusOK, before+"<securityGroupRuleSet>"+rules.String()+"</securityGroupRuleSet>"+after), nil
 }
 
-// onePermission returns the form with its n-th permission alone.
+// onePermission returns the form with only its n-th permission.
 func onePermission(p url.Values, n int) url.Values {
 	one := copyParams(p, "IpPermissions.")
 	prefix := fmt.Sprintf("IpPermissions.%d.", n)

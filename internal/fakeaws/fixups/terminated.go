@@ -13,8 +13,8 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
-// terminated frees a terminated instance's Elastic IPs, which moto leaves
-// bound to it, and stops listing the instance after a while.
+// terminated disassociates the Elastic IPs of a terminated instance, which moto
+// leaves associated, and stops listing the instance after a while.
 func terminated(listedFor time.Duration) func() fakeaws.Middleware {
 	return func() fakeaws.Middleware {
 		var mu sync.Mutex

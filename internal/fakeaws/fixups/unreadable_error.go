@@ -7,8 +7,8 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
-// unreadableError turns moto's HTML page for a traceback into an error of the
-// call's protocol, which a client can show: with HTML it complains of XML.
+// unreadableError replaces the HTML page of a traceback in moto by an error in the
+// call's protocol, because clients report HTML as invalid XML.
 func unreadableError() fakeaws.Middleware {
 	return func(next fakeaws.Handler) fakeaws.Handler {
 		return func(c *fakeaws.Call) (*http.Response, error) {
@@ -19,7 +19,7 @@ func unreadableError() fakeaws.Middleware {
 			}
 			_ = res.Body.Close()
 			return c.Error(http.StatusInternalServerError, "InternalError",
-				"moto could not answer "+c.Action+"; the traceback is on its stderr"), nil
+				"moto failed to handle "+c.Action+"; the traceback is on its stderr"), nil
 		}
 	}
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
-// volume refuses to attach a volume that is attached (moto's state breaks) or
-// in another zone, finds the instance of a detach that names none (HTTP 500),
-// and refuses to shrink.
+// volume rejects the attachment of a volume that is attached (which corrupts moto's
+// state) or in another zone, finds the instance of a detachment that names none
+// (moto: HTTP 500), and rejects a smaller size.
 func volume() fakeaws.Middleware {
 	refusals := check(func(c *fakeaws.Call) (*refusal, error) {
 		switch {
@@ -66,7 +66,7 @@ func refuseAttach(c *fakeaws.Call) (*refusal, error) {
 func refuseShrink(c *fakeaws.Call) (*refusal, error) {
 	size, err := strconv.Atoi(c.Params.Get("Size"))
 	if err != nil {
-		return nil, nil //nolint:nilerr // the size stays as it is
+		return nil, nil //nolint:nilerr // the size does not change
 	}
 	v, err := describeVolume(c)
 	if err != nil {

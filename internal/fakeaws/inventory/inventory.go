@@ -1,7 +1,7 @@
-// Package inventory lists what an account holds: everything a customer would
-// be billed for or would have to clean up. Tests use it to say that destroy
-// left nothing, and that two runs ended with the same things. What AWS makes
-// by itself in every account (the default VPC and its parts) is left out.
+// Package inventory lists the content of an account: everything that a customer
+// would pay for or have to clean up. Tests use it to check that destroy leaves
+// nothing and that two runs have the same result. What AWS creates in every
+// account, such as the default VPC, is omitted.
 package inventory
 
 import (
@@ -18,19 +18,19 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Item is one thing in the account.
+// Item is a resource in the account.
 type Item struct {
 	Kind string // "vpc", "instance", "object version"
 	ID   string
-	Name string // from its tags, or its own
-	// Facts are its properties; values may hold ids of other items.
+	Name string // the resource's own, or that of its tags
+	// Facts are its properties. Values may contain ids of other items.
 	Facts []Fact
-	// Past marks what is kept of something that is gone or was replaced: a
-	// noncurrent object version, a delete marker.
+	// Past marks remains of a deleted or replaced item: noncurrent object versions
+	// and delete markers.
 	Past bool
 }
 
-// Fact is a property with one value or, in no order, several.
+// Fact is a property with one value or, in no particular order, several.
 type Fact struct {
 	Key    string
 	Values []string
@@ -55,7 +55,7 @@ func (i Item) String() string {
 	return strings.Join(words, " ")
 }
 
-// Config returns a configuration for moto or a front at endpoint.
+// Config returns a configuration for clients of moto or a Front.
 func Config(endpoint, region string) aws.Config {
 	return aws.Config{
 		BaseEndpoint: &endpoint, Region: region,
@@ -64,12 +64,12 @@ func Config(endpoint, region string) aws.Config {
 	}
 }
 
-// List returns what the account holds in cfg's region, sorted.
+// List returns the content of the account in cfg's region, sorted.
 func List(ctx context.Context, cfg aws.Config) ([]Item, error) {
 	parts := slices.Concat(networkLists(cfg), machineLists(cfg), identityLists(cfg), []lister{buckets(cfg)})
 	found := make([][]Item, len(parts))
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(4) // moto answers one call at a time
+	group.SetLimit(4) // moto handles one call at a time
 	for i, list := range parts {
 		group.Go(func() (err error) {
 			found[i], err = list(ctx)
@@ -92,7 +92,8 @@ func sorted(items []Item) []Item {
 	return items
 }
 
-// ofDefaultVPC tells the items that AWS makes with an account.
+// ofDefaultVPC returns a function that reports whether an item belongs to the
+// default VPC, which every account has.
 func ofDefaultVPC(items []Item) func(Item) bool {
 	var id string
 	for _, i := range items {
@@ -125,11 +126,10 @@ func Lines(items []Item) []string {
 
 var anID = regexp.MustCompile(`\b(?:pl|vpc|subnet|rtb|rtbassoc|igw|vpce|sg|sgr|eipalloc|eipassoc|vol|snap|eni|i)-[0-9a-f]{8,17}\b`)
 
-// Normalised returns the items as text that is the same for two accounts that
-// hold the same things: ids are replaced by kind and name, and the past (old
-// object versions) is left out. An id of something that is not in the list
-// becomes "gone"; AWS's own prefix lists, whose ids differ from account to
-// account, become "prefix-list".
+// Normalised returns the items as text that is equal for accounts with equal
+// content: ids are replaced by kind and name, and items with Past are omitted. The
+// id of an item that is not in the list becomes "gone". AWS's own prefix lists,
+// whose ids differ between accounts, become "prefix-list".
 func Normalised(items []Item) []string {
 	names := map[string]string{}
 	for _, i := range items {
@@ -162,7 +162,7 @@ func Normalised(items []Item) []string {
 	return lines
 }
 
-// fact makes a fact of one value, and nothing of an empty one.
+// fact returns a fact with one value, or no fact for an empty value.
 func fact(key string, value any) Fact {
 	if s := fmt.Sprint(value); s != "" {
 		return Fact{Key: key, Values: []string{s}}
@@ -170,7 +170,7 @@ func fact(key string, value any) Fact {
 	return Fact{}
 }
 
-// listed makes a fact of several values.
+// listed returns a fact with several values.
 func listed(key string, values []string) Fact {
 	if len(values) == 0 {
 		return Fact{}

@@ -17,7 +17,7 @@ import (
 	"github.com/xeroops/xeroops/internal/testkit/mototest"
 )
 
-func TestEveryKindThatIsMadeIsListedAndAFreshAccountIsEmpty(t *testing.T) {
+func TestListHasEveryKindAndIsEmptyForANewAccount(t *testing.T) {
 	moto := mototest.Start(t, moto.Options{})
 	cfg := inventory.Config(moto.URL, "eu-west-1")
 	items, err := inventory.List(t.Context(), cfg)
@@ -47,7 +47,7 @@ func TestEveryKindThatIsMadeIsListedAndAFreshAccountIsEmpty(t *testing.T) {
 	}
 }
 
-// build makes one of everything and lists the account.
+// build creates one resource of each kind and lists the account.
 func build(t *testing.T, cfg aws.Config) []inventory.Item {
 	t.Helper()
 	ctx := t.Context()

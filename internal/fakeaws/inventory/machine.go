@@ -61,8 +61,8 @@ func instance(i types.Instance) Item {
 		fact("source-dest-check", aws.ToBool(i.SourceDestCheck)), tagFact(i.Tags))}
 }
 
-// interfaces lists network interfaces that no instance brought along: an
-// instance's own goes with it.
+// interfaces lists network interfaces that were not created by the launch of an
+// instance; those are deleted with the instance.
 func interfaces(ctx context.Context, c *ec2.Client) (items []Item, err error) {
 	pages := ec2.NewDescribeNetworkInterfacesPaginator(c, &ec2.DescribeNetworkInterfacesInput{})
 	for pages.HasMorePages() {
@@ -123,7 +123,8 @@ func snapshots(ctx context.Context, c *ec2.Client) (items []Item, err error) {
 	return items, nil
 }
 
-// snapshotsOfImages are those that images are made of; they go with the image.
+// snapshotsOfImages returns the snapshots of images, which are deleted with the
+// image.
 func snapshotsOfImages(ctx context.Context, c *ec2.Client) (map[string]bool, error) {
 	ids := map[string]bool{}
 	pages := ec2.NewDescribeImagesPaginator(c, &ec2.DescribeImagesInput{})

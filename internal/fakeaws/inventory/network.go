@@ -144,7 +144,7 @@ func endpoints(ctx context.Context, c *ec2.Client) (items []Item, err error) {
 		}
 		for _, e := range page.VpcEndpoints {
 			if strings.EqualFold(string(e.State), string(types.StateDeleted)) {
-				continue // shown for a while, as terminated instances are
+				continue // listed for a while, like terminated instances
 			}
 			items = append(items, Item{Kind: "endpoint", ID: *e.VpcEndpointId, Name: nameOf(e.Tags), Facts: facts(
 				fact("vpc", aws.ToString(e.VpcId)), fact("service", aws.ToString(e.ServiceName)),

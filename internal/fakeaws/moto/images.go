@@ -14,11 +14,11 @@ import (
 // (https://wiki.debian.org/Cloud/AmazonEC2Image).
 const DebianOwner = "136693071363"
 
-// BaseImageID is the seeded Debian 13 image.
+// BaseImageID is the id of the seeded Debian 13 image.
 const BaseImageID = "ami-0deb1a13000000000"
 
-// Image is one entry of the file that MOTO_AMIS_PATH names. It has no creation
-// date on purpose: with one, moto's second region answers HTTP 500.
+// Image is an entry of the file MOTO_AMIS_PATH. It has no creation date, with which
+// a second region of moto returns HTTP 500.
 type Image struct {
 	ID             string            `json:"ami_id"`
 	State          string            `json:"state"`
@@ -37,8 +37,8 @@ type Image struct {
 	Tags           map[string]string `json:"tags"`
 }
 
-// DefaultImages returns Debian 13's base image and one image per role, as the
-// Packer plugin would have tagged it.
+// DefaultImages returns Debian's base image and one image per role, tagged as by
+// the Packer plugin.
 func DefaultImages() []Image {
 	base := newImage(BaseImageID, DebianOwner, "debian-13-amd64-20260101-2345", nil)
 	base.Public = true
@@ -50,7 +50,7 @@ func DefaultImages() []Image {
 	return images
 }
 
-// RoleImage returns an image of a role at a version; its id follows from both.
+// RoleImage returns an image of a role and version. Its id is derived from both.
 func RoleImage(role cluster.Role, version string) Image {
 	name := fmt.Sprintf("xeroops-%s-%s", role, version)
 	return newImage(RoleImageID(role, version), Account, name, map[string]string{
@@ -60,7 +60,7 @@ func RoleImage(role cluster.Role, version string) Image {
 	})
 }
 
-// RoleImageID returns the id of [RoleImage]'s image: 17 hex digits, as AWS has.
+// RoleImageID returns the id of the image of [RoleImage].
 func RoleImageID(role cluster.Role, version string) string {
 	sum := sha256.Sum256([]byte(string(role) + "/" + version))
 	return "ami-" + hex.EncodeToString(sum[:])[:17]

@@ -1,8 +1,7 @@
-// Package moto runs moto_server, the stand-in for AWS's EC2, S3, IAM and
-// STS API that the provider's tests and the lab work against. It starts a real
-// one on loopback with seeded images and strict validation, keeps what moto
-// says on stderr (a traceback there is the only explanation of an HTTP 500),
-// and stops it.
+// Package moto runs moto_server, the stand-in for AWS's EC2, S3, IAM and STS APIs
+// in the provider's tests and the lab. It starts a server on loopback with seeded
+// images and strict validation, and keeps its stderr, because a traceback there is
+// the only explanation of an HTTP 500.
 package moto
 
 import (
@@ -22,34 +21,34 @@ import (
 	"github.com/xeroops/xeroops/internal/cluster"
 )
 
-// Account is the account that moto answers for.
+// Account is the id of moto's account.
 const Account = "123456789012"
 
 const (
-	startTimeout = 60 * time.Second // under 1 s alone; a busy machine imports Python slowly
+	startTimeout = 60 * time.Second // takes less than 1 s unless the machine is busy
 	stopTimeout  = 5 * time.Second
 )
 
-// ErrMissing is returned by [Start] when there is no moto_server to run.
+// ErrMissing is returned by [Start] if there is no moto_server.
 var ErrMissing = errors.New("moto_server is missing")
 
-// Options says how a server is started; the zero value serves tests.
+// Options are the settings of a server. The zero value is for tests.
 type Options struct {
-	// Images are what DescribeImages knows; nil means [DefaultImages].
+	// Images are the images that DescribeImages returns; nil means [DefaultImages].
 	Images []Image
-	// Port on loopback; 0 lets the kernel choose.
+	// Port is the loopback port; 0 means a free one.
 	Port int
-	// Stderr gets what moto prints, besides the tail that [Server.Stderr]
-	// returns. It may be nil.
+	// Stderr receives moto's stderr, of which [Server.Stderr] returns the end. It
+	// may be nil.
 	Stderr io.Writer
-	// OutlivesParent leaves moto running when this process dies; otherwise
-	// moto is killed with it (on Linux).
+	// OutlivesParent keeps moto running when this process dies. Otherwise moto is
+	// killed (on Linux).
 	OutlivesParent bool
 }
 
 // Server is a running moto_server.
 type Server struct {
-	// URL is its endpoint, http://127.0.0.1:PORT.
+	// URL is the server's endpoint, http://127.0.0.1:PORT.
 	URL string
 
 	dir  string
@@ -59,7 +58,7 @@ type Server struct {
 	stop sync.Once
 }
 
-// Start runs moto_server and returns when it answers. The caller stops it.
+// Start starts moto_server and waits until it is ready. The caller must stop it.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	binary, err := find()
 	if err != nil {
@@ -100,7 +99,7 @@ func (s *Server) run(ctx context.Context, binary string, o Options) error {
 	return s.awaitReady(ctx, s.tail.announced)
 }
 
-// find returns the moto_server to run.
+// find returns the path of moto_server.
 func find() (string, error) {
 	if named := os.Getenv(cluster.EnvMotoServer); named != "" {
 		if _, err := exec.LookPath(named); err != nil {
@@ -116,8 +115,8 @@ func find() (string, error) {
 	return path, nil
 }
 
-// environment makes moto refuse what AWS refuses: unknown images, key pairs
-// and instance types, none of which it checks by itself.
+// environment returns the settings that make moto reject unknown images, key pairs
+// and instance types like AWS, which it does not by default.
 func environment(images string) []string {
 	return append(os.Environ(),
 		"MOTO_AMIS_PATH="+images,
@@ -152,8 +151,7 @@ func (s *Server) awaitReady(ctx context.Context, announced <-chan string) error 
 	}
 }
 
-// Reset empties the account: everything made since the start is gone, the
-// seeded images stay.
+// Reset deletes everything in the account except the seeded images.
 func (s *Server) Reset(ctx context.Context) error {
 	return s.request(ctx, http.MethodPost, "/moto-api/reset")
 }
@@ -181,13 +179,13 @@ func (s *Server) request(ctx context.Context, method, path string) error {
 // PID returns moto's process id.
 func (s *Server) PID() int { return s.cmd.Process.Pid }
 
-// Done is closed when moto has ended, by Stop or by itself.
+// Done returns a channel that is closed when moto has exited.
 func (s *Server) Done() <-chan struct{} { return s.done }
 
-// Stderr returns the last lines that moto printed, for a failed test's log.
+// Stderr returns the last lines of moto's stderr, for the log of a failed test.
 func (s *Server) Stderr() string { return s.tail.String() }
 
-// Stop ends moto and removes its files. It may be called more than once.
+// Stop stops moto and removes its files. It may be called more than once.
 func (s *Server) Stop() {
 	s.stop.Do(func() {
 		if s.cmd != nil && s.cmd.Process != nil {

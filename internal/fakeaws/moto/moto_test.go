@@ -29,7 +29,7 @@ func ec2Client(endpoint, region string) *ec2.Client {
 	})
 }
 
-func TestSeededImagesAreFoundByRoleInEveryRegion(t *testing.T) {
+func TestSeededImagesExistInEveryRegion(t *testing.T) {
 	s := start(t)
 	for _, region := range []string{"eu-west-1", "us-east-1"} {
 		for _, role := range cluster.Roles() {
@@ -53,7 +53,7 @@ func TestSeededImagesAreFoundByRoleInEveryRegion(t *testing.T) {
 	}
 }
 
-func TestResetEmptiesTheAccountAndKeepsImages(t *testing.T) {
+func TestResetKeepsOnlyTheImages(t *testing.T) {
 	s := start(t)
 	client := ec2Client(s.URL, "eu-west-1")
 	if _, err := client.CreateVpc(t.Context(), &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16")}); err != nil {
@@ -72,7 +72,7 @@ func TestResetEmptiesTheAccountAndKeepsImages(t *testing.T) {
 	}
 }
 
-func TestStartSaysHowToInstallMotoWhenItIsMissing(t *testing.T) {
+func TestStartErrorSaysHowToInstallMoto(t *testing.T) {
 	t.Setenv(cluster.EnvMotoServer, "/nowhere/moto_server")
 	_, err := moto.Start(t.Context(), moto.Options{})
 	if !errors.Is(err, moto.ErrMissing) {
@@ -80,7 +80,7 @@ func TestStartSaysHowToInstallMotoWhenItIsMissing(t *testing.T) {
 	}
 }
 
-func TestStartReportsWhatMotoSaidWhenItEnds(t *testing.T) {
+func TestStartErrorHasMotosStderr(t *testing.T) {
 	s := start(t)
 	var port int
 	if _, err := fmt.Sscanf(s.URL, "http://127.0.0.1:%d", &port); err != nil {

@@ -2,9 +2,9 @@ package moto
 
 import "runtime"
 
-// own starts moto and waits for it on one OS thread: Linux delivers the
-// parent-death signal when the thread that forked ends, not the process, so
-// that thread has to live as long as moto does.
+// own starts moto and waits for it on one OS thread. Linux sends the parent-death
+// signal when the thread that started the process exits, so that thread has to live
+// as long as moto.
 func (s *Server) own(started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

@@ -2,9 +2,8 @@ package moto
 
 import "syscall"
 
-// processAttributes puts moto into a process group of its own, so that a
-// Ctrl-C meant for the tests does not take it away under them, and has it
-// killed when the parent dies.
+// processAttributes puts moto into its own process group, so that Ctrl-C does not
+// stop it before the tests, and lets the kernel kill it when the parent dies.
 func processAttributes(outlivesParent bool) *syscall.SysProcAttr {
 	if outlivesParent {
 		return &syscall.SysProcAttr{Setsid: true}

@@ -12,13 +12,13 @@ const tailLines = 400 // a few tracebacks
 
 var running = regexp.MustCompile(`Running on (http://127\.0\.0\.1:\d+)`)
 
-// answered matches the access log's line of a call that did not break moto; a
-// front's log says more of those.
+// answered matches the access log entry of a call that did not fail in moto. The
+// log of a Front has more on these.
 var answered = regexp.MustCompile(`HTTP/1\.\d" [234]\d\d -\s*$`)
 
-// tail keeps the last lines of moto's stderr and sends the URL that moto
-// announces there: asking it for port 0 and reading its answer leaves no
-// moment in which another process could take the port.
+// tail keeps the last lines of moto's stderr and sends the URL that moto prints
+// there. Since moto itself chooses the port, no other process can take it in
+// between.
 type tail struct {
 	announced chan string
 	copyTo    io.Writer
@@ -35,7 +35,7 @@ func newTail(copyTo io.Writer) *tail {
 	return &tail{announced: make(chan string, 1), copyTo: copyTo}
 }
 
-// Write never fails: a reader of the copy that went away must not stop moto.
+// Write does not fail, so that a closed copy of stderr does not stop moto.
 func (t *tail) Write(p []byte) (int, error) {
 	_, _ = t.copyTo.Write(p)
 	t.mu.Lock()
