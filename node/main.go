@@ -1,5 +1,5 @@
-// Command xeroops-node is what runs on every machine of a cluster: one static
-// binary with one subcommand per systemd unit.
+// Command xeroops-node is the agent that runs on every node of a cluster: a static binary
+// with a subcommand for each of its systemd units.
 package main
 
 import (
@@ -26,11 +26,11 @@ import (
 	"github.com/xeroops/xeroops/node/internal/waitfordb"
 )
 
-// version is set by the linker.
+// version is set at link time.
 var version = "dev"
 
 func main() {
-	redis.SetLogger(&logging.VoidLogger{}) // what it would say is in the errors
+	redis.SetLogger(&logging.VoidLogger{}) // it repeats the returned errors
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := newRoot().ExecuteContext(ctx)
 	stop()
@@ -43,7 +43,7 @@ func main() {
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "xeroops-node",
-		Short:         "The agent on a cluster's machines; its subcommands are run by systemd units",
+		Short:         "XeroOps node agent, whose subcommands are run by systemd units",
 		Version:       version,
 		SilenceErrors: true, SilenceUsage: true,
 	}

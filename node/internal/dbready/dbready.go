@@ -1,6 +1,6 @@
-// Package dbready keeps patroni.service from counting as started until this node
-// leads or follows: whoever exchanges database nodes one by one goes on to the
-// primary only once there is a replica that can take over without loss.
+// Package dbready delays the start of patroni.service until the local PostgreSQL is the
+// primary or a replica. A rolling replacement of the database nodes therefore replaces the
+// primary only when a replica can take over without data loss.
 package dbready
 
 import (
@@ -17,51 +17,48 @@ import (
 
 	"github.com/xeroops/xeroops/node/internal/backoff"
 	"github.com/xeroops/xeroops/node/internal/instance"
+	"github.com/xeroops/xeroops/node/internal/journal"
 )
 
 const (
 	patroni        = "http://127.0.0.1:8008"
-	pause          = 500 * time.Millisecond
+	pollInterval   = 500 * time.Millisecond
 	requestTimeout = 5 * time.Second
 )
 
-// Command is `xeroops-node database-ready`, which runs behind Patroni's start. It
-// waits as long as it takes: the first copy of a large database takes hours.
+// Command returns `xeroops-node database-ready`, which runs after Patroni has started. It
+// has no timeout, since the initial copy of a large database takes hours.
 func Command() *cobra.Command {
 	return &cobra.Command{
 		Use:   "database-ready",
-		Short: "Wait until the database here is the primary, or a replica in a cluster that can lose the primary",
+		Short: "Wait until the local database is the primary, or a replica in a cluster that tolerates the loss of the primary",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			i, err := instance.Load()
 			if err != nil {
 				return err
 			}
-			log := hclog.New(&hclog.LoggerOptions{Name: "database-ready", DisableTime: true})
-			return wait(c.Context(), patroni, i.Node, log)
+			return wait(c.Context(), patroni, i.Node, journal.NewLogger("database-ready"))
 		},
 	}
 }
 
-// wait returns nil once the node is ready, and logs what it waits for.
+// wait returns once the node is ready, and logs what it is waiting for.
 func wait(ctx context.Context, url, node string, log hclog.Logger) error {
-	said := ""
+	var unready journal.Problem
 	for {
 		err := check(ctx, url, node)
 		if err == nil {
 			return nil
 		}
-		if said != err.Error() {
-			said = err.Error()
-			log.Info("not yet", "because", said)
-		}
-		if !backoff.Sleep(ctx, pause) {
-			return fmt.Errorf("wait for the database of %s: %w; at last: %w", node, ctx.Err(), err)
+		unready.Set(log, "waiting for the database", err, "node", node)
+		if !backoff.Sleep(ctx, pollInterval) {
+			return fmt.Errorf("wait for the database of %s: %w; last error: %w", node, ctx.Err(), err)
 		}
 	}
 }
 
-// member is one of Patroni's GET /cluster.
+// member is a member in the response to Patroni's GET /cluster.
 type member struct {
 	Name  string `json:"name"`
 	Role  string `json:"role"`
@@ -81,7 +78,7 @@ func check(ctx context.Context, url, node string) error {
 	if err := get(ctx, url+"/config", &config); err != nil {
 		return err
 	}
-	return lacks(cluster.Members, node, config.Synchronous != nil && config.Synchronous != false)
+	return checkMember(cluster.Members, node, config.Synchronous != nil && config.Synchronous != false)
 }
 
 func get(ctx context.Context, url string, answer any) (err error) {
@@ -93,29 +90,29 @@ func get(ctx context.Context, url string, answer any) (err error) {
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return errors.New("no answer from Patroni")
+		return errors.New("Patroni is not answering")
 	}
 	defer func() { err = errors.Join(err, res.Body.Close()) }()
 	return json.NewDecoder(res.Body).Decode(answer)
 }
 
-// lacks says what a node still waits for; nil if nothing.
-func lacks(members []member, node string, synchronous bool) error {
+// checkMember returns an error with what a node is waiting for, or nil if it is ready.
+func checkMember(members []member, node string, synchronous bool) error {
 	at := slices.IndexFunc(members, func(m member) bool { return m.Name == node })
 	if at < 0 {
-		return errors.New("not in Patroni's cluster")
+		return errors.New("the node has not joined Patroni's cluster")
 	}
-	switch me := members[at]; {
-	case me.Role == "leader" && me.State == "running":
+	switch self := members[at]; {
+	case self.Role == "leader" && self.State == "running":
 		return nil
-	case me.State != "streaming":
-		return fmt.Errorf("PostgreSQL neither leads nor follows: it is %s, %s", me.Role, me.State)
-	case synchronous && !slices.ContainsFunc(members, isWaitedFor):
-		return errors.New("no replica that the primary waits for before it acknowledges")
+	case self.State != "streaming":
+		return fmt.Errorf("PostgreSQL is not ready: role %s, state %s", self.Role, self.State)
+	case synchronous && !slices.ContainsFunc(members, isSynchronous):
+		return errors.New("the primary has no synchronous replica")
 	}
 	return nil
 }
 
-func isWaitedFor(m member) bool {
+func isSynchronous(m member) bool {
 	return (m.Role == "sync_standby" || m.Role == "quorum_standby") && m.State == "streaming"
 }

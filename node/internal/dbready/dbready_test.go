@@ -10,36 +10,36 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-func TestANodeIsReadyOnceItLeadsOrTheClusterCanLoseItsPrimary(t *testing.T) {
+func TestNodeIsReadyAsPrimaryOrWithASynchronousReplica(t *testing.T) {
 	leader := member{"db1", "leader", "running"}
 	for name, c := range map[string]struct {
 		members []member
-		lacks   string
+		missing string
 	}{
-		"not joined":              {nil, "not in"},
-		"leads":                   {[]member{{"db2", "leader", "running"}}, ""},
-		"is to lead":              {[]member{{"db2", "leader", "starting"}}, "starting"},
-		"recovers":                {[]member{leader, {"db2", "replica", "running"}}, "neither"},
-		"copies":                  {[]member{leader, {"db2", "replica", "creating replica"}}, "creating replica"},
-		"nobody is waited for":    {[]member{leader, {"db2", "replica", "streaming"}}, "no replica"},
-		"is waited for":           {[]member{leader, {"db2", "sync_standby", "streaming"}}, ""},
-		"another is waited for":   {[]member{leader, {"db2", "replica", "streaming"}, {"db3", "sync_standby", "streaming"}}, ""},
-		"who was waited for died": {[]member{leader, {"db2", "replica", "streaming"}, {"db3", "sync_standby", "running"}}, "no replica"},
+		"not joined":                        {nil, "not joined"},
+		"primary":                           {[]member{{"db2", "leader", "running"}}, ""},
+		"starting primary":                  {[]member{{"db2", "leader", "starting"}}, "starting"},
+		"recovering replica":                {[]member{leader, {"db2", "replica", "running"}}, "state running"},
+		"copying replica":                   {[]member{leader, {"db2", "replica", "creating replica"}}, "creating replica"},
+		"no synchronous replica":            {[]member{leader, {"db2", "replica", "streaming"}}, "no synchronous"},
+		"synchronous replica":               {[]member{leader, {"db2", "sync_standby", "streaming"}}, ""},
+		"another synchronous replica":       {[]member{leader, {"db2", "replica", "streaming"}, {"db3", "sync_standby", "streaming"}}, ""},
+		"synchronous replica not streaming": {[]member{leader, {"db2", "replica", "streaming"}, {"db3", "sync_standby", "running"}}, "no synchronous"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := lacks(c.members, "db2", true)
-			if (err == nil) != (c.lacks == "") || err != nil && !strings.Contains(err.Error(), c.lacks) {
-				t.Errorf("it lacks %v, want %q", err, c.lacks)
+			err := checkMember(c.members, "db2", true)
+			if (err == nil) != (c.missing == "") || err != nil && !strings.Contains(err.Error(), c.missing) {
+				t.Errorf("checkMember() = %v, want %q", err, c.missing)
 			}
 		})
 	}
 }
 
-func TestItWaitsForPatroni(t *testing.T) {
-	var asked atomic.Int32
+func TestWaitRetriesUntilPatroniAnswers(t *testing.T) {
+	var requests atomic.Int32
 	patroni := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
-		case asked.Add(1) == 1:
+		case requests.Add(1) == 1:
 			w.WriteHeader(http.StatusBadGateway)
 		case r.URL.Path == "/config":
 			_, _ = w.Write([]byte(`{"ttl": 20, "synchronous_mode": false}`))
@@ -48,7 +48,7 @@ func TestItWaitsForPatroni(t *testing.T) {
 		}
 	}))
 	defer patroni.Close()
-	if err := wait(t.Context(), patroni.URL, "db1", hclog.NewNullLogger()); err != nil || asked.Load() != 3 {
-		t.Errorf("got %v after %d requests", err, asked.Load())
+	if err := wait(t.Context(), patroni.URL, "db1", hclog.NewNullLogger()); err != nil || requests.Load() != 3 {
+		t.Errorf("wait() = %v after %d requests, want nil after 3", err, requests.Load())
 	}
 }

@@ -12,17 +12,17 @@ import (
 )
 
 const (
-	passwordsFile = "/run/xeroops/database.json" // 0600 postgres: boot renders it
+	passwordsFile = "/run/xeroops/database.json" // written by boot for the user postgres
 	socket        = "host=/run/postgresql user=postgres dbname=postgres application_name=xeroops-node"
 )
 
-// Command is `xeroops-node database-roles`. Patroni runs it as postgres, with
-// words of its own behind it: after a bootstrap, at a start and at a change of
-// role; systemd runs it at a reload.
+// Command returns `xeroops-node database-roles`. Patroni runs it as the user postgres, and
+// adds arguments, after a bootstrap, at a start and at a change of role; systemd runs it
+// at a reload.
 func Command() *cobra.Command {
 	return &cobra.Command{
-		Use:   "database-roles [ANYTHING...]",
-		Short: "On the primary: bring roles, passwords and the applications' database to what the credentials say",
+		Use:   "database-roles [PATRONI-ARGUMENT...]",
+		Short: "Create roles, passwords and the applications' database according to the credentials (primary only)",
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(c.Context(), 30*time.Second)
 			defer cancel()
@@ -32,7 +32,7 @@ func Command() *cobra.Command {
 			}
 			var passwords map[string]string
 			if err := json.Unmarshal(content, &passwords); err != nil {
-				return fmt.Errorf("passwords in %s are not what boot writes; a password may not hold control characters", passwordsFile)
+				return fmt.Errorf("parse %s: invalid JSON; a password must not contain control characters", passwordsFile)
 			}
 			conn, err := pgx.Connect(ctx, socket)
 			if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/xeroops/xeroops/node/internal/configure"
 )
 
-// TestMain lets a copy of this binary be xeroops-node database-roles.
+// TestMain makes a copy of this binary behave as xeroops-node database-roles.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) != "xeroops-node" {
 		os.Exit(m.Run())
@@ -24,14 +24,14 @@ func TestMain(m *testing.M) {
 	}
 }
 
-func TestADatabaseNodeOfTheTemplatesServesItsApplicationAndNobodyElse(t *testing.T) {
-	folder := t.TempDir()
-	if _, err := configure.RenderSample(cluster.RoleDB, folder); err != nil {
+func TestDatabaseNodeServesItsApplicationOnly(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := configure.RenderSample(cluster.RoleDB, dir); err != nil {
 		t.Fatal(err)
 	}
 	binary, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	debiantree.Script(t, "testdata/node.sh", folder, binary)
+	debiantree.Script(t, "testdata/node.sh", dir, binary)
 }

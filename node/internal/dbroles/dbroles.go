@@ -1,8 +1,8 @@
-// Package dbroles brings the database's own roles to what the credentials say:
-// the applications' role and database, PgBouncer's, and the passwords of all. It
-// runs on whichever node is the primary, when it becomes that and when
-// credentials have changed, and changes nothing that is right: a new secret for
-// the same password would fail PgBouncer's logins until clients come again.
+// Package dbroles creates the database roles of the applications and PgBouncer, the
+// applications' database, and the passwords of all roles according to the credentials. It
+// runs on the primary, after a promotion and when credentials change. It leaves alone what
+// is up to date: a new secret for the same password would make PgBouncer's logins fail
+// until clients reconnect.
 package dbroles
 
 import (
@@ -15,11 +15,11 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// application is the name of the role and of its database.
+// application is the name of the applications' role and database.
 const application = "app"
 
-// loginFunction lets PgBouncer see the secret of whom it is asked to let in, and
-// of nobody else; no superuser comes in through it.
+// loginFunction is the function with which PgBouncer looks up the secret of a user who
+// logs in. It returns none for superusers, so they cannot log in through PgBouncer.
 const loginFunction = `
 CREATE SCHEMA IF NOT EXISTS pgbouncer;
 REVOKE ALL ON SCHEMA pgbouncer FROM PUBLIC;
@@ -33,19 +33,20 @@ $$;
 REVOKE ALL ON FUNCTION pgbouncer.login FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION pgbouncer.login TO pgbouncer`
 
-// Apply does nothing on a replica. conn is a superuser's, to the database
-// postgres; passwords are by role.
+// Apply creates or updates the roles, their passwords, which are given by role, and the
+// database. On a replica it does nothing. conn must be a superuser's connection to the
+// database postgres.
 func Apply(ctx context.Context, conn *pgx.Conn, passwords map[string]string) error {
 	var replica bool
 	if err := conn.QueryRow(ctx, `SELECT pg_is_in_recovery()`).Scan(&replica); err != nil {
-		return fmt.Errorf("ask whether this is the primary: %w", err)
+		return fmt.Errorf("determine whether this is the primary: %w", err)
 	}
 	if replica {
 		return nil
 	}
 	d := database{conn}
-	// After a failover the replica to wait for may be the one that died; what is
-	// lost with this node comes again with the next primary.
+	// After a failover the synchronous replica may be the node that died. Changes that are
+	// lost with this node are made again by the next primary.
 	if _, err := conn.Exec(ctx, `SET synchronous_commit = local`); err != nil {
 		return err
 	}
@@ -91,31 +92,31 @@ func (d database) createDatabase(ctx context.Context, name string) error {
 	return nil
 }
 
-// createLoginFunction changes nothing if it is there: each change writes WAL.
+// createLoginFunction does nothing if the function exists, since any change writes WAL.
 func (d database) createLoginFunction(ctx context.Context) error {
 	found, err := d.exists(ctx, `SELECT FROM pg_proc WHERE pronamespace = to_regnamespace('pgbouncer') AND proname = 'login'`)
 	if err == nil && !found {
-		_, err = d.conn.Exec(ctx, loginFunction) // one transaction: the simple protocol's
+		_, err = d.conn.Exec(ctx, loginFunction) // one transaction with the simple protocol
 	}
 	if err != nil {
-		return fmt.Errorf("create PgBouncer's function: %w", err)
+		return fmt.Errorf("create the function pgbouncer.login: %w", err)
 	}
 	return nil
 }
 
-// setPassword leaves out a role that is not there (yet): Patroni makes its own
-// after the cluster's first start, with the passwords of its configuration.
+// setPassword ignores a role that does not exist (yet): Patroni creates its own roles,
+// with the passwords of its configuration, after the cluster's first start.
 func (d database) setPassword(ctx context.Context, role, password string) error {
 	var secret string
 	err := d.conn.QueryRow(ctx, `SELECT coalesce(rolpassword, '') FROM pg_authid WHERE rolname = $1`, role).Scan(&secret)
-	if errors.Is(err, pgx.ErrNoRows) || err == nil && isOf(secret, password) {
+	if errors.Is(err, pgx.ErrNoRows) || err == nil && matches(secret, password) {
 		return nil
 	}
 	if err == nil {
-		secret, err = secretOf(password)
+		secret, err = newSecret(password)
 	}
 	if err == nil {
-		_, err = d.conn.Exec(ctx, `ALTER ROLE `+quoteName(role)+` PASSWORD '`+secret+`'`) // base64, $ and :
+		_, err = d.conn.Exec(ctx, `ALTER ROLE `+quoteName(role)+` PASSWORD '`+secret+`'`) // has only base64, $ and :
 	}
 	if err != nil {
 		return fmt.Errorf("set the password of role %s: %w", role, err)

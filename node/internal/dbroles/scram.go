@@ -13,37 +13,37 @@ import (
 	"golang.org/x/text/secure/precis"
 )
 
-// iterations is PostgreSQL's default, scram_iterations.
+// iterations is PostgreSQL's default of scram_iterations.
 const iterations = 4096
 
-// secretOf is what PostgreSQL keeps of a password, in the form of
-// pg_authid.rolpassword (RFC 5803, manual 53.8). Made here, the password itself
-// never reaches the server, nor its log.
-func secretOf(password string) (string, error) {
+// newSecret returns the SCRAM secret that PostgreSQL stores of a password, in the format
+// of pg_authid.rolpassword (RFC 5803, manual 53.8). The password
+// itself is never sent to the server, and so does not appear in its log.
+func newSecret(password string) (string, error) {
 	salt := make([]byte, 16)
 	_, _ = rand.Read(salt) // never fails
 	return scram(password, salt, iterations)
 }
 
-// isOf reports whether secret is a SCRAM secret of the password.
-func isOf(secret, password string) bool {
+// matches reports whether a secret is that of a password.
+func matches(secret, password string) bool {
 	parameters, found := strings.CutPrefix(secret, "SCRAM-SHA-256$")
-	count, rest, ok := strings.Cut(parameters, ":")
-	salt64, _, also := strings.Cut(rest, "$")
+	count, rest, hasCount := strings.Cut(parameters, ":")
+	salt64, _, hasSalt := strings.Cut(rest, "$")
 	n, err := strconv.Atoi(count)
-	if !found || !ok || !also || err != nil || n < 1 {
+	if !found || !hasCount || !hasSalt || err != nil || n < 1 {
 		return false
 	}
 	salt, err := base64.StdEncoding.DecodeString(salt64)
 	if err != nil {
 		return false
 	}
-	same, err := scram(password, salt, n)
-	return err == nil && hmac.Equal([]byte(same), []byte(secret))
+	expected, err := scram(password, salt, n)
+	return err == nil && hmac.Equal([]byte(expected), []byte(secret))
 }
 
 func scram(password string, salt []byte, iterations int) (string, error) {
-	// As PostgreSQL does: what can't be normalized is taken as it is.
+	// PostgreSQL, too, uses a password unchanged if it cannot be normalized.
 	if normal, err := precis.OpaqueString.String(password); err == nil {
 		password = normal
 	}

@@ -63,9 +63,9 @@ func newFleet(b *testing.B) *fleet {
 
 // node returns a daemon with an address of its own.
 func (f *fleet) node(n int) *daemon {
-	folder := f.t.(*testing.B).TempDir()
+	dir := f.t.(*testing.B).TempDir()
 	host := fmt.Sprintf("127.0.1.%d", n+1)
-	s := store{filepath.Join(folder, "applications")}
+	s := store{filepath.Join(dir, "applications")}
 	check(f.t, os.Mkdir(s.root, 0o755))
 	log := hclog.New(&hclog.LoggerOptions{Output: testWriter{f.t}, Level: hclog.Error})
 	units := &servers{host: host, root: s.root, running: map[string]*server{}}
@@ -78,7 +78,7 @@ func (f *fleet) node(n int) *daemon {
 	return &daemon{
 		deployer: deployer{store: s, fetch: fetcher{f.s3, s3test.Bucket, s}, python: python{nothing}, supervisor: units, image: f.image, host: host, log: log},
 		node:     fmt.Sprintf("app%d", n), registry: f.registry, workers: map[string]chan struct{}{},
-		status: status{path: filepath.Join(folder, "applications.json"), store: s, supervisor: units, log: log, mu: new(sync.Mutex)},
+		status: status{path: filepath.Join(dir, "applications.json"), store: s, supervisor: units, log: log, mu: new(sync.Mutex)},
 	}
 }
 

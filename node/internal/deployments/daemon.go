@@ -292,7 +292,7 @@ func (d *daemon) report(ctx context.Context, r release, p registry.Progress) {
 }
 
 // reportOnce writes a result unless the registry has it. Publishing a version again clears
-// its progress, so that every node reports anew.
+// its progress, so that every node reports again.
 func (d *daemon) reportOnce(ctx context.Context, r release, p registry.Progress) {
 	known, err := registry.ReadProgress(ctx, d.registry, r.Application, r.Version)
 	if err == nil && known[d.node].Phase == p.Phase {

@@ -241,9 +241,9 @@ func TestLastFiveVersionsAreKeptAndShareWheels(t *testing.T) {
 func TestConcurrentDeploymentRemovesNoWheelThatIsBeingInstalled(t *testing.T) {
 	f := newFixture(t)
 	d := f.daemon()
-	d.python.command = func(ctx context.Context, folder, name string, args ...string) *exec.Cmd {
+	d.python.command = func(ctx context.Context, dir, name string, args ...string) *exec.Cmd {
 		d.cleanUp(ctx, "other") // a deployment that ends during this one
-		return f.python().command(ctx, folder, name, args...)
+		return f.python().command(ctx, dir, name, args...)
 	}
 	v, err := d.install(t.Context(), f.publish(version{version: "1.0"}), func(registry.Phase) {})
 	check(t, err)

@@ -71,8 +71,8 @@ func check(t testing.TB, err error) {
 }
 
 func (f *fixture) python() python {
-	return python{command: func(_ context.Context, folder, name string, args ...string) *exec.Cmd {
-		return debiantree.CommandIn(f.t, folder, name, args...)
+	return python{command: func(_ context.Context, dir, name string, args ...string) *exec.Cmd {
+		return debiantree.CommandIn(f.t, dir, name, args...)
 	}}
 }
 
@@ -137,9 +137,9 @@ func isFree(port int) bool {
 
 func startRedis(t testing.TB) *redis.Client {
 	t.Helper()
-	folder := t.TempDir()
-	socket := filepath.Join(folder, "redis")
-	cmd := debiantree.CommandIn(t, folder, "redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--dir", folder)
+	dir := t.TempDir()
+	socket := filepath.Join(dir, "redis")
+	cmd := debiantree.CommandIn(t, dir, "redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--dir", dir)
 	check(t, cmd.Start())
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	c := redis.NewClient(&redis.Options{Network: "unix", Addr: socket, ContextTimeoutEnabled: true})

@@ -122,8 +122,8 @@ func (d *daemon) retirePorts(ctx context.Context, application string) {
 	}
 }
 
-// isPublished reports whether the registry has the current version's port, so that routing
-// can have it.
+// isPublished reports whether the registry has the current version's port, from which
+// routing gets it.
 func (d *daemon) isPublished(ctx context.Context, current installed) bool {
 	ctx, cancel := context.WithTimeout(ctx, registryTimeout)
 	defer cancel()

@@ -17,21 +17,21 @@ import (
 	"github.com/xeroops/xeroops/node/internal/instance"
 )
 
-// Where nginx.conf has them.
+// The files that nginx.conf names.
 const (
 	certificateFile = "/run/xeroops/tls/edge.crt"
 	keyFile         = "/run/xeroops/tls/edge.key"
 )
 
-// Command is `xeroops-node edge-certificate`, which runs before nginx.
+// Command returns `xeroops-node edge-certificate`, which runs before nginx.
 func Command() *cobra.Command {
 	return &cobra.Command{
 		Use:   "edge-certificate",
-		Short: "Put the edge's certificate from S3 into /run/xeroops/tls; make a self-signed one if there is none",
+		Short: "Write the edge's certificate from S3 to /run/xeroops/tls, or create a self-signed one if there is none",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if _, err := os.Stat(keyFile); err == nil {
-				return nil // a restart within one boot needs no S3
+				return nil // a restart since the boot needs no S3
 			}
 			ctx, cancel := context.WithTimeout(c.Context(), time.Minute)
 			defer cancel()
@@ -55,8 +55,8 @@ func write(path string, content []byte, mode os.FileMode) error {
 	return err
 }
 
-// names are what clients may call the edge: its public address, if it has one by
-// now, its name and its private address.
+// names returns the names of the edge: its public address, if it has one already, its host
+// names and its private address.
 func names(ctx context.Context, i instance.Instance, metadata *imds.Client) []string {
 	names := []string{i.Node, fmt.Sprintf("%s.%s.internal", i.Node, i.Cluster), i.Address}
 	out, err := metadata.GetMetadata(ctx, &imds.GetMetadataInput{Path: "public-ipv4"})

@@ -17,16 +17,16 @@ import (
 	"github.com/xeroops/xeroops/node/internal/configure"
 )
 
-// TestMain lets a copy of this binary be the application behind the edge.
+// TestMain makes a copy of this binary behave as the application behind the edge.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) != "application" {
 		os.Exit(m.Run())
 	}
-	fmt.Fprintln(os.Stderr, http.ListenAndServe("10.0.2.20:5001", http.HandlerFunc(echo))) //nolint:gosec // a test's
+	fmt.Fprintln(os.Stderr, http.ListenAndServe("10.0.2.20:5001", http.HandlerFunc(echo))) //nolint:gosec // in a test
 	os.Exit(1)
 }
 
-// echo answers with the request's headers, and with the status that the path asks for.
+// echo answers with the request's headers and the status that the path names.
 func echo(w http.ResponseWriter, r *http.Request) {
 	if _, status, found := strings.Cut(r.URL.Path, "/status/"); found {
 		code, _ := strconv.Atoi(status)
@@ -36,9 +36,9 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	_ = r.Header.Write(w)
 }
 
-func TestTheEdgeServesFilesAndPassesRequestsOnAsItShould(t *testing.T) {
-	folder := t.TempDir()
-	if _, err := configure.RenderSample(cluster.RoleLoadBalancer, folder); err != nil {
+func TestEdgeServesFilesAndProxiesRequests(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := configure.RenderSample(cluster.RoleLoadBalancer, dir); err != nil {
 		t.Fatal(err)
 	}
 	text, err := selfSign([]string{"198.51.100.1", "edge"}, time.Now())
@@ -50,11 +50,11 @@ func TestTheEdgeServesFilesAndPassesRequestsOnAsItShould(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, content := range map[string][]byte{certificateFile: certificate, keyFile: key} {
-		if err := write(filepath.Join(folder, path), content, 0o600); err != nil {
+		if err := write(filepath.Join(dir, path), content, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	files := filepath.Join(folder, "files")
+	files := filepath.Join(dir, "files")
 	if err := os.CopyFS(files, os.DirFS("../../../templates/services/nginx/files")); err != nil {
 		t.Fatal(err)
 	}
@@ -62,5 +62,5 @@ func TestTheEdgeServesFilesAndPassesRequestsOnAsItShould(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	debiantree.Script(t, "testdata/edge.sh", folder, files, binary)
+	debiantree.Script(t, "testdata/edge.sh", dir, files, binary)
 }

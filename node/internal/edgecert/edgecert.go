@@ -1,7 +1,7 @@
-// Package edgecert gives the edge a certificate before nginx starts. The first
-// boot makes a self-signed one and keeps it in S3 (docs/design.md#s3-layout, tls/), so
-// that an edge that replaces another shows the same; whoever puts it there first
-// is right. On the node it is in memory only.
+// Package edgecert provides the edge's certificate before nginx starts. The first boot
+// creates a self-signed one and stores it in S3 (docs/design.md#s3-layout, tls/), so that
+// a replaced edge has the same; of concurrent writers the first wins. On the node the
+// certificate and its key are in memory only.
 package edgecert
 
 import (
@@ -29,31 +29,31 @@ import (
 	"github.com/xeroops/xeroops/internal/cluster"
 )
 
-// lifetime of a self-signed certificate: nothing trusts it for its date, and
-// nobody is to be woken by it.
+// lifetime is the validity of a self-signed certificate. No client trusts it because of
+// its dates, and its expiry should cause no outage.
 const lifetime = 10 * 365 * 24 * time.Hour
 
-// Store is the objects in which certificates outlive an edge.
+// Store is the prefix in S3 in which certificates outlive an edge.
 type Store struct {
 	S3     *s3.Client
 	Bucket string
 	Layout cluster.Layout
 }
 
-// SelfSigned returns the node's certificate and its key, one PEM text each: those
-// in S3 if there are any, else new ones that are there from now on. names are
-// host names and IP addresses that a new one is for.
+// SelfSigned returns the node's certificate and its key as PEM, from S3 if they exist.
+// Otherwise it creates them for names, which are host names and IP addresses, and stores
+// them.
 func (s Store) SelfSigned(ctx context.Context, node string, names []string, now time.Time) (certificate, key []byte, err error) {
 	name := s.Layout.TLS() + "self-signed/" + node + ".pem"
-	kept, err := s.get(ctx, name)
+	stored, err := s.get(ctx, name)
 	if awswait.HasCode(err, "NoSuchKey") {
-		kept, err = s.putFirst(ctx, name, names, now)
+		stored, err = s.create(ctx, name, names, now)
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("certificate of %s in s3://%s/%s: %w", node, s.Bucket, name, err)
+		return nil, nil, fmt.Errorf("get the certificate of %s from s3://%s/%s: %w", node, s.Bucket, name, err)
 	}
-	if certificate, key, err = split(kept); err != nil {
-		return nil, nil, fmt.Errorf("certificate of %s in s3://%s/%s: %w; remove the object, and the next start makes another", node, s.Bucket, name, err)
+	if certificate, key, err = split(stored); err != nil {
+		return nil, nil, fmt.Errorf("parse the certificate of %s in s3://%s/%s: %w; remove the object, and the next start creates another", node, s.Bucket, name, err)
 	}
 	return certificate, key, nil
 }
@@ -67,21 +67,22 @@ func (s Store) get(ctx context.Context, name string) (content []byte, err error)
 	return io.ReadAll(io.LimitReader(out.Body, 1<<20))
 }
 
-// putFirst makes a certificate; if another was there before, that is the one.
-func (s Store) putFirst(ctx context.Context, name string, names []string, now time.Time) ([]byte, error) {
-	made, err := selfSign(names, now)
+// create creates and stores a certificate, unless another edge has just done so, and
+// returns the stored one.
+func (s Store) create(ctx context.Context, name string, names []string, now time.Time) ([]byte, error) {
+	created, err := selfSign(names, now)
 	if err != nil {
 		return nil, err
 	}
-	_, err = s.S3.PutObject(ctx, &s3.PutObjectInput{Bucket: &s.Bucket, Key: &name, Body: bytes.NewReader(made),
+	_, err = s.S3.PutObject(ctx, &s3.PutObjectInput{Bucket: &s.Bucket, Key: &name, Body: bytes.NewReader(created),
 		IfNoneMatch: aws.String("*"), ServerSideEncryption: types.ServerSideEncryptionAes256})
 	if awswait.HasCode(err, "PreconditionFailed", "ConditionalRequestConflict") {
 		return s.get(ctx, name)
 	}
-	return made, err
+	return created, err
 }
 
-// selfSign makes a key and a certificate for names, as one PEM text.
+// selfSign creates a certificate for names and its key, as one PEM text.
 func selfSign(names []string, now time.Time) ([]byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -116,7 +117,7 @@ func selfSign(names []string, now time.Time) ([]byte, error) {
 		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})...), nil
 }
 
-// split takes certificates and key apart, and checks that they belong together.
+// split separates certificates and key, and verifies that they match.
 func split(text []byte) (certificate, key []byte, err error) {
 	if _, err := tls.X509KeyPair(text, text); err != nil {
 		return nil, nil, err

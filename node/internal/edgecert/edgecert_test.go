@@ -21,10 +21,10 @@ func newStore(t *testing.T) Store {
 	return Store{S3: s3test.Client(s3test.Start(t)), Bucket: s3test.Bucket, Layout: cluster.Layout{Cluster: "production"}}
 }
 
-func TestAReplacedEdgeShowsTheSameCertificate(t *testing.T) {
+func TestReplacedEdgeHasTheSameCertificate(t *testing.T) {
 	store := newStore(t)
 	certificates := make([][]byte, 8)
-	var all sync.WaitGroup // also where several make one at the same time
+	var all sync.WaitGroup // edges that start concurrently
 	for n := range certificates {
 		all.Go(func() {
 			var err error
@@ -40,12 +40,12 @@ func TestAReplacedEdgeShowsTheSameCertificate(t *testing.T) {
 	}
 	for _, c := range certificates {
 		if !bytes.Equal(c, later) {
-			t.Error("two edges of one name show different certificates")
+			t.Error("two edges of one name have different certificates")
 		}
 	}
 }
 
-func TestACertificateIsForTheEdgesNamesAndAddresses(t *testing.T) {
+func TestCertificateIsValidForAllNamesAndAddresses(t *testing.T) {
 	now := time.Now()
 	text, err := selfSign([]string{"198.51.100.1", "edge", "edge.production.internal", "10.0.1.10"}, now)
 	if err != nil {
@@ -56,7 +56,7 @@ func TestACertificateIsForTheEdgesNamesAndAddresses(t *testing.T) {
 		t.Fatal(err)
 	}
 	if bytes.Contains(certificate, []byte("PRIVATE")) {
-		t.Error("the certificate's file holds the key")
+		t.Error("the certificate contains the key")
 	}
 	pair, err := tls.X509KeyPair(certificate, key)
 	if err != nil {
@@ -71,7 +71,7 @@ func TestACertificateIsForTheEdgesNamesAndAddresses(t *testing.T) {
 	}
 }
 
-func TestAnObjectThatIsNoCertificateIsAnErrorThatSaysWhatToDo(t *testing.T) {
+func TestInvalidObjectIsAnErrorWithAdvice(t *testing.T) {
 	store := newStore(t)
 	_, err := store.S3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: &store.Bucket,
 		Key: aws.String("clusters/production/tls/self-signed/edge.pem"), Body: strings.NewReader("nonsense")})
@@ -80,6 +80,6 @@ func TestAnObjectThatIsNoCertificateIsAnErrorThatSaysWhatToDo(t *testing.T) {
 	}
 	_, _, err = store.SelfSigned(t.Context(), "edge", []string{"edge"}, time.Now())
 	if err == nil || !strings.Contains(err.Error(), "remove the object") {
-		t.Errorf("got %v", err)
+		t.Errorf("SelfSigned() = %v, want an error with advice", err)
 	}
 }

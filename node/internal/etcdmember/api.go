@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// Member is a member as etcd lists it. One that has not started yet has no
-// client URLs, and no name unless the cluster began with it.
+// Member is a member in etcd's list. One that has not started yet has no client URLs, and
+// no name unless it is one of the cluster's first members.
 type Member struct {
-	ID         string   `json:"ID"` // decimal, in the API of version 3
+	ID         string   `json:"ID"` // decimal, in version 3 of the API
 	Name       string   `json:"name"`
 	PeerURLs   []string `json:"peerURLs"`
 	ClientURLs []string `json:"clientURLs"`
@@ -22,15 +22,15 @@ type Member struct {
 
 func (m Member) started() bool { return len(m.ClientURLs) > 0 }
 
-// requestTimeout is beyond what etcd itself allows a change, 7 s with its
-// default election timeout.
+// requestTimeout exceeds etcd's own timeout of a change, which is 7 s with the default
+// election timeout.
 const requestTimeout = 8 * time.Second
 
-// localTimeout is for what a member answers by itself.
+// localTimeout limits requests that a member answers without the others.
 const localTimeout = 2 * time.Second
 
-// members asks the peer port of a node who it believes the members to be. It
-// answers before there is a quorum, and also without one.
+// members returns the members that a node knows. It uses the peer port, which answers even
+// without a quorum.
 func members(ctx context.Context, n Node) ([]Member, error) {
 	ctx, cancel := context.WithTimeout(ctx, localTimeout)
 	defer cancel()
@@ -38,7 +38,7 @@ func members(ctx context.Context, n Node) ([]Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	// There the ID is a number that JSON's float64 can't hold; it isn't needed.
+	// The ID, a number in this response, exceeds a float64 and is not needed.
 	var list []struct {
 		Name       string   `json:"name"`
 		PeerURLs   []string `json:"peerURLs"`
@@ -54,29 +54,31 @@ func members(ctx context.Context, n Node) ([]Member, error) {
 	return all, nil
 }
 
-// agreed asks a member for the list that a quorum agrees on.
-func agreed(ctx context.Context, n Node) ([]Member, error) {
-	return change(ctx, n, "list", map[string]any{"linearizable": true})
+// agreedMembers returns the list of members that a quorum agrees on.
+func agreedMembers(ctx context.Context, n Node) ([]Member, error) {
+	return call(ctx, n, "list", map[string]any{"linearizable": true})
 }
 
+// remove removes a member and returns those that are left.
 func remove(ctx context.Context, n Node, m Member) ([]Member, error) {
-	return change(ctx, n, "remove", map[string]any{"ID": m.ID})
+	return call(ctx, n, "remove", map[string]any{"ID": m.ID})
 }
 
+// add adds a node as a member and returns all members.
 func add(ctx context.Context, n Node, self Node) ([]Member, error) {
-	return change(ctx, n, "add", map[string]any{"peerURLs": []string{peerURL(self.Address)}})
+	return call(ctx, n, "add", map[string]any{"peerURLs": []string{peerURL(self.Address)}})
 }
 
-// change posts to the JSON form of etcd's cluster API, whose answers all hold the
-// members afterwards.
-func change(ctx context.Context, n Node, what string, body map[string]any) ([]Member, error) {
+// call calls a method of etcd's cluster API in JSON. All responses have the resulting
+// members.
+func call(ctx context.Context, n Node, method string, body map[string]any) ([]Member, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	content, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, clientURL(n.Address)+"/v3/cluster/member/"+what, bytes.NewReader(content))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, clientURL(n.Address)+"/v3/cluster/member/"+method, bytes.NewReader(content))
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +86,7 @@ func change(ctx context.Context, n Node, what string, body map[string]any) ([]Me
 		Members []Member `json:"members"`
 	}
 	if err := do(req, &answer); err != nil {
-		return nil, fmt.Errorf("etcd of %s: member %s: %w", n.Name, what, err)
+		return nil, fmt.Errorf("member %s through etcd on %s: %w", method, n.Name, err)
 	}
 	return answer.Members, nil
 }

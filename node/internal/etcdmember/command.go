@@ -6,11 +6,11 @@ import (
 	"slices"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
 
 	"github.com/xeroops/xeroops/node/internal/atomicfile"
 	"github.com/xeroops/xeroops/node/internal/instance"
+	"github.com/xeroops/xeroops/node/internal/journal"
 	"github.com/xeroops/xeroops/node/internal/topology"
 )
 
@@ -20,11 +20,11 @@ const (
 	databases    = "/var/lib/postgresql/17/main/PG_VERSION"
 )
 
-// Command is `xeroops-node etcd-member`, which runs before etcd.
+// Command returns `xeroops-node etcd-member`, which runs before etcd.
 func Command() *cobra.Command {
 	return &cobra.Command{
 		Use:   "etcd-member",
-		Short: "Write to " + settingsFile + " whether etcd here begins a cluster, joins one or is a gateway to it",
+		Short: "Decide whether the local etcd starts a cluster, joins one or is a gateway to it, and write " + settingsFile,
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			d, err := newDecision()
@@ -52,13 +52,12 @@ func newDecision() (Decision, error) {
 	}
 	d := Decision{
 		Cluster: i.Cluster, Self: Node{i.Node, i.Address}, Nodes: nodesWithEtcd(t), DataDir: dataDir,
-		Patience: 2 * time.Minute, Retry: time.Second,
-		Log: hclog.New(&hclog.LoggerOptions{Name: "etcd-member", DisableTime: true}),
+		PeerTimeout: 2 * time.Minute, RetryInterval: time.Second, Log: journal.NewLogger("etcd-member"),
 	}
 	if !slices.Contains(d.Nodes, d.Self) {
 		return d, fmt.Errorf("node %s at %s is not among the management and database nodes of %s", i.Node, i.Address, topology.File)
 	}
 	_, err = os.Stat(databases)
-	d.Outlived = err == nil
+	d.HasOlderData = err == nil
 	return d, nil
 }

@@ -12,48 +12,46 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/xeroops/xeroops/node/internal/backoff"
+	"github.com/xeroops/xeroops/node/internal/journal"
 )
 
-// Decision is what there is to know before etcd starts.
+// Decision has the inputs of the decision, which is made before etcd starts.
 type Decision struct {
 	Cluster string // name
 	Self    Node
-	Nodes   []Node // all that have etcd, this one too
+	Nodes   []Node // all nodes with etcd, including this one
 	DataDir string
-	// Outlived says that this node's databases are older than its etcd: the
-	// cluster was there before, so a silence of the others is not its beginning.
-	Outlived bool
-	Patience time.Duration // how long an Outlived node waits for the others
-	Retry    time.Duration // between two attempts
-	Log      hclog.Logger
+	// HasOlderData reports that this node's databases are older than its etcd: the cluster
+	// existed before, so that silence of the other nodes does not mean that it is new.
+	HasOlderData  bool
+	PeerTimeout   time.Duration // how long a node with older data waits for the others
+	RetryInterval time.Duration
+	Log           hclog.Logger
 }
 
-// errNotYet is when another attempt may find more.
-var errNotYet = errors.New("not yet")
+// errRetry marks errors after which a retry may succeed.
+var errRetry = errors.New("undecided")
 
-// Settings waits until it is clear what this node is to etcd and returns etcd's
-// environment. It ends with the context.
+// Settings decides the role of this node and returns the environment of its etcd. It
+// retries until the context ends.
 func (d Decision) Settings(ctx context.Context) (string, error) {
 	if d.hasData() {
-		// etcd goes by its data, and by the flags only until there is some.
+		// etcd ignores the flags of its membership once it has data.
 		return member(d.Self, d.Cluster, []Node{d.Self}, "existing")
 	}
 	began := time.Now()
-	var told string
+	var undecided journal.Problem
 	for {
 		settings, err := d.attempt(ctx, time.Since(began))
 		if err == nil {
 			return settings, nil
 		}
-		if !errors.Is(err, errNotYet) {
+		if !errors.Is(err, errRetry) {
 			return "", err
 		}
-		if told != err.Error() {
-			told = err.Error()
-			d.Log.Info("etcd waits", "node", d.Self.Name, "because", told)
-		}
-		if !backoff.Sleep(ctx, d.Retry) {
-			return "", fmt.Errorf("find out what %s is to etcd: %w; at last: %w", d.Self.Name, ctx.Err(), err)
+		undecided.Set(d.Log, "etcd membership undecided, retrying", err, "node", d.Self.Name)
+		if !backoff.Sleep(ctx, d.RetryInterval) {
+			return "", fmt.Errorf("decide the etcd membership of %s: %w; last error: %w", d.Self.Name, ctx.Err(), err)
 		}
 	}
 }
@@ -64,10 +62,11 @@ func (d Decision) hasData() bool {
 	return err == nil && len(logs) > 0
 }
 
+// attempt makes the decision, unless it has to be retried.
 func (d Decision) attempt(ctx context.Context, waited time.Duration) (string, error) {
 	first := firstMembers(d.Nodes)
-	seen := d.askOthers(ctx)
-	for _, list := range seen {
+	lists := d.otherMembers(ctx)
+	for _, list := range lists {
 		if slices.ContainsFunc(list, Member.started) {
 			return d.join(ctx)
 		}
@@ -75,19 +74,18 @@ func (d Decision) attempt(ctx context.Context, waited time.Duration) (string, er
 	switch {
 	case !slices.Contains(first, d.Self):
 		return gateway(first)
-	case len(seen) == 0 && len(first) > 1 && d.Outlived && waited < d.Patience:
-		return "", fmt.Errorf("%w: the databases here are older than this instance, so etcd was there before, but no other node of it answers", errNotYet)
+	case len(lists) == 0 && len(first) > 1 && d.HasOlderData && waited < d.PeerTimeout:
+		return "", fmt.Errorf("%w: this node's databases are older than its etcd, so the cluster existed before, but no other node answers", errRetry)
 	default:
-		d.Log.Info("etcd begins a new cluster", "node", d.Self.Name, "members", first)
+		d.Log.Info("starting a new etcd cluster", "node", d.Self.Name, "members", first)
 		return member(d.Self, d.Cluster, first, "new")
 	}
 }
 
-// askOthers returns who the other nodes believe the members to be, of those that
-// answer.
-func (d Decision) askOthers(ctx context.Context) [][]Member {
+// otherMembers returns the lists of members of the other nodes that answer.
+func (d Decision) otherMembers(ctx context.Context) [][]Member {
 	var mu sync.Mutex
-	var seen [][]Member
+	var lists [][]Member
 	var all sync.WaitGroup
 	for _, n := range d.Nodes {
 		if n == d.Self {
@@ -97,82 +95,84 @@ func (d Decision) askOthers(ctx context.Context) [][]Member {
 			if list, err := members(ctx, n); err == nil {
 				mu.Lock()
 				defer mu.Unlock()
-				seen = append(seen, list)
+				lists = append(lists, list)
 			}
 		})
 	}
 	all.Wait()
-	return seen
+	return lists
 }
 
-// join makes this node a member of the cluster that is there, or a gateway to it
-// if that has members enough.
+// join makes this node a member of the existing cluster, or a gateway to it if it has
+// enough members.
 func (d Decision) join(ctx context.Context) (string, error) {
-	through, list, err := d.anyAgreed(ctx)
+	through, list, err := d.agreedMembers(ctx)
 	if err != nil {
 		return "", err
 	}
-	mine := slices.IndexFunc(list, d.isMine)
-	if mine >= 0 && !list[mine].started() {
+	self := slices.IndexFunc(list, d.isSelf)
+	if self >= 0 && !list[self].started() {
 		return member(d.Self, d.Cluster, d.named(list), "existing")
 	}
-	if mine >= 0 {
-		d.Log.Info("etcd forgets this node's former instance", "node", d.Self.Name, "member", list[mine].ID)
-		if list, err = remove(ctx, through, list[mine]); err != nil {
-			return "", fmt.Errorf("%w: %w", errNotYet, err)
+	if self >= 0 {
+		d.Log.Info("removing the former instance of this node from etcd", "node", d.Self.Name, "member", list[self].ID)
+		if list, err = remove(ctx, through, list[self]); err != nil {
+			return "", fmt.Errorf("%w: %w", errRetry, err)
 		}
 	}
-	if list, err = d.makeRoom(ctx, through, list); err != nil {
+	if list, err = d.removeGone(ctx, through, list); err != nil {
 		return "", err
 	}
 	if len(list) >= len(firstMembers(d.Nodes)) {
 		return gateway(d.named(list))
 	}
-	d.Log.Info("etcd takes this node in", "node", d.Self.Name)
+	d.Log.Info("joining etcd", "node", d.Self.Name)
 	if list, err = add(ctx, through, d.Self); err != nil {
-		return "", fmt.Errorf("%w: %w", errNotYet, err)
+		return "", fmt.Errorf("%w: %w", errRetry, err)
 	}
 	return member(d.Self, d.Cluster, d.named(list), "existing")
 }
 
-// anyAgreed returns the list of members that a quorum agrees on, and who gave it.
-func (d Decision) anyAgreed(ctx context.Context) (through Node, list []Member, err error) {
-	err = errNotYet
+// agreedMembers returns the list of members that a quorum agrees on, and the node that
+// returned it.
+func (d Decision) agreedMembers(ctx context.Context) (through Node, list []Member, err error) {
+	err = errRetry
 	for _, n := range d.Nodes {
 		if n == d.Self {
 			continue
 		}
-		list, failed := agreed(ctx, n)
-		if failed == nil {
+		list, failure := agreedMembers(ctx, n)
+		if failure == nil {
 			return n, list, nil
 		}
-		err = fmt.Errorf("%w: %w", err, failed)
+		err = fmt.Errorf("%w: %w", err, failure)
 	}
-	return Node{}, nil, fmt.Errorf("etcd is there but has no quorum: %w", err)
+	return Node{}, nil, fmt.Errorf("etcd has no quorum: %w", err)
 }
 
-func (d Decision) isMine(m Member) bool {
+// isSelf reports whether a member is this node or its former instance.
+func (d Decision) isSelf(m Member) bool {
 	return m.Name == d.Self.Name || slices.Contains(m.PeerURLs, peerURL(d.Self.Address))
 }
 
-// makeRoom removes a member whose node is no longer in the cluster.
-func (d Decision) makeRoom(ctx context.Context, through Node, list []Member) ([]Member, error) {
+// removeGone removes a member whose node is no longer in the cluster.
+func (d Decision) removeGone(ctx context.Context, through Node, list []Member) ([]Member, error) {
 	gone := slices.IndexFunc(list, func(m Member) bool {
 		return !slices.ContainsFunc(d.Nodes, func(n Node) bool { return n.Address == addressOf(m) })
 	})
 	if gone < 0 {
 		return list, nil
 	}
-	d.Log.Info("etcd forgets a node that the cluster no longer has", "member", list[gone].Name)
+	d.Log.Info("removing a node from etcd that left the cluster", "member", list[gone].Name)
 	list, err := remove(ctx, through, list[gone])
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errNotYet, err)
+		return nil, fmt.Errorf("%w: %w", errRetry, err)
 	}
 	return list, nil
 }
 
-// named are the members as nodes. One that was added and has not started has no
-// name in etcd's list, but its node has.
+// named returns the members as nodes, with the names of the topology: etcd's list has no
+// name of a member that has not started.
 func (d Decision) named(list []Member) []Node {
 	var nodes []Node
 	for _, m := range list {

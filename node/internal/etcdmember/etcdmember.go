@@ -1,8 +1,7 @@
-// Package etcdmember decides, each time before etcd starts, what this node is to
-// etcd: a member of a cluster that is being made, one that was replaced and
-// joins again, or a gateway to the members. It never touches a node that has
-// data of its own, and leaves every change of the membership to etcd, which
-// refuses one that would cost the quorum.
+// Package etcdmember decides, each time before etcd starts, whether this node is a member
+// of a new cluster, joins an existing cluster, possibly in place of a former instance, or
+// is a gateway to the members. It leaves a node with data alone, and makes all changes
+// through etcd, which refuses those that would lose the quorum.
 package etcdmember
 
 import (
@@ -16,7 +15,7 @@ import (
 	"github.com/xeroops/xeroops/internal/envfile"
 )
 
-// etcd's registered ports.
+// The registered ports of etcd.
 const (
 	clientPort = "2379"
 	peerPort   = "2380"
@@ -25,29 +24,28 @@ const (
 func peerURL(address string) string   { return "http://" + net.JoinHostPort(address, peerPort) }
 func clientURL(address string) string { return "http://" + net.JoinHostPort(address, clientPort) }
 
-// Node is a node that has etcd.
+// Node is a node with etcd.
 type Node struct{ Name, Address string }
 
-// nodesWithEtcd are those of a topology: the management nodes, then the
-// databases, each by name.
+// nodesWithEtcd returns the nodes of a topology that have etcd: the management nodes, then
+// the database nodes, each sorted by name.
 func nodesWithEtcd(t cluster.Topology) []Node {
 	var nodes []Node
 	for _, role := range []cluster.Role{cluster.RoleManagement, cluster.RoleDB} {
-		var of []Node
+		var withRole []Node
 		for _, n := range t.Nodes {
 			if n.Role == role {
-				of = append(of, Node{n.Name, n.Address})
+				withRole = append(withRole, Node{n.Name, n.Address})
 			}
 		}
-		slices.SortFunc(of, func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
-		nodes = append(nodes, of...)
+		slices.SortFunc(withRole, func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
+		nodes = append(nodes, withRole...)
 	}
 	return nodes
 }
 
-// firstMembers are the members that a new cluster begins with: the first three
-// nodes that have etcd, or one where there are fewer than three, since two
-// members are lost with either of them.
+// firstMembers returns the members of a new cluster: the first three nodes with etcd, or
+// one if there are fewer than three, since two members fail if either does.
 func firstMembers(nodes []Node) []Node {
 	if len(nodes) >= 3 {
 		return nodes[:3]
@@ -55,7 +53,7 @@ func firstMembers(nodes []Node) []Node {
 	return nodes[:min(1, len(nodes))]
 }
 
-// settings of etcd, as a unit's EnvironmentFile.
+// member returns the environment of an etcd that is a member, as an EnvironmentFile.
 func member(self Node, cluster string, initial []Node, state string) (string, error) {
 	var all []string
 	for _, n := range initial {
@@ -73,18 +71,20 @@ func member(self Node, cluster string, initial []Node, state string) (string, er
 	})
 }
 
-// gateway has etcd pass connections on to the members.
+// gateway returns the environment of an etcd that forwards connections to the members. It
+// retries an unreachable member every second; by default it would do so every minute, and
+// so be without a member for that long if the only one restarts.
 func gateway(members []Node) (string, error) {
 	var endpoints []string
 	for _, n := range members {
 		endpoints = append(endpoints, net.JoinHostPort(n.Address, clientPort))
 	}
 	return envfile.Format(map[string]string{
-		"DAEMON_ARGS": fmt.Sprintf("gateway start --listen-addr=0.0.0.0:%s --endpoints=%s", clientPort, strings.Join(endpoints, ",")),
+		"DAEMON_ARGS": fmt.Sprintf("gateway start --retry-delay=1s --listen-addr=0.0.0.0:%s --endpoints=%s", clientPort, strings.Join(endpoints, ",")),
 	})
 }
 
-// addressOf is the host of a member's first peer URL.
+// addressOf returns the host of a member's first peer URL.
 func addressOf(m Member) string {
 	if len(m.PeerURLs) == 0 {
 		return ""

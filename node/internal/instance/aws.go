@@ -14,53 +14,50 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
-// metadataEndpoint is the same in every region. It is given to the SDK so that
-// no environment variable can name another.
+// metadataEndpoint is the same in every region. It is passed to the SDK so that no
+// environment variable can override it.
 const metadataEndpoint = "http://169.254.169.254"
 
-// Identity is what the metadata service says of the instance.
+// Identity is the instance's identity according to the metadata service.
 type Identity struct {
 	InstanceID, ImageID, Region, Address string
 }
 
-// Metadata returns a client of the metadata service that speaks version 2 only:
-// without a token it gives up rather than ask unprotected.
+// Metadata returns a client of the metadata service, version 2 only: without a token its
+// requests fail.
 func Metadata(options ...func(*imds.Options)) *imds.Client {
 	return imds.New(imds.Options{Endpoint: metadataEndpoint, EnableFallback: aws.FalseTernary, ClientEnableState: imds.ClientEnabled}, options...)
 }
 
-// Identify asks the metadata service who this machine is, and fails where that
-// is not who instance.env says: such a node would act on another's behalf.
+// Identify returns the instance's identity. It is an error if that differs from
+// instance.env, since the node would act in place of another one.
 func (i Instance) Identify(ctx context.Context, metadata *imds.Client) (Identity, error) {
 	out, err := metadata.GetInstanceIdentityDocument(ctx, nil)
 	if err != nil {
-		return Identity{}, fmt.Errorf("ask the metadata service who this instance is: %w", err)
+		return Identity{}, fmt.Errorf("get the instance identity from the metadata service: %w", err)
 	}
-	is := Identity{InstanceID: out.InstanceID, ImageID: out.ImageID, Region: out.Region, Address: out.PrivateIP}
-	if is.Region != i.Region || is.Address != i.Address {
-		return is, fmt.Errorf("instance.env is of a node at %s in %s, but the metadata service says that instance %s is at %s in %s; launch the instance again with its own user data",
-			i.Address, i.Region, is.InstanceID, is.Address, is.Region)
+	identity := Identity{InstanceID: out.InstanceID, ImageID: out.ImageID, Region: out.Region, Address: out.PrivateIP}
+	if identity.Region != i.Region || identity.Address != i.Address {
+		return identity, fmt.Errorf("instance.env is for a node at %s in %s, but instance %s is at %s in %s; launch the instance again with its own user data",
+			i.Address, i.Region, identity.InstanceID, identity.Address, identity.Region)
 	}
-	return is, nil
+	return identity, nil
 }
 
-// S3 returns a client with the credentials of the instance's role, from the
-// metadata service and nowhere else; they are renewed before they expire. The
-// first request fetches them, so a metadata service that is away fails that,
-// not this.
+// S3 returns a client with the credentials of the instance's role, which it gets from the
+// metadata service only and renews before they expire. The first request fetches them.
 func (i Instance) S3() *s3.Client { return i.S3By(Metadata()) }
 
-// S3By is [Instance.S3] with a metadata client that is there already.
+// S3By is [Instance.S3] with an existing metadata client.
 func (i Instance) S3By(metadata *imds.Client, options ...func(*s3.Options)) *s3.Client {
 	role := ec2rolecreds.New(func(o *ec2rolecreds.Options) { o.Client = metadata })
 	return s3.New(s3.Options{
 		Region: i.Region,
-		// Five minutes, as a node's clock may be off before chrony has set it.
+		// The clock may be wrong by minutes until chrony has set it.
 		Credentials: aws.NewCredentialsCache(role, func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = 5 * time.Minute }),
-		// The SDK's pauses of up to 20 s would outlast what they wait for.
+		// The SDK's default of 20 s exceeds most outages; callers retry anyway.
 		Retryer: retry.NewStandard(func(o *retry.StandardOptions) { o.MaxBackoff = time.Second }),
-		// Five seconds: the gateway endpoint is in the same region, and who waits
-		// tries again.
+		// The gateway endpoint is in the same region, and callers retry.
 		HTTPClient: awshttp.NewBuildableClient().WithDialerOptions(func(d *net.Dialer) { d.Timeout = 5 * time.Second }),
 	}, options...)
 }

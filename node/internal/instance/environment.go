@@ -6,15 +6,15 @@ import (
 	"github.com/xeroops/xeroops/internal/envfile"
 )
 
-// The block of /etc/environment that is ours. pam_env and systemd take both
-// lines for comments.
+// The lines around XeroOps' block in /etc/environment, which are comments to pam_env and
+// systemd.
 const (
 	blockBegin = "# BEGIN xeroops: written at every boot by infrastructure-ready.service\n"
 	blockEnd   = "# END xeroops\n"
 )
 
-// MergeEnvironment returns the text of /etc/environment with our block put at
-// its end; what isn't ours stays, and ours wins, being last.
+// MergeEnvironment returns the text of /etc/environment with a block of variables at its
+// end, which override earlier ones. It replaces a former block and keeps other lines.
 func MergeEnvironment(text string, vars map[string]string) (string, error) {
 	block, err := envfile.Format(vars)
 	if err != nil {
@@ -27,7 +27,7 @@ func MergeEnvironment(text string, vars map[string]string) (string, error) {
 	return rest + blockBegin + block + blockEnd, nil
 }
 
-// cutBlock takes our block out of a text.
+// cutBlock separates the block from the rest of a text.
 func cutBlock(text string) (rest, block string, found bool) {
 	before, after, found := strings.Cut(text, blockBegin)
 	if !found {

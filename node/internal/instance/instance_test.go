@@ -20,7 +20,7 @@ import (
 
 var app1 = Instance{Node: "app1", Role: cluster.RoleApp, Address: "10.0.2.10", Cluster: "production", Region: "eu-west-1", UploadsBucket: "uploads-123456789012"}
 
-func TestInstanceEnvIsReadAsItWasWritten(t *testing.T) {
+func TestInstanceEnvRoundTrips(t *testing.T) {
 	text, err := envfile.Format(app1.Env())
 	if err != nil {
 		t.Fatal(err)
@@ -34,23 +34,23 @@ func TestInstanceEnvIsReadAsItWasWritten(t *testing.T) {
 	}
 }
 
-func TestInstanceEnvThatIsNotThereYetIsToldFromOneThatIsWrong(t *testing.T) {
-	folder := t.TempDir()
-	if _, err := LoadFile(filepath.Join(folder, "none")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("absent: got %v", err)
+func TestMissingInstanceEnvDiffersFromAnInvalidOne(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := LoadFile(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("missing file: LoadFile() = %v, want ErrNotExist", err)
 	}
 	for _, text := range []string{"", "HOSTNAME=app1\n", "not an env file", "HOSTNAME=a\nINSTANCE_ROLE=cook\nSTATIC_IP=1\nXEROOPS_CLUSTER=c\nAWS_REGION=r\nXEROOPS_UPLOADS_BUCKET=u\n"} {
-		path := filepath.Join(folder, "instance.env")
+		path := filepath.Join(dir, "instance.env")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := LoadFile(path); err == nil || errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("%q: got %v", text, err)
+			t.Errorf("%q: LoadFile() = %v, want an error other than ErrNotExist", text, err)
 		}
 	}
 }
 
-func TestEnvironmentKeepsWhatIsNotOurs(t *testing.T) {
+func TestMergeEnvironmentKeepsOtherLines(t *testing.T) {
 	const debian = "# Debian's\nPATH=\"/usr/local/sbin:/usr/bin\"\nexport odd line"
 	once, err := MergeEnvironment(debian, map[string]string{"A": "1", "OLD": "x"})
 	if err != nil {
@@ -69,14 +69,14 @@ func TestEnvironmentKeepsWhatIsNotOurs(t *testing.T) {
 	}
 }
 
-func TestIdentityComesFromTheMetadataService(t *testing.T) {
+func TestIdentityIsReadFromTheMetadataService(t *testing.T) {
 	service := imdstest.Start(t)
-	is, err := app1.Identify(t.Context(), Metadata(service.Endpoint))
-	if err != nil || is.InstanceID != imdstest.InstanceID || is.ImageID != imdstest.ImageID {
-		t.Errorf("got %+v, %v", is, err)
+	identity, err := app1.Identify(t.Context(), Metadata(service.Endpoint))
+	if err != nil || identity.InstanceID != imdstest.InstanceID || identity.ImageID != imdstest.ImageID {
+		t.Errorf("Identify() = %+v, %v", identity, err)
 	}
 	if service.Tokens.Load() == 0 || service.Unprotected.Load() > 0 {
-		t.Errorf("%d tokens, %d requests without one", service.Tokens.Load(), service.Unprotected.Load())
+		t.Errorf("%d requests for a token, %d requests without one; want at least 1 and 0", service.Tokens.Load(), service.Unprotected.Load())
 	}
 }
 
@@ -85,7 +85,7 @@ func TestUserDataOfAnotherNodeIsAnError(t *testing.T) {
 	other := app1
 	other.Address = "10.0.2.11"
 	if _, err := other.Identify(t.Context(), Metadata(service.Endpoint)); err == nil || !strings.Contains(err.Error(), "10.0.2.11") {
-		t.Errorf("got %v", err)
+		t.Errorf("Identify() = %v, want an error that names the address", err)
 	}
 }
 
@@ -103,14 +103,14 @@ func TestOnlyTheRolesCredentialsAreUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !strings.Contains(authorization, *service.AccessKey.Load()) {
-		t.Errorf("signed by %q", authorization)
+		t.Errorf("the request was signed by %q, want the role's credentials", authorization)
 	}
 }
 
-func TestAPasswordThatIsMissingIsNamed(t *testing.T) {
+func TestMissingRegistryPasswordIsAnError(t *testing.T) {
 	t.Setenv(cluster.RedisNodePassword, "")
 	if _, err := RegistryPassword(); err == nil || !strings.Contains(err.Error(), "REDIS_NODE_PASSWORD") {
-		t.Errorf("without it: %v", err)
+		t.Errorf("RegistryPassword() = %v, want an error that names the variable", err)
 	}
 	t.Setenv(cluster.RedisNodePassword, "secret")
 	if got, err := RegistryPassword(); err != nil || got != "secret" {

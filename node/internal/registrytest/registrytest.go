@@ -1,7 +1,7 @@
 //go:build linux
 
-// Package registrytest gives tests a registry: Debian's Redis with the configuration
-// of a management node, so that a test fails where a user of it lacks a permission.
+// Package registrytest provides tests with a registry: Debian's Redis with the
+// configuration of a management node, so that a test fails if a user lacks a permission.
 package registrytest
 
 import (
@@ -22,7 +22,7 @@ import (
 	"github.com/xeroops/xeroops/templates"
 )
 
-// Server is a Redis that can be killed and started again.
+// Server is a Redis that can be killed and restarted.
 type Server struct {
 	Address string // host:port
 
@@ -31,8 +31,8 @@ type Server struct {
 	process *exec.Cmd
 }
 
-// Start starts a registry at an address of the loopback network that nobody else
-// uses, on the registry's port. It ends with the test.
+// Start starts a registry that runs until the test ends. address is an unused address of
+// the loopback network.
 func Start(t testing.TB, address string) *Server {
 	t.Helper()
 	debiantree.Path(t)
@@ -60,14 +60,17 @@ func Start(t testing.TB, address string) *Server {
 	return s
 }
 
+// startTimeout is far longer than Redis takes to start.
+const startTimeout = 30 * time.Second
+
 func password(credential string) string { return "test-" + credential }
 
-// Password is that of a user of the registry.
+// Password returns the password of a user of the registry.
 func Password(user string) string {
 	return password("REDIS_" + strings.ToUpper(user) + "_PASSWORD")
 }
 
-// Restart starts Redis after Kill.
+// Restart starts Redis again after Kill.
 func (s *Server) Restart() {
 	s.t.Helper()
 	data := filepath.Join(s.dir, "data")
@@ -84,22 +87,22 @@ func (s *Server) Restart() {
 		s.t.Fatal(err)
 	}
 	admin := s.As(registry.UserAdmin)
-	limit := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(startTimeout)
 	for admin.Ping(s.t.Context()).Err() != nil {
-		if time.Now().After(limit) {
-			s.t.Fatal("Redis does not answer within 20 s")
+		if time.Now().After(deadline) {
+			s.t.Fatalf("Redis does not answer within %s", startTimeout)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
 }
 
-// Kill ends Redis at once.
+// Kill kills Redis.
 func (s *Server) Kill() {
 	_ = s.process.Process.Kill()
 	_ = s.process.Wait()
 }
 
-// Forget removes what was stored. Redis must not run.
+// Forget removes all data. Redis must not be running.
 func (s *Server) Forget() {
 	s.t.Helper()
 	if err := os.RemoveAll(filepath.Join(s.dir, "data")); err != nil {
@@ -107,7 +110,7 @@ func (s *Server) Forget() {
 	}
 }
 
-// As is a client as one of the users, to be had for the whole test.
+// As returns a client of a user that is open until the test ends.
 func (s *Server) As(user string) *redis.Client {
 	c := registry.Open(s.Address, user, Password(user))
 	s.t.Cleanup(func() { _ = c.Close() })

@@ -13,11 +13,10 @@ import (
 	"github.com/xeroops/xeroops/node/internal/registrytest"
 )
 
-// What each user of the registry may and may not, by the Redis and the
-// configuration of a management node.
-func TestUsersOfTheRegistryMayWhatTheyNeedAndNoMore(t *testing.T) {
+// The ACL of a management node, checked with Debian's Redis.
+func TestUsersOfTheRegistryHaveOnlyThePermissionsTheyNeed(t *testing.T) {
 	r := registrytest.Start(t, "127.0.98.1")
-	may := map[string][]string{
+	allowed := map[string][]string{
 		registry.UserNode: {"PING", "SET xeroops:node:app1 x EX 90", "GET xeroops:node:app1", "MGET xeroops:node:app1 xeroops:node:app2", "EXISTS xeroops:node:app1",
 			"PUBLISH xeroops:topology app1", "HGETALL xeroops:deploy:shop", "SMEMBERS xeroops:applications", "HSET xeroops:deploy:shop:1.0 app1 {}",
 			"EXPIRE xeroops:deploy:shop:1.0 60", "SET xeroops:python:app1 {}", "SUBSCRIBE deployment-channel xeroops:topology"},
@@ -28,9 +27,9 @@ func TestUsersOfTheRegistryMayWhatTheyNeedAndNoMore(t *testing.T) {
 			"GET xeroops:python:app1", "PUBLISH deployment-channel {}", "SUBSCRIBE xeroops:topology"},
 		registry.UserAdmin: {"INFO", "CONFIG GET maxmemory", "KEYS *", "ACL LIST", "CLIENT LIST", "SET anything x", "DEL anything"},
 	}
-	never := []string{"CONFIG SET dir /tmp", "FLUSHALL", "FLUSHDB", "KEYS *", "SHUTDOWN", "ACL SETUSER x on", "ACL LIST", "MONITOR",
+	deniedToAll := []string{"CONFIG SET dir /tmp", "FLUSHALL", "FLUSHDB", "KEYS *", "SHUTDOWN", "ACL SETUSER x on", "ACL LIST", "MONITOR",
 		"MODULE LIST", "REPLICAOF 192.0.2.1 6379", "SAVE", "CLIENT KILL TYPE normal", "SCRIPT FLUSH", "FUNCTION FLUSH", "SWAPDB 0 1", "INFO"}
-	mayNot := map[string][]string{
+	denied := map[string][]string{
 		registry.UserNode: {"HSET xeroops:deploy:shop version 2.0", "DEL xeroops:deploy:shop", "SADD xeroops:applications x", "GET app:cart:1", "SET app:cart:1 x", "SET other x",
 			"PUBLISH app:news x", "SUBSCRIBE app:news", "EVAL return(1) 0", "SCAN 0"},
 		registry.UserApp: {"GET xeroops:node:app1", "SET xeroops:node:app1 x", "HGETALL xeroops:deploy:shop", "SET other x", "PUBLISH xeroops:topology x", "PUBLISH deployment-channel x",
@@ -38,43 +37,43 @@ func TestUsersOfTheRegistryMayWhatTheyNeedAndNoMore(t *testing.T) {
 		registry.UserDeploy: {"SET xeroops:node:app1 x", "DEL xeroops:node:app1", "GET app:cart:1", "SET other x", "PUBLISH app:news x", "SET xeroops:python:app1 x", "EVAL return(1) 0"},
 	}
 	for _, user := range []string{registry.UserNode, registry.UserApp, registry.UserDeploy} {
-		mayNot[user] = append(mayNot[user], never...)
+		denied[user] = append(denied[user], deniedToAll...)
 	}
-	for user, commands := range may {
+	for user, commands := range allowed {
 		for _, command := range commands {
 			if err := send(t, r, user, command); err != nil && !errors.Is(err, redis.Nil) {
-				t.Errorf("%s may not %s: %v", user, command, err)
+				t.Errorf("%s as user %s: %v, want it allowed", command, user, err)
 			}
 		}
 	}
-	for user, commands := range mayNot {
+	for user, commands := range denied {
 		for _, command := range commands {
 			if err := send(t, r, user, command); err == nil || !strings.Contains(err.Error(), "NOPERM") && !strings.Contains(err.Error(), "ermission") {
-				t.Errorf("%s may %s: %v", user, command, err)
+				t.Errorf("%s as user %s: %v, want it denied", command, user, err)
 			}
 		}
 	}
 }
 
-func TestRegistryLetsNobodyInWithoutAPassword(t *testing.T) {
+func TestRegistryRequiresAPassword(t *testing.T) {
 	r := registrytest.Start(t, "127.0.98.2")
 	for user, password := range map[string]string{"": "", "default": "", registry.UserNode: "wrong", registry.UserAdmin: ""} {
 		c := redis.NewClient(&redis.Options{Addr: r.Address, Username: user, Password: password, DisableIdentity: true, MaxRetries: -1})
 		if err := c.Ping(t.Context()).Err(); err == nil {
-			t.Errorf("user %q got in with password %q", user, password)
+			t.Errorf("user %q is accepted with password %q", user, password)
 		}
 		_ = c.Close()
 	}
 }
 
-// send sends one command on a connection of its own.
+// send sends a command on a new connection.
 func send(t *testing.T, r *registrytest.Server, user, command string) error {
 	t.Helper()
 	conn := r.As(user).Conn()
 	defer func() { _ = conn.Close() }()
 	var args []any
-	for _, word := range strings.Fields(command) {
-		args = append(args, word)
+	for _, arg := range strings.Fields(command) {
+		args = append(args, arg)
 	}
 	return conn.Do(t.Context(), args...).Err()
 }

@@ -94,8 +94,8 @@ func TestAdjustWaitsUntilAnAddressIsApplied(t *testing.T) {
 	}
 }
 
-// staleSocket forwards commands to HAProxy's socket, but after a change answers `show
-// servers state` as before the change, so many times.
+// staleSocket forwards commands to HAProxy's socket, but after a change repeats the former
+// answer of `show servers state` several times.
 func staleSocket(t *testing.T, f *fixture, times int) (path string) {
 	t.Helper()
 	path = filepath.Join(f.dir, "stale")

@@ -65,8 +65,8 @@ func (s Server) weight() string {
 	return "100"
 }
 
-// render returns haproxy.cfg and the hash of all that it says besides servers, which are
-// all that can be changed without a reload. The hash is HAProxy's description, so that
+// render returns haproxy.cfg and a hash of it without its servers, which can be changed
+// without a reload. The hash is HAProxy's description, so that
 // it can be read back from the running process.
 func render(r Routes, s Settings) (text []byte, hash string, err error) {
 	bare := r

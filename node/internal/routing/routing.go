@@ -29,7 +29,7 @@ import (
 const (
 	// pollInterval is how often the topology file and old workers are checked.
 	pollInterval = time.Second
-	// resyncInterval is how often everything is reconciled without a message.
+	// resyncInterval is how often HAProxy is reconciled if there is no message.
 	resyncInterval = 30 * time.Second
 	// debounce is how long routing waits after a message for further ones: a cluster
 	// that starts sends one per node.

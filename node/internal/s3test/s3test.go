@@ -1,4 +1,4 @@
-// Package s3test gives tests of the node's parts an S3: moto's.
+// Package s3test provides tests with moto's S3.
 package s3test
 
 import (
@@ -12,11 +12,11 @@ import (
 	"github.com/xeroops/xeroops/internal/testkit/mototest"
 )
 
-// Bucket is there from the start, and empty.
+// Bucket is an empty bucket that [Start] creates.
 const Bucket = "uploads"
 
-// Start starts a moto that ends with the test, and returns its endpoint. Where it
-// can't run, the test is skipped.
+// Start starts a moto that runs until the test ends, and returns its URL. If moto is not
+// installed, it skips the test.
 func Start(t testing.TB) (url string) {
 	t.Helper()
 	moto := mototest.Start(t, moto.Options{})
@@ -26,7 +26,7 @@ func Start(t testing.TB) (url string) {
 	return moto.URL
 }
 
-// Client returns a client of an endpoint, moto's or what is before it.
+// Client returns a client of moto or of a proxy before it.
 func Client(url string) *s3.Client {
 	return s3.New(s3.Options{BaseEndpoint: &url, Region: "us-east-1", UsePathStyle: true,
 		Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})

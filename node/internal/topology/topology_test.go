@@ -26,10 +26,10 @@ const block = hostsBegin + "10.0.2.10 app1.production.internal app1\n10.0.2.20 b
 func TestHostsHasEveryNodeAndKeepsOtherLines(t *testing.T) {
 	const others = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
 	for name, text := range map[string]string{
-		"as user-data wrote it":   others + "10.0.2.10 app1.production.internal app1\n10.0.2.99 gone.production.internal gone\n",
-		"as written before":       others + hostsBegin + "10.0.2.9 app9.production.internal app9\n" + hostsEnd,
-		"without a line's end":    strings.TrimSuffix(others, "\n"),
-		"as it is to be, already": others + block,
+		"written by user data":    others + "10.0.2.10 app1.production.internal app1\n10.0.2.99 gone.production.internal gone\n",
+		"written before":          others + hostsBegin + "10.0.2.9 app9.production.internal app9\n" + hostsEnd,
+		"without a final newline": strings.TrimSuffix(others, "\n"),
+		"up to date":              others + block,
 	} {
 		if got := MergeHosts(text, reference); got != others+block {
 			t.Errorf("%s: got\n%s", name, got)
@@ -37,7 +37,7 @@ func TestHostsHasEveryNodeAndKeepsOtherLines(t *testing.T) {
 	}
 }
 
-func TestHostsKeepsNamesThatSomebodyAdded(t *testing.T) {
+func TestHostsKeepsAddedLines(t *testing.T) {
 	const added = "192.0.2.1 partner.example partner\n# a comment about app1.production.internal\n"
 	if got := MergeHosts(block+added, reference); got != added+block {
 		t.Errorf("got\n%s", got)
@@ -45,11 +45,11 @@ func TestHostsKeepsNamesThatSomebodyAdded(t *testing.T) {
 }
 
 func TestFilesAreWrittenOnAChangeOnly(t *testing.T) {
-	folder := t.TempDir()
-	files := Files{Topology: filepath.Join(folder, "topology.json"), Hosts: filepath.Join(folder, "hosts")}
+	dir := t.TempDir()
+	files := Files{Topology: filepath.Join(dir, "topology.json"), Hosts: filepath.Join(dir, "hosts")}
 	for n, want := range []bool{true, false} {
 		if changed, err := files.Write(reference); err != nil || changed != want {
-			t.Errorf("write %d: changed %v, %v", n+1, changed, err)
+			t.Errorf("write %d: changed %t, %v", n+1, changed, err)
 		}
 	}
 	if got, err := files.Read(); err != nil || got.Cluster != "production" || len(got.Nodes) != 3 {
@@ -59,7 +59,7 @@ func TestFilesAreWrittenOnAChangeOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	if changed, err := files.Write(reference); err != nil || !changed {
-		t.Errorf("a lost file: changed %v, %v", changed, err)
+		t.Errorf("after a file was removed: changed %t, %v; want it written", changed, err)
 	}
 }
 
@@ -81,7 +81,7 @@ func bucket(t *testing.T, text *string) *Source {
 	return &Source{S3: client, Bucket: "uploads", Key: cluster.Layout{Cluster: "production"}.Topology()}
 }
 
-func TestATopologyIsFetchedOnceUntilItChanges(t *testing.T) {
+func TestTopologyIsFetchedOnceUntilItChanges(t *testing.T) {
 	encoded, err := json.Marshal(reference)
 	if err != nil {
 		t.Fatal(err)
@@ -91,21 +91,21 @@ func TestATopologyIsFetchedOnceUntilItChanges(t *testing.T) {
 	for n, want := range []bool{true, false, false} {
 		got, changed, err := source.Fetch(t.Context())
 		if err != nil || changed != want || (changed && len(got.Nodes) != 3) {
-			t.Errorf("fetch %d: changed %v, %+v, %v", n+1, changed, got, err)
+			t.Errorf("fetch %d: changed %t, %+v, %v", n+1, changed, got, err)
 		}
 	}
 	text += " "
 	if _, changed, err := source.Fetch(t.Context()); err != nil || !changed {
-		t.Errorf("after a change: changed %v, %v", changed, err)
+		t.Errorf("after a change: changed %t, %v", changed, err)
 	}
 }
 
-func TestATopologyThatMakesNoSenseIsAnErrorAndNotRemembered(t *testing.T) {
+func TestInvalidTopologyIsAnErrorEachTime(t *testing.T) {
 	for _, text := range []string{"", "{}", `{"schema":1,"nodes":[]}`, `{"schema":99,"nodes":[{"name":"app1"}]}`, "<html>"} {
 		source := bucket(t, &text)
 		for range 2 {
 			if got, changed, err := source.Fetch(t.Context()); err == nil {
-				t.Errorf("%q: got %+v, changed %v", text, got, changed)
+				t.Errorf("%q: Fetch() = %+v, %t; want an error", text, got, changed)
 			}
 		}
 	}

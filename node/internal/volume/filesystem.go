@@ -140,8 +140,8 @@ func extents(size int64) []extent {
 	return all
 }
 
-// fsckCorrected are the bits of e2fsck's exit code that are no failure: errors were
-// corrected, and a reboot is needed, which concerns a mounted root file system only.
+// fsckCorrected are the bits of e2fsck's exit code that do not mean failure: errors were
+// corrected, and the machine should reboot, which matters for a mounted root only.
 const fsckCorrected = 1 | 2
 
 func check(ctx context.Context, device string, options ...string) error {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"maps"
 	"net/netip"
 	"os/exec"
 	"slices"
@@ -16,29 +15,33 @@ import (
 
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/node/internal/instance"
+	"github.com/xeroops/xeroops/node/internal/journal"
 	"github.com/xeroops/xeroops/node/internal/topology"
 )
 
-// interval is how soon a new peer can connect: a list request costs 0.0005 cents.
-const interval = 10 * time.Second
+// syncInterval is the maximum delay until a new peer can connect. A list request costs
+// $0.000005.
+const syncInterval = 10 * time.Second
+
+// syncTimeout limits one synchronization.
+const syncTimeout = time.Minute
 
 const wireguard = "wg0"
 
-// Command is `xeroops-node vpn-peers`.
+// Command returns `xeroops-node vpn-peers`.
 func Command() *cobra.Command {
 	return &cobra.Command{
 		Use:   "vpn-peers",
-		Short: "Keep the peers of " + wireguard + " those of the objects in S3",
+		Short: "Configure the peers of " + wireguard + " from the objects in S3",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			i, err := instance.Load()
 			if err != nil {
 				return err
 			}
-			log := hclog.New(&hclog.LoggerOptions{Name: "vpn-peers", DisableTime: true})
 			g := gateway{
 				source: &source{S3: i.S3(), Bucket: i.UploadsBucket, Layout: i.Layout()},
-				vpn:    vpnRange, wg: wg, layout: i.Layout(), log: log,
+				vpn:    vpnRange, wg: wg, layout: i.Layout(), log: journal.NewLogger("vpn-peers"),
 			}
 			g.run(c.Context())
 			return nil
@@ -46,7 +49,7 @@ func Command() *cobra.Command {
 	}
 }
 
-// vpnRange is the VPN's range as the node knows it now.
+// vpnRange returns the VPN's address range according to the current topology.
 func vpnRange() (netip.Prefix, error) {
 	t, err := topology.Read()
 	if err != nil {
@@ -54,7 +57,7 @@ func vpnRange() (netip.Prefix, error) {
 	}
 	vpn, err := netip.ParsePrefix(t.VPN.CIDR)
 	if err != nil {
-		return netip.Prefix{}, fmt.Errorf("the topology's VPN range: %w", err)
+		return netip.Prefix{}, fmt.Errorf("parse the topology's VPN range: %w", err)
 	}
 	return vpn, nil
 }
@@ -62,16 +65,16 @@ func vpnRange() (netip.Prefix, error) {
 // wg runs wg(8).
 func wg(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "wg", args...)
-	var complaint bytes.Buffer
-	cmd.Stderr = &complaint
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("wg %s: %w: %s", args[0], err, bytes.TrimSpace(complaint.Bytes()))
+		return "", fmt.Errorf("wg %s: %w: %s", args[0], err, bytes.TrimSpace(stderr.Bytes()))
 	}
 	return string(out), nil
 }
 
-// gateway brings the objects to the interface.
+// gateway configures the interface from the objects.
 type gateway struct {
 	source *source
 	vpn    func() (netip.Prefix, error)
@@ -79,46 +82,40 @@ type gateway struct {
 	layout cluster.Layout
 	log    hclog.Logger
 
-	told map[string]string // what was logged of which object
+	failure journal.Problem
+	ignored journal.Problems
 }
 
 func (g *gateway) run(ctx context.Context) {
-	failed := ""
 	for {
-		err := g.once(ctx)
-		switch {
-		case ctx.Err() != nil:
+		err := g.sync(ctx)
+		if ctx.Err() != nil {
 			return
-		case err != nil && err.Error() != failed:
-			g.log.Error("peers stay as they are", "error", err)
-			failed = err.Error()
-		case err == nil:
-			failed = ""
 		}
+		g.failure.Set(g.log, "synchronizing peers failed, retrying", err)
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(interval):
+		case <-time.After(syncInterval):
 		}
 	}
 }
 
-// once reconciles the interface's peers with the objects. It reads the interface
-// each time, so that a recreated one gets its peers again.
-func (g *gateway) once(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+// sync changes the peers that differ from the objects. It reads the interface each time,
+// so that a recreated one gets its peers again.
+func (g *gateway) sync(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
 	vpn, err := g.vpn()
 	if err != nil {
 		return err
 	}
-	objects, unread, err := g.source.fetch(ctx)
+	objects, unreadable, err := g.source.fetch(ctx)
 	if err != nil {
 		return err
 	}
-	peers, bad := usable(objects, vpn, g.layout)
-	maps.Copy(bad, unread)
-	g.tell(bad)
+	peers, invalid := usable(objects, vpn, g.layout)
+	g.ignored.Set(g.log, "VPN peer ignored", slices.Concat(invalid, unreadable))
 	shown, err := g.wg(ctx, "show", wireguard, "allowed-ips")
 	if err != nil {
 		return err
@@ -127,9 +124,9 @@ func (g *gateway) once(ctx context.Context) error {
 	if len(args) == 0 {
 		return nil
 	}
-	const perCall = 100 // a command line has its limit
-	for part := range slices.Chunk(wholePeers(args), perCall) {
-		if _, err := g.wg(ctx, append([]string{"set", wireguard}, slices.Concat(part...)...)...); err != nil {
+	const peersPerCall = 100 // the length of a command line is limited
+	for chunk := range slices.Chunk(splitPeers(args), peersPerCall) {
+		if _, err := g.wg(ctx, append([]string{"set", wireguard}, slices.Concat(chunk...)...)...); err != nil {
 			return err
 		}
 	}
@@ -137,38 +134,26 @@ func (g *gateway) once(ctx context.Context) error {
 	return nil
 }
 
-// wholePeers cuts arguments of `wg set` before each peer.
-func wholePeers(args []string) [][]string {
-	var parts [][]string
+// splitPeers splits the arguments of `wg set` by peer.
+func splitPeers(args []string) [][]string {
+	var peers [][]string
 	for _, arg := range args {
 		if arg == "peer" {
-			parts = append(parts, nil)
+			peers = append(peers, nil)
 		}
-		parts[len(parts)-1] = append(parts[len(parts)-1], arg)
+		peers[len(peers)-1] = append(peers[len(peers)-1], arg)
 	}
-	return parts
+	return peers
 }
 
-// tell logs what is wrong with an object once.
-func (g *gateway) tell(bad map[string]error) {
-	told := map[string]string{}
-	for _, key := range slices.Sorted(maps.Keys(bad)) {
-		told[key] = bad[key].Error()
-		if g.told[key] != told[key] {
-			g.log.Warn("a peer is left out", "object", key, "error", bad[key])
-		}
-	}
-	g.told = told
-}
-
-// allowedIPs reads `wg show INTERFACE allowed-ips`: a key, a tab, and ranges.
+// allowedIPs parses `wg show INTERFACE allowed-ips`: a key, a tab and ranges.
 func allowedIPs(text string) map[string]string {
-	has := map[string]string{}
+	ranges := map[string]string{}
 	for line := range strings.Lines(text) {
-		key, ranges, _ := strings.Cut(strings.TrimSpace(line), "\t")
+		key, allowed, _ := strings.Cut(strings.TrimSpace(line), "\t")
 		if key != "" {
-			has[key] = ranges
+			ranges[key] = allowed
 		}
 	}
-	return has
+	return ranges
 }

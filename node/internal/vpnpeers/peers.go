@@ -1,10 +1,11 @@
-// Package vpnpeers keeps the peers of the VPN gateway's interface those of the
-// objects in S3 (docs/design.md#s3-layout, vpn/peers/). An object that makes no sense is
-// left out and logged; it never keeps the others out.
+// Package vpnpeers configures the peers of the VPN gateway's interface from the objects in
+// S3 (docs/design.md#s3-layout, vpn/peers/). Invalid objects are ignored and logged, and do
+// not affect the others.
 package vpnpeers
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -13,11 +14,11 @@ import (
 	"github.com/xeroops/xeroops/internal/cluster"
 )
 
-// usable returns the addresses of the peers by their public keys, and why which
-// objects are left out, by key. Where two claim one address or have one key, the
-// first by name has it.
-func usable(objects map[string]cluster.VPNPeer, vpn netip.Prefix, layout cluster.Layout) (peers map[string]netip.Addr, bad map[string]error) {
-	peers, bad = map[string]netip.Addr{}, map[string]error{}
+// usable returns the addresses of the valid peers by their public keys, and an error for
+// each invalid object. If two peers have the same address or key, the first by name is
+// valid.
+func usable(objects map[string]cluster.VPNPeer, vpn netip.Prefix, layout cluster.Layout) (peers map[string]netip.Addr, invalid []error) {
+	peers = map[string]netip.Addr{}
 	owners := map[netip.Addr]string{vpn.Masked().Addr().Next(): "the gateway"}
 	for _, object := range slices.Sorted(maps.Keys(objects)) {
 		p := objects[object]
@@ -25,47 +26,49 @@ func usable(objects map[string]cluster.VPNPeer, vpn netip.Prefix, layout cluster
 		_, known := peers[p.PublicKey]
 		switch {
 		case err != nil:
-			bad[object] = err
 		case layout.VPNPeer(p.Name) != object:
-			bad[object] = fmt.Errorf("its name is %q, which is another object's", p.Name)
+			err = fmt.Errorf("name %q belongs to another object", p.Name)
 		case owners[address] != "":
-			bad[object] = fmt.Errorf("its address %s is that of %s", address, owners[address])
+			err = fmt.Errorf("address %s is used by %s", address, owners[address])
 		case known:
-			bad[object] = fmt.Errorf("its public key is another peer's")
+			err = errors.New("public key is used by another peer")
 		default:
 			peers[p.PublicKey], owners[address] = address, p.Name
 		}
+		if err != nil {
+			invalid = append(invalid, fmt.Errorf("object %s: %w", object, err))
+		}
 	}
-	return peers, bad
+	return peers, invalid
 }
 
 func check(p cluster.VPNPeer, vpn netip.Prefix) (netip.Addr, error) {
 	if p.Schema != cluster.VPNPeerSchema {
-		return netip.Addr{}, fmt.Errorf("its schema is %d, not %d", p.Schema, cluster.VPNPeerSchema)
+		return netip.Addr{}, fmt.Errorf("schema is %d, want %d", p.Schema, cluster.VPNPeerSchema)
 	}
-	// Strict, as wg is: one key has one form.
+	// Strict like wg(8), so that each key has one encoding.
 	if key, err := base64.StdEncoding.Strict().DecodeString(p.PublicKey); err != nil || len(key) != 32 {
-		return netip.Addr{}, fmt.Errorf("its public key is not 32 bytes in base64")
+		return netip.Addr{}, errors.New("public key is not 32 bytes in base64")
 	}
 	address, err := netip.ParseAddr(p.Address)
 	if err != nil || !vpn.Contains(address) || address == vpn.Masked().Addr() {
-		return netip.Addr{}, fmt.Errorf("its address %q is not one of %s", p.Address, vpn)
+		return netip.Addr{}, fmt.Errorf("address %q is not in %s", p.Address, vpn)
 	}
 	return address, nil
 }
 
-// changes are the arguments of `wg set INTERFACE` that lead from the peers that
-// the interface has to those that it is to have; none if they are the same.
-func changes(has map[string]string, wanted map[string]netip.Addr) []string {
+// changes returns the arguments of `wg set INTERFACE` that change the current peers of the
+// interface, given by key, to the desired ones.
+func changes(current map[string]string, desired map[string]netip.Addr) []string {
 	var args []string
-	for _, key := range slices.Sorted(maps.Keys(has)) {
-		if _, stays := wanted[key]; !stays {
+	for _, key := range slices.Sorted(maps.Keys(current)) {
+		if _, stays := desired[key]; !stays {
 			args = append(args, "peer", key, "remove")
 		}
 	}
-	for _, key := range slices.Sorted(maps.Keys(wanted)) {
-		allowed := netip.PrefixFrom(wanted[key], wanted[key].BitLen()).String()
-		if has[key] != allowed {
+	for _, key := range slices.Sorted(maps.Keys(desired)) {
+		allowed := netip.PrefixFrom(desired[key], desired[key].BitLen()).String()
+		if current[key] != allowed {
 			args = append(args, "peer", key, "allowed-ips", allowed)
 		}
 	}

@@ -31,32 +31,31 @@ func peer(name string, n byte, address string) cluster.VPNPeer {
 	return cluster.VPNPeer{Schema: cluster.VPNPeerSchema, Name: name, PublicKey: key(n), Address: address}
 }
 
-func TestAPeerThatMakesNoSenseIsLeftOutAndNoOther(t *testing.T) {
+func TestOnlyInvalidPeersAreIgnored(t *testing.T) {
 	good := peer("laptop", 1, "10.100.0.2")
 	for name, bad := range map[string]cluster.VPNPeer{
 		"schema is 2":               {Schema: 2, Name: "z", PublicKey: key(2), Address: "10.100.0.3"},
 		"not 32 bytes":              {Schema: 1, Name: "z", PublicKey: "c2hvcnQ=", Address: "10.100.0.3"},
-		"not one of":                peer("z", 2, "10.0.2.30"),
-		"is that of the gateway":    peer("z", 2, "10.100.0.1"),
-		"is that of laptop":         peer("z", 2, "10.100.0.2"),
-		"is another peer's":         peer("z", 1, "10.100.0.3"),
-		"which is another object's": peer("y", 2, "10.100.0.3"),
+		"is not in":                 peer("z", 2, "10.0.2.30"),
+		"is used by the gateway":    peer("z", 2, "10.100.0.1"),
+		"is used by laptop":         peer("z", 2, "10.100.0.2"),
+		"is used by another peer":   peer("z", 1, "10.100.0.3"),
+		"belongs to another object": peer("y", 2, "10.100.0.3"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			objects := map[string]cluster.VPNPeer{layout.VPNPeer("laptop"): good, layout.VPNPeer("z"): bad}
-			peers, why := usable(objects, vpn, layout)
+			peers, invalid := usable(objects, vpn, layout)
 			if !reflect.DeepEqual(peers, map[string]netip.Addr{key(1): netip.MustParseAddr("10.100.0.2")}) {
 				t.Errorf("peers are %v", peers)
 			}
-			if err := why[layout.VPNPeer("z")]; err == nil || !strings.Contains(err.Error(), name) {
-				t.Errorf("it is left out as %v", err)
+			if len(invalid) != 1 || !strings.Contains(invalid[0].Error(), layout.VPNPeer("z")) || !strings.Contains(invalid[0].Error(), name) {
+				t.Errorf("invalid objects are %v, want %q", invalid, name)
 			}
 		})
 	}
 }
 
-// device is wg(8) of an interface that a test keeps: its real one needs a network
-// device, which the lab's test has.
+// device simulates wg(8). The real one needs a network device, which the lab's test has.
 type device map[string]string
 
 func (d device) wg(_ context.Context, args ...string) (string, error) {
@@ -67,7 +66,7 @@ func (d device) wg(_ context.Context, args ...string) (string, error) {
 			_, _ = fmt.Fprintf(&out, "%s\t%s\n", key, allowed)
 		}
 	case "set":
-		for _, p := range wholePeers(args[2:]) {
+		for _, p := range splitPeers(args[2:]) {
 			if p[2] == "remove" {
 				delete(d, p[1])
 			} else {
@@ -78,7 +77,7 @@ func (d device) wg(_ context.Context, args ...string) (string, error) {
 	return out.String(), nil
 }
 
-func TestTheInterfaceFollowsTheObjects(t *testing.T) {
+func TestInterfaceFollowsTheObjects(t *testing.T) {
 	client := s3test.Client(s3test.Start(t))
 	put := func(name string, content any) {
 		t.Helper()
@@ -91,40 +90,40 @@ func TestTheInterfaceFollowsTheObjects(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	d := device{key(9): "(none)"} // of before
+	d := device{key(9): "(none)"} // a former peer
 	g := gateway{source: &source{S3: client, Bucket: s3test.Bucket, Layout: layout}, layout: layout, log: hclog.NewNullLogger(),
 		vpn: func() (netip.Prefix, error) { return vpn, nil }, wg: d.wg}
 	want := func(what string, want device) {
 		t.Helper()
-		if err := g.once(t.Context()); err != nil {
+		if err := g.sync(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if !reflect.DeepEqual(d, want) {
 			t.Errorf("%s: the interface has %v, want %v", what, d, want)
 		}
 	}
-	want("nobody", device{})
+	want("no peer", device{})
 	put("laptop", peer("laptop", 1, "10.100.0.2"))
 	put("broken", "no peer")
 	want("one peer", device{key(1): "10.100.0.2/32"})
 	put("phone", peer("phone", 2, "10.100.0.3"))
 	put("laptop", peer("laptop", 1, "10.100.0.4"))
-	want("a second one, and the first with another address", device{key(1): "10.100.0.4/32", key(2): "10.100.0.3/32"})
+	want("two peers, the first with another address", device{key(1): "10.100.0.4/32", key(2): "10.100.0.3/32"})
 	clear(d)
 	want("after the interface was recreated", device{key(1): "10.100.0.4/32", key(2): "10.100.0.3/32"})
 	if _, err := client.DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: aws.String(s3test.Bucket), Key: aws.String(layout.VPNPeer("laptop"))}); err != nil {
 		t.Fatal(err)
 	}
-	want("the first one is gone", device{key(2): "10.100.0.3/32"})
+	want("without the first peer", device{key(2): "10.100.0.3/32"})
 }
 
-func TestPeersStayWhileS3IsAway(t *testing.T) {
+func TestPeersAreKeptWhileS3IsUnavailable(t *testing.T) {
 	nowhere := "http://127.0.0.1:9"
 	client := s3.New(s3.Options{BaseEndpoint: &nowhere, Region: "us-east-1", RetryMaxAttempts: 1, Credentials: aws.AnonymousCredentials{}})
 	d := device{key(1): "10.100.0.2/32"}
 	g := gateway{source: &source{S3: client, Bucket: s3test.Bucket, Layout: layout}, layout: layout, log: hclog.NewNullLogger(),
 		vpn: func() (netip.Prefix, error) { return vpn, nil }, wg: d.wg}
-	if err := g.once(t.Context()); err == nil || len(d) != 1 {
-		t.Errorf("got %v, and the interface has %v", err, d)
+	if err := g.sync(t.Context()); err == nil || len(d) != 1 {
+		t.Errorf("sync() = %v, and the interface has %v; want an error and the peer", err, d)
 	}
 }

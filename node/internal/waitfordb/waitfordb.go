@@ -1,6 +1,6 @@
-// Package waitfordb waits until the database answers a query, for applications
-// that can't start without it. It asks as an application does: user and database
-// app, through HAProxy on management and PgBouncer to the primary.
+// Package waitfordb waits until the database answers a query, for applications that cannot
+// start without it. It connects like an application: as user app to the database app,
+// through HAProxy on the management node and PgBouncer to the primary.
 package waitfordb
 
 import (
@@ -16,33 +16,35 @@ import (
 
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/node/internal/backoff"
+	"github.com/xeroops/xeroops/node/internal/journal"
 	"github.com/xeroops/xeroops/node/internal/topology"
 )
 
 const (
 	address          = "postgres://app@management:5432/app?sslmode=disable"
 	passwordVariable = cluster.PostgresAppPassword
-	// A failover takes under 30 s, and the first boot of a database a minute or two.
+	// defaultTimeout allows for a failover, which takes less than 30 s, and for the first
+	// boot of a database, which takes a minute or two.
 	defaultTimeout = 150 * time.Second
-	tryTimeout     = 5 * time.Second
-	pause          = time.Second
-	sayEvery       = 10 * time.Second
+	attemptTimeout = 5 * time.Second
+	retryInterval  = time.Second
+	logInterval    = 10 * time.Second
 )
 
-// Command is `xeroops-node wait-for-db`, also installed as wait-for-db.sh.
+// Command returns `xeroops-node wait-for-db`, which is also installed as wait-for-db.sh.
 func Command() *cobra.Command {
 	var timeout time.Duration
 	var url string
 	c := &cobra.Command{
 		Use:   "wait-for-db",
 		Short: "Wait until the database answers a query",
-		Long: "Asks the database behind management:5432 a real query, with " + passwordVariable + " from the environment, until it answers.\n" +
-			"Succeeds at once in a cluster without database nodes.",
+		Long: "Repeats a query to the database at management:5432 until it is answered. The password comes from the\n" +
+			"environment variable " + passwordVariable + ". In a cluster without database nodes the command succeeds at once.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			log := hclog.New(&hclog.LoggerOptions{Name: "wait-for-db", Output: os.Stdout, DisableTime: true}) // the journal has the time
+			log := journal.NewLogger("wait-for-db")
 			if t, err := topology.Read(); err == nil && len(topology.NodesOf(t, cluster.RoleDB)) == 0 && !cmd.Flags().Changed("url") {
-				log.Info("this cluster has no database")
+				log.Info("cluster has no database nodes")
 				return nil
 			}
 			w, err := newWaiter(url, os.Getenv(passwordVariable), log)
@@ -52,8 +54,8 @@ func Command() *cobra.Command {
 			return w.wait(cmd.Context(), timeout)
 		},
 	}
-	c.Flags().DurationVar(&timeout, "timeout", defaultTimeout, "give up after this long")
-	c.Flags().StringVar(&url, "url", address, "the database; the password comes from "+passwordVariable)
+	c.Flags().DurationVar(&timeout, "timeout", defaultTimeout, "maximum time to wait")
+	c.Flags().StringVar(&url, "url", address, "database URL, without the password")
 	return c
 }
 
@@ -65,49 +67,49 @@ type waiter struct {
 func newWaiter(url, password string, log hclog.Logger) (waiter, error) {
 	config, err := pgconn.ParseConfig(url)
 	if err != nil {
-		return waiter{}, fmt.Errorf("wait for the database: %w", err)
+		return waiter{}, fmt.Errorf("parse the database URL: %w", err)
 	}
 	if password != "" {
 		config.Password = password
 	}
 	if config.Password == "" {
-		return waiter{}, fmt.Errorf("wait for the database: %s is not set; applications get it from /run/xeroops/applications.env", passwordVariable)
+		return waiter{}, fmt.Errorf("%s is not set; applications get it from /run/xeroops/applications.env", passwordVariable)
 	}
 	return waiter{config, log}, nil
 }
 
-// wait returns nil after the first query that was answered, or with what the last
-// try saw once the time is over.
+// wait returns nil after the first answered query, or the error of the last complete
+// attempt after the timeout.
 func (w waiter) wait(ctx context.Context, timeout time.Duration) error {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	said := began.Add(-sayEvery)
+	loggedAt := began.Add(-logInterval)
 	var last error
 	for {
-		err := w.ask(ctx)
+		err := w.query(ctx)
 		if err == nil {
-			w.log.Info("the database answers", "host", w.config.Host, "ms", time.Since(began).Milliseconds())
+			w.log.Info("database available", "host", w.config.Host, "elapsed", time.Since(began).Round(time.Millisecond).String())
 			return nil
 		}
-		if ctx.Err() == nil || last == nil { // the try that the end of the time cut short saw nothing
+		if ctx.Err() == nil || last == nil { // the timeout may have interrupted this attempt
 			last = err
 		}
-		if time.Since(said) >= sayEvery {
-			w.log.Warn("the database does not answer yet", "host", w.config.Host, "port", w.config.Port, "error", last)
-			said = time.Now()
+		if time.Since(loggedAt) >= logInterval {
+			w.log.Warn("database unavailable, retrying", "host", w.config.Host, "port", w.config.Port, "error", last)
+			loggedAt = time.Now()
 		}
-		if !backoff.Sleep(ctx, pause) {
-			return fmt.Errorf("the database at %s:%d did not answer for %s: %w", w.config.Host, w.config.Port,
+		if !backoff.Sleep(ctx, retryInterval) {
+			return fmt.Errorf("wait for the database at %s:%d: no answer within %s: %w", w.config.Host, w.config.Port,
 				time.Since(began).Round(time.Second), last)
 		}
 	}
 }
 
-// ask makes a connection and a query of the simple protocol, which PgBouncer
-// passes on in every mode.
-func (w waiter) ask(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+// query connects and sends a query with the simple protocol, which PgBouncer supports in
+// every pool mode.
+func (w waiter) query(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	conn, err := pgconn.ConnectConfig(ctx, w.config)
 	if err != nil {

@@ -2,11 +2,14 @@ package waitfordb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,71 +20,126 @@ import (
 
 const password = "correct horse"
 
-func TestItWaitsUntilTheDatabaseAnswersThroughPgBouncer(t *testing.T) {
-	folder := t.TempDir()
-	postgres, pooler := freePort(t), freePort(t)
-	makeDatabase(t, folder, postgres, pooler)
-	w, err := newWaiter(fmt.Sprintf("postgres://app@127.0.0.1:%d/app?sslmode=disable", pooler), password, hclog.NewNullLogger())
+func newTestWaiter(t *testing.T, port int, password string) waiter {
+	t.Helper()
+	w, err := newWaiter(fmt.Sprintf("postgres://app@127.0.0.1:%d/app?sslmode=disable", port), password, hclog.NewNullLogger())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.wait(t.Context(), 2*time.Second); err == nil || !strings.Contains(err.Error(), "refused") {
-		t.Errorf("with nothing there: %v, want an error that says what the last try saw", err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- w.wait(t.Context(), time.Minute) }()
-	run(t, folder, fmt.Sprintf("exec pgbouncer %s/pgbouncer.ini", folder))
-	run(t, folder, fmt.Sprintf("exec /usr/lib/postgresql/17/bin/postgres -D data -p %d -c listen_addresses=127.0.0.1 -c unix_socket_directories=", postgres))
-	if err := <-ended; err != nil {
+	return w
+}
+
+func TestWaitReturnsWhenTheDatabaseAnswersThroughPgBouncer(t *testing.T) {
+	dir := t.TempDir()
+	postgres, pooler := freePort(t), freePort(t)
+	makeDatabase(t, dir, postgres, pooler)
+	w := newTestWaiter(t, pooler, password)
+	var log logBuffer
+	w.log = hclog.New(&hclog.LoggerOptions{Output: &log})
+	result := make(chan error, 1)
+	go func() { result <- w.wait(t.Context(), 2*time.Minute) }()
+	log.await(t, "database unavailable")
+	run(t, dir, fmt.Sprintf("exec pgbouncer %s/pgbouncer.ini", dir))
+	run(t, dir, fmt.Sprintf("exec /usr/lib/postgresql/17/bin/postgres -D data -p %d -c listen_addresses=127.0.0.1 -c unix_socket_directories=", postgres))
+	if err := <-result; err != nil {
 		t.Fatal(err)
 	}
 }
 
-func TestAWrongPasswordIsWhatTheErrorEndsWith(t *testing.T) {
-	folder := t.TempDir()
-	postgres, pooler := freePort(t), freePort(t)
-	makeDatabase(t, folder, postgres, pooler)
-	run(t, folder, fmt.Sprintf("exec pgbouncer %s/pgbouncer.ini", folder))
-	w, err := newWaiter(fmt.Sprintf("postgres://app@127.0.0.1:%d/app?sslmode=disable", pooler), "another", hclog.NewNullLogger())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := w.wait(t.Context(), 5*time.Second); err == nil || !strings.Contains(err.Error(), "authentication failed") {
-		t.Errorf("got %v, want what PgBouncer said", err)
+// logBuffer collects a log.
+type logBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (c *logBuffer) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.text.Write(p)
+}
+
+func (c *logBuffer) await(t *testing.T, event string) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		c.mu.Lock()
+		found := strings.Contains(c.text.String(), event)
+		c.mu.Unlock()
+		if found {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("waited 30 s for %q in the log", event)
+		}
 	}
 }
 
-func TestAMissingPasswordIsNamed(t *testing.T) {
+// An attempt that the timeout interrupts must not hide the error of the one before.
+func TestTimeoutReportsTheLastCompleteAttempt(t *testing.T) {
+	w := newTestWaiter(t, freePort(t), password)
+	var attempts int
+	w.config.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		if attempts++; attempts == 1 {
+			return nil, syscall.ECONNREFUSED
+		}
+		<-ctx.Done() // as on a machine that is too busy to connect in time
+		return nil, ctx.Err()
+	}
+	if err := w.wait(t.Context(), retryInterval+500*time.Millisecond); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("wait() = %v, want the error of the first attempt", err)
+	}
+}
+
+func TestErrorHasTheReasonOfPgBouncer(t *testing.T) {
+	dir := t.TempDir()
+	postgres, pooler := freePort(t), freePort(t)
+	makeDatabase(t, dir, postgres, pooler)
+	run(t, dir, fmt.Sprintf("exec pgbouncer %s/pgbouncer.ini", dir))
+	w := newTestWaiter(t, pooler, "another")
+	for end := time.Now().Add(time.Minute); ; {
+		err := w.query(t.Context())
+		if err != nil && strings.Contains(err.Error(), "authentication failed") {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("query() = %v, want the error of PgBouncer", err)
+		}
+	}
+}
+
+func TestMissingPasswordIsAnError(t *testing.T) {
 	_, err := newWaiter(address, "", hclog.NewNullLogger())
 	if err == nil || !strings.Contains(err.Error(), passwordVariable) {
-		t.Errorf("got %v, want the variable's name", err)
+		t.Errorf("newWaiter() = %v, want an error that names the variable", err)
 	}
 }
 
-func TestWaitingEndsWithItsContext(t *testing.T) {
-	w, err := newWaiter(fmt.Sprintf("postgres://app@127.0.0.1:%d/app?sslmode=disable", freePort(t)), password, hclog.NewNullLogger())
-	if err != nil {
-		t.Fatal(err)
-	}
+func TestWaitEndsWithItsContext(t *testing.T) {
+	w := newTestWaiter(t, freePort(t), password)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	began := time.Now()
-	if err := w.wait(ctx, time.Hour); err == nil || time.Since(began) > 10*time.Second {
-		t.Errorf("got %v after %s", err, time.Since(began))
+	result := make(chan error, 1)
+	go func() { result <- w.wait(ctx, time.Hour) }()
+	select {
+	case err := <-result:
+		if err == nil {
+			t.Error("wait() = nil, want an error")
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("wait did not return")
 	}
 }
 
-// makeDatabase prepares PostgreSQL with the database app, and PgBouncer before it.
-func makeDatabase(t *testing.T, folder string, postgres, pooler int) {
+// makeDatabase creates a PostgreSQL cluster and the configuration of a PgBouncer for it.
+func makeDatabase(t *testing.T, dir string, postgres, pooler int) {
 	t.Helper()
-	for d := folder; d != filepath.Clean(os.TempDir()); d = filepath.Dir(d) { // to let its user through
+	for d := dir; d != filepath.Clean(os.TempDir()); d = filepath.Dir(d) { // so that the user postgres can enter
 		if err := os.Chmod(d, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	write(t, filepath.Join(folder, "users.txt"), fmt.Sprintf("\"app\" %q\n", password))
-	write(t, filepath.Join(folder, "password"), password+"\n")
-	write(t, filepath.Join(folder, "pgbouncer.ini"), fmt.Sprintf(`[databases]
+	write(t, filepath.Join(dir, "users.txt"), fmt.Sprintf("\"app\" %q\n", password))
+	write(t, filepath.Join(dir, "password"), password+"\n")
+	write(t, filepath.Join(dir, "pgbouncer.ini"), fmt.Sprintf(`[databases]
 app = host=127.0.0.1 port=%d dbname=postgres
 [pgbouncer]
 listen_addr = 127.0.0.1
@@ -91,9 +149,9 @@ auth_type = scram-sha-256
 auth_file = %s/users.txt
 pool_mode = transaction
 server_login_retry = 1
-`, postgres, pooler, folder))
-	prepare := fmt.Sprintf(`chown -R postgres %s && exec runuser -u postgres -- /usr/lib/postgresql/17/bin/initdb -D %s/data --username=app --pwfile=%s/password --auth=scram-sha-256 --no-sync`, folder, folder, folder)
-	if out, err := debiantree.CommandIn(t, folder, "sh", "-c", prepare).CombinedOutput(); err != nil {
+`, postgres, pooler, dir))
+	prepare := fmt.Sprintf(`chown -R postgres %s && exec runuser -u postgres -- /usr/lib/postgresql/17/bin/initdb -D %s/data --username=app --pwfile=%s/password --auth=scram-sha-256 --no-sync`, dir, dir, dir)
+	if out, err := debiantree.CommandIn(t, dir, "sh", "-c", prepare).CombinedOutput(); err != nil {
 		t.Fatalf("initdb: %v: %s", err, out)
 	}
 }
@@ -105,10 +163,10 @@ func write(t *testing.T, path, content string) {
 	}
 }
 
-// run starts a program as the user postgres; it ends with the test.
-func run(t *testing.T, folder, command string) {
+// run starts a program as the user postgres, which is killed when the test ends.
+func run(t *testing.T, dir, command string) {
 	t.Helper()
-	cmd := debiantree.CommandIn(t, folder, "setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--pdeathsig=KILL", "sh", "-c", command)
+	cmd := debiantree.CommandIn(t, dir, "setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--pdeathsig=KILL", "sh", "-c", command)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

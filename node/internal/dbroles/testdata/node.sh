@@ -1,13 +1,13 @@
 # shellcheck shell=sh
-# A database node and management's etcd in one network namespace, from the rendered
-# templates: $1 is what `xeroops-node configure --sample db` wrote, $2 the binary.
+# Tests a database node, with management's etcd, in one network namespace. $1 is the output
+# of `xeroops-node configure --sample db`, $2 the binary.
 set -eu
-mount -t proc proc /proc # of the processes here
+mount -t proc proc /proc # of this PID namespace
 rendered=$1 binary=$2
 ip link set lo up
-ip route add local 10.0.0.0/8 dev lo # any address of the sample cluster is here
+ip route add local 10.0.0.0/8 dev lo # all addresses of the sample cluster are local
 sample='sample-password-not-secret-0123456789-abcde'
-scratch=/run/scratch # /tmp is the host's
+scratch=/run/scratch # /tmp is shared with the host
 mkdir -m 0777 $scratch
 
 mkdir -p /run/xeroops /run/postgresql /var/lib/postgresql/17
@@ -38,7 +38,7 @@ never() { # WHAT COMMAND...
         exit 1
     fi
 }
-app() { # SQL, as an application does it
+app() { # SQL, as an application runs it
     PGPASSWORD=${password-$sample} psql -XAtq -v ON_ERROR_STOP=1 -h 10.0.2.30 -p 6432 -U app -d app -c "$1"
 }
 secret() { as psql -XAtqc "SELECT rolpassword FROM pg_authid WHERE rolname = 'app'" postgres; }
@@ -55,28 +55,28 @@ app "CREATE TABLE greeting (text text)"
 app "INSERT INTO greeting VALUES ('hello')"
 test "$(app "SELECT text FROM greeting")" = hello
 
-echo "who may do what"
+echo "permissions"
 curl -sS -o /dev/null -w '%{http_code}\n' -X POST http://10.0.2.30:8008/restart | grep -x 401
 curl -sS -o /dev/null -w '%{http_code}\n' -X POST -u "patroni:$sample" http://10.0.2.30:8008/restart | grep -x 200
 await 10 "the application's database" app "SELECT 1"
 export PGPASSWORD=$sample
 never "a wrong password" env PGPASSWORD=wrong psql -h 10.0.2.30 -p 6432 -U app -c "SELECT 1" app
 never "a superuser through PgBouncer" psql -h 10.0.2.30 -p 6432 -U postgres -c "SELECT 1" postgres
-never "an application past PgBouncer" psql -h 10.0.2.30 -U app -c "SELECT 1" app
-never "an application that looks at secrets" psql -h 10.0.2.30 -p 6432 -U app -c "SELECT pgbouncer.login('app')" postgres
+never "an application that bypasses PgBouncer" psql -h 10.0.2.30 -U app -c "SELECT 1" app
+never "an application that reads secrets" psql -h 10.0.2.30 -p 6432 -U app -c "SELECT pgbouncer.login('app')" postgres
 psql -XAtq "host=10.0.2.30 user=rewind dbname=postgres" -c "SELECT length(pg_read_binary_file('PG_VERSION'))" | grep -x 3
 
-echo "a password that is the same keeps its secret"
+echo "an unchanged password keeps its secret"
 before=$(secret)
 as xeroops-node database-roles on_role_change primary sample
 test "$before" = "$(secret)"
 
-echo "a password that was changed reaches the role"
+echo "a changed password is set"
 sed -i 's/"app": .*/"app": "another \\"password\\" é"/' /run/xeroops/database.json
 as xeroops-node database-roles
 password='another "password" é' app "SELECT text FROM greeting" | grep -x hello
 never "the old password" app "SELECT 1"
 
-echo "passwords are in no log and no argument"
-never "a log holds a password" grep -rI sample-password $scratch /var/log/postgresql
-never "an argument holds a password" sh -c 'ps -C python3,postgres,pgbouncer,etcd -o args | grep sample-password'
+echo "passwords appear in no log and no argument"
+never "a log has a password" grep -rI sample-password $scratch /var/log/postgresql
+never "an argument has a password" sh -c 'ps -C python3,postgres,pgbouncer,etcd -o args | grep sample-password'

@@ -1,13 +1,12 @@
 # shellcheck shell=sh
-# The edge in a network namespace, from what `xeroops-node configure --sample
-# openresty-lb` wrote into $1, with the role's files $2, before an application that
-# answers with what it was sent, $3.
+# Tests the edge in a network namespace. $1 is the output of `xeroops-node configure
+# --sample openresty-lb`, $2 the role's files, and $3 an application that echoes requests.
 set -eu
-mount -t proc proc /proc # of the processes here
+mount -t proc proc /proc # of this PID namespace
 ip link set lo up
-ip route add local 10.0.0.0/8 dev lo # any address of the sample cluster is here
+ip route add local 10.0.0.0/8 dev lo # all addresses of the sample cluster are local
 cp -a "$1/." "$2/." /
-scratch=/run/scratch # /tmp is the host's
+scratch=/run/scratch # /tmp is shared with the host
 mkdir $scratch
 cp "$3" /run/application
 application() { /run/application >$scratch/application 2>&1 & }
@@ -21,13 +20,13 @@ get() { curl -sS -k --max-time 20 -D $scratch/headers -o $scratch/body -w '%{htt
 is() { test "$(cat $scratch/status)" = "$1" || fail "want status $1"; }
 header() { tr -d '\r' <$scratch/headers | grep -qixE "$1" || fail "want the header $1"; }
 body() { grep -qiE -- "$1" $scratch/body || fail "want a body with $1"; }
-never() { ! grep -qiE -- "$1" $scratch/body || fail "there is $1"; }
+never() { ! grep -qiE -- "$1" $scratch/body || fail "want no $1"; }
 await() { # STATUS URL
     for _ in $(seq 50); do
         if get "$2" 2>$scratch/answer && test "$(cat $scratch/status)" = "$1"; then return; fi
         sleep 0.1
     done
-    fail "$2 does not come to $1"
+    fail "$2 did not answer with status $1"
 }
 edge=https://10.0.1.10
 
@@ -47,7 +46,7 @@ get "http://10.0.1.10/api/x?y=1"
 is 308
 header "location: $edge/api/x\?y=1"
 curl --cacert /run/xeroops/tls/edge.crt --resolve edge:443:10.0.1.10 -sSf -o /dev/null https://edge/
-! curl -k --tls-max 1.1 -sS -o /dev/null $edge/ 2>/dev/null || fail "TLS 1.1 is spoken"
+! curl -k --tls-max 1.1 -sS -o /dev/null $edge/ 2>/dev/null || fail "TLS 1.1 is accepted"
 curl -k --tls-max 1.2 -sSf -o /dev/null $edge/
 
 echo "without management"
@@ -56,7 +55,7 @@ is 502
 header "content-type: application/json"
 body '^\{"error":"[^"]*","request_id":"[0-9a-f]{32}"\}$'
 
-echo "with it, again and by itself"
+echo "with management"
 application
 await 200 $edge/api/x
 get $edge/api/x -H 'X-Xeroops-User: root' -H 'x-xeroops-Roles: admin' -H 'X-Request-ID: of-the-client_1' \
@@ -67,7 +66,7 @@ body "x-request-id: of-the-client_1"
 header "x-request-id: of-the-client_1"
 body "x-forwarded-for: 10.0.1.10"
 body "x-forwarded-proto: https"
-seq 300 | sed 's/.*/X-Many-&: 1/' >$scratch/many # ngx.req.get_headers looks at 100 by default
+seq 300 | sed 's/.*/X-Many-&: 1/' >$scratch/many # ngx.req.get_headers returns 100 by default
 get $edge/api/x -H @$scratch/many -H 'X-Xeroops-User: root'
 is 200
 body "x-many-300"
@@ -77,18 +76,18 @@ for id in short 'with space in it' 'quote"quote"quote' "$(printf '%065d' 0)"; do
     header "x-request-id: [0-9a-f]{32}"
 done
 
-echo "an application's own errors pass"
+echo "an application's own errors are passed on"
 get $edge/api/status/503
 is 503
 body "^status 503"
-echo "a body has its limit"
+echo "the size of a body is limited"
 head -c 10485761 /dev/zero >$scratch/large
 get $edge/api/x --data-binary @$scratch/large
 is 413
 truncate -s 10485760 $scratch/large
 get $edge/api/x --data-binary @$scratch/large
 is 200
-echo "a WebSocket's upgrade passes, and no other"
+echo "only upgrades to WebSocket are passed on"
 get $edge/api/x --http1.1 -H 'Connection: Upgrade' -H 'Upgrade: websocket'
 body "^upgrade: websocket"
 get $edge/api/x --http1.1 -H 'Connection: Upgrade, HTTP2-Settings' -H 'Upgrade: h2c' -H 'HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA'
