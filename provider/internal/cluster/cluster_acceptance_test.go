@@ -316,59 +316,63 @@ func TestALostNodeIsRepairedAndNoOtherTouched(t *testing.T) {
 	}})
 }
 
-func TestDriftIsShownAndPutRight(t *testing.T) {
-	role := aws.String("xeroops-eu-west-1-production-app")
-	var a *account
-	cases := map[string]func(){
+// driftCases returns changes made outside Terraform, by name.
+func (a *account) driftCases() map[string]func() {
+	role := aws.String(appRole)
+	return map[string]func(){
 		"a port opened by hand": func() {
-			_, err := a.EC2.AuthorizeSecurityGroupIngress(t.Context(), &ec2.AuthorizeSecurityGroupIngressInput{GroupId: aws.String(a.group("db")),
+			_, err := a.EC2.AuthorizeSecurityGroupIngress(a.t.Context(), &ec2.AuthorizeSecurityGroupIngressInput{GroupId: aws.String(a.group("db")),
 				IpPermissions: []ec2types.IpPermission{{IpProtocol: aws.String("tcp"), FromPort: aws.Int32(22), ToPort: aws.Int32(22), IpRanges: []ec2types.IpRange{{CidrIp: aws.String("0.0.0.0/0")}}}}})
 			a.must(err)
 		},
 		"a policy made wider": func() {
-			_, err := a.IAM.PutRolePolicy(t.Context(), &iam.PutRolePolicyInput{RoleName: role, PolicyName: aws.String("xeroops"),
+			_, err := a.IAM.PutRolePolicy(a.t.Context(), &iam.PutRolePolicyInput{RoleName: role, PolicyName: aws.String("xeroops"),
 				PolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}`)})
 			a.must(err)
 		},
 		"an instance profile taken away": func() { // moto does not show a replaced one
-			out, err := a.EC2.DescribeIamInstanceProfileAssociations(t.Context(), &ec2.DescribeIamInstanceProfileAssociationsInput{
+			out, err := a.EC2.DescribeIamInstanceProfileAssociations(a.t.Context(), &ec2.DescribeIamInstanceProfileAssociationsInput{
 				Filters: []ec2types.Filter{{Name: aws.String("instance-id"), Values: []string{a.ids()["db2"]}}}})
 			a.must(err)
-			_, err = a.EC2.DisassociateIamInstanceProfile(t.Context(), &ec2.DisassociateIamInstanceProfileInput{AssociationId: out.IamInstanceProfileAssociations[0].AssociationId})
+			_, err = a.EC2.DisassociateIamInstanceProfile(a.t.Context(), &ec2.DisassociateIamInstanceProfileInput{AssociationId: out.IamInstanceProfileAssociations[0].AssociationId})
 			a.must(err)
 		},
 		"a stopped node": func() {
-			_, err := a.EC2.StopInstances(t.Context(), &ec2.StopInstancesInput{InstanceIds: []string{a.ids()["app2"]}})
+			_, err := a.EC2.StopInstances(a.t.Context(), &ec2.StopInstancesInput{InstanceIds: []string{a.ids()["app2"]}})
 			a.must(err)
 		},
 		"the topology changed": func() { a.putObject(layout.Topology(), "{}") },
 		"credentials deleted":  func() { a.deleteObject(layout.Credentials(model.RoleApp)) },
 		"an address taken away": func() {
-			out, err := a.EC2.DescribeAddresses(t.Context(), &ec2.DescribeAddressesInput{AllocationIds: []string{a.eips[0]}})
+			out, err := a.EC2.DescribeAddresses(a.t.Context(), &ec2.DescribeAddressesInput{AllocationIds: []string{a.eips[0]}})
 			a.must(err)
-			_, err = a.EC2.DisassociateAddress(t.Context(), &ec2.DisassociateAddressInput{AssociationId: out.Addresses[0].AssociationId})
+			_, err = a.EC2.DisassociateAddress(a.t.Context(), &ec2.DisassociateAddressInput{AssociationId: out.Addresses[0].AssociationId})
 			a.must(err)
 		},
 		"a volume detached": func() {
-			_, err := a.EC2.DetachVolume(t.Context(), &ec2.DetachVolumeInput{VolumeId: &a.volumes[0], InstanceId: aws.String(a.ids()["db1"])})
+			_, err := a.EC2.DetachVolume(a.t.Context(), &ec2.DetachVolumeInput{VolumeId: &a.volumes[0], InstanceId: aws.String(a.ids()["db1"])})
 			a.must(err)
 		},
 		"the check turned on at the gateway": func() {
-			_, err := a.EC2.ModifyInstanceAttribute(t.Context(), &ec2.ModifyInstanceAttributeInput{InstanceId: aws.String(a.ids()["gateway"]), SourceDestCheck: &ec2types.AttributeBooleanValue{Value: aws.Bool(true)}})
+			_, err := a.EC2.ModifyInstanceAttribute(a.t.Context(), &ec2.ModifyInstanceAttributeInput{InstanceId: aws.String(a.ids()["gateway"]), SourceDestCheck: &ec2types.AttributeBooleanValue{Value: aws.Bool(true)}})
 			a.must(err)
 		},
 		"a route removed": func() {
-			out, err := a.EC2.DescribeRouteTables(t.Context(), &ec2.DescribeRouteTablesInput{Filters: []ec2types.Filter{{Name: aws.String("association.subnet-id"), Values: []string{a.private}}}})
+			out, err := a.EC2.DescribeRouteTables(a.t.Context(), &ec2.DescribeRouteTablesInput{Filters: []ec2types.Filter{{Name: aws.String("association.subnet-id"), Values: []string{a.private}}}})
 			a.must(err)
-			_, err = a.EC2.DeleteRoute(t.Context(), &ec2.DeleteRouteInput{RouteTableId: out.RouteTables[0].RouteTableId, DestinationCidrBlock: aws.String("10.100.0.0/16")})
+			_, err = a.EC2.DeleteRoute(a.t.Context(), &ec2.DeleteRouteInput{RouteTableId: out.RouteTables[0].RouteTableId, DestinationCidrBlock: aws.String("10.100.0.0/16")})
 			a.must(err)
 		},
 		"a tag changed": func() {
-			_, err := a.EC2.CreateTags(t.Context(), &ec2.CreateTagsInput{Resources: []string{a.ids()["app1"]}, Tags: []ec2types.Tag{{Key: aws.String("team"), Value: aws.String("other")}}})
+			_, err := a.EC2.CreateTags(a.t.Context(), &ec2.CreateTagsInput{Resources: []string{a.ids()["app1"]}, Tags: []ec2types.Tag{{Key: aws.String("team"), Value: aws.String("other")}}})
 			a.must(err)
 		},
 	}
-	a = newAccount(t)
+}
+
+func TestDriftIsShownAndRepaired(t *testing.T) {
+	a := newAccount(t)
+	cases := a.driftCases()
 	a.extra = `tags = { team = "platform" }`
 	steps := []resource.TestStep{{Config: a.config()}}
 	for _, name := range slices.Sorted(maps.Keys(cases)) {

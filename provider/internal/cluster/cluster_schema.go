@@ -90,23 +90,31 @@ func (r *clusterResource) Schema(ctx context.Context, _ resource.SchemaRequest, 
 				Validators:          []validator.String{stringvalidator.OneOf(onTimeoutError, onTimeoutWarn, onTimeoutSkip)}},
 			"status": schema.StringAttribute{Computed: true,
 				MarkdownDescription: "`ready`, `incomplete` (an apply failed; the next one repairs the cluster) or `unverified` (nodes were not waited for, or were not ready and `on_ready_timeout` is `warn`)."},
-			"instances": schema.MapNestedAttribute{Computed: true, MarkdownDescription: "EC2 instances of the nodes, by node.",
-				NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
-					"instance_id":       schema.StringAttribute{Computed: true, MarkdownDescription: "Id of the instance."},
-					"availability_zone": schema.StringAttribute{Computed: true, MarkdownDescription: "Availability zone of the instance."},
-					"public_ip":         schema.StringAttribute{Computed: true, MarkdownDescription: "Elastic IP address, if the node has one."},
-				}}},
-			"vpn": schema.SingleNestedAttribute{Computed: true, MarkdownDescription: "VPN gateway, as clients need it.",
-				Attributes: map[string]schema.Attribute{
-					"endpoint":   schema.StringAttribute{Computed: true, MarkdownDescription: "Address and port. Null without a `wireguard` node that has an Elastic IP."},
-					"public_key": schema.StringAttribute{Computed: true, MarkdownDescription: "Public key. Null without a `wireguard` node."},
-				}},
-			"drift":    base.DriftAttribute(),
-			"tags":     base.TagsAttribute(),
-			"tags_all": base.TagsAllAttribute(),
-			"timeouts": timeouts.AttributesAll(ctx),
+			"instances": instancesAttribute(),
+			"vpn":       vpnAttribute(),
+			"drift":     base.DriftAttribute(),
+			"tags":      base.TagsAttribute(),
+			"tags_all":  base.TagsAllAttribute(),
+			"timeouts":  timeouts.AttributesAll(ctx),
 		},
 	}
+}
+
+func instancesAttribute() schema.Attribute {
+	return schema.MapNestedAttribute{Computed: true, MarkdownDescription: "EC2 instances of the nodes, by node.",
+		NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
+			"instance_id":       schema.StringAttribute{Computed: true, MarkdownDescription: "Id of the instance."},
+			"availability_zone": schema.StringAttribute{Computed: true, MarkdownDescription: "Availability zone of the instance."},
+			"public_ip":         schema.StringAttribute{Computed: true, MarkdownDescription: "Elastic IP address, if the node has one."},
+		}}}
+}
+
+func vpnAttribute() schema.Attribute {
+	return schema.SingleNestedAttribute{Computed: true, MarkdownDescription: "VPN gateway, as clients need it.",
+		Attributes: map[string]schema.Attribute{
+			"endpoint":   schema.StringAttribute{Computed: true, MarkdownDescription: "Address and port. Null without a `wireguard` node that has an Elastic IP."},
+			"public_key": schema.StringAttribute{Computed: true, MarkdownDescription: "Public key. Null without a `wireguard` node."},
+		}}
 }
 
 func bucketsAttribute() schema.Attribute {
