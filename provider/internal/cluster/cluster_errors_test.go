@@ -91,7 +91,7 @@ func TestBadInputIsRefusedBeforeAnythingIsChanged(t *testing.T) {
 		"a subnet that is not there":    {func(a *account) { a.change("app1", func(n *node) { n.subnet = "subnet-0123" }) }, `subnet subnet-0123 does not\s+exist`},
 		"an Elastic IP not there":       {func(a *account) { a.change("edge", func(n *node) { n.eip = "eipalloc-0123" }) }, `Elastic IP address\s+eipalloc-0123 does not\s+exist`},
 		"an unknown role":               {func(a *account) { a.change("app1", func(n *node) { n.role = "web" }) }, `value must be one of`},
-		"two management nodes":          {func(a *account) { a.change("app1", func(n *node) { n.role = "management" }) }, `A cluster has one management`},
+		"two management nodes":          {func(a *account) { a.change("app1", func(n *node) { n.role = "management" }) }, `A cluster has at most one management`},
 		"a VPN range within the VPC":    {func(a *account) { a.extra = ""; a.vpnInVPC = true }, `overlaps the VPC's|is in vpn_cidr`},
 		"a name that is too long":       {func(a *account) { a.longName = true }, `at most 28`},
 		"more nodes than a policy has room for": {func(a *account) {
