@@ -1,7 +1,7 @@
-// Package access is how an operator reaches a cluster: its bucket with the
-// operator's own AWS rights, and its registry over the VPN, or over a command
-// whose standard input and output are the connection. Nothing on the operator's
-// machine is configured but AWS; everything else is found.
+// Package access connects an operator to a cluster: to its bucket with the
+// operator's AWS credentials, and to its registry over the VPN, or over a command
+// whose standard input and output are the connection. Only AWS is configured on the
+// operator's machine; everything else is discovered.
 package access
 
 import (
@@ -25,30 +25,31 @@ import (
 	"github.com/xeroops/xeroops/internal/cluster"
 )
 
-// Settings is what an operator may say; all of it may be empty.
+// Settings are the operator's settings; each has a default.
 type Settings struct {
-	Cluster       string // the only one of the bucket
-	UploadsBucket string // uploads- and the account's id
-	Region        string // AWS's own configuration
-	Via           string // TCP
+	Cluster       string // default: the only one of the bucket
+	UploadsBucket string // default: uploads- and the account id
+	Region        string // default: the AWS configuration's
+	Via           string // default: TCP
 }
 
-// ErrUnreachable marks that AWS or the registry can't be reached, or refuses.
-var ErrUnreachable = errors.New("cluster can't be reached")
+// ErrUnreachable marks errors of AWS or the registry being unreachable or refusing
+// access.
+var ErrUnreachable = errors.New("cluster is unreachable")
 
-// Access is a cluster that is found.
+// Access is an operator's access to a cluster.
 type Access struct {
 	Cluster  string
 	Bucket   string
 	S3       *s3.Client
 	Topology cluster.Topology
-	// Who is the operator, for others to read: an AWS principal.
+	// Who identifies the operator to other operators: an AWS principal.
 	Who string
 
 	via string
 }
 
-// Open finds the cluster. It reads only.
+// Open discovers the cluster. It changes nothing.
 func Open(ctx context.Context, s Settings) (*Access, error) {
 	var options []func(*config.LoadOptions) error
 	if s.Region != "" {
@@ -59,13 +60,13 @@ func Open(ctx context.Context, s Settings) (*Access, error) {
 		return nil, fmt.Errorf("%w: configure AWS: %w", ErrUnreachable, err)
 	}
 	if cfg.Region == "" {
-		return nil, fmt.Errorf("%w: no AWS region; give --region, or set AWS_REGION", ErrUnreachable)
+		return nil, fmt.Errorf("%w: no AWS region; set --region or AWS_REGION", ErrUnreachable)
 	}
 	a := &Access{Cluster: s.Cluster, Bucket: s.UploadsBucket, via: s.Via}
 	a.S3 = s3.NewFromConfig(cfg, func(o *s3.Options) {
 		o.DisableLogOutputChecksumValidationSkipped = true
-		// What S3 says to those who create an object at the same moment, and means that
-		// they should try again (PutObject, If-None-Match).
+		// S3's answer to concurrent creates of an object, which has to be retried (S3 API
+		// reference, PutObject, If-None-Match).
 		o.Retryer = retry.AddWithErrorCodes(o.Retryer, "ConditionalRequestConflict")
 	})
 	if err := a.findBucket(ctx, sts.NewFromConfig(cfg)); err != nil {
@@ -76,7 +77,7 @@ func Open(ctx context.Context, s Settings) (*Access, error) {
 	}
 	content, err := a.Object(ctx, cluster.Layout{Cluster: a.Cluster}.Topology())
 	if IsNotFound(err) {
-		return nil, fmt.Errorf("%w: bucket %s has no cluster %q; give its name with --cluster", ErrUnreachable, a.Bucket, a.Cluster)
+		return nil, fmt.Errorf("%w: bucket %s has no cluster %q; set --cluster", ErrUnreachable, a.Bucket, a.Cluster)
 	}
 	if err == nil {
 		err = json.Unmarshal(content, &a.Topology)
@@ -87,7 +88,7 @@ func Open(ctx context.Context, s Settings) (*Access, error) {
 	return a, nil
 }
 
-// findBucket asks who the operator is, which also says the account.
+// findBucket sets the operator's identity, and the bucket's name from its account.
 func (a *Access) findBucket(ctx context.Context, client *sts.Client) error {
 	identity, err := client.GetCallerIdentity(ctx, nil)
 	switch {
@@ -97,7 +98,7 @@ func (a *Access) findBucket(ctx context.Context, client *sts.Client) error {
 		a.Who = parts[len(parts)-1]
 		a.Bucket = cmp.Or(a.Bucket, "uploads-"+aws.ToString(identity.Account))
 	case a.Bucket == "":
-		return fmt.Errorf("%w: ask AWS for the account, which names the uploads bucket: %w; check your AWS credentials, or give --uploads-bucket", ErrUnreachable, err)
+		return fmt.Errorf("%w: find the AWS account, which is part of the uploads bucket's name: %w; check your AWS credentials, or set --uploads-bucket", ErrUnreachable, err)
 	default: // the bucket is known, and STS is not needed for anything else
 		a.Who = localUser()
 	}
@@ -105,14 +106,14 @@ func (a *Access) findBucket(ctx context.Context, client *sts.Client) error {
 }
 
 func localUser() string {
-	host, _ := os.Hostname() // a name for others to read, nothing more
+	host, _ := os.Hostname() // only shown to other operators
 	if u, err := user.Current(); err == nil {
 		return u.Username + "@" + host
 	}
 	return "unknown@" + host
 }
 
-// findCluster takes the only cluster there is, where none is named.
+// findCluster sets the cluster to the bucket's only one if none is set.
 func (a *Access) findCluster(ctx context.Context) error {
 	if a.Cluster != "" {
 		return nil
@@ -120,14 +121,14 @@ func (a *Access) findCluster(ctx context.Context) error {
 	const clusters = "clusters/"
 	out, err := a.S3.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &a.Bucket, Prefix: aws.String(clusters), Delimiter: aws.String("/")})
 	if err != nil {
-		return fmt.Errorf("%w: look for clusters in bucket %s: %w; give --cluster, and --uploads-bucket if this is not the one", ErrUnreachable, a.Bucket, err)
+		return fmt.Errorf("%w: list clusters in bucket %s: %w; set --cluster, and --uploads-bucket if this is the wrong bucket", ErrUnreachable, a.Bucket, err)
 	}
 	var names []string
 	for _, p := range out.CommonPrefixes {
 		names = append(names, strings.TrimSuffix(strings.TrimPrefix(aws.ToString(p.Prefix), clusters), "/"))
 	}
 	if len(names) != 1 {
-		return fmt.Errorf("%w: bucket %s has %d clusters %v; name one with --cluster", ErrUnreachable, a.Bucket, len(names), names)
+		return fmt.Errorf("%w: bucket %s has %d clusters %v; set --cluster", ErrUnreachable, a.Bucket, len(names), names)
 	}
 	a.Cluster = names[0]
 	return nil
@@ -147,8 +148,8 @@ func (a *Access) Object(ctx context.Context, key string) ([]byte, error) {
 	return content, nil
 }
 
-// IsNotFound says whether an error is S3's word that there is no such object.
-// Without the right to list a bucket, S3 says AccessDenied of those.
+// IsNotFound reports whether an error of S3 says that an object does not exist.
+// Without the permission to list the bucket, S3 returns AccessDenied instead.
 func IsNotFound(err error) bool {
 	return awswait.HasCode(err, "NoSuchKey", "NotFound")
 }

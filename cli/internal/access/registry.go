@@ -18,8 +18,8 @@ import (
 
 const passwordVariable = cluster.RedisDeployPassword
 
-// answerWithin is how long the registry may take to answer the first time; a
-// command of --via may have to log in somewhere first.
+// answerWithin is the deadline for the registry's first answer; a command of --via
+// may have to log in to a host first.
 const answerWithin = 15 * time.Second
 
 // Registry connects to the registry on the management node, and returns once it
@@ -42,10 +42,10 @@ func (a *Access) Registry(ctx context.Context) (*redis.Client, error) {
 	client := registry.OpenVia(proxycommand.Dialer(a.via), management, registry.UserDeploy, password)
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	// A read does not end with ctx, but with its connection.
+	// Cancelling ctx does not end a read; closing the connection does.
 	defer context.AfterFunc(ctx, func() { _ = client.Close() })()
 	if _, err := registry.ReadApplications(ctx, client.WithTimeout(answerWithin)); err != nil {
-		_ = client.Close() // the error that counts is the one before
+		_ = client.Close() // the first error is returned
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			err = fmt.Errorf("no answer within %s", answerWithin)
 		}
@@ -58,7 +58,7 @@ func (a *Access) password(ctx context.Context) (string, error) {
 	key := cluster.Layout{Cluster: a.Cluster}.Credentials(cluster.RoleManagement)
 	content, err := a.Object(ctx, key)
 	if err != nil {
-		return "", fmt.Errorf("%w: the registry's password: %w; operators need the right to read this object", ErrUnreachable, err)
+		return "", fmt.Errorf("%w: the registry's password: %w; operators need the permission to read this object", ErrUnreachable, err)
 	}
 	variables, err := envfile.Parse(string(content))
 	if err != nil {
@@ -71,14 +71,14 @@ func (a *Access) password(ctx context.Context) (string, error) {
 	return password, nil
 }
 
-// wayOut says what to do about a registry that does not answer.
+// wayOut returns what to do if the registry does not answer.
 func (a *Access) wayOut(err error) string {
 	switch {
-	case strings.Contains(err.Error(), "WRONGPASS"): // Redis has no other way to say it
-		return "its password is not the one in S3: the management node has not taken a rotation over yet"
+	case strings.Contains(err.Error(), "WRONGPASS"): // Redis has no error code for it
+		return "its password differs from the one in S3: the management node has not applied a rotation yet"
 	case a.via != "":
-		return fmt.Sprintf("the connection is made by --via %q: try that command by itself", a.via)
+		return fmt.Sprintf("the connection uses --via %q: try that command alone", a.via)
 	default:
-		return "connect the VPN, or name a command that connects with --via"
+		return "connect to the VPN, or set --via to a command that connects"
 	}
 }

@@ -23,8 +23,8 @@ import (
 	"github.com/xeroops/xeroops/internal/registry"
 )
 
-// defaultTimeout is more than a node takes for a bundle of hundreds of MB; a node
-// that takes longer is not forgotten, only not waited for.
+// defaultTimeout is longer than a node takes for a bundle of hundreds of MB. A node
+// that takes longer continues; the command only stops waiting for it.
 const defaultTimeout = 5 * time.Minute
 
 func (a *app) deploy() *cobra.Command {
@@ -32,24 +32,24 @@ func (a *app) deploy() *cobra.Command {
 	var timeout time.Duration
 	c := &cobra.Command{
 		Use:   "deploy [DIR]",
-		Short: "Build the application in DIR and bring it onto all app nodes",
-		Long: `Build the Python project in DIR (default: the current folder), collect the wheels
-that it depends on and the image does not have, publish them as one version, and
-follow the app nodes until they run it. No request fails meanwhile; a node on
-which the new version does not become healthy keeps the one that it has.
+		Short: "Build the application in DIR and deploy it to all app nodes",
+		Long: `Build the Python project in DIR (default: the current directory), collect its
+dependencies that the image does not have, publish both as one version, and follow
+the app nodes until they run it. No request fails meanwhile; a node on which the
+new version does not become healthy keeps the running one.
 
-The project's pyproject.toml says how to run it:
+The project's pyproject.toml has the settings to run it:
 
   [tool.xeroops]
   app = "notes.main:app"        # ASGI application
-  port = 8001                   # 8000 to 8099, one application each
-  route_prefix = "/api/notes"   # requests below it go to the application
+  port = 8001                   # 8000 to 8099, unique in the cluster
+  route_prefix = "/api/notes"   # requests below this path are sent to the application
   health_path = "/healthz"      # default
   workers = 1                   # default; processes on each node
   name = "notes"                # default: the project's
 
-A version is published once: to deploy other content, raise the project's version.
-Interrupted at any moment, the same command goes on where it was.`,
+A published version never changes: to deploy other content, raise the project's
+version. After an interruption, the same command continues.`,
 		Example: "  xeroops deploy\n  xeroops deploy services/notes --wheelhouse wheels/",
 		Args:    args(cobra.MaximumNArgs(1)),
 		RunE: func(c *cobra.Command, given []string) error {
@@ -61,7 +61,7 @@ Interrupted at any moment, the same command goes on where it was.`,
 			return d.run(c.Context(), dir)
 		},
 	}
-	c.Flags().StringVar(&wheelhouse, "wheelhouse", "", "folder of wheels to take all dependencies from, those of the build too; nothing is downloaded")
+	c.Flags().StringVar(&wheelhouse, "wheelhouse", "", "directory of wheels to use for all dependencies, including the build system; nothing is downloaded")
 	timeoutFlag(c, &timeout)
 	return c
 }
@@ -102,7 +102,7 @@ func (d *deployment) run(ctx context.Context, dir string) error {
 	defer d.client.Close()
 	image, err := registry.ReadPython(ctx, d.client, d.access.NodesOf(cluster.RoleApp))
 	if err != nil {
-		return d.untouched(ctx, fmt.Errorf("%w: %w; start an app node, whose image the wheels are collected for", access.ErrUnreachable, err))
+		return d.untouched(ctx, fmt.Errorf("%w: %w; start an app node: the wheels are collected for its image", access.ErrUnreachable, err))
 	}
 	if err := d.checkTaken(ctx, p.Settings); err != nil {
 		return d.untouched(ctx, err)
@@ -123,17 +123,17 @@ func (d *deployment) run(ctx context.Context, dir string) error {
 	return d.rollOut(ctx, published)
 }
 
-func checkWheelhouse(folder string) (string, error) {
-	if folder == "" {
+func checkWheelhouse(dir string) (string, error) {
+	if dir == "" {
 		return "", nil
 	}
-	if info, err := os.Stat(folder); err != nil || !info.IsDir() {
-		return "", fmt.Errorf("%w: --wheelhouse %s: it is no folder", errUsage, folder)
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return "", fmt.Errorf("%w: --wheelhouse %s: not a directory", errUsage, dir)
 	}
-	return filepath.Abs(folder)
+	return filepath.Abs(dir)
 }
 
-// untouched tells somebody who interrupted that nothing has changed.
+// untouched returns err, or after an interrupt an error that nothing has changed.
 func (d *deployment) untouched(ctx context.Context, err error) error {
 	if ctx.Err() == nil {
 		return err
@@ -141,7 +141,7 @@ func (d *deployment) untouched(ctx context.Context, err error) error {
 	return errors.New("interrupted: nothing was published or uploaded")
 }
 
-// checkTaken looks for another application with the port or the route prefix.
+// checkTaken returns an error if another application has the port or route prefix.
 func (d *deployment) checkTaken(ctx context.Context, m bundle.Manifest) error {
 	nodes, err := registry.ReadNodes(ctx, d.client, d.access.NodesOf(cluster.RoleApp))
 	if err != nil {
@@ -152,20 +152,20 @@ func (d *deployment) checkTaken(ctx context.Context, m bundle.Manifest) error {
 			switch {
 			case other.Name == m.Application:
 			case other.Port == m.Port:
-				return fmt.Errorf("%w: port %d is %s's, on %s; choose another in [tool.xeroops]", project.ErrInvalid, m.Port, other.Name, n.Name)
+				return fmt.Errorf("%w: port %d is used by %s on %s; choose another in [tool.xeroops]", project.ErrInvalid, m.Port, other.Name, n.Name)
 			case other.RoutePrefix == m.RoutePrefix:
-				return fmt.Errorf("%w: route_prefix %s is %s's, on %s; choose another in [tool.xeroops]", project.ErrInvalid, m.RoutePrefix, other.Name, n.Name)
+				return fmt.Errorf("%w: route_prefix %s is used by %s on %s; choose another in [tool.xeroops]", project.ErrInvalid, m.RoutePrefix, other.Name, n.Name)
 			}
 		}
 	}
 	return nil
 }
 
-// make builds the application and collects what it needs, and describes it all.
+// make builds the application, collects its dependencies, and returns their manifest.
 func (d *deployment) make(ctx context.Context, p project.Project, python wheel.Python, image registry.Python, work string) (bundle.Manifest, error) {
 	built, wheels := filepath.Join(work, "built"), filepath.Join(work, "wheels")
-	for _, folder := range []string{built, wheels} {
-		if err := os.Mkdir(folder, 0o700); err != nil {
+	for _, dir := range []string{built, wheels} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
 			return bundle.Manifest{}, err
 		}
 	}
@@ -181,7 +181,7 @@ func (d *deployment) make(ctx context.Context, p project.Project, python wheel.P
 	if err := own.CheckApp(p.Settings.App); err != nil {
 		return bundle.Manifest{}, fmt.Errorf("%w: %w", project.ErrInvalid, err)
 	}
-	step = d.step("collecting what it depends on, for Python %s on %s", image.Version, image.Platform)
+	step = d.step("collecting dependencies for Python %s on %s", image.Version, image.Platform)
 	if err := wheel.Collect(ctx, python, image, own, d.wheelhouse, wheels); err != nil {
 		return bundle.Manifest{}, err
 	}
@@ -198,8 +198,8 @@ func (d *deployment) make(ctx context.Context, p project.Project, python wheel.P
 	return m, nil
 }
 
-// upload puts the bundle into the bucket unless it is there.
-func (d *deployment) upload(ctx context.Context, m bundle.Manifest, folder string) (publish.Published, error) {
+// upload uploads the bundle unless the bucket has it.
+func (d *deployment) upload(ctx context.Context, m bundle.Manifest, dir string) (publish.Published, error) {
 	there, found, err := publish.Find(ctx, d.access, m.Application, m.Version)
 	if err != nil {
 		return there, d.untouched(ctx, err)
@@ -209,7 +209,7 @@ func (d *deployment) upload(ctx context.Context, m bundle.Manifest, folder strin
 			return there, fmt.Errorf("%w: %s %s: %s; raise the project's version", publish.ErrOther, m.Application, m.Version, strings.Join(differ, "; "))
 		}
 		step := d.step("%s %s is uploaded already", m.Application, m.Version)
-		if err := publish.Wheels(ctx, d.access, m, folder, func(int) {}); err != nil {
+		if err := publish.Wheels(ctx, d.access, m, dir, func(int) {}); err != nil {
 			return there, d.untouched(ctx, err)
 		}
 		step("by %s", printable.Line(there.Manifest.CreatedBy))
@@ -217,10 +217,10 @@ func (d *deployment) upload(ctx context.Context, m bundle.Manifest, folder strin
 	}
 	step := d.step("uploading to s3://%s/%s", d.access.Bucket, bundle.Prefix(m.Application, m.Version))
 	uploaded := 0
-	published, err := publish.Upload(ctx, d.access, m, folder, func(files int) { uploaded = max(uploaded, files) })
+	published, err := publish.Upload(ctx, d.access, m, dir, func(files int) { uploaded = max(uploaded, files) })
 	if err != nil {
 		if ctx.Err() != nil {
-			err = fmt.Errorf("interrupted: nothing was published, and %d of %d wheels are uploaded; run the same again to go on", uploaded, len(m.Wheels))
+			err = fmt.Errorf("interrupted: nothing was published; %d of %d wheels are uploaded; run the same command again to continue", uploaded, len(m.Wheels))
 		}
 		return published, err
 	}
@@ -228,7 +228,7 @@ func (d *deployment) upload(ctx context.Context, m bundle.Manifest, folder strin
 	return published, nil
 }
 
-// step prints what is being done, and returns what prints how it went.
+// step prints the beginning of a step, and returns a function that prints its result.
 func (d *deployment) step(format string, values ...any) func(format string, values ...any) {
 	began := time.Now()
 	fmt.Fprintf(d.log, format+" …\n", values...)

@@ -27,7 +27,7 @@ func TestDeployPublishesABundleAndFollowsTheNodes(t *testing.T) {
 	w.subscribe("app1", healthy)
 	w.subscribe("app2", healthy)
 
-	w.run("deploy", w.dir, "--wheelhouse", w.house).expect(t, 0, "app1: healthy", "app2: healthy", "before it was none")
+	w.run("deploy", w.dir, "--wheelhouse", w.house).expect(t, 0, "app1: healthy", "app2: healthy", "previous version: none")
 
 	// What the image has and what another system would need is not in it.
 	keys := w.keys("wheels/notes/1.0.0/")
@@ -50,7 +50,7 @@ func TestDeployPublishesABundleAndFollowsTheNodes(t *testing.T) {
 	w.run("deploy", w.dir, "--wheelhouse", w.house).expect(t, exitFailed, "notes-1.0.0-py3-none-any.whl has other content", "raise the project's version")
 
 	w.edit("pyproject.toml", `version = "1.0.0"`, `version = "1.1.0"`)
-	w.run("deploy", w.dir, "--wheelhouse", w.house).expect(t, 0, "before it was 1.0.0")
+	w.run("deploy", w.dir, "--wheelhouse", w.house).expect(t, 0, "previous version: 1.0.0")
 }
 
 func TestDeployChangesNothingWhenSomethingIsWrong(t *testing.T) {
@@ -59,10 +59,10 @@ func TestDeployChangesNothingWhenSomethingIsWrong(t *testing.T) {
 		return append([]string{"deploy", w.dir, "--wheelhouse", w.house}, more...)
 	}
 	w.heartbeat("app1", registry.Application{Name: "orders", Port: 8001, RoutePrefix: "/api/orders"})
-	w.run(deploy()...).expect(t, exitUsage, "port 8001 is orders's, on app1")
+	w.run(deploy()...).expect(t, exitUsage, "port 8001 is used by orders on app1")
 	w.edit("pyproject.toml", "port = 8001", "port = 8002")
 	w.edit("pyproject.toml", "/api/notes", "/api/orders")
-	w.run(deploy()...).expect(t, exitUsage, "route_prefix /api/orders is orders's, on app1")
+	w.run(deploy()...).expect(t, exitUsage, "route_prefix /api/orders is used by orders on app1")
 	w.edit("pyproject.toml", "/api/orders", "/api/notes")
 
 	w.edit("pyproject.toml", "notes.main:app", "notes.mian:app")
@@ -77,21 +77,21 @@ func TestDeployChangesNothingWhenSomethingIsWrong(t *testing.T) {
 	w.run(deploy()...).expect(t, exitFailed, "greeting>=2", "--wheelhouse")
 	w.edit("pyproject.toml", "greeting>=2", "greeting>=1")
 
-	w.run("deploy", w.dir, "--wheelhouse", w.dir+"/nowhere").expect(t, exitUsage, "it is no folder")
-	w.run("deploy", t.TempDir()).expect(t, exitUsage, "there is no such file")
+	w.run("deploy", w.dir, "--wheelhouse", w.dir+"/nowhere").expect(t, exitUsage, "not a directory")
+	w.run("deploy", t.TempDir()).expect(t, exitUsage, "no such file")
 	w.run("deploy", "one", "two").expect(t, exitUsage, "accepts at most 1 arg")
 	w.run("deploy", "--nonsense").expect(t, exitUsage, "--help")
 	w.run("depoly").expect(t, exitUsage, "did you mean deploy?")
 	w.run("nonsense").expect(t, exitUsage, "see xeroops --help")
 	w.run(deploy("--cluster", "other")...).expect(t, exitUnreachable, `no cluster "other"`)
-	w.run(deploy("--uploads-bucket", "other")...).expect(t, exitUnreachable, "look for clusters in bucket other")
-	w.run(deploy("--via", "sh -c 'echo no way through >&2; exit 7'")...).expect(t, exitUnreachable, "(exit status 7): no way through;", "try that command by itself")
-	w.run(deploy("--via", "")...).expect(t, exitUnreachable, "connect the VPN")
+	w.run(deploy("--uploads-bucket", "other")...).expect(t, exitUnreachable, "list clusters in bucket other")
+	w.run(deploy("--via", "sh -c 'echo no way through >&2; exit 7'")...).expect(t, exitUnreachable, "(exit status 7): no way through;", "try that command alone")
+	w.run(deploy("--via", "")...).expect(t, exitUnreachable, "connect to the VPN")
 
 	w.remove(registry.PythonKey("app1"))
 	w.run(deploy()...).expect(t, exitUnreachable, "no app node has reported the Python of its image")
 	w.put(cluster.Layout{Cluster: "production"}.Credentials(cluster.RoleManagement), "REDIS_DEPLOY_PASSWORD=other\n")
-	w.run(deploy()...).expect(t, exitUnreachable, "has not taken a rotation over yet")
+	w.run(deploy()...).expect(t, exitUnreachable, "has not applied a rotation yet")
 
 	if keys := w.keys("wheels/"); len(keys) > 0 {
 		t.Errorf("uploaded are %v", keys)
@@ -159,11 +159,11 @@ func TestInterruptedDeploySaysHowThingsAreAndGoesOn(t *testing.T) {
 		}, "deploy", w.dir, "--wheelhouse", w.house)
 	}
 	interrupt("collecting").expect(t, exitInterrupted, "nothing was published or uploaded")
-	interrupt("uploading").expect(t, exitInterrupted, "nothing was published, and 0 of 2 wheels are uploaded")
+	interrupt("uploading").expect(t, exitInterrupted, "nothing was published; 0 of 2 wheels are uploaded")
 	if keys := w.keys("wheels/notes/1.0.0/"); slices.Contains(keys, bundle.ManifestName) {
 		t.Errorf("uploaded are %v", keys)
 	}
-	interrupt("waiting").expect(t, exitInterrupted, "notes 1.0.0 is published, and the nodes go on with it", "xeroops rollback notes takes it back")
+	interrupt("waiting").expect(t, exitInterrupted, "notes 1.0.0 is published, and the nodes continue with it", "revert it with xeroops rollback notes")
 
 	w.subscribe("app1", healthy)
 	w.subscribe("app2", healthy)

@@ -21,7 +21,7 @@ import (
 	"github.com/xeroops/xeroops/internal/registry"
 )
 
-// version is a version of an application, as `deployments` shows it.
+// version is a version of an application in the output of `deployments`.
 type version struct {
 	Application string                       `json:"application"`
 	Version     string                       `json:"version"`
@@ -30,7 +30,7 @@ type version struct {
 	Wheels      int                          `json:"wheels"`
 	Bytes       int64                        `json:"bytes"`
 	Desired     bool                         `json:"desired"`
-	Previous    bool                         `json:"previous"` // what rollback goes back to
+	Previous    bool                         `json:"previous"` // the version that rollback returns to
 	PublishedAt string                       `json:"published_at,omitempty"`
 	PublishedBy string                       `json:"published_by,omitempty"`
 	Nodes       map[string]registry.Progress `json:"nodes,omitempty"`
@@ -39,7 +39,7 @@ type version struct {
 func (a *app) deployments() *cobra.Command {
 	return &cobra.Command{
 		Use:   "deployments [APP]",
-		Short: "List the versions of applications, and how each node is with them",
+		Short: "List the versions of applications, and their state on each node",
 		Args:  args(cobra.MaximumNArgs(1)),
 		RunE: func(c *cobra.Command, given []string) error {
 			if len(given) == 1 {
@@ -74,7 +74,7 @@ func (a *app) deployments() *cobra.Command {
 			case a.json:
 				return printJSON(c.OutOrStdout(), all)
 			case len(all) == 0 && len(given) == 1:
-				fmt.Fprintf(c.OutOrStdout(), "there is no version of %s; xeroops deployments lists the applications\n", given[0])
+				fmt.Fprintf(c.OutOrStdout(), "%s has no versions; xeroops deployments lists the applications\n", given[0])
 				return nil
 			}
 			return printVersions(c.OutOrStdout(), all)
@@ -113,7 +113,7 @@ func versionsOf(ctx context.Context, to *access.Access, client *redis.Client, ap
 
 func printVersions(out io.Writer, all []version) error {
 	if len(all) == 0 {
-		fmt.Fprintln(out, "nothing is deployed yet; see xeroops deploy --help")
+		fmt.Fprintln(out, "no applications are deployed; see xeroops deploy --help")
 		return nil
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)

@@ -16,10 +16,9 @@ func (a *app) rollback() *cobra.Command {
 	var timeout time.Duration
 	c := &cobra.Command{
 		Use:   "rollback APP [VERSION]",
-		Short: "Bring an earlier version of an application back onto all app nodes",
-		Long: `Bring the version that was desired before, or the one that is named, back onto all
-app nodes, and follow them until they run it. Nodes keep their last versions, so
-nothing is built or uploaded.`,
+		Short: "Return to an earlier version of an application on all app nodes",
+		Long: `Publish the previous desired version again, or VERSION, and follow the app nodes
+until they run it. Nodes keep their last versions, so nothing is built or uploaded.`,
 		Example: "  xeroops rollback notes\n  xeroops rollback notes 1.4.0",
 		Args:    args(cobra.RangeArgs(1, 2)),
 		RunE: func(c *cobra.Command, given []string) error {
@@ -45,16 +44,16 @@ nothing is built or uploaded.`,
 			}
 			switch {
 			case desired.Version == "":
-				return fmt.Errorf("roll %s back: cluster %s has no such application; xeroops deployments lists them", given[0], d.access.Cluster)
+				return fmt.Errorf("roll back %s: cluster %s has no such application; xeroops deployments lists the applications", given[0], d.access.Cluster)
 			case version == "":
-				return fmt.Errorf("roll %s back: there is no version before %s; name one, of those that xeroops deployments %s lists", given[0], desired.Version, given[0])
+				return fmt.Errorf("roll back %s: there is no version before %s; name one from the list of xeroops deployments %s", given[0], desired.Version, given[0])
 			}
 			if err := bundle.CheckVersion(version); err != nil {
 				return fmt.Errorf("%w: %w", errUsage, err)
 			}
 			published, found, err := publish.Find(c.Context(), d.access, given[0], version)
 			if err == nil && !found {
-				err = fmt.Errorf("roll %s back: version %s was never published, or is deleted; xeroops deployments %s lists what is there", given[0], version, given[0])
+				err = fmt.Errorf("roll back %s: version %s was never published, or is deleted; xeroops deployments %s lists the versions", given[0], version, given[0])
 			}
 			if err != nil {
 				return err

@@ -25,9 +25,9 @@ func TestRollbackGoesBackAndForth(t *testing.T) {
 	w := newReleased(t)
 	w.subscribe("app1", healthy)
 	w.subscribe("app2", healthy)
-	w.run("rollback", "notes").expect(t, 0, "published notes 1.0; before it was 1.1", "runs on 2 nodes")
-	w.run("rollback", "notes").expect(t, 0, "published notes 1.1; before it was 1.0")
-	w.run("rollback", "notes", "1.0").expect(t, 0, "published notes 1.0; before it was 1.1")
+	w.run("rollback", "notes").expect(t, 0, "published notes 1.0; previous version: 1.1", "runs on 2 nodes")
+	w.run("rollback", "notes").expect(t, 0, "published notes 1.1; previous version: 1.0")
+	w.run("rollback", "notes", "1.0").expect(t, 0, "published notes 1.0; previous version: 1.1")
 	w.run("rollback", "notes", "7").expect(t, exitFailed, "never published")
 	w.run("rollback", "other").expect(t, exitFailed, "no such application")
 	w.run("rollback").expect(t, exitUsage, "accepts between 1 and 2 arg")
@@ -42,7 +42,7 @@ func TestRollbackGoesBackAndForth(t *testing.T) {
 	if len(versions) != 2 || versions[0].Desired == versions[1].Desired || versions[0].Wheels != 1 {
 		t.Errorf("versions are %+v", versions)
 	}
-	w.run("deployments", "nots").expect(t, 0, "there is no version of nots")
+	w.run("deployments", "nots").expect(t, 0, "nots has no versions")
 	w.run("deployments").expect(t, 0, "notes", "1.1", "desired", "previous", "app1 healthy, app2 healthy")
 }
 
@@ -73,14 +73,14 @@ func TestRolloutEndsWithEachNodesOwnError(t *testing.T) {
 func TestRolloutDoesNotWaitForANodeThatIsNotThere(t *testing.T) {
 	w := newReleased(t)
 	w.subscribe("app1", healthy)
-	w.run("rollback", "notes").expect(t, exitIncomplete, "app2 sends no heartbeats; it takes the version up when it is back")
+	w.run("rollback", "notes").expect(t, exitIncomplete, "app2 has no heartbeat; it deploys the version when it returns")
 }
 
 func TestRolloutGivesUpOnANodeThatDoesNotEnd(t *testing.T) {
 	w := newReleased(t)
 	w.subscribe("app1", healthy)
 	w.heartbeat("app2")
-	w.run("rollback", "notes", "--timeout", "1s").expect(t, exitIncomplete, "app2 did not end within 1s: still waiting")
+	w.run("rollback", "notes", "--timeout", "1s").expect(t, exitIncomplete, "app2 did not finish within 1s: still waiting")
 }
 
 func TestRolloutEndsWhenAnotherVersionIsPublishedMeanwhile(t *testing.T) {
@@ -93,7 +93,7 @@ func TestRolloutEndsWhenAnotherVersionIsPublishedMeanwhile(t *testing.T) {
 			done = true
 			w.desire("9", "user/joe")
 		}
-	}, "rollback", "notes").expect(t, exitIncomplete, "user/joe published version 9 of notes meanwhile")
+	}, "rollback", "notes").expect(t, exitIncomplete, "user/joe published version 9 of notes in the meantime")
 }
 
 func TestRolloutOutlastsLostConnections(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 	"github.com/xeroops/xeroops/internal/registry"
 )
 
-// outcome is what --json prints of a deployment.
+// outcome is the output of a deployment with --json.
 type outcome struct {
 	Application string         `json:"application"`
 	Version     string         `json:"version"`
@@ -35,11 +35,11 @@ func (d *deployment) rollOut(ctx context.Context, p publish.Published) error {
 	})
 	if err != nil {
 		if ctx.Err() != nil {
-			return fmt.Errorf("interrupted: %s %s is uploaded, and may or may not be published; xeroops deployments %s says, and running the same again goes on", name, version, name)
+			return fmt.Errorf("interrupted: %s %s is uploaded, and may be published; see xeroops deployments %s; run the same command again to continue", name, version, name)
 		}
-		return fmt.Errorf("%w: %w; %s is uploaded, so run the same again", access.ErrUnreachable, err, version)
+		return fmt.Errorf("%w: %w; %s is uploaded; run the same command again", access.ErrUnreachable, err, version)
 	}
-	fmt.Fprintf(d.log, "published %s %s; before it was %s\n", name, version, cmp.Or(desired.Previous, "none"))
+	fmt.Fprintf(d.log, "published %s %s; previous version: %s\n", name, version, cmp.Or(desired.Previous, "none"))
 	waiting, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
 	status := rollout.Follow(waiting, d.client, name, version, d.access.NodesOf(cluster.RoleApp), rollout.NewScreen(d.log).Show)
@@ -52,16 +52,17 @@ func (d *deployment) rollOut(ctx context.Context, p publish.Published) error {
 	return d.verdict(ctx, name, version, status, elapsed)
 }
 
-// verdict says how a deployment ended, and is nil if it runs everywhere.
+// verdict returns nil if the version runs on every app node, and otherwise an error
+// with each node's reason.
 func (d *deployment) verdict(ctx context.Context, name, version string, status rollout.Status, elapsed time.Duration) error {
 	switch {
 	case status.Healthy():
 		fmt.Fprintf(d.log, "%s %s runs on %d nodes, %s after it was published\n", name, version, len(status.Nodes), elapsed.Round(100*time.Millisecond))
 		return nil
 	case ctx.Err() != nil:
-		return fmt.Errorf("interrupted: %s %s is published, and the nodes go on with it; xeroops deployments %s shows them, and xeroops rollback %s takes it back", name, version, name, name)
+		return fmt.Errorf("interrupted: %s %s is published, and the nodes continue with it; see xeroops deployments %s, or revert it with xeroops rollback %s", name, version, name, name)
 	case status.Superseded.Version != "":
-		return fmt.Errorf("%w: %s published version %s of %s meanwhile, and nodes go on with that", errIncomplete, printable.Line(status.Superseded.PublishedBy), printable.Line(status.Superseded.Version), name)
+		return fmt.Errorf("%w: %s published version %s of %s in the meantime; the nodes deploy that version", errIncomplete, printable.Line(status.Superseded.PublishedBy), printable.Line(status.Superseded.Version), name)
 	case len(status.Nodes) == 0:
 		return fmt.Errorf("%w: %s %s is published, but cluster %s has no app node", errIncomplete, name, version, d.access.Cluster)
 	}
@@ -72,9 +73,9 @@ func (d *deployment) verdict(ctx context.Context, name, version string, status r
 		case rollout.State(registry.PhaseFailed):
 			problems = append(problems, fmt.Sprintf("%s runs %s: %s", n.Name, cmp.Or(printable.Line(n.Running), "none"), strings.ReplaceAll(strings.TrimSpace(n.Error), "\n", "\n    ")))
 		case rollout.StateAbsent:
-			problems = append(problems, n.Name+" sends no heartbeats; it takes the version up when it is back")
+			problems = append(problems, n.Name+" has no heartbeat; it deploys the version when it returns")
 		default:
-			problems = append(problems, fmt.Sprintf("%s did not end within %s: %s; it goes on with it", n.Name, d.timeout, n.Error))
+			problems = append(problems, fmt.Sprintf("%s did not finish within %s: %s; it continues", n.Name, d.timeout, n.Error))
 		}
 	}
 	if status.Problem != nil {

@@ -1,4 +1,4 @@
-// Package command is what somebody who operates a cluster types.
+// Package command is the operator's command line.
 package command
 
 import (
@@ -30,13 +30,13 @@ const (
 	exitUnreachable = 3
 	exitMissing     = 4
 	exitIncomplete  = 5
-	exitInterrupted = 130 // what shells say of SIGINT
+	exitInterrupted = 130 // the shells' exit code for SIGINT
 )
 
 var (
-	// errUsage marks mistakes in how a command was called.
+	// errUsage marks wrong arguments and flags.
 	errUsage = errors.New("usage")
-	// errIncomplete marks a deployment that not every app node has taken up.
+	// errIncomplete marks a deployment that does not run on every app node.
 	errIncomplete = errors.New("not every app node runs it")
 )
 
@@ -44,8 +44,8 @@ var (
 func Execute(version string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // who interrupts twice means it
-	redis.SetLogger(silence{})   // what it would say is in the errors
+	context.AfterFunc(ctx, stop) // a second interrupt ends the program at once
+	redis.SetLogger(silence{})   // the errors have the same content
 	return run(ctx, newRoot(version))
 }
 
@@ -57,7 +57,7 @@ func run(ctx context.Context, root *cobra.Command) int {
 		return 0
 	}
 	if ctx.Err() != nil && errors.Is(err, access.ErrUnreachable) {
-		err = errors.New("interrupted") // it was not the cluster's fault
+		err = errors.New("interrupted") // the cluster is not unreachable
 	}
 	fmt.Fprintln(root.ErrOrStderr(), "xeroops:", err)
 	switch {
@@ -75,12 +75,12 @@ func run(ctx context.Context, root *cobra.Command) int {
 	return exitFailed
 }
 
-// silence is a logger of go-redis.
+// silence is a go-redis logger that discards everything.
 type silence struct{}
 
 func (silence) Printf(context.Context, string, ...any) {}
 
-// app is what all commands share.
+// app has the settings that all commands share.
 type app struct {
 	settings access.Settings
 	json     bool
@@ -90,16 +90,16 @@ func newRoot(version string) *cobra.Command {
 	a := &app{}
 	root := &cobra.Command{
 		Use:     "xeroops",
-		Short:   "Deploy applications to a XeroOps cluster, and see how it is",
+		Short:   "Deploy applications to a XeroOps cluster and show its state",
 		Version: version,
-		Long: `xeroops deploys applications to a cluster and shows how it is. It needs AWS
+		Long: `xeroops deploys applications to a cluster and shows its state. It needs AWS
 credentials that may read the cluster's part of the uploads bucket and write
-wheels/ in it, and a way to the management node: the cluster's VPN, or a command
-given by --via.
+wheels/ in it, and a connection to the management node: the cluster's VPN, or a
+command given by --via.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or an invalid project, 3 the cluster
-can't be reached, 4 this machine lacks something, 5 not every app node runs the
-version, 130 interrupted.`,
+is unreachable, 4 a program is missing on this machine, 5 not every app node runs
+the version, 130 interrupted.`,
 		Args:          known,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 		SilenceErrors: true, SilenceUsage: true,
@@ -118,7 +118,7 @@ version, 130 interrupted.`,
 	return root
 }
 
-// known is called with what is no command of root's.
+// known returns an error for arguments that are not a command of root.
 func known(root *cobra.Command, given []string) error {
 	if len(given) == 0 {
 		return nil
@@ -127,14 +127,14 @@ func known(root *cobra.Command, given []string) error {
 	if near := root.SuggestionsFor(given[0]); len(near) > 0 {
 		hint = "did you mean " + strings.Join(near, " or ") + "?"
 	}
-	return fmt.Errorf("%w: there is no command %q; %s", errUsage, given[0], hint)
+	return fmt.Errorf("%w: unknown command %q; %s", errUsage, given[0], hint)
 }
 
-// args is cobra's check, with an error that counts as wrong usage.
+// args wraps the errors of a cobra check as wrong usage.
 func args(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(c *cobra.Command, given []string) error {
 		if err := check(c, given); err != nil {
-			return fmt.Errorf("%w: %w; it is: %s", errUsage, err, c.UseLine())
+			return fmt.Errorf("%w: %w; usage: %s", errUsage, err, c.UseLine())
 		}
 		return nil
 	}

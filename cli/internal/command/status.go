@@ -18,7 +18,7 @@ import (
 	"github.com/xeroops/xeroops/internal/registry"
 )
 
-// clusterStatus is what `status` shows.
+// clusterStatus is the output of `status`.
 type clusterStatus struct {
 	Cluster      string              `json:"cluster"`
 	Healthy      bool                `json:"healthy"`
@@ -50,10 +50,10 @@ const stateAbsent = "absent" // no heartbeat
 func (a *app) status() *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
-		Short: "Show the nodes and applications of the cluster, and how they are",
-		Long: `Show the nodes and applications of the cluster, and how they are: from each node's
-own entry in the registry, and where there is none from its boot report in S3. If
-the registry can't be reached, boot reports are all there is, and the exit code is 3.`,
+		Short: "Show the state of the cluster's nodes and applications",
+		Long: `Show the state of the cluster's nodes and applications, from each node's heartbeat
+in the registry, or without one from its boot report in S3. If the registry is
+unreachable, only boot reports are shown, and the exit code is 3.`,
 		Args: args(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			to, err := access.Open(c.Context(), a.settings)
@@ -73,7 +73,7 @@ the registry can't be reached, boot reports are all there is, and the exit code 
 	}
 }
 
-// readStatus returns what it could read, also with an error.
+// readStatus returns the part of the status that it could read, even with an error.
 func readStatus(ctx context.Context, to *access.Access) (clusterStatus, error) {
 	s := clusterStatus{Cluster: to.Cluster, Nodes: []nodeStatus{}, Applications: []applicationStatus{}}
 	reports := to.Reports(ctx)
@@ -133,16 +133,16 @@ func (s *clusterStatus) readRegistry(ctx context.Context, to *access.Access, nam
 	return entries, nil
 }
 
-// problem is what is wrong with the node, in one line.
+// problem returns the node's problems in one line.
 func (n nodeStatus) problem() string {
 	if n.Entry == nil {
 		switch {
 		case n.Boot == nil:
-			return "no heartbeat, and it never booted"
+			return "no heartbeat and no boot report"
 		case n.Boot.Error != "":
-			return "no heartbeat; its boot: " + n.Boot.Error
+			return "no heartbeat; its boot report: " + n.Boot.Error
 		}
-		return "no heartbeat; its last boot is " + string(n.Boot.State)
+		return "no heartbeat; its last boot report is " + string(n.Boot.State)
 	}
 	var problems []string
 	for _, s := range n.Entry.Services {
@@ -174,7 +174,7 @@ func (s clusterStatus) print(out io.Writer) {
 		}
 		fmt.Fprintln(w, printable.Row(n.Name, n.Role, n.Address, n.State, load, memory, disk, up, detail))
 	}
-	_ = w.Flush() // nothing to be done about an output that is gone
+	_ = w.Flush() // an output that is gone cannot be handled
 	if len(s.Applications) > 0 {
 		fmt.Fprintln(out)
 		w = tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
@@ -186,7 +186,7 @@ func (s clusterStatus) print(out io.Writer) {
 	}
 }
 
-// running says on which app nodes which version runs.
+// running lists the running version of each app node.
 func (a applicationStatus) running(nodes []nodeStatus) string {
 	var all []string
 	for _, n := range nodes {
@@ -198,7 +198,7 @@ func (a applicationStatus) running(nodes []nodeStatus) string {
 	return strings.Join(all, ", ")
 }
 
-// localTime shows a time of the registry as people here read it.
+// localTime formats a time of the registry in the local time zone.
 func localTime(written string) string {
 	t, err := time.Parse(time.RFC3339, written)
 	if err != nil {
@@ -207,7 +207,7 @@ func localTime(written string) string {
 	return t.Local().Format(time.DateTime)
 }
 
-// used is a share in percent.
+// used returns the used share in percent.
 func used(total, free uint64) string {
 	if total == 0 || free > total {
 		return "-"
@@ -215,7 +215,7 @@ func used(total, free uint64) string {
 	return fmt.Sprintf("%d%%", (total-free)*100/total)
 }
 
-// detailOf is what is worth knowing of a healthy node: which PostgreSQL is primary.
+// detailOf returns the detail that is shown for a healthy node: the role of its PostgreSQL.
 func detailOf(e *registry.Node) string {
 	for _, s := range e.Services {
 		if s.Name == "postgresql" {

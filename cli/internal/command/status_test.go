@@ -24,7 +24,7 @@ func TestStatusShowsNodesAndApplications(t *testing.T) {
 	w.desire("1.1", "user/jane")
 
 	w.run("status").expect(t, 0, "degraded", "0.50/2", "75%", "1m1s", "haproxy failed exit status 1",
-		"app2", "absent", "no heartbeat; its boot: no credentials yet", "app1 1.0, app2 none", "user/jane")
+		"app2", "absent", "no heartbeat; its boot report: no credentials yet", "app1 1.0, app2 none", "user/jane")
 
 	var s clusterStatus
 	r := w.run("status", "--json")
@@ -40,8 +40,8 @@ func TestStatusShowsNodesAndApplications(t *testing.T) {
 func TestStatusWithoutTheRegistryShowsWhatS3Has(t *testing.T) {
 	w := newWorld(t)
 	r := w.run("status", "--via", "false")
-	r.expect(t, exitUnreachable, "app1", "no heartbeat, and it never booted")
+	r.expect(t, exitUnreachable, "app1", "no heartbeat and no boot report")
 	w.run("status", "--via", "false", "--json").expect(t, exitUnreachable, `"registry_error"`)
-	w.run("deployments").expect(t, 0, "nothing is deployed yet")
+	w.run("deployments").expect(t, 0, "no applications are deployed")
 	w.run("deployments", "../etc").expect(t, exitUsage, "application name")
 }

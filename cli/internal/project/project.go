@@ -1,6 +1,5 @@
-// Package project reads what a developer says of an application: pyproject.toml
-// with its table [tool.xeroops]. Everything that can be wrong in it is found here,
-// before anything is built.
+// Package project reads the settings of an application: the table [tool.xeroops] of
+// pyproject.toml. It validates them completely, before anything is built.
 package project
 
 import (
@@ -17,13 +16,13 @@ import (
 	"github.com/xeroops/xeroops/internal/bundle"
 )
 
-// ErrInvalid marks what a developer has to mend in the project.
-var ErrInvalid = errors.New("the project")
+// ErrInvalid marks errors that a developer has to fix in the project.
+var ErrInvalid = errors.New("invalid project")
 
 // Project is an application's source.
 type Project struct {
 	Dir string
-	// Settings is a manifest with what [tool.xeroops] says, and nothing else.
+	// Settings is a manifest with only the values of [tool.xeroops].
 	Settings bundle.Manifest
 }
 
@@ -45,13 +44,13 @@ type settings struct {
 	Workers     int    `toml:"workers"`
 }
 
-// keys are those of settings as they have to be written: the decoder takes them in
-// any case.
+// keys are the valid keys of settings. They are checked because the decoder ignores
+// case.
 var keys = []string{"name", "app", "port", "route_prefix", "health_path", "workers"}
 
 // The defaults of [tool.xeroops].
 const (
-	defaultHealthPath = "/healthz" // elements' own
+	defaultHealthPath = "/healthz" // that of elements
 	defaultWorkers    = 1
 )
 
@@ -62,7 +61,7 @@ app = "notes.main:app"
 port = 8001
 route_prefix = "/api/notes"`
 
-// Read reads the project in a folder. Its errors are ErrInvalid.
+// Read reads the project in a directory. Its errors are ErrInvalid.
 func Read(dir string) (Project, error) {
 	path := filepath.Join(dir, "pyproject.toml")
 	p, err := read(path)
@@ -76,7 +75,7 @@ func Read(dir string) (Project, error) {
 func read(path string) (Project, error) {
 	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Project{}, errors.New("there is no such file; name the folder of a Python project")
+		return Project{}, errors.New("no such file; name the directory of a Python project")
 	} else if err != nil {
 		return Project{}, err
 	}
@@ -87,14 +86,14 @@ func read(path string) (Project, error) {
 	}
 	switch {
 	case f.Project == nil || f.Project.Name == "":
-		return Project{}, errors.New("it has no [project] with a name")
+		return Project{}, errors.New("missing [project] with a name")
 	case f.Tool.XeroOps == nil, !found.IsDefined("tool", "xeroops"):
-		return Project{}, errors.New("it has no [tool.xeroops], which says how to run the application; such as:" + example)
+		return Project{}, errors.New("missing [tool.xeroops], the settings to run the application, such as:" + example)
 	}
 	s := *f.Tool.XeroOps
 	for _, key := range found.Keys() {
 		if len(key) > 2 && key[0] == "tool" && key[1] == "xeroops" && !slices.Contains(keys, key[2]) {
-			return Project{}, fmt.Errorf("[tool.xeroops] has %q, which is none of %s", key[2:], strings.Join(keys, ", "))
+			return Project{}, fmt.Errorf("[tool.xeroops]: unknown key %q; valid keys: %s", key[2:], strings.Join(keys, ", "))
 		}
 	}
 	given := func(key string) bool { return found.IsDefined("tool", "xeroops", key) }

@@ -40,8 +40,8 @@ func TestReadFillsInWhatIsNotSaid(t *testing.T) {
 func TestReadSaysWhatIsWrong(t *testing.T) {
 	for _, c := range []struct{ name, old, replacement, said string }{
 		{"no TOML", "[project]", "[project", "line 2"},
-		{"no project", good, "", "no [project] with a name"},
-		{"no table", "[tool.xeroops]", "[tool.other]", "has no [tool.xeroops]"},
+		{"no project", good, "", "missing [project] with a name"},
+		{"no table", "[tool.xeroops]", "[tool.other]", "missing [tool.xeroops]"},
 		{"a type", "port = 8001", `port = "8001"`, "port"},
 		{"no app", `app = "notes.main:app"`, "", "name the ASGI application as module:attribute"},
 		{"an app that is a command", "notes.main:app", "notes.main:app; rm -rf /", "module:attribute"},
@@ -53,7 +53,7 @@ func TestReadSaysWhatIsWrong(t *testing.T) {
 		{"a way out", "/api/notes", "/api/../etc", "below /api/"},
 		{"a key that is none", "port = 8001", "port = 8001\nprot = 1", "prot"},
 		{"a key in capitals", "port = 8001", "port = 8001\nWorkers = 4", "Workers"},
-		{"a table in capitals", "[tool.xeroops]", "[tool.XeroOps]", "has no [tool.xeroops]"},
+		{"a table in capitals", "[tool.xeroops]", "[tool.XeroOps]", "missing [tool.xeroops]"},
 		{"no workers", "port = 8001", "port = 8001\nworkers = 0", "workers 0: use 1 to 64"},
 		{"too many workers", "port = 8001", "port = 8001\nworkers = 65", "workers 65"},
 		{"no path", "port = 8001", "port = 8001\nhealth_path = \"healthz\"", "health_path"},

@@ -1,6 +1,6 @@
-// Package publish puts bundles into the uploads bucket. A version is there once
-// its manifest is, which comes last and is never written over: whoever finds a
-// manifest finds all of its wheels, and a version is the same for ever.
+// Package publish uploads bundles to the uploads bucket. A version exists once its
+// manifest does, which is written last and never overwritten: all wheels of a manifest
+// exist, and a version never changes.
 package publish
 
 import (
@@ -30,10 +30,10 @@ import (
 // atOnce is how many files are uploaded at the same time.
 const atOnce = 8
 
-// ErrOther is returned when a version is there already with other content.
-var ErrOther = errors.New("this version is published already with other content")
+// ErrOther is returned if a version exists with other content.
+var ErrOther = errors.New("this version is already published with other content")
 
-// Published is a bundle that is in the bucket.
+// Published is a bundle in the bucket.
 type Published struct {
 	Manifest bundle.Manifest
 	SHA256   string // of its bundle.json
@@ -81,12 +81,12 @@ func Versions(ctx context.Context, a *access.Access, application string) ([]Publ
 	return all, nil
 }
 
-// Describe makes the manifest of the wheels in a folder: settings with the rest
-// filled in. own is the application's own wheel.
-func Describe(settings bundle.Manifest, own, folder string) (bundle.Manifest, error) {
+// Describe returns the manifest of the wheels in a directory: settings with the other
+// fields set. own is the application's own wheel.
+func Describe(settings bundle.Manifest, own, dir string) (bundle.Manifest, error) {
 	m := settings
 	m.Schema, m.CreatedAt = bundle.Schema, time.Now().UTC().Truncate(time.Second)
-	paths, err := filepath.Glob(filepath.Join(folder, "*.whl"))
+	paths, err := filepath.Glob(filepath.Join(dir, "*.whl"))
 	if err != nil {
 		return m, err
 	}
@@ -105,13 +105,12 @@ func Describe(settings bundle.Manifest, own, folder string) (bundle.Manifest, er
 	return m, m.Check()
 }
 
-// Differences says how a bundle differs from another, apart from who made it when;
-// it is empty if they are the same.
+// Differences lists how a bundle differs from another, ignoring its author and time.
 func Differences(is, was bundle.Manifest) []string {
 	var all []string
 	note := func(what string, is, was any) {
 		if is != was {
-			all = append(all, fmt.Sprintf("%s: %v, published is %v", what, is, was))
+			all = append(all, fmt.Sprintf("%s is %v, but published as %v", what, is, was))
 		}
 	}
 	note("python", is.Python, was.Python)
@@ -131,28 +130,28 @@ func Differences(is, was bundle.Manifest) []string {
 	now, before := sums(is), sums(was)
 	for _, w := range is.Wheels {
 		if sum, there := before[w.File]; !there {
-			all = append(all, w.File+" is not in the published one")
+			all = append(all, w.File+" is not part of the published version")
 		} else if sum != w.SHA256 {
 			all = append(all, w.File+" has other content")
 		}
 	}
 	for _, w := range was.Wheels {
 		if _, there := now[w.File]; !there {
-			all = append(all, w.File+" is in the published one only")
+			all = append(all, w.File+" is only part of the published version")
 		}
 	}
 	return all
 }
 
-// Upload puts a bundle into the bucket, its manifest last; done is told of each
-// file. What is there already is left. If somebody published the same version
-// meanwhile, theirs is returned, or ErrOther if it is another.
-func Upload(ctx context.Context, a *access.Access, m bundle.Manifest, folder string, done func(files int)) (Published, error) {
+// Upload uploads a bundle, its manifest last, and calls done after each file. It skips
+// files that exist. If another operator published the same version meanwhile, Upload
+// returns that one, or ErrOther if its content differs.
+func Upload(ctx context.Context, a *access.Access, m bundle.Manifest, dir string, done func(files int)) (Published, error) {
 	content, sum, err := m.Encode()
 	if err != nil {
 		return Published{}, err
 	}
-	if err := Wheels(ctx, a, m, folder, done); err != nil {
+	if err := Wheels(ctx, a, m, dir, done); err != nil {
 		return Published{}, err
 	}
 	key := bundle.Key(m.Application, m.Version, bundle.ManifestName)
@@ -167,21 +166,21 @@ func Upload(ctx context.Context, a *access.Access, m bundle.Manifest, folder str
 	if err != nil {
 		return Published{}, fmt.Errorf("write s3://%s/%s: %w", a.Bucket, key, err)
 	}
-	// Until the manifest was there to be found, somebody with other content may have
-	// written over wheels.
-	return published, Wheels(ctx, a, m, folder, done)
+	// Before the manifest existed, another operator with other content may have
+	// overwritten wheels.
+	return published, Wheels(ctx, a, m, dir, done)
 }
 
-// Wheels uploads those wheels of a bundle that are not there as the manifest has
-// them; done is told of each.
-func Wheels(ctx context.Context, a *access.Access, m bundle.Manifest, folder string, done func(files int)) error {
+// Wheels uploads the wheels of a bundle that do not exist or differ from the manifest,
+// and calls done after each.
+func Wheels(ctx context.Context, a *access.Access, m bundle.Manifest, dir string, done func(files int)) error {
 	var mutex sync.Mutex
 	files := 0
 	group, uploading := errgroup.WithContext(ctx)
 	group.SetLimit(atOnce)
 	for _, w := range m.Wheels {
 		group.Go(func() error {
-			if err := uploadWheel(uploading, a, bundle.Key(m.Application, m.Version, w.File), filepath.Join(folder, w.File), w); err != nil {
+			if err := uploadWheel(uploading, a, bundle.Key(m.Application, m.Version, w.File), filepath.Join(dir, w.File), w); err != nil {
 				return err
 			}
 			mutex.Lock()
@@ -194,14 +193,14 @@ func Wheels(ctx context.Context, a *access.Access, m bundle.Manifest, folder str
 	return group.Wait()
 }
 
-// theirs is what somebody else published of the same version.
+// theirs returns the same version as published by another operator.
 func theirs(ctx context.Context, a *access.Access, m bundle.Manifest) (Published, error) {
 	p, there, err := Find(ctx, a, m.Application, m.Version)
 	if err == nil && !there {
-		err = errors.New("it is gone again; run the same once more")
+		err = errors.New("it was deleted again; run the same command again")
 	}
 	if err != nil {
-		return p, fmt.Errorf("read what somebody else published of version %s: %w", m.Version, err)
+		return p, fmt.Errorf("read the published version %s: %w", m.Version, err)
 	}
 	if d := Differences(m, p.Manifest); len(d) > 0 {
 		return p, fmt.Errorf("%w, by %s a moment ago: %s", ErrOther, printable.Line(p.Manifest.CreatedBy), strings.Join(d, "; "))
@@ -209,8 +208,8 @@ func theirs(ctx context.Context, a *access.Access, m bundle.Manifest) (Published
 	return p, nil
 }
 
-// uploadWheel uploads a file unless it is there. S3 keeps the SHA-256 with it, and
-// refuses what arrives with another.
+// uploadWheel uploads a file unless it exists. S3 stores its SHA-256, and rejects
+// content that does not match.
 func uploadWheel(ctx context.Context, a *access.Access, key, path string, w bundle.Wheel) error {
 	raw, err := hex.DecodeString(w.SHA256)
 	if err != nil {
@@ -221,7 +220,7 @@ func uploadWheel(ctx context.Context, a *access.Access, key, path string, w bund
 	if err == nil && aws.ToString(head.ChecksumSHA256) == sum {
 		return nil
 	}
-	// Any error of HeadObject leaves the file to be uploaded, which says what is wrong.
+	// After any error of HeadObject, the upload is tried, and its error is returned.
 	content, err := os.Open(path)
 	if err != nil {
 		return err

@@ -1,6 +1,6 @@
-// Package rollout follows a deployment on the app nodes through what they write to
-// the registry, until each has ended or can't be waited for any longer. It changes
-// nothing: nodes go on without it.
+// Package rollout follows a deployment on the app nodes through their entries in the
+// registry, until each has finished or the timeout expires. It changes nothing: nodes
+// continue without it.
 package rollout
 
 import (
@@ -14,24 +14,24 @@ import (
 	"github.com/xeroops/xeroops/internal/registry"
 )
 
-// pollEvery is how often the registry is asked; two short commands each time.
+// pollEvery is the interval of polling the registry; a poll is three short reads.
 const pollEvery = 200 * time.Millisecond
 
-// lookTimeout is after how long without an answer the operator is told.
-const lookTimeout = 2 * time.Second
+// pollTimeout is the time without an answer after which the operator sees a message.
+const pollTimeout = 2 * time.Second
 
-// absentAfter is how long a node without heartbeats is waited for all the same: it
-// may be that only its discovery is away.
+// absentAfter is how long a node without heartbeats is waited for: only its discovery
+// daemon may be down.
 const absentAfter = 5 * time.Second
 
-// State is how far a node is, as far as the registry says.
+// State is a node's progress according to the registry.
 type State string
 
-// The states of a node, besides the phases of its own.
+// The states of a node in addition to its phases.
 const (
-	StateWaiting    State = "waiting"    // has not said anything yet
-	StateAbsent     State = "absent"     // sends no heartbeats
-	StateUnfinished State = "unfinished" // did not end in time
+	StateWaiting    State = "waiting"    // has not reported anything yet
+	StateAbsent     State = "absent"     // has no heartbeat
+	StateUnfinished State = "unfinished" // did not finish in time
 )
 
 // Node is one node's part in a deployment.
@@ -43,25 +43,25 @@ type Node struct {
 	ElapsedMS int64  `json:"elapsed_ms"`
 }
 
-// Ended says whether nothing more is to be expected of the node.
+// Ended reports whether the node has finished, successfully or not.
 func (n Node) Ended() bool { return registry.Phase(n.State).Ended() }
 
-// Status is all that is known of a deployment.
+// Status is the state of a deployment.
 type Status struct {
 	Nodes []Node
-	// Superseded is the desired version that took this one's place, or empty.
+	// Superseded is the desired version that replaced this one, or empty.
 	Superseded registry.Desired
-	// Problem is why the registry could not be read the last time.
+	// Problem is the error of the last read of the registry, or nil.
 	Problem error
 }
 
-// Healthy says whether each node runs the version.
+// Healthy reports whether each node runs the version.
 func (s Status) Healthy() bool {
 	return len(s.Nodes) > 0 && !slices.ContainsFunc(s.Nodes, func(n Node) bool { return n.State != State(registry.PhaseHealthy) })
 }
 
-// Follow shows the status at each look, until every node that is there has ended,
-// another version is desired, or ctx ends; it returns the last status.
+// Follow polls the status and passes it to show, until every reachable node has
+// finished, another version is desired, or ctx ends. It returns the last status.
 func Follow(ctx context.Context, client *redis.Client, application, version string, names []string, show func(Status)) Status {
 	began := time.Now()
 	status := Status{}
@@ -70,8 +70,8 @@ func Follow(ctx context.Context, client *redis.Client, application, version stri
 	}
 	for {
 		before := status
-		if status.look(ctx, client, application, version, time.Since(began)); ctx.Err() != nil {
-			return before.unfinished() // what a look that was cut off saw is nothing
+		if status.poll(ctx, client, application, version, time.Since(began)); ctx.Err() != nil {
+			return before.unfinished() // the last poll was interrupted
 		}
 		show(status)
 		if status.over() {
@@ -84,8 +84,8 @@ func Follow(ctx context.Context, client *redis.Client, application, version stri
 	}
 }
 
-func (s *Status) look(ctx context.Context, client *redis.Client, application, version string, elapsed time.Duration) {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+func (s *Status) poll(ctx context.Context, client *redis.Client, application, version string, elapsed time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
 	names := make([]string, len(s.Nodes))
 	for i, n := range s.Nodes {
@@ -101,12 +101,12 @@ func (s *Status) look(ctx context.Context, client *redis.Client, application, ve
 	if desired.Version != version {
 		s.Superseded = desired
 	}
-	s.Nodes = slices.Clone(s.Nodes) // whoever was shown the last ones may keep them
+	s.Nodes = slices.Clone(s.Nodes) // show may keep the previous slice
 	for i, n := range s.Nodes {
-		p, said := progress[n.Name]
+		p, reported := progress[n.Name]
 		_, there := entries[n.Name]
 		switch {
-		case said && (there || p.Phase.Ended() || elapsed < absentAfter):
+		case reported && (there || p.Phase.Ended() || elapsed < absentAfter):
 			s.Nodes[i] = Node{Name: n.Name, State: State(p.Phase), Error: p.Error, Running: p.Running, ElapsedMS: p.ElapsedMS}
 			if !p.Phase.Ended() {
 				s.Nodes[i].ElapsedMS = elapsed.Milliseconds()
@@ -119,7 +119,7 @@ func (s *Status) look(ctx context.Context, client *redis.Client, application, ve
 	}
 }
 
-// wait counts on while nothing is known.
+// wait updates the elapsed time while the registry is unreachable.
 func (s *Status) wait(elapsed time.Duration) {
 	s.Nodes = slices.Clone(s.Nodes)
 	for i, n := range s.Nodes {
@@ -129,7 +129,7 @@ func (s *Status) wait(elapsed time.Duration) {
 	}
 }
 
-// over says whether there is nothing left to wait for.
+// over reports whether there is nothing left to wait for.
 func (s *Status) over() bool {
 	if s.Problem != nil {
 		return false

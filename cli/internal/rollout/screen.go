@@ -14,18 +14,18 @@ import (
 	"github.com/xeroops/xeroops/cli/internal/printable"
 )
 
-// Screen shows a deployment: on a terminal a table that is drawn again in place,
-// elsewhere a line a change; also on a terminal with fewer lines than the table.
+// Screen shows a deployment: on a terminal as a table that is redrawn in place,
+// otherwise, or if the terminal has fewer lines than the table, as a line per change.
 type Screen struct {
 	out     io.Writer
-	frames  io.Writer                   // out without what escapes the control of the terminal
+	frames  io.Writer                   // out without escaping, for terminal control
 	size    func() (columns, lines int) // of the terminal; nil elsewhere
 	drawn   int                         // lines of the table that is on the terminal
 	last    map[string]State
 	problem bool
 }
 
-// The size of a terminal that does not say it.
+// The size of a terminal that does not report it.
 const (
 	defaultColumns = 80
 	defaultLines   = 24
@@ -49,7 +49,7 @@ func NewScreen(out io.Writer) *Screen {
 // Show shows a status.
 func (s *Screen) Show(status Status) {
 	if s.size != nil {
-		// With its head, a problem, and the line that the cursor is on.
+		// Plus the header, a problem, and the cursor's line.
 		if columns, lines := s.size(); len(status.Nodes)+3 <= lines {
 			s.draw(status, columns)
 			return
@@ -71,8 +71,8 @@ func (s *Screen) Show(status Status) {
 	}
 }
 
-// draw writes the table over the one before. It is sent in one piece, so that no
-// half of it is ever seen.
+// draw overwrites the previous table. One write sends all of it, so that no partial
+// table is visible.
 func (s *Screen) draw(status Status, width int) {
 	var table strings.Builder
 	w := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
@@ -80,23 +80,23 @@ func (s *Screen) draw(status Status, width int) {
 	for _, n := range status.Nodes {
 		fmt.Fprintln(w, printable.Row(n.Name, n.State, elapsed(n), Summary(n.Error)))
 	}
-	_ = w.Flush() // a strings.Builder takes everything
+	_ = w.Flush() // a strings.Builder returns no error
 	if status.Problem != nil {
 		fmt.Fprintf(&table, "the registry does not answer, still trying: %s\n", printable.Line(Summary(status.Problem.Error())))
 	}
 	var frame strings.Builder
 	if s.drawn > 0 {
-		fmt.Fprintf(&frame, "\x1b[%dA\x1b[J", s.drawn) // up, and clear to the end
+		fmt.Fprintf(&frame, "\x1b[%dA\x1b[J", s.drawn) // move up, and clear to the end
 	}
 	lines := strings.Split(strings.TrimSuffix(table.String(), "\n"), "\n")
 	for _, line := range lines {
 		if runes := []rune(line); len(runes) > width {
-			line = string(runes[:width-1]) + "…" // a wrapped line could not be drawn over
+			line = string(runes[:width-1]) + "…" // a wrapped line could not be overwritten
 		}
 		frame.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
 	s.drawn = len(lines)
-	_, _ = io.WriteString(s.frames, frame.String()) // nothing to be done about a terminal that is gone
+	_, _ = io.WriteString(s.frames, frame.String()) // a terminal that is gone cannot be handled
 }
 
 func elapsed(n Node) string {
@@ -106,8 +106,8 @@ func elapsed(n Node) string {
 	return (time.Duration(n.ElapsedMS) * time.Millisecond).Round(100 * time.Millisecond).String()
 }
 
-// Summary is an error in one line: what failed, which is its first line, and what
-// that said at last, as Python's tracebacks do.
+// Summary returns an error as one line: its first line, which is the operation, and
+// its last, which in a Python traceback is the cause.
 func Summary(s string) string {
 	lines := strings.Split(strings.TrimSpace(s), "\n")
 	if len(lines) == 1 {

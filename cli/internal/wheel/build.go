@@ -14,29 +14,29 @@ import (
 	"time"
 )
 
-// waitDelay is how long what a build started may hold its output open after the
+// waitDelay is how long child processes of a build may keep its output open after the
 // build was interrupted.
 const waitDelay = 2 * time.Second
 
-// earliest is the oldest time that a zip archive can hold: files of equal content
-// make equal wheels, whenever they are built
+// earliest is the oldest time of a zip archive. With it, the same content builds the
+// same wheel at any time
 // (https://reproducible-builds.org/specs/source-date-epoch/).
 const earliest = "SOURCE_DATE_EPOCH=315532800"
 
-// setuptoolsConfig keeps setuptools from leaving files among the project's, of
-// which it would take up again those that the project has removed since.
+// setuptoolsConfig keeps setuptools from writing into the project. Its next build would
+// include files there that the project has since removed.
 const setuptoolsConfig = "[build]\nbuild_base = %[1]s\n[egg_info]\negg_base = %[1]s\n"
 
 // Built is the application's own wheel.
 type Built struct {
 	Path    string
-	Name    string // as the wheel has it
+	Name    string // as written in the wheel
 	Version string
 }
 
-// Build builds the project in dir with uv, build or pip, whichever is there, and
-// puts the wheel into a folder that is empty. With a wheelhouse, the project's
-// build system comes from there.
+// Build builds the project in dir with uv, build or pip, whichever is available, into
+// an empty directory. With a wheelhouse, the project's build system is taken from
+// there.
 func Build(ctx context.Context, python Python, dir, wheelhouse, into string) (Built, error) {
 	work, err := os.MkdirTemp("", "xeroops-build-")
 	if err != nil {
@@ -64,7 +64,7 @@ func Build(ctx context.Context, python Python, dir, wheelhouse, into string) (Bu
 		return Built{}, err
 	}
 	if len(made) != 1 {
-		return Built{}, fmt.Errorf("build %s: it made %d wheels", dir, len(made))
+		return Built{}, fmt.Errorf("build %s: the build created %d wheels, not one", dir, len(made))
 	}
 	return inspect(made[0])
 }
@@ -80,11 +80,11 @@ func builder(ctx context.Context, python Python, wheelhouse, into string) *exec.
 	if python.command(ctx, "-c", "import build.__main__").Run() == nil {
 		return python.command(ctx, "-m", "build", "--wheel", "--outdir", into)
 	}
-	// The Python that is required is the image's, which pip is asked about later.
+	// The project's required Python is that of the image, which is checked later.
 	return python.command(ctx, "-m", "pip", "wheel", "--no-deps", "--ignore-requires-python", "--no-cache-dir", "--wheel-dir", into, ".")
 }
 
-// inspect reads a wheel's own word on what it is.
+// inspect reads a wheel's metadata.
 func inspect(path string) (Built, error) {
 	archive, err := zip.OpenReader(path)
 	if err != nil {
@@ -92,8 +92,8 @@ func inspect(path string) (Built, error) {
 	}
 	defer archive.Close()
 	for _, f := range archive.File {
-		folder, name, _ := strings.Cut(f.Name, "/")
-		if name != "METADATA" || !strings.HasSuffix(folder, ".dist-info") {
+		dir, name, _ := strings.Cut(f.Name, "/")
+		if name != "METADATA" || !strings.HasSuffix(dir, ".dist-info") {
 			continue
 		}
 		content, err := f.Open()
@@ -102,16 +102,16 @@ func inspect(path string) (Built, error) {
 		}
 		defer content.Close()
 		header, err := textproto.NewReader(bufio.NewReader(content)).ReadMIMEHeader()
-		if err != nil && err != io.EOF { //nolint:errorlint // returned as it is, where there is no body
+		if err != nil && err != io.EOF { //nolint:errorlint // returned unwrapped if there is no body
 			return Built{}, fmt.Errorf("read %s of %s: %w", f.Name, path, err)
 		}
 		return Built{Path: path, Name: header.Get("Name"), Version: header.Get("Version")}, nil
 	}
-	return Built{}, fmt.Errorf("read %s: it is no wheel, for it has no METADATA", path)
+	return Built{}, fmt.Errorf("read %s: not a wheel: it has no METADATA", path)
 }
 
-// CheckApp returns an error if the wheel has no module that app (module:attribute)
-// could be in.
+// CheckApp returns an error if the wheel does not contain the module of app
+// (module:attribute).
 func (b Built) CheckApp(app string) error {
 	archive, err := zip.OpenReader(b.Path)
 	if err != nil {
@@ -121,11 +121,11 @@ func (b Built) CheckApp(app string) error {
 	module, _, _ := strings.Cut(app, ":")
 	file := strings.ReplaceAll(module, ".", "/")
 	for _, f := range archive.File {
-		// A module is a file of any kind that Python imports, or a package.
+		// A module is a file of any type that Python imports, or a package.
 		if strings.HasPrefix(f.Name, file+".") || strings.HasPrefix(f.Name, file+"/") {
 			return nil
 		}
 	}
-	return fmt.Errorf("app %q: the wheel %s has no module %s; is it among the packages that the project's build takes up?",
+	return fmt.Errorf("app %q: the wheel %s has no module %s; check that the project's build includes its package",
 		app, filepath.Base(b.Path), module)
 }

@@ -14,20 +14,20 @@ import (
 	"github.com/xeroops/xeroops/internal/wheelfile"
 )
 
-// resolve runs pip as if on the image.
+// resolve runs pip with the environment markers of the image.
 //
 //go:embed resolve.py
 var resolve string
 
-// standIn is the build number of the wheels that stand for what the image has. It
-// wins against any other wheel of that version.
+// standIn is the build number of the placeholder wheels for the image's packages. pip
+// prefers it to any other wheel of the same version.
 const standIn = "999999xeroops"
 
-// Collect has pip put the application's wheel and every wheel that it depends on
-// into a folder that is empty, for the image's Python, without what the image has
-// already. What the image has is offered to pip as empty wheels, and is the one
-// version of it that pip may choose; so what comes out fits with it, or pip says
-// why nothing does. With a wheelhouse, nothing is downloaded.
+// Collect runs pip to put the application's wheel and its dependencies into an empty
+// directory, for the image's Python, without the image's packages. Those are given to
+// pip as empty placeholder wheels, whose versions are the only ones that pip may
+// choose; so the result is compatible with the image, or pip reports the conflict. With
+// a wheelhouse, nothing is downloaded.
 func Collect(ctx context.Context, python Python, image registry.Python, app Built, wheelhouse, into string) error {
 	work, err := os.MkdirTemp("", "xeroops-collect-")
 	if err != nil {
@@ -50,26 +50,26 @@ func Collect(ctx context.Context, python Python, image registry.Python, app Buil
 			args = append(args, "--platform="+platform)
 		}
 		cmd := python.command(ctx, append(append(args, more...), app.Path)...)
-		return run(cmd, "resolve what "+app.Name+" depends on, for Python "+string(image.Version)+" on "+string(image.Platform))
+		return run(cmd, "resolve the dependencies of "+app.Name+" for Python "+string(image.Version)+" on "+string(image.Platform))
 	}
 	offline := []string{"--no-index"}
 	if wheelhouse != "" {
 		offline = append(offline, "--find-links", fileURL(wheelhouse))
 	}
-	// What the image has is often all there is, and then no index has to be asked.
+	// Often the image has all dependencies, and then no package index is needed.
 	err = pip(offline...)
 	if err != nil && wheelhouse == "" && ctx.Err() == nil {
 		err = pip()
 	}
 	if err != nil {
-		return fmt.Errorf("%w\nA package of which there is no wheel for this platform has to be built as one and given with --wheelhouse;\n"+
-			"of packages that the image has, only the image's version can be had", err)
+		return fmt.Errorf("%w\nBuild a wheel of each package that has none for this platform, and pass the directory with --wheelhouse;\n"+
+			"packages of the image are available in the image's version only", err)
 	}
 	return removeStandIns(into)
 }
 
-// standIns makes an empty wheel for each distribution that the image has, and
-// returns a constraints file that allows no other version.
+// standIns creates an empty wheel for each distribution of the image, and returns a
+// constraints file that allows no other versions.
 func standIns(image registry.Python, app Built, into string) (constraints string, err error) {
 	var lines strings.Builder
 	tag := strings.Join([]string{image.Version.Tag(), image.Version.Tag(), string(image.Platform)}, "-")
@@ -84,15 +84,15 @@ func standIns(image registry.Python, app Built, into string) (constraints string
 		fmt.Fprintf(&lines, "%s==%s\n", name, version)
 		file, content := wheelfile.Wheel{Name: string(name), Version: string(version), Build: standIn, Tag: tag}.Make()
 		if err := os.WriteFile(filepath.Join(into, file), content, 0o600); err != nil {
-			return "", fmt.Errorf("stand in for %s %s: %w", name, version, err)
+			return "", fmt.Errorf("create a placeholder wheel for %s %s: %w", name, version, err)
 		}
 	}
 	constraints = filepath.Join(into, "constraints.txt")
 	return constraints, os.WriteFile(constraints, []byte(lines.String()), 0o600)
 }
 
-func removeStandIns(folder string) error {
-	stand, err := filepath.Glob(filepath.Join(folder, "*-"+standIn+"-*.whl"))
+func removeStandIns(dir string) error {
+	stand, err := filepath.Glob(filepath.Join(dir, "*-"+standIn+"-*.whl"))
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func removeStandIns(folder string) error {
 	return nil
 }
 
-// environment is what environment markers see on the image (PEP 508).
+// environment returns the values of environment markers on the image (PEP 508).
 func environment(image registry.Python) map[string]string {
 	version := string(image.Version)
 	return map[string]string{

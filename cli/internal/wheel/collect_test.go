@@ -56,7 +56,7 @@ func TestCollectTakesWhatTheImageNeedsAndDoesNotHave(t *testing.T) {
 		}, nil, ""},
 		{"a newer version than the image's", []string{"fastapi>=0.200"}, func(t *testing.T, house string) {
 			tiny(t, house, "fastapi", "0.200", wheelfile.PurePython)
-		}, nil, "of packages that the image has, only the image's version can be had"},
+		}, nil, "packages of the image are available in the image's version only"},
 		{"older C libraries, and not other systems or Pythons", []string{"c"}, func(t *testing.T, house string) {
 			tiny(t, house, "c", "1.0", "cp313-cp313-manylinux2014_x86_64")
 			tiny(t, house, "c", "1.1", "cp313-cp313-macosx_11_0_arm64")

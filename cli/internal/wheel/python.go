@@ -1,6 +1,6 @@
-// Package wheel makes the wheels of a bundle on a developer's machine: it has the
-// application built, and has pip resolve and download what it depends on, for the
-// image's Python and platform and without what the image has already.
+// Package wheel creates the wheels of a bundle on a developer's machine: it builds the
+// application, and runs pip to resolve and download its dependencies, for the image's
+// Python and platform and without the image's packages.
 package wheel
 
 import (
@@ -14,13 +14,13 @@ import (
 	"strings"
 )
 
-// ErrMissing marks what the developer's machine lacks.
-var ErrMissing = errors.New("this machine lacks something")
+// ErrMissing marks a program that is missing on the developer's machine.
+var ErrMissing = errors.New("missing program")
 
-// Python is the command line that runs a Python that has pip.
+// Python is the command line of a Python with pip.
 type Python []string
 
-// FindPython returns a Python with pip, or an error that says how to get one.
+// FindPython returns a Python with pip, or an error with the command to install one.
 func FindPython(ctx context.Context) (Python, error) {
 	for _, name := range []string{"python3", "python"} {
 		python := Python{name}
@@ -34,9 +34,9 @@ func FindPython(ctx context.Context) (Python, error) {
 	return nil, fmt.Errorf("%w: neither python3 with pip nor uv is on PATH; on Debian: apt-get install python3-pip; elsewhere: https://docs.astral.sh/uv/", ErrMissing)
 }
 
-// command runs Python without the folder that it is run in among those that it
-// imports from: a project's queue.py is not the one that pip wants. (Python before
-// 3.11 has no such variable.)
+// command returns a command of Python that does not import from its working directory:
+// a project's queue.py must not replace the standard library's. (Python before 3.11
+// does not have the variable.)
 func (p Python) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, p[0], append(p[1:len(p):len(p)], args...)...)
 	cmd.Env = append(os.Environ(), "PYTHONSAFEPATH=1")
@@ -60,7 +60,7 @@ func lastLines(s string) string {
 	return strings.Join(lines[max(0, len(lines)-shownLines):], "\n")
 }
 
-// fileURL names a folder for pip where spaces separate.
+// fileURL returns the URL of a directory, for pip settings that are separated by spaces.
 func fileURL(path string) string {
 	return (&url.URL{Scheme: "file", Path: filepath.ToSlash(path)}).String()
 }

@@ -1,7 +1,7 @@
 """Runs pip with environment markers of another system.
 
-pip download takes the tags of another platform, and yet decides of markers such
-as sys_platform == "linux" by the machine that it runs on
+pip download accepts the tags of another platform, but evaluates markers such as
+sys_platform == "linux" for the machine that it runs on
 (https://github.com/pypa/pip/issues/11664).
 """
 
