@@ -73,6 +73,10 @@ func (l Layout) VPNPeers() string { return l.Prefix() + "vpn/peers/" }
 // VPNAddresses returns the key of the table of VPN addresses, a [VPNAddresses].
 func (l Layout) VPNAddresses() string { return l.Prefix() + "vpn/addresses.json" }
 
+// Applications returns the key of the ledger of ports and route prefixes (package
+// desired), which management writes.
+func (l Layout) Applications() string { return l.Prefix() + "applications.json" }
+
 // WAFRules returns the prefix of the customer's WAF rules.
 func (l Layout) WAFRules() string { return l.Prefix() + "waf/" }
 

@@ -1,0 +1,260 @@
+package desired
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/xeroops/xeroops/internal/awswait"
+	"github.com/xeroops/xeroops/internal/bundle"
+)
+
+const (
+	// maxObjectBytes bounds what is read of an object; one of ours has 400 bytes, and
+	// a ledger of all 100 ports at most 30 kB.
+	maxObjectBytes = 64 << 10
+	// maxApplications bounds a listing to one call (S3 returns up to 1,000 names). There
+	// are 100 ports, so more are names that nothing runs under any more.
+	maxApplications = 1000
+	parallelReads   = 8
+	changeTries     = 5
+)
+
+// ErrNone is the error of an object that does not exist.
+var ErrNone = errors.New("there is no such object")
+
+// ConflictError is the error of a put that came too late: somebody else wrote the
+// object since it was read.
+type ConflictError struct {
+	Key string
+}
+
+func (e *ConflictError) Error() string {
+	return "write " + e.Key + ": somebody else changed it meanwhile; run the same again"
+}
+
+// Store is the objects of one bucket.
+type Store struct {
+	client *s3.Client
+	bucket string
+	owner  string // the account that has to own the bucket
+	prefix string // of all applications, with a slash at its end
+	ledger string // key
+}
+
+// Object is an application's state with what S3 says of it.
+type Object struct {
+	State
+	ETag     string
+	Modified time.Time // by S3's clock, in seconds
+}
+
+var accountID = regexp.MustCompile(`^[0-9]{12}$`)
+
+// New returns the store of a bucket that has to belong to account owner: a bucket
+// that somebody else made under the name is never read or written. prefix begins
+// the keys of applications; ledger is the key of the [Ledger].
+func New(client *s3.Client, bucket, owner, prefix, ledger string) (Store, error) {
+	if !accountID.MatchString(owner) {
+		return Store{}, fmt.Errorf("open bucket %s: its owner %q is not the id of an AWS account", bucket, owner)
+	}
+	return Store{client, bucket, owner, prefix, ledger}, nil
+}
+
+func (s Store) key(application string) string { return s.prefix + application + "/" + ObjectName }
+
+// Read returns an application's object, or [ErrNone].
+func (s Store) Read(ctx context.Context, application string) (Object, error) {
+	return s.readUnless(ctx, application, Object{})
+}
+
+// readUnless returns known if the object is still that one.
+func (s Store) readUnless(ctx context.Context, application string, known Object) (Object, error) {
+	if err := bundle.CheckName(application); err != nil {
+		return Object{}, err
+	}
+	key := s.key(application)
+	content, o, err := s.get(ctx, key, known.ETag)
+	if err != nil || content == nil {
+		return known, err
+	}
+	if o.State, err = Decode(application, content); err != nil {
+		return Object{}, fmt.Errorf("read s3://%s/%s: %w", s.bucket, key, err)
+	}
+	return o, nil
+}
+
+// get returns an object's content, which is nil if its ETag is known.
+func (s Store) get(ctx context.Context, key, known string) (content []byte, o Object, err error) {
+	in := &s3.GetObjectInput{Bucket: &s.bucket, Key: &key, ExpectedBucketOwner: &s.owner}
+	if known != "" {
+		in.IfNoneMatch = &known
+	}
+	out, err := s.client.GetObject(ctx, in)
+	switch {
+	case awswait.HasCode(err, "NotModified"):
+		return nil, o, nil
+	case awswait.HasCode(err, "NoSuchKey"):
+		return nil, o, fmt.Errorf("read s3://%s/%s: %w", s.bucket, key, ErrNone)
+	case err != nil:
+		return nil, o, fmt.Errorf("read s3://%s/%s: %w", s.bucket, key, err)
+	}
+	defer func() { _ = out.Body.Close() }()
+	content, err = io.ReadAll(io.LimitReader(out.Body, maxObjectBytes+1))
+	if err == nil && len(content) > maxObjectBytes {
+		err = fmt.Errorf("it has more than %d bytes", maxObjectBytes)
+	}
+	if err != nil {
+		return nil, o, fmt.Errorf("read s3://%s/%s: %w", s.bucket, key, err)
+	}
+	return content, Object{ETag: aws.ToString(out.ETag), Modified: aws.ToTime(out.LastModified)}, nil
+}
+
+// Write writes next over the object with an ETag, or creates it where etag is "".
+// If the object is another by now, the error is a [ConflictError].
+func (s Store) Write(ctx context.Context, next State, etag string) error {
+	if err := next.Check(); err != nil {
+		return fmt.Errorf("write the desired version of %s: %w", next.Application, err)
+	}
+	return s.put(ctx, s.key(next.Application), next, etag)
+}
+
+func (s Store) put(ctx context.Context, key string, value any, etag string) error {
+	content, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", key, err)
+	}
+	in := &s3.PutObjectInput{Bucket: &s.bucket, Key: &key, ExpectedBucketOwner: &s.owner, Body: bytes.NewReader(content), ContentType: aws.String("application/json")}
+	if in.IfMatch = &etag; etag == "" {
+		in.IfMatch, in.IfNoneMatch = nil, aws.String("*")
+	}
+	_, err = s.client.PutObject(ctx, in, func(o *s3.Options) {
+		// S3's answer while another put of the key is in progress (PutObject, If-None-Match).
+		o.Retryer = retry.AddWithErrorCodes(o.Retryer, "ConditionalRequestConflict")
+	})
+	switch {
+	case err == nil:
+		return nil
+	case awswait.HasCode(err, "PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"): // NoSuchKey: deleted since it was read
+		// A put whose response was lost is retried, and then meets itself.
+		if now, _, readErr := s.get(ctx, key, ""); readErr == nil && bytes.Equal(now, content) {
+			return nil
+		}
+		return &ConflictError{key}
+	}
+	return fmt.Errorf("write s3://%s/%s: %w", s.bucket, key, err)
+}
+
+// Change writes what change makes of an application's object, of an empty one if
+// there is none, and returns it. If somebody else wrote meanwhile, change is called
+// again with their object; an error of change ends it.
+func (s Store) Change(ctx context.Context, application string, change func(now State) (next State, err error)) (State, error) {
+	for try := 1; ; try++ {
+		now, err := s.Read(ctx, application)
+		if err != nil && !errors.Is(err, ErrNone) {
+			return State{}, err
+		}
+		next, err := change(now.State)
+		if err != nil {
+			return State{}, err
+		}
+		err = s.Write(ctx, next, now.ETag)
+		if err == nil {
+			return next, nil
+		}
+		if !errors.As(err, new(*ConflictError)) || try == changeTries {
+			return State{}, err
+		}
+	}
+}
+
+// List returns the objects of all applications by name, in one call for the names
+// and one for each application. What known has is not transferred again. Objects
+// that can't be read are in problems, by name of the application.
+func (s Store) List(ctx context.Context, known map[string]Object) (all map[string]Object, problems map[string]error, err error) {
+	page, err := s.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &s.bucket, Prefix: &s.prefix, Delimiter: aws.String("/"),
+		MaxKeys: aws.Int32(maxApplications), ExpectedBucketOwner: &s.owner})
+	if err == nil && aws.ToBool(page.IsTruncated) {
+		err = fmt.Errorf("there are more than %d; delete those that nothing runs under", maxApplications)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("list the applications in s3://%s/%s: %w", s.bucket, s.prefix, err)
+	}
+	all, problems = map[string]Object{}, map[string]error{}
+	var mu sync.Mutex
+	var group errgroup.Group
+	group.SetLimit(parallelReads)
+	for _, found := range page.CommonPrefixes {
+		name := strings.TrimSuffix(strings.TrimPrefix(aws.ToString(found.Prefix), s.prefix), "/")
+		if bundle.CheckName(name) != nil {
+			continue // nobody's whose name can be deployed
+		}
+		group.Go(func() error {
+			o, err := s.readUnless(ctx, name, known[name])
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case errors.Is(err, ErrNone): // bundles of which none was ever desired
+			case err != nil:
+				problems[name] = err
+			default:
+				all[name] = o
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // none returns an error
+	return all, problems, ctx.Err()
+}
+
+// ReadLedger returns the ledger and its ETag, both empty if there is none.
+func (s Store) ReadLedger(ctx context.Context) (l Ledger, etag string, err error) {
+	content, o, err := s.get(ctx, s.ledger, "")
+	if errors.Is(err, ErrNone) {
+		return Ledger{Schema: Schema}, "", nil
+	}
+	if err != nil {
+		return Ledger{}, "", err
+	}
+	if err = decodeStrictly(content, &l); err == nil {
+		err = l.check()
+	}
+	if err != nil {
+		return Ledger{}, "", fmt.Errorf("read s3://%s/%s: %w", s.bucket, s.ledger, err)
+	}
+	return l, o.ETag, nil
+}
+
+// Settle brings the ledger up to date with a listing, and writes it if it changed.
+// It is management's part: no other role may write the ledger. A [ConflictError]
+// is one with another run of it, and the next one settles.
+func (s Store) Settle(ctx context.Context, objects map[string]Object, problems map[string]error) (l Ledger, refused map[string]error, err error) {
+	before, etag, err := s.ReadLedger(ctx)
+	if err != nil {
+		return Ledger{}, nil, err
+	}
+	var unreadable []string
+	for name := range problems {
+		unreadable = append(unreadable, name)
+	}
+	l, refused = Assign(before, objects, unreadable)
+	if etag != "" && l.Equal(before) {
+		return l, refused, nil
+	}
+	if err := s.put(ctx, s.ledger, l, etag); err != nil {
+		return Ledger{}, nil, err
+	}
+	return l, refused, nil
+}
