@@ -36,17 +36,17 @@ def until(met: Callable[[], object], what: str, seconds: float = 60) -> None:
 class PostgreSQL:
     """A PostgreSQL server on its own port."""
 
-    def __init__(self, folder: pathlib.Path) -> None:
-        self.folder, self.port = folder, free_port()
+    def __init__(self, directory: pathlib.Path) -> None:
+        self.directory, self.port = directory, free_port()
 
     def start(self) -> None:
         run(
-            POSTGRES / "pg_ctl", "-w", "-D", self.folder, "-l", f"{self.folder}.log", "start",
+            POSTGRES / "pg_ctl", "-w", "-D", self.directory, "-l", f"{self.directory}.log", "start",
             "-o", f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off",
         )  # fmt: skip
 
     def stop(self, mode: str) -> None:
-        run(POSTGRES / "pg_ctl", "-w", "-D", self.folder, "-m", mode, "stop")
+        run(POSTGRES / "pg_ctl", "-w", "-D", self.directory, "-m", mode, "stop")
 
     def admin(self, query: str) -> None:
         """Runs a query as the superuser, bypassing PgBouncer."""
@@ -57,9 +57,9 @@ class PostgreSQL:
 class PgBouncer:
     """PgBouncer in transaction mode, as on db nodes, in front of one PostgreSQL."""
 
-    def __init__(self, folder: pathlib.Path, server: PostgreSQL) -> None:
+    def __init__(self, directory: pathlib.Path, server: PostgreSQL) -> None:
         self.port = free_port()
-        self.ini = folder / f"pgbouncer-{self.port}.ini"
+        self.ini = directory / f"pgbouncer-{self.port}.ini"
         self.ini.write_text(
             f"""[databases]
 * = host=127.0.0.1 port={server.port}
@@ -68,14 +68,14 @@ listen_addr = 127.0.0.1
 listen_port = {self.port}
 unix_socket_dir =
 auth_type = trust
-auth_file = {folder}/users.txt
+auth_file = {directory}/users.txt
 pool_mode = transaction
 default_pool_size = 4
 server_login_retry = 1
 ignore_startup_parameters = extra_float_digits,options
 """
         )
-        (folder / "users.txt").write_text('"app" ""\n')
+        (directory / "users.txt").write_text('"app" ""\n')
         self.start()
 
     def start(self) -> None:
@@ -92,11 +92,11 @@ def run(*command: object) -> None:
     assert done.returncode == 0, f"{command}: {done.stdout}"
 
 
-def redis(folder: pathlib.Path, port: int, keys: str) -> subprocess.Popen[bytes]:
-    acl = folder / f"users-{port}.acl"
+def redis(directory: pathlib.Path, port: int, keys: str) -> subprocess.Popen[bytes]:
+    acl = directory / f"users-{port}.acl"
     acl.write_text(f"user default off\nuser app on >secret {keys} +@all -@admin -@dangerous -client|setinfo\n")
     process = subprocess.Popen(
-        ["redis-server", "--port", str(port), "--save", "", "--dir", folder, "--aclfile", acl], stdout=subprocess.DEVNULL
+        ["redis-server", "--port", str(port), "--save", "", "--dir", directory, "--aclfile", acl], stdout=subprocess.DEVNULL
     )
     until(lambda: socket.create_connection(("127.0.0.1", port)).close() is None, "Redis listens")
     return process
@@ -112,23 +112,23 @@ def missing() -> str:
 class Servers:
     """All servers, and the environment for connecting to them."""
 
-    def __init__(self, folder: pathlib.Path) -> None:
-        self.primary = PostgreSQL(folder / "primary")
-        run(POSTGRES / "initdb", "-D", self.primary.folder, "--auth=trust", "--no-sync", "-U", "postgres")
+    def __init__(self, directory: pathlib.Path) -> None:
+        self.primary = PostgreSQL(directory / "primary")
+        run(POSTGRES / "initdb", "-D", self.primary.directory, "--auth=trust", "--no-sync", "-U", "postgres")
         self.primary.start()
         self.primary.admin("CREATE ROLE app LOGIN")
         self.primary.admin("CREATE DATABASE app OWNER app")
-        self.replica = PostgreSQL(folder / "replica")
+        self.replica = PostgreSQL(directory / "replica")
         run(
-            POSTGRES / "pg_basebackup", "-D", self.replica.folder, "-R", "-c", "fast", "--no-sync",
+            POSTGRES / "pg_basebackup", "-D", self.replica.directory, "-R", "-c", "fast", "--no-sync",
             "-d", f"host=127.0.0.1 port={self.primary.port} user=postgres",
         )  # fmt: skip
         self.replica.start()
-        self.bouncer = PgBouncer(folder, self.primary)
-        self.replica_bouncer = PgBouncer(folder, self.replica)
+        self.bouncer = PgBouncer(directory, self.primary)
+        self.replica_bouncer = PgBouncer(directory, self.replica)
         self.redis_port, self.queue_port = free_port(), free_port()
         # As on management, and as on app nodes.
-        self.redis = [redis(folder, self.redis_port, "~app:* &app:*"), redis(folder, self.queue_port, "~* &*")]
+        self.redis = [redis(directory, self.redis_port, "~app:* &app:*"), redis(directory, self.queue_port, "~* &*")]
 
     @property
     def environment(self) -> dict[str, str]:

@@ -151,17 +151,17 @@ async def test_open_does_not_wait_for_the_database(settings: Settings) -> None:
             await db.check_primary()
 
 
-def write(folder: pathlib.Path, **files: str) -> pathlib.Path:
+def write(directory: pathlib.Path, **files: str) -> pathlib.Path:
     for name, content in files.items():
-        (folder / f"{name}.sql").write_text(content)
-    return folder
+        (directory / f"{name}.sql").write_text(content)
+    return directory
 
 
 async def test_concurrent_migrations_are_applied_once(settings: Settings, tmp_path: pathlib.Path) -> None:
     settings = settings.model_copy(update={"application": "at-once"})
-    folder = write(tmp_path, a="CREATE TABLE m1 (n int); INSERT INTO m1 VALUES (1);", b="INSERT INTO m1 VALUES (2)")
+    directory = write(tmp_path, a="CREATE TABLE m1 (n int); INSERT INTO m1 VALUES (1);", b="INSERT INTO m1 VALUES (2)")
     async with database(settings) as db, database(settings) as other:
-        applied = await asyncio.gather(*(migrate(d, settings, folder) for d in (db, other) * 4))
+        applied = await asyncio.gather(*(migrate(d, settings, directory) for d in (db, other) * 4))
         assert sorted(applied, key=len)[-1] == ["a.sql", "b.sql"]
         assert [a for a in applied if a] == [["a.sql", "b.sql"]]
         async with db.primary() as conn:
@@ -171,12 +171,12 @@ async def test_concurrent_migrations_are_applied_once(settings: Settings, tmp_pa
 
 async def test_a_failed_migration_is_rolled_back(settings: Settings, tmp_path: pathlib.Path) -> None:
     settings = settings.model_copy(update={"application": "fails"})
-    folder = write(tmp_path, a="CREATE TABLE m2 ()", b="CREATE NONSENSE")
+    directory = write(tmp_path, a="CREATE TABLE m2 ()", b="CREATE NONSENSE")
     async with database(settings) as db:
         with pytest.raises(psycopg.errors.SyntaxError):
-            await migrate(db, settings, folder)
+            await migrate(db, settings, directory)
         write(tmp_path, b="DROP TABLE m2")
-        assert await migrate(db, settings, folder) == ["a.sql", "b.sql"]
+        assert await migrate(db, settings, directory) == ["a.sql", "b.sql"]
 
 
 async def test_a_changed_migration_is_refused(settings: Settings, tmp_path: pathlib.Path) -> None:

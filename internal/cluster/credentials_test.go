@@ -6,7 +6,7 @@ import (
 )
 
 // TestApplicationsGetOnlyTheirCredentials fails for a new credential of the app
-// role until its table says whether applications get it.
+// role until the table below lists it.
 func TestApplicationsGetOnlyTheirCredentials(t *testing.T) {
 	visible := map[string]bool{
 		"REDIS_NODE_PASSWORD":   false, // for the node's daemons

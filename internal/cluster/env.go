@@ -2,7 +2,7 @@ package cluster
 
 // Environment variables of a node. User-data writes the first group to
 // instance.env, and the provider the second to instance-config.env; boot merges
-// both into /etc/environment (docs/design.md#boot).
+// both into /etc/environment (docs/design.md#user-data-and-boot).
 const (
 	EnvHostname      = "HOSTNAME" // node name
 	EnvRole          = "INSTANCE_ROLE"

@@ -26,8 +26,8 @@ type Service struct {
 	Health Health `json:"health"`
 }
 
-// Port is a port or a range of ports that a service listens on, with who may
-// connect to it.
+// Port is a port or a range of ports that a service listens on, with the
+// clients that may connect to it.
 type Port struct {
 	Port     int32    `json:"port"`
 	ToPort   int32    `json:"to_port,omitempty"` // the range's last; 0 is a single port

@@ -91,3 +91,34 @@ func TestPathsNamedInTheGuidesForContributorsExist(t *testing.T) {
 		t.Errorf("found %d paths; are they no longer written in backquotes?", named)
 	}
 }
+
+func TestDecisionRecordsHaveOneFormatAndAreIndexed(t *testing.T) {
+	index := read(t, "docs/decisions/README.md")
+	sections := regexp.MustCompile(`(?m)^## (.*)$`)
+	for _, path := range source(t, "docs/decisions/0*.md") {
+		name, page := filepath.Base(path), read(t, path)
+		if !regexp.MustCompile(`^# ` + name[:4] + `: .+\n\n- Date: .+\n- Status: .+\n`).MatchString(page) {
+			t.Errorf("%s does not begin like 0000-template.md", path)
+		}
+		var found []string
+		for _, section := range sections.FindAllStringSubmatch(page, -1) {
+			found = append(found, section[1])
+		}
+		order := []string{"Context", "Decision", "Consequences", "Alternatives"}
+		next := 0
+		for _, section := range found {
+			at := slices.Index(order, section)
+			if at < next {
+				t.Errorf("%s has the sections %q; those of 0000-template.md are %q", path, found, order)
+				break
+			}
+			next = at + 1
+		}
+		if next < 2 || len(found) < 2 {
+			t.Errorf("%s has the sections %q; Context and Decision are required", path, found)
+		}
+		if !strings.Contains(index, "]("+name+")") {
+			t.Errorf("docs/decisions/README.md does not list %s", name)
+		}
+	}
+}

@@ -378,9 +378,9 @@ func TestOpenSSLVerifiesCertificatesOfBothGenerations(t *testing.T) {
 	if _, err := exec.LookPath("openssl"); err != nil {
 		t.Skip(err)
 	}
-	folder := t.TempDir()
+	dir := t.TempDir()
 	write := func(name string, content []byte, err error) string {
-		path := filepath.Join(folder, name)
+		path := filepath.Join(dir, name)
 		if err == nil {
 			err = os.WriteFile(path, content, 0o600)
 		}

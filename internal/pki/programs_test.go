@@ -26,8 +26,8 @@ func TestTheClustersProgramsTakeTheCertificates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	folder := t.TempDir()
-	server, ca := filepath.Join(folder, "node.pem"), filepath.Join(folder, "ca.pem")
+	dir := t.TempDir()
+	server, ca := filepath.Join(dir, "node.pem"), filepath.Join(dir, "ca.pem")
 	certificate, err := authority.Issue(db1, time.Now())
 	if err != nil {
 		t.Fatal(err)
@@ -53,18 +53,18 @@ func TestTheClustersProgramsTakeTheCertificates(t *testing.T) {
 		want  string
 	}{
 		{"haproxy", func(port int) []string {
-			path := filepath.Join(folder, "haproxy.cfg")
+			path := filepath.Join(dir, "haproxy.cfg")
 			write(t, path, fmt.Sprintf("defaults\n mode http\n timeout client 5s\n timeout server 5s\n timeout connect 5s\nfrontend f\n"+
 				" bind 127.0.0.1:%d ssl crt %s ca-file %s verify required\n"+
 				" http-request return status 200 content-type text/plain lf-string \"%%[ssl_c_s_dn(cn)] %%[ssl_c_s_dn(ou)]\"\n", port, server, ca))
 			return []string{"haproxy", "-db", "-f", path}
 		}, httpGet, "edge1 openresty-lb"},
 		{"nginx", func(port int) []string {
-			path := filepath.Join(folder, "nginx.conf")
+			path := filepath.Join(dir, "nginx.conf")
 			write(t, path, fmt.Sprintf("daemon off; master_process off; pid %[1]s/nginx.pid; error_log stderr; events {}\nhttp { access_log off; client_body_temp_path %[1]s/b; proxy_temp_path %[1]s/p;"+
 				"fastcgi_temp_path %[1]s/f; uwsgi_temp_path %[1]s/u; scgi_temp_path %[1]s/s;\n"+
 				"server { listen 127.0.0.1:%[2]d ssl; ssl_certificate %[3]s; ssl_certificate_key %[3]s; ssl_client_certificate %[4]s; ssl_verify_client on;\n"+
-				"location / { return 200 $ssl_client_s_dn; } } }\n", folder, port, server, ca))
+				"location / { return 200 $ssl_client_s_dn; } } }\n", dir, port, server, ca))
 			return []string{"nginx", "-c", path}
 		}, httpGet, "CN=edge1,OU=openresty-lb,O=production"},
 		{"redis-server", func(port int) []string {
@@ -79,7 +79,7 @@ func TestTheClustersProgramsTakeTheCertificates(t *testing.T) {
 			return string(answer), err
 		}, "+PONG"},
 		{"etcd", func(port int) []string {
-			return []string{"etcd", "--data-dir", filepath.Join(folder, "etcd"), "--log-level", "error", "--client-cert-auth", "--trusted-ca-file", ca, "--cert-file", server, "--key-file", server,
+			return []string{"etcd", "--data-dir", filepath.Join(dir, "etcd"), "--log-level", "error", "--client-cert-auth", "--trusted-ca-file", ca, "--cert-file", server, "--key-file", server,
 				"--listen-client-urls", fmt.Sprintf("https://127.0.0.1:%d", port), "--advertise-client-urls", fmt.Sprintf("https://127.0.0.1:%d", port),
 				"--listen-peer-urls", "http://127.0.0.1:0"}
 		}, httpGet, "etcdserver"},

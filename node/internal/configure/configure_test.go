@@ -92,13 +92,13 @@ func TestARoleGetsTheTemplatesOfBaseAndOfItsServices(t *testing.T) {
 
 func TestEveryRolesTemplatesRender(t *testing.T) {
 	for _, role := range cluster.Roles() {
-		folder := t.TempDir()
-		files, err := RenderSample(role, folder)
+		dir := t.TempDir()
+		files, err := RenderSample(role, dir)
 		if err != nil {
 			t.Errorf("role %s: %v", role, err)
 		}
 		for _, f := range files {
-			info, err := os.Stat(filepath.Join(folder, f.Path))
+			info, err := os.Stat(filepath.Join(dir, f.Path))
 			if err != nil || info.Mode() != f.Mode {
 				t.Errorf("role %s: %s: %v, %v", role, f.Path, info, err)
 			}

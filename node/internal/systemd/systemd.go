@@ -166,7 +166,7 @@ func (c *Conn) Stop(ctx context.Context, unit string, wait bool) error {
 	if isNotLoaded(err) {
 		return nil
 	}
-	// A unit that stays failed would count among the node's failed units for ever.
+	// A unit that stays failed would count among the node's failed units forever.
 	if e := c.bus.ResetFailedUnitContext(ctx, unit); e != nil && !isNotLoaded(e) {
 		err = errors.Join(err, fmt.Errorf("reset the failed state of %s: %w", unit, e))
 	}

@@ -90,6 +90,6 @@ build {
 		t.Errorf("a variable that the template has not: %v", err)
 	}
 	if _, err := Load(t.TempDir(), nil, now); err == nil {
-		t.Error("a folder without a template is none")
+		t.Error("a directory without a template was loaded")
 	}
 }

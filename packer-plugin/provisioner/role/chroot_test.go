@@ -37,7 +37,7 @@ func newChroot(t *testing.T) *chroot {
 	}
 	lower := filepath.Dir(filepath.Dir(bases[len(bases)-1]))
 	work := t.TempDir()
-	folder := func(name string) string {
+	dir := func(name string) string {
 		path := filepath.Join(work, name)
 		if err := os.Mkdir(path, 0o755); err != nil {
 			t.Fatal(err)
@@ -49,8 +49,8 @@ func newChroot(t *testing.T) *chroot {
 		t.Skipf("mount a tmpfs: %v", err)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(work, syscall.MNT_DETACH) })
-	root := folder("root")
-	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", lower, folder("upper"), folder("work"))
+	root := dir("root")
+	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", lower, dir("upper"), dir("work"))
 	if err := syscall.Mount("overlay", root, "overlay", 0, options); err != nil {
 		t.Skipf("mount an overlay: %v", err)
 	}

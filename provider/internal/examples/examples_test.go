@@ -37,19 +37,19 @@ func TestExamplesAreValid(t *testing.T) {
 	if err := tfcli.CopyExamples(copied, root); err != nil {
 		t.Fatal(err)
 	}
-	for _, folder := range foldersWithHCL(t, copied) {
-		name, err := filepath.Rel(copied, folder)
+	for _, dir := range directoriesWithHCL(t, copied) {
+		name, err := filepath.Rel(copied, dir)
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Run(name, func(t *testing.T) { validate(t, terraform, folder) })
+		t.Run(name, func(t *testing.T) { validate(t, terraform, dir) })
 	}
 }
 
-func validate(t *testing.T, terraform func(dir string, args ...string) *exec.Cmd, folder string) {
+func validate(t *testing.T, terraform func(dir string, args ...string) *exec.Cmd, dir string) {
 	// An import block by identity needs Terraform 1.12, and is checked by the
 	// resources' own tests; one by id has nothing to check but its syntax.
-	imports, err := filepath.Glob(filepath.Join(folder, "import-by-*.tf"))
+	imports, err := filepath.Glob(filepath.Join(dir, "import-by-*.tf"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,13 +58,13 @@ func validate(t *testing.T, terraform func(dir string, args ...string) *exec.Cmd
 			t.Fatal(err)
 		}
 	}
-	if !declaresProvider(t, folder) {
-		write(t, filepath.Join(folder, "versions.tf"), "terraform {\n  required_providers {\n    xeroops = {\n      source = \"xeroops/xeroops\"\n    }\n  }\n}\n")
+	if !declaresProvider(t, dir) {
+		write(t, filepath.Join(dir, "versions.tf"), "terraform {\n  required_providers {\n    xeroops = {\n      source = \"xeroops/xeroops\"\n    }\n  }\n}\n")
 	}
-	if out, err := terraform(folder, "get").CombinedOutput(); err != nil {
+	if out, err := terraform(dir, "get").CombinedOutput(); err != nil {
 		t.Fatalf("terraform get: %v\n%s", err, out)
 	}
-	out, _ := terraform(folder, "validate", "-json").Output()
+	out, _ := terraform(dir, "validate", "-json").Output()
 	var result struct {
 		Valid       bool
 		Diagnostics []struct{ Severity, Summary, Detail string }
@@ -95,27 +95,27 @@ func command(t *testing.T, cliConfig string) func(dir string, args ...string) *e
 	}
 }
 
-func foldersWithHCL(t *testing.T, root string) []string {
+func directoriesWithHCL(t *testing.T, root string) []string {
 	t.Helper()
-	var folders []string
+	var dirs []string
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.IsDir() {
 			return err
 		}
 		if found, err := filepath.Glob(filepath.Join(path, "*.tf")); err != nil || len(found) > 0 {
-			folders = append(folders, path)
+			dirs = append(dirs, path)
 		}
 		return err
 	})
-	if err != nil || len(folders) == 0 {
+	if err != nil || len(dirs) == 0 {
 		t.Fatalf("examples in %s: %v", root, err)
 	}
-	return folders
+	return dirs
 }
 
-func declaresProvider(t *testing.T, folder string) bool {
+func declaresProvider(t *testing.T, dir string) bool {
 	t.Helper()
-	found, err := filepath.Glob(filepath.Join(folder, "*.tf"))
+	found, err := filepath.Glob(filepath.Join(dir, "*.tf"))
 	if err != nil {
 		t.Fatal(err)
 	}
