@@ -1,45 +1,50 @@
-// Testrun runs go test in stages and ends with what a reader of a long log asks
-// first: which tests were skipped and why, and how many passed and failed.
+// Testrun runs go test in stages and summarizes them: the slowest tests, the
+// skipped tests with their reasons, the failed tests, and the numbers of each.
 //
 //	testrun 'unit=./internal/...' 'acceptance=-timeout 20m ./provider/...'
 //
-// Every stage is run, also after one that failed. The last line is
+// A failed stage does not stop the others. The last line is
 // "N passed, N failed, N skipped".
 package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 )
 
-// parallelPackages is how many packages are tested at once: the tests start
-// servers of their own, and a machine of two cores is what they have to pass on.
+// parallelPackages limits how many packages are tested at once. The tests start
+// servers of their own and have to pass on a machine with two cores.
 const parallelPackages = "2"
 
-// longTest is from how many seconds on a test that passed is worth a line while the
-// stage goes on, and what it logged, such as a figure, worth reading.
+// longTest is the number of seconds from which on the output of a passed test is
+// printed, because it may hold measurements.
 const longTest = 10
+
+// slowestTests is how many of the slowest tests the summary lists.
+const slowestTests = 10
 
 func main() {
 	var all results
 	for _, stage := range os.Args[1:] {
 		name, args, ok := strings.Cut(stage, "=")
 		if !ok {
-			fmt.Fprintf(os.Stderr, "testrun: %q is not of the form NAME=ARGUMENTS OF GO TEST\n", stage)
+			fmt.Fprintf(os.Stderr, "testrun: %q does not have the form NAME=ARGUMENTS OF GO TEST\n", stage)
 			os.Exit(2)
 		}
-		begun := time.Now()
+		started := time.Now()
 		fmt.Printf("== %s\n", name)
 		if err := run(strings.Fields(args), &all); err != nil {
 			all.failed = append(all.failed, fmt.Sprintf("%s: %v", name, err))
 		}
-		fmt.Printf("== %s: %s\n", name, time.Since(begun).Round(time.Second))
+		fmt.Printf("== %s: %s\n", name, time.Since(started).Round(time.Second))
 	}
 	all.summarize(os.Stdout)
 	if len(all.failed) > 0 {
@@ -47,8 +52,8 @@ func main() {
 	}
 }
 
-// run runs one stage and adds its tests to all. The error is for a stage that
-// failed without a test that did.
+// run runs one stage and adds its tests to all. It returns an error if go test
+// failed although no test did.
 func run(args []string, all *results) error {
 	cmd := exec.Command("go", append([]string{"test", "-json", "-count=1", "-p", parallelPackages}, args...)...)
 	cmd.Stderr = os.Stderr
@@ -79,80 +84,90 @@ type event struct {
 	Output     string
 }
 
-// results are the tests of all stages so far.
+// results holds the outcomes of all stages so far.
 type results struct {
+	timed   []timedTest // top-level tests
 	passed  int
 	failed  []string
 	skipped []string // with the reason
 }
 
-// read takes the events of one go test, and prints a line per package and what
-// the failed and the long tests said.
+type timedTest struct {
+	name    string
+	seconds float64
+}
+
+// read reads the events of one go test. It prints a line per package, and the
+// output of the failed and the long tests.
 func (r *results) read(in io.Reader, out io.Writer) error {
 	output := map[string]*strings.Builder{} // by package and test
 	failedIn := map[string]int{}            // tests that failed, by package
 	lines := bufio.NewScanner(in)
-	lines.Buffer(nil, 1<<24) // a line holds one line of output, which may be long
+	lines.Buffer(nil, 1<<24) // a line holds one line of output, of any length
 	for lines.Scan() {
 		var e event
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
-			fmt.Fprintln(out, lines.Text()) // what go itself says
+			fmt.Fprintln(out, lines.Text()) // output of the go command itself
 			continue
 		}
 		key := e.Package + e.ImportPath + " " + e.Test
-		said := output[key]
-		if said == nil {
-			said = &strings.Builder{}
-			output[key] = said
+		text := output[key]
+		if text == nil {
+			text = &strings.Builder{}
+			output[key] = text
 		}
-		said.WriteString(e.Output)
+		text.WriteString(e.Output)
 		switch {
 		case e.Action == "build-output":
 			fmt.Fprint(out, e.Output)
 		case e.Test != "":
-			r.test(e, said.String(), failedIn, out)
+			r.test(e, text.String(), failedIn, out)
 		case e.Action == "pass" || e.Action == "fail":
-			r.pkg(e, said.String(), failedIn[e.Package], out)
+			r.pkg(e, text.String(), failedIn[e.Package], out)
 		}
 	}
 	return lines.Err()
 }
 
-func (r *results) test(e event, said string, failedIn map[string]int, out io.Writer) {
+func (r *results) test(e event, text string, failedIn map[string]int, out io.Writer) {
 	name := e.Package + "." + e.Test
+	if ended := e.Action == "pass" || e.Action == "fail"; ended && !strings.Contains(e.Test, "/") {
+		r.timed = append(r.timed, timedTest{name, e.Elapsed})
+	}
 	switch e.Action {
 	case "pass":
 		r.passed++
 		if e.Elapsed >= longTest {
-			fmt.Fprint(out, said)
+			fmt.Fprint(out, text)
 		}
 	case "skip":
-		r.skipped = append(r.skipped, name+": "+reason(said))
+		r.skipped = append(r.skipped, name+": "+reason(text))
 	case "fail":
 		r.failed = append(r.failed, name)
 		failedIn[e.Package]++
-		fmt.Fprint(out, said)
+		fmt.Fprint(out, text)
 	}
 }
 
-// pkg reports a package. One that failed without a failed test did not build, or
-// died outside of its tests: that counts as a failure too.
-func (r *results) pkg(e event, said string, failedTests int, out io.Writer) {
-	word := "ok  "
+// pkg prints the line of a package. A package that failed although none of its
+// tests did, for example because it does not compile, counts as a failure.
+func (r *results) pkg(e event, text string, failedTests int, out io.Writer) {
+	status := "ok  "
 	if e.Action == "fail" {
-		word = "FAIL"
+		status = "FAIL"
 		if failedTests == 0 {
 			r.failed = append(r.failed, e.Package)
-			fmt.Fprint(out, said)
+			fmt.Fprint(out, text)
 		}
 	}
-	fmt.Fprintf(out, "%s %s (%.1f s)\n", word, e.Package, e.Elapsed)
+	fmt.Fprintf(out, "%s %s (%.1f s)\n", status, e.Package, e.Elapsed)
 }
 
-// reason is what a skipped test said, without the lines of go test itself.
-func reason(said string) string {
+// reason returns the output of a skipped test without the lines that go test
+// adds.
+func reason(text string) string {
 	var reasons []string
-	for line := range strings.Lines(said) {
+	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
 		if line == "" || strings.HasPrefix(line, "=== ") || strings.HasPrefix(line, "--- ") {
 			continue
@@ -165,9 +180,20 @@ func reason(said string) string {
 		reasons = append(reasons, line)
 	}
 	if len(reasons) == 0 {
-		return "gave no reason"
+		return "no reason given"
 	}
 	return strings.Join(reasons, "; ")
+}
+
+// slowest lists the slowest tests with their seconds.
+func (r *results) slowest() []string {
+	tests := slices.Clone(r.timed)
+	slices.SortStableFunc(tests, func(a, b timedTest) int { return cmp.Compare(b.seconds, a.seconds) })
+	var lines []string
+	for _, t := range tests[:min(len(tests), slowestTests)] {
+		lines = append(lines, fmt.Sprintf("%7.1f s  %s", t.seconds, t.name))
+	}
+	return lines
 }
 
 func (r *results) summarize(out io.Writer) {
@@ -180,6 +206,7 @@ func (r *results) summarize(out io.Writer) {
 			fmt.Fprintf(out, "  %s\n", item)
 		}
 	}
+	list(fmt.Sprintf("Slowest %d tests", slowestTests), r.slowest())
 	list("Skipped", r.skipped)
 	list("Failed", r.failed)
 	fmt.Fprintf(out, "\n%d passed, %d failed, %d skipped\n", r.passed, len(r.failed), len(r.skipped))
