@@ -95,6 +95,7 @@ func TestErrorPredicates(t *testing.T) {
 		{errors.New("NotFound"), IsNotFound, false}, // the text of an error is not parsed
 		{nil, IsNotFound, false},
 		{apiError("InvalidParameterValue", "Value (x) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"), IsProfilePropagating, true},
+		{apiError("InvalidParameterValue", `IAM Instance Profile "arn:aws:iam::123456789012:instance-profile/x" has no associated IAM Roles`), IsProfilePropagating, true},
 		{apiError("InvalidParameterValue", "Invalid instance type"), IsProfilePropagating, false},
 		{apiError("DependencyViolation", ""), IsInUse, true},
 		{apiError("InvalidGroup.InUse", ""), IsInUse, true},

@@ -58,9 +58,12 @@ func IsIncorrectState(err error) bool {
 	return HasCode(err, "IncorrectState", "IncorrectInstanceState", "InvalidInstanceID", "IncorrectModificationState")
 }
 
-// IsProfilePropagating reports whether EC2 does not know a new instance profile yet.
+// IsProfilePropagating reports whether EC2 does not know a new instance profile, or
+// the role in it, yet. EC2 has no error codes for the two: the texts are those on
+// which hashicorp/aws retries.
 func IsProfilePropagating(err error) bool {
-	return HasCode(err, "InvalidParameterValue") && strings.Contains(err.Error(), "Invalid IAM Instance Profile")
+	return HasCode(err, "InvalidParameterValue") && (strings.Contains(err.Error(), "Invalid IAM Instance Profile") ||
+		strings.Contains(err.Error(), "has no associated IAM Roles"))
 }
 
 // IsBucketConflict reports whether another operation on the bucket is in progress.

@@ -23,8 +23,9 @@ type Options struct {
 	// then, it is shown as pending. nil means PendingFor after its start.
 	Running    func(instanceID string) bool
 	PendingFor time.Duration // 0 means 200 ms
-	// ProfileDelay is how long EC2 does not know a new instance profile; 0 means 200
-	// ms. On AWS it is up to two minutes.
+	// ProfileDelay is how long EC2 does not know a new instance profile, and half as
+	// long as it does not know the profile's role; 0 means 200 ms. On AWS it is up to
+	// two minutes.
 	ProfileDelay time.Duration
 	// TerminatedFor is how long a terminated instance is listed; 0 means one hour,
 	// as on AWS.

@@ -1,6 +1,7 @@
 package fixups_test
 
 import (
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -75,7 +76,8 @@ func TestTerminatedInstanceReleasesItsElasticIPAndDisappears(t *testing.T) {
 	f.eventually("the instance is no longer listed", func() bool { return len(f.instances(filter("instance-id", id))) == 0 })
 }
 
-func TestNewInstanceProfileIsUnknownToEC2ForAWhile(t *testing.T) {
+func TestNewInstanceProfileIsUnknownToEC2ForAWhileAndThenWithoutItsRole(t *testing.T) {
+	const unknown, noRole = "Invalid IAM Instance Profile name", "has no associated IAM Roles"
 	f := newFixture(t, fixups.Options{ProfileDelay: time.Hour})
 	launch := func(profile string) error {
 		in := f.input("10.0.2.10")
@@ -83,16 +85,38 @@ func TestNewInstanceProfileIsUnknownToEC2ForAWhile(t *testing.T) {
 		_, err := f.ec2.RunInstances(ctx, in)
 		return err
 	}
+	refused := func(err error, text string) bool {
+		t.Helper()
+		f.refused(err, "InvalidParameterValue")
+		return err != nil && strings.Contains(err.Error(), text)
+	}
 	create := func(profile string) {
 		_, err := f.iam.CreateInstanceProfile(ctx, &iam.CreateInstanceProfileInput{InstanceProfileName: &profile})
 		f.ok(err)
 	}
 	create("new")
-	f.refused(launch("new"), "InvalidParameterValue")
-	f.refused(launch("missing"), "InvalidParameterValue")
+	for _, profile := range []string{"new", "missing"} {
+		if err := launch(profile); !refused(err, unknown) {
+			t.Errorf("%s: %v", profile, err)
+		}
+	}
 	f = newFront(t, f, fixups.Options{ProfileDelay: shortDelay})
 	create("second")
-	f.eventually("the profile is known", func() bool { return launch("second") == nil })
+	f.eventually("the profile is known, without a role", func() bool { return refused(launch("second"), noRole) })
+	_, err := f.iam.CreateRole(ctx, &iam.CreateRoleInput{RoleName: aws.String("app"), AssumeRolePolicyDocument: aws.String("{}")})
+	f.ok(err)
+	_, err = f.iam.AddRoleToInstanceProfile(ctx, &iam.AddRoleToInstanceProfileInput{InstanceProfileName: aws.String("second"), RoleName: aws.String("app")})
+	f.ok(err)
+	if err := launch("second"); !refused(err, noRole) {
+		t.Errorf("right after the role was added: %v", err)
+	}
+	f.eventually("the role is known", func() bool { return launch("second") == nil })
+	id := f.instances()[0].InstanceId
+	create("third")
+	associate := &ec2.AssociateIamInstanceProfileInput{InstanceId: id, IamInstanceProfile: &types.IamInstanceProfileSpecification{Name: aws.String("third")}}
+	if _, err := f.ec2.AssociateIamInstanceProfile(ctx, associate); !refused(err, unknown) {
+		t.Errorf("association: %v", err)
+	}
 }
 
 func TestChangeOfShutdownBehaviourKeepsTheSecurityGroups(t *testing.T) {

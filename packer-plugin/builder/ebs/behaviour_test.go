@@ -30,6 +30,19 @@ func TestAnotherZoneIsTriedWhenOneHasNoRoom(t *testing.T) {
 	}
 }
 
+func TestANewInstanceProfileIsWaitedFor(t *testing.T) {
+	f := newFixture(t)
+	for _, text := range []string{"Value (new) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name",
+		`IAM Instance Profile "arn:aws:iam::123456789012:instance-profile/new" has no associated IAM Roles`} {
+		if err := f.Front.Inject(fakeaws.Fault{Action: "RunInstances", Effect: fakeaws.Fail, Code: "InvalidParameterValue", Message: text}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := f.build(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestAFullRegionIsReportedWithEveryZone(t *testing.T) {
 	f := newFixture(t)
 	before := f.Holdings()

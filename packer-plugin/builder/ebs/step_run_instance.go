@@ -50,7 +50,7 @@ func (s *stepRunInstance) launch(ctx context.Context, b *build, state multistep.
 		return types.Instance{}, err
 	}
 	s.attempted = true
-	out, err := awswait.Retry(ctx, newlyCreated, notYetVisible, func(ctx context.Context) (*ec2.RunInstancesOutput, error) {
+	out, err := awswait.Retry(ctx, awswait.ProfilePropagation, notYetVisible, func(ctx context.Context) (*ec2.RunInstancesOutput, error) {
 		return mutate(ctx, b.aws.EC2.RunInstances, in)
 	})
 	if err != nil {

@@ -131,10 +131,43 @@ func TestNoCapacityFailsSoonAndNamesTheZonesSubnet(t *testing.T) {
 	}
 }
 
+// profileTexts are EC2's two messages about a new instance profile.
+var profileTexts = []string{
+	"Value (xeroops) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name",
+	`IAM Instance Profile "arn:aws:iam::123456789012:instance-profile/xeroops" has no associated IAM Roles`,
+}
+
+// ownProfile creates the customer's own instance profile, with a role.
+func (a *account) ownProfile(name string) {
+	_, err := a.IAM.CreateInstanceProfile(a.t.Context(), &iam.CreateInstanceProfileInput{InstanceProfileName: &name})
+	a.must(err)
+	_, err = a.IAM.CreateRole(a.t.Context(), &iam.CreateRoleInput{RoleName: &name, AssumeRolePolicyDocument: aws.String("{}")})
+	a.must(err)
+	_, err = a.IAM.AddRoleToInstanceProfile(a.t.Context(), &iam.AddRoleToInstanceProfileInput{InstanceProfileName: &name, RoleName: &name})
+	a.must(err)
+}
+
 func TestANewProfileThatEC2DoesNotKnowYetIsWaitedFor(t *testing.T) {
 	a := newAccount(t)
-	a.must(a.Front.Inject(fakeaws.Fault{Action: "RunInstances", Times: 4, Effect: fakeaws.Fail, Code: "InvalidParameterValue", Message: "Value (xeroops) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"}))
-	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: a.config(), Check: check(a.checkInstances)}}})
+	inject := func(action string) {
+		for _, text := range profileTexts {
+			a.must(a.Front.Inject(fakeaws.Fault{Action: action, Times: 2, Effect: fakeaws.Fail, Code: "InvalidParameterValue", Message: text}))
+		}
+	}
+	inject("RunInstances")
+	first := a.config()
+	a.ownProfile("own-app")
+	a.KeepBaseline()
+	a.extra = `instance_profiles = { app = "own-app" }`
+	a.Test(resource.TestCase{Steps: []resource.TestStep{
+		{Config: first, Check: check(a.checkInstances)},
+		{PreConfig: func() { inject("ReplaceIamInstanceProfileAssociation") }, Config: a.config(), Check: check(func() error {
+			if arn := aws.ToString(a.live()["app1"].IamInstanceProfile.Arn); !strings.HasSuffix(arn, "/own-app") {
+				return fmt.Errorf("app1 has instance profile %s", arn)
+			}
+			return nil
+		})},
+	}})
 }
 
 func TestProtectionKeepsDestroyAway(t *testing.T) {

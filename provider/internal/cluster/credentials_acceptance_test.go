@@ -55,8 +55,7 @@ func TestSecretsAreKeptUntilAVersionIsRaised(t *testing.T) {
 
 func TestAnOwnProfileIsUsedAndNoRoleCreated(t *testing.T) {
 	a := newAccount(t)
-	_, err := a.IAM.CreateInstanceProfile(t.Context(), &iam.CreateInstanceProfileInput{InstanceProfileName: aws.String("own-app")})
-	a.must(err)
+	a.ownProfile("own-app")
 	a.KeepBaseline()
 	a.extra = `instance_profiles = { app = "own-app" }`
 	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: a.config(), Check: check(func() error {
