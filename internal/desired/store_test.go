@@ -240,7 +240,7 @@ func TestSettleWritesTheLedgerWhenItChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	settle()
-	// aaa is first in the alphabet, says that it was there for ever, and writes often.
+	// aaa is first in the alphabet, says that it was there forever, and writes often.
 	attack := state("aaa", "1.0", 8001, "/api/orders")
 	attack.Since = since.AddDate(-50, 0, 0)
 	if err := s.Write(t.Context(), attack, ""); err != nil {

@@ -43,8 +43,8 @@ type Access struct {
 	Bucket   string
 	S3       *s3.Client
 	Topology cluster.Topology
-	// Who identifies the operator to other operators: an AWS principal.
-	Who string
+	// Operator is an AWS principal, shown as the author of changes.
+	Operator string
 
 	via string
 }
@@ -95,12 +95,12 @@ func (a *Access) findBucket(ctx context.Context, client *sts.Client) error {
 	case err == nil:
 		// The resource: user/jane, or assumed-role/operators/jane.
 		parts := strings.SplitN(aws.ToString(identity.Arn), ":", 6)
-		a.Who = parts[len(parts)-1]
+		a.Operator = parts[len(parts)-1]
 		a.Bucket = cmp.Or(a.Bucket, "uploads-"+aws.ToString(identity.Account))
 	case a.Bucket == "":
 		return fmt.Errorf("%w: find the AWS account, which is part of the uploads bucket's name: %w; check your AWS credentials, or set --uploads-bucket", ErrUnreachable, err)
 	default: // the bucket is known, and STS is not needed for anything else
-		a.Who = localUser()
+		a.Operator = localUser()
 	}
 	return nil
 }

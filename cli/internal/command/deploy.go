@@ -186,7 +186,7 @@ func (d *deployment) make(ctx context.Context, p project.Project, python wheel.P
 		return bundle.Manifest{}, err
 	}
 	m := p.Settings
-	m.Version, m.Python, m.Platform, m.CreatedBy = own.Version, image.Version, image.Platform, d.access.Who
+	m.Version, m.Python, m.Platform, m.CreatedBy = own.Version, image.Version, image.Platform, d.access.Operator
 	if m, err = publish.Describe(m, filepath.Base(own.Path), wheels); err != nil {
 		return m, err
 	}

@@ -21,19 +21,19 @@ import (
 // startRedis starts Debian 13's Redis with the users that a cluster has.
 func startRedis(t *testing.T) string {
 	t.Helper()
-	folder := t.TempDir()
+	dir := t.TempDir()
 	address := freeAddress(t)
 	_, port, _ := net.SplitHostPort(address)
 	users := clusterUsers(t)
 	for name, content := range map[string]string{
-		"redis.conf": "port " + port + "\nbind 127.0.0.1\nsave \"\"\ndir " + folder + "\naclfile " + folder + "/users.acl\n",
+		"redis.conf": "port " + port + "\nbind 127.0.0.1\nsave \"\"\ndir " + dir + "\naclfile " + dir + "/users.acl\n",
 		"users.acl":  users,
 	} {
-		if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	server := debiantree.CommandIn(t, folder, "redis-server", filepath.Join(folder, "redis.conf"))
+	server := debiantree.CommandIn(t, dir, "redis-server", filepath.Join(dir, "redis.conf"))
 	var said bytes.Buffer
 	server.Stdout = &said
 	if err := server.Start(); err != nil {

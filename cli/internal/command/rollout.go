@@ -31,7 +31,7 @@ func (d *deployment) rollOut(ctx context.Context, p publish.Published) error {
 	name, version := p.Manifest.Application, p.Manifest.Version
 	began := time.Now()
 	desired, err := registry.Publish(ctx, d.client, name, registry.Desired{
-		Version: version, SHA256: p.SHA256, PublishedAt: began.UTC().Format(time.RFC3339Nano), PublishedBy: d.access.Who,
+		Version: version, SHA256: p.SHA256, PublishedAt: began.UTC().Format(time.RFC3339Nano), PublishedBy: d.access.Operator,
 	})
 	if err != nil {
 		if ctx.Err() != nil {

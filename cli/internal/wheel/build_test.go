@@ -29,13 +29,13 @@ func TestBuildLeavesTheProjectAsItIsAndIsReproducible(t *testing.T) {
 // withBuild is a Python that has Debian's package build.
 func withBuild(t *testing.T, python Python) Python {
 	t.Helper()
-	folder, tree := t.TempDir(), debiantree.Path(t)
+	dir, tree := t.TempDir(), debiantree.Path(t)
 	for _, name := range []string{"build", "pyproject_hooks", "packaging"} {
-		if err := os.Symlink(filepath.Join(tree, "usr/lib/python3/dist-packages", name), filepath.Join(folder, name)); err != nil {
+		if err := os.Symlink(filepath.Join(tree, "usr/lib/python3/dist-packages", name), filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	python = append(Python{"env", "PYTHONPATH=" + folder}, python...)
+	python = append(Python{"env", "PYTHONPATH=" + dir}, python...)
 	if builder := builder(t.Context(), python, "", "").String(); !strings.Contains(builder, "-m build") {
 		t.Fatalf("the builder is %s", builder)
 	}

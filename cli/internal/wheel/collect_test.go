@@ -17,14 +17,14 @@ var image = registry.Python{Version: "3.13", Platform: "manylinux_2_41_x86_64", 
 }}
 
 // tiny makes a wheel with nothing in it but its metadata.
-func tiny(t *testing.T, folder, name, version, tag string, requires ...string) string {
+func tiny(t *testing.T, dir, name, version, tag string, requires ...string) string {
 	t.Helper()
 	metadata := "Requires-Python: >=3.13\n"
 	for _, r := range requires {
 		metadata += "Requires-Dist: " + r + "\n"
 	}
 	file, content := wheelfile.Wheel{Name: name, Version: version, Tag: tag, Metadata: metadata}.Make()
-	path := filepath.Join(folder, file)
+	path := filepath.Join(dir, file)
 	if err := os.WriteFile(path, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
