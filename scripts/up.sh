@@ -120,7 +120,6 @@ lab_is_ours() {
 }
 
 lab_up() {
-  lab_is_ours || return 1
   if ! bin/xeroops-lab status >/dev/null 2>&1; then
     rm -f "$state"/terraform.tfstate* # its lab, and so its account, no longer exists
   fi
@@ -153,6 +152,7 @@ responds() {
 }
 
 up_in_lab() {
+  lab_is_ours
   steps=8
   step "tools" tools
   step "binaries" make build
@@ -234,8 +234,8 @@ down() {
     kill "$(cat "$state/account.pid")" 2>/dev/null || true
     sleep 0.1
   done
+  lab_is_ours
   if [ -x bin/xeroops-lab ] && [ "$(uname)" = Linux ] && [ "$(id -u)" = 0 ]; then
-    lab_is_ours
     bin/xeroops-lab down
   fi
   rm -rf "$state"

@@ -224,6 +224,20 @@ func TestUpKeepsARunningLab(t *testing.T) {
 	}
 }
 
+func TestMakeUpAndDownRefuseALabOfAnotherCheckout(t *testing.T) {
+	l := sharedLab(t)
+	must(t, os.WriteFile(filepath.Join(l.config.RunDir(), "checkout"), []byte("/elsewhere\n"), 0o600))
+	t.Cleanup(func() { must(t, os.RemoveAll(filepath.Join(root(t), ".tools", "up-"+l.name))) })
+	for _, verb := range []string{"up", "down"} {
+		cmd := exec.Command(filepath.Join(root(t), "scripts", "up.sh"), verb)
+		cmd.Env = append(os.Environ(), "XEROOPS_LAB_NAME="+l.name)
+		if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "belongs to /elsewhere") {
+			t.Errorf("make %s: %v: %s", verb, err, out)
+		}
+	}
+	l.status() // still running
+}
+
 func TestLabFailsIfMotoDies(t *testing.T) {
 	l := newLab(t)
 	l.up()

@@ -178,6 +178,12 @@ func checkForward(l *lab) {
 	if again := l.run("forward", "--https=", "--vpn="); again != out {
 		l.t.Errorf("forward again: %s, want the same as before: %s", again, out)
 	}
+	if l, err := net.Listen("tcp4", "127.0.0.1:8443"); err == nil { // else another program uses it
+		defer l.Close()
+	}
+	if out := l.run("forward", "--http=", "--vpn="); strings.Contains(out, ":8443 ") || !strings.Contains(out, " 127.0.0.1:") {
+		l.t.Errorf("forward although the default port is taken: %s", out)
+	}
 	l.until("the edge's page on the host", 30*time.Second, func() (bool, string) {
 		body, err := get("http://" + address + "/instance.env")
 		return strings.Contains(body, `HOSTNAME="edge"`), fmt.Sprint(body, err)
