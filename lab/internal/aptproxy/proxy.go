@@ -41,7 +41,7 @@ type Proxy struct {
 func New(ctx context.Context, mirror, dir string, log hclog.Logger) (*Proxy, error) {
 	parsed, err := url.Parse(mirror)
 	if err != nil || parsed.Host == "" || !strings.HasPrefix(parsed.Scheme, "http") {
-		return nil, fmt.Errorf("serve the Debian mirror: %q is not an http or https URL; name one with --mirror", mirror)
+		return nil, fmt.Errorf("serve the Debian mirror: %q is not an http or https URL; set one with --mirror", mirror)
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.ResponseHeaderTimeout = stallTimeout
@@ -63,7 +63,7 @@ func hostProxy(ctx context.Context, scheme string) *url.URL {
 	_, value, _ := strings.Cut(strings.TrimSpace(string(out)), "=")
 	proxy, err := url.Parse(strings.Trim(value, "'"))
 	if err != nil || proxy.Host == "" {
-		return nil // none, or DIRECT
+		return nil // no proxy is configured, or DIRECT
 	}
 	return proxy
 }
@@ -147,7 +147,7 @@ func (p *Proxy) fetch(ctx context.Context, name, file string) error {
 		return store(answer, file)
 	case http.StatusNotFound, http.StatusGone:
 		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("drop %s from the cache: %w", file, err)
+			return fmt.Errorf("remove %s from the cache: %w", file, err)
 		}
 	}
 	return statusError{answer.StatusCode}

@@ -24,7 +24,7 @@ const (
 	tokenHeader    = "X-Aws-Ec2-Metadata-Token"
 	tokenTTLHeader = "X-Aws-Ec2-Metadata-Token-Ttl-Seconds"
 	maxTokenTTL    = 21600 // seconds, EC2's limit
-	defaultTTL     = 64    // of IP packets, Linux's
+	defaultTTL     = 64    // IP TTL, Linux's default
 )
 
 // Server is the metadata service.

@@ -36,7 +36,7 @@ func BenchmarkReferenceCluster(b *testing.B) {
 		multiUser = append(multiUser, time.Since(began))
 		b.StopTimer()
 		for _, n := range reference {
-			l.shell(n.name, "cloud-init status --wait >/dev/null") // its own memory is not the machine's
+			l.shell(n.name, "cloud-init status --wait >/dev/null") // exclude the memory of cloud-init itself
 		}
 		for _, i := range l.status() {
 			memory = append(memory, i.MemoryBytes)

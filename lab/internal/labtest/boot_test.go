@@ -27,7 +27,7 @@ func TestBoot(t *testing.T) {
 		run  func(*livingCluster)
 	}{
 		{"SecondRunChangesNothing", bootAgain},
-		{"UnfinishedConfigurationIsApplied", owedConfiguration},
+		{"UnfinishedConfigurationIsApplied", unfinishedConfiguration},
 		{"ServiceErrorIsReported", brokenService},
 		{"VolumeGrowsAfterAPowerCut", enlargedVolume},
 		{"DamagedVolumeIsReportedAndNotFormatted", damagedVolume},
@@ -66,8 +66,10 @@ func (c *livingCluster) untilReport(node, what string, wanted func(cluster.BootR
 	return report
 }
 
-// isWhole reports whether a node has booted without errors.
-func isWhole(r cluster.BootReport) bool { return r.State == cluster.BootReady && r.Error == "" }
+// bootedWithoutErrors reports whether a node has booted without errors.
+func bootedWithoutErrors(r cluster.BootReport) bool {
+	return r.State == cluster.BootReady && r.Error == ""
+}
 
 // logBootTimes logs how long each node took from the first entry of its journal until
 // it was ready.
@@ -89,7 +91,7 @@ func bootAgain(c *livingCluster) {
 md5sum /etc/environment /etc/hosts`
 		before, was := c.shell(node, script), c.bootReport(node)
 		c.shell(node, "systemctl restart infrastructure-ready")
-		now := c.untilReport(node, "ready again", func(r cluster.BootReport) bool { return isWhole(r) && r.StartedAt.After(was.StartedAt) })
+		now := c.untilReport(node, "ready again", func(r cluster.BootReport) bool { return bootedWithoutErrors(r) && r.StartedAt.After(was.StartedAt) })
 		if now.BootID != was.BootID || now.InstanceID != was.InstanceID {
 			c.t.Errorf("%s: was %+v, is %+v", node, was, now)
 		}
@@ -99,9 +101,9 @@ md5sum /etc/environment /etc/hosts`
 	}
 }
 
-// owedConfiguration simulates a boot that ended after writing a service's configuration
+// unfinishedConfiguration simulates a boot that ended after writing a service's configuration
 // and before reloading the service.
-func owedConfiguration(c *livingCluster) {
+func unfinishedConfiguration(c *livingCluster) {
 	const state = "systemctl show --value --property=StateChangeTimestampMonotonic nginx"
 	before := c.shell("edge", state)
 	c.shell("edge", "echo nginx.service >/run/xeroops/changed-units; systemctl restart infrastructure-ready")
@@ -109,14 +111,14 @@ func owedConfiguration(c *livingCluster) {
 		now := c.shell("edge", state+"; cat /run/xeroops/changed-units")
 		return now != before && !strings.Contains(now, "nginx"), now
 	})
-	c.untilReport("edge", "ready", isWhole)
+	c.untilReport("edge", "ready", bootedWithoutErrors)
 }
 
 func brokenService(c *livingCluster) {
 	c.shell("edge", "cp /etc/nginx/nginx.conf /root/; echo 'no_such_directive;' >>/etc/nginx/nginx.conf; systemctl restart nginx || true")
 	c.untilReport("edge", "nginx's error", func(r cluster.BootReport) bool { return strings.Contains(r.Error, "no_such_directive") })
 	c.shell("edge", "cp /root/nginx.conf /etc/nginx/nginx.conf")
-	c.untilReport("edge", "ready", isWhole)
+	c.untilReport("edge", "ready", bootedWithoutErrors)
 }
 
 // replica returns the name of the replica's node.
@@ -136,7 +138,7 @@ func enlargedVolume(c *livingCluster) {
 	must(c.t, err)
 	c.run("fault", "power-cut", node)
 	c.run("fault", "power-on", node)
-	c.untilReport(node, "ready after the power cut", func(r cluster.BootReport) bool { return isWhole(r) && r.BootID != was.BootID })
+	c.untilReport(node, "ready after the power cut", func(r cluster.BootReport) bool { return bootedWithoutErrors(r) && r.BootID != was.BootID })
 	if got := c.shell(node, "cat /var/lib/postgresql/marker"); got != "kept" {
 		c.t.Errorf("the marker says %q", got)
 	}
@@ -159,7 +161,7 @@ func damagedVolume(c *livingCluster) {
 		c.t.Errorf("on a damaged volume: %s", found)
 	}
 	c.shell(node, "dd if=/root/head of="+device+" bs=1M conv=fsync status=none")
-	c.untilReport(node, "ready", isWhole)
+	c.untilReport(node, "ready", bootedWithoutErrors)
 	if got := c.shell(node, "cat /var/lib/postgresql/marker"); got != "kept" {
 		c.t.Errorf("the marker says %q", got)
 	}

@@ -312,7 +312,7 @@ func anotherPort(c *livingCluster) {
 	})
 	c.t.Logf("while the port changed: %v", report)
 	if report.Failed > 0 {
-		c.t.Errorf("%d requests failed while an application moved to another port", report.Failed)
+		c.t.Errorf("%d requests failed while the application's port changed", report.Failed)
 	}
 	c.serves("1.1.4")
 	if out, err := c.operate("rollback", "notes"); err != nil {

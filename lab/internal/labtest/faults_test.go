@@ -64,9 +64,8 @@ while True:
         break
 `
 
-// checkPowerCut checks that peers of a machine without power see neither FIN nor RST:
-// not when power is cut, not while the machine is off, and a reset of old connections
-// only once it is on again.
+// checkPowerCut checks that peers of a machine see neither FIN nor RST when its power is
+// cut and while it is off. Old connections are reset once it is on again.
 func checkPowerCut(l *lab) {
 	serveProbe(l)
 	untilConnects(l, "yes")

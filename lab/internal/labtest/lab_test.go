@@ -36,7 +36,7 @@ type lab struct {
 	binary string
 	name   string
 	config supervisor.Config
-	env    []string // of AWS clients
+	env    []string // environment for AWS clients
 	ec2    *ec2.Client
 	s3     *s3.Client
 }
@@ -93,7 +93,7 @@ func TestMain(m *testing.M) {
 			code = 1
 		}
 	}
-	_ = os.RemoveAll(programs) // a leftover in the temporary directory is no failure
+	_ = os.RemoveAll(programs) // leftovers in the temporary directory do no harm
 	os.Exit(code)
 }
 
@@ -128,7 +128,7 @@ func (l *lab) logIfFailed(t testing.TB) {
 func drill(t testing.TB) {
 	t.Helper()
 	if os.Getenv(cluster.EnvDrills) == "" {
-		t.Skip("a drill of some minutes: make drills runs it")
+		t.Skip("a drill that takes minutes: run make drills")
 	}
 }
 
@@ -161,13 +161,15 @@ func build(t testing.TB, dir, program string) string {
 	if _, err := os.Stat(binary); err == nil {
 		return binary
 	}
-	if out, err := exec.Command("go", "build", "-o", binary, filepath.Join(root(t), dir)).CombinedOutput(); err != nil {
+	cmd := exec.Command("go", "build", "-trimpath", "-o", binary, filepath.Join(root(t), dir))
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // make build's flags: packages are compiled once for both
+	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v\n%s", program, err, out)
 	}
 	return binary
 }
 
-// root is the top of the checkout.
+// root returns the directory of the checkout.
 func root(t testing.TB) string {
 	t.Helper()
 	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()

@@ -18,7 +18,8 @@ import (
 	"github.com/xeroops/xeroops/lab/internal/machine"
 )
 
-func TestMachineBootsLikeAnEC2InstanceAndPowersOff(t *testing.T) {
+func TestMachineBootsLikeAnEC2InstanceAndPowersItselfOff(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, 1)
 	f.userData = "#cloud-config\nwrite_files: [{path: /etc/from-user-data, content: hello}]\n"
 	m := f.boot(f.spec(1))
@@ -44,7 +45,9 @@ func TestMachineBootsLikeAnEC2InstanceAndPowersOff(t *testing.T) {
 			t.Errorf("%v says %q, want %q in it", args, got, want)
 		}
 	}
-	f.powerOff(m)
+	f.run("i-1", "systemctl", "poweroff")
+	f.await("power-off", m.Done())
+	check(t, m.Err())
 	if _, err := f.try("i-1", "true"); !errors.Is(err, machine.ErrNotRunning) {
 		t.Errorf("command in a machine that is off: %v", err)
 	}
@@ -53,15 +56,8 @@ func TestMachineBootsLikeAnEC2InstanceAndPowersOff(t *testing.T) {
 	}
 }
 
-func TestMachinePowersItselfOff(t *testing.T) {
-	f := newFixture(t, 1)
-	m := f.boot(f.spec(1))
-	f.run("i-1", "systemctl", "poweroff")
-	f.await("power-off", m.Done())
-	check(t, m.Err())
-}
-
 func TestPowerCutKillsAllProcessesAndKeepsTheDisk(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, 1)
 	m := f.boot(f.spec(1))
 	f.run("i-1", "sh", "-c", "echo kept > /root/file; systemd-run --quiet sleep infinity")
@@ -83,6 +79,7 @@ func TestPowerCutKillsAllProcessesAndKeepsTheDisk(t *testing.T) {
 }
 
 func TestRebootKeepsVolumes(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, 1)
 	m := f.boot(f.spec(1))
 	check(t, m.Attach(f.volume("vol-01", 16)))
@@ -126,6 +123,7 @@ func (f *fixture) volume(id string, mib int64) machine.Volume {
 }
 
 func TestVolumeIsAttachedWhileRunningAndAcrossBoots(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, 1)
 	first, second := f.volume("vol-0a", 16), f.volume("vol-0b", 32)
 	spec := f.spec(1)
@@ -167,44 +165,40 @@ func TestVolumeIsAttachedWhileRunningAndAcrossBoots(t *testing.T) {
 	f.powerOff(m)
 }
 
-func TestSlowDiskFaultSlowsAVolumeAndIsLifted(t *testing.T) {
+func TestThrottledVolumeIsSlowOrStalledUntilLifted(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, 1)
 	v := f.volume("vol-0c", 16)
 	spec := f.spec(1)
 	spec.Volumes = []machine.Volume{v}
 	m := f.boot(spec)
-	write := func() time.Duration {
+	write := func(kib int) *exec.Cmd {
+		cmd, err := f.kind.Command(context.Background(), "i-1", "dd", "if=/dev/zero", "of="+v.Link(),
+			"bs=4k", fmt.Sprint("count=", kib/4), "oflag=direct", "status=none")
+		check(t, err)
+		return cmd
+	}
+	timed := func() time.Duration {
 		start := time.Now()
-		f.run("i-1", "dd", "if=/dev/zero", "of="+v.Link(), "bs=64k", "count=64", "conv=fsync", "status=none")
+		check(t, write(1024).Run())
 		return time.Since(start)
 	}
-	fast := write()
-	needController(t, m.Throttle("vol-0c", machine.Throttle{BytesPerSecond: 2 << 20}))
-	if slow := write(); slow < time.Second {
-		t.Errorf("4 MiB at 2 MiB/s took %s", slow)
+	fast := timed()
+	needController(t, m.Throttle(v.ID, machine.Throttle{BytesPerSecond: 256 << 10}))
+	if slow := timed(); slow < 2*time.Second {
+		t.Errorf("1 MiB at 256 KiB/s took %s", slow)
 	}
-	check(t, m.Throttle("vol-0c", machine.Throttle{}))
+	check(t, m.Throttle(v.ID, machine.Throttle{}))
 	eventually(t, func() error {
-		if again := write(); again > time.Second {
-			return fmt.Errorf("4 MiB took %s after the fault was lifted, %s before", again, fast)
+		if again := timed(); again > 2*time.Second {
+			return fmt.Errorf("1 MiB took %s after the limit was lifted, %s before", again, fast)
 		}
 		return nil
 	})
-	f.powerOff(m)
-}
 
-func TestStalledVolumeBlocksWritesUntilLifted(t *testing.T) {
-	f := newFixture(t, 1)
-	v := f.volume("vol-0e", 16)
-	spec := f.spec(1)
-	spec.Volumes = []machine.Volume{v}
-	m := f.boot(spec)
-	write := []string{"dd", "if=/dev/zero", "of=" + v.Link(), "bs=4k", "count=1", "oflag=direct", "conv=fsync", "status=none"}
-	f.run("i-1", write...)
-	stalled := func() <-chan struct{} {
-		needController(t, m.Throttle("vol-0e", machine.Stall))
-		cmd, err := f.kind.Command(context.Background(), "i-1", write...)
-		check(t, err)
+	stalledWrite := func() <-chan struct{} {
+		check(t, m.Throttle(v.ID, machine.Stall))
+		cmd := write(4)
 		check(t, cmd.Start())
 		done := make(chan struct{})
 		go func() { _ = cmd.Wait(); close(done) }()
@@ -215,11 +209,11 @@ func TestStalledVolumeBlocksWritesUntilLifted(t *testing.T) {
 		}
 		return done
 	}
-	done := stalled()
-	check(t, m.Throttle("vol-0e", machine.Throttle{}))
+	done := stalledWrite()
+	check(t, m.Throttle(v.ID, machine.Throttle{}))
 	f.await("the write to return", done)
 	// A process that waits for a stalled volume must not keep the machine from ending.
-	done = stalled()
+	done = stalledWrite()
 	check(t, m.PowerCut())
 	f.await("the write to end with the machine", done)
 }
@@ -234,6 +228,7 @@ func needController(t *testing.T, err error) {
 }
 
 func TestFreezeSuspendsAllProcessesUntilThaw(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, 1)
 	m := f.boot(f.spec(1))
 	f.run("i-1", "systemd-run", "--quiet", "sh", "-c", "while :; do date +%s%N >/run/tick; sleep 0.01; done")
@@ -268,6 +263,7 @@ func (f *fixture) leader(id string) string {
 }
 
 func TestImageOfAMachineBootsAnother(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, 2)
 	images, err := baseimage.NewStore(filepath.Join(f.kind.StateDir, "images"))
 	check(t, err)
@@ -303,6 +299,7 @@ func TestImageOfAMachineBootsAnother(t *testing.T) {
 }
 
 func TestFailedBootReportsTheReasonAndLeavesNothing(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, 1)
 	spec := f.spec(1)
 	spec.Layers = []string{t.TempDir()}
@@ -322,6 +319,7 @@ func TestFailedBootReportsTheReasonAndLeavesNothing(t *testing.T) {
 }
 
 func TestMemoryLimitHolds(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t, 1)
 	spec := f.spec(1)
 	spec.MemoryLimitBytes = 128 << 20

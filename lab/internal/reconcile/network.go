@@ -86,8 +86,8 @@ func (a *account) networkSubnet(s types.Subnet) vpcnet.Subnet {
 	return out
 }
 
-// routeTarget is the instance that a route leads to, named itself or by its
-// network interface; empty for routes of other kinds.
+// routeTarget returns the id of the instance that a route points to, directly or by
+// its network interface. It returns an empty string for other routes.
 func (a *account) routeTarget(r types.Route) string {
 	if id := aws.ToString(r.InstanceId); id != "" {
 		return id
@@ -103,7 +103,7 @@ func (a *account) routeTarget(r types.Route) string {
 			}
 		}
 	}
-	return wanted // a black hole, as a route to what is gone is
+	return wanted // a blackhole route: the network interface no longer exists
 }
 
 func rules(permissions []types.IpPermission) []vpcnet.Rule {
@@ -118,7 +118,7 @@ func rules(permissions []types.IpPermission) []vpcnet.Rule {
 				r.CIDRs = append(r.CIDRs, cidr)
 			}
 		}
-		if len(p.PrefixListIds) > 0 { // the lab has the one of S3
+		if len(p.PrefixListIds) > 0 { // the lab has S3's prefix list only
 			r.CIDRs = append(r.CIDRs, netip.PrefixFrom(vpcnet.S3Address, 32))
 		}
 		for _, g := range p.UserIdGroupPairs {
@@ -131,7 +131,7 @@ func rules(permissions []types.IpPermission) []vpcnet.Rule {
 	return all
 }
 
-// protocol turns EC2's names and numbers into the network's names.
+// protocol converts an EC2 protocol name or number to that of vpcnet.
 func protocol(name string) string {
 	switch name {
 	case "-1":
@@ -146,7 +146,7 @@ func protocol(name string) string {
 	return name
 }
 
-// port reads a port; EC2 writes -1, or nothing, for all.
+// port converts an EC2 port, in which -1 or nil stand for all, to one end of a range.
 func port(p *int32, all uint16) uint16 {
 	if p == nil || *p < 0 || *p > 65535 {
 		return all

@@ -18,8 +18,8 @@ import (
 	"github.com/xeroops/xeroops/lab/internal/vpcnet"
 )
 
-// example is an account with a public and a private subnet, a gateway instance in
-// the one and a db instance in the other.
+// example returns an account with a gateway instance in a public subnet and a database
+// instance in a private one.
 func example() *account {
 	instance := func(id, subnet, address string) types.Instance {
 		return types.Instance{
@@ -79,7 +79,7 @@ func TestNetworkModelFollowsRouteTablesAndGroups(t *testing.T) {
 	}
 }
 
-func TestAnInstanceOutsideItsSubnetIsLeftOut(t *testing.T) {
+func TestInstanceOutsideItsSubnetIsLeftOut(t *testing.T) {
 	a := example()
 	a.instances[0].PrivateIpAddress = aws.String("10.169.1.2")
 	if m := a.networkModel(); len(m.Machines) != 1 || m.Machines[0].ID != "i-2" {
@@ -87,7 +87,7 @@ func TestAnInstanceOutsideItsSubnetIsLeftOut(t *testing.T) {
 	}
 }
 
-// on is a machine that runs.
+// on is a running machine.
 type on struct{ machine.Machine }
 
 func (on) Ready() <-chan struct{} { return make(chan struct{}) }
@@ -103,7 +103,7 @@ func withInstances(a *account, machines map[string]machine.Machine) *Reconciler 
 	return r
 }
 
-func TestInstanceStatesAreTheMachines(t *testing.T) {
+func TestInstanceStatesReflectTheMachines(t *testing.T) {
 	r := withInstances(example(), map[string]machine.Machine{"i-1": on{}})
 	item := func(id, state string) string {
 		return "<instanceId>" + id + "</instanceId><imageId>ami-1</imageId><instanceState><code>99</code><name>" + state + "</name></instanceState>"
@@ -122,7 +122,7 @@ func TestInstanceStatesAreTheMachines(t *testing.T) {
 	}
 }
 
-func TestAttachmentsAreTheMachines(t *testing.T) {
+func TestAttachmentsReflectTheMachines(t *testing.T) {
 	r := withInstances(example(), map[string]machine.Machine{"i-1": on{}, "i-2": on{}})
 	r.instances["i-1"].attached["vol-1"] = true
 	r.instances["i-1"].attached["vol-3"] = true
@@ -143,7 +143,7 @@ func TestAttachmentsAreTheMachines(t *testing.T) {
 	}
 }
 
-func TestFindPrefersTheAccountsInstance(t *testing.T) {
+func TestFindPrefersInstancesOfTheAccount(t *testing.T) {
 	a := example()
 	a.instances[0].Tags = []types.Tag{{Key: aws.String(cluster.TagNode), Value: aws.String("app1")}}
 	r := withInstances(a, nil)
@@ -153,11 +153,11 @@ func TestFindPrefersTheAccountsInstance(t *testing.T) {
 		t.Errorf("find app1: %v %v", i, err)
 	}
 	if _, err := r.find("app9"); err == nil || !strings.Contains(err.Error(), "app1") {
-		t.Errorf("find app9: %v, want an error that names what there is", err)
+		t.Errorf("find app9: %v, want an error with the known names", err)
 	}
 }
 
-func TestAnImageLastsAsLongAsSomethingIsMadeOfIt(t *testing.T) {
+func TestImageIsKeptWhileItIsUsed(t *testing.T) {
 	r := withInstances(example(), nil)
 	r.copied("ami-copy", "ami-base")
 	if layers, err := r.layers("ami-copy"); err != nil || !slices.Equal(layers, []string{"/base"}) {
@@ -172,18 +172,18 @@ func TestAnImageLastsAsLongAsSomethingIsMadeOfIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, kept := r.images["ami-copy"]; !kept {
-		t.Error("an image was dropped while an instance is of it")
+		t.Error("an image was removed while an instance uses it")
 	}
 	r.instances["i-1"].wanted.ImageId = aws.String("ami-base")
 	if err := r.dropImages(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if _, kept := r.images["ami-copy"]; kept {
-		t.Error("a dropped image that nothing is of was kept")
+		t.Error("a dropped image that no instance uses was kept")
 	}
 }
 
-func TestTheRootVolumesSnapshotHasTheContentOfItsImage(t *testing.T) {
+func TestRootSnapshotHasTheContentOfItsImage(t *testing.T) {
 	r := withInstances(example(), nil)
 	r.recordImage(types.Image{ImageId: aws.String("ami-made"), BlockDeviceMappings: []types.BlockDeviceMapping{
 		{DeviceName: aws.String("/dev/sda1"), Ebs: &types.EbsBlockDevice{SnapshotId: aws.String("snap-root")}},
@@ -191,17 +191,17 @@ func TestTheRootVolumesSnapshotHasTheContentOfItsImage(t *testing.T) {
 		[]imageVolume{{device: "/dev/sdf", snapshot: "snap-data"}})
 	r.copied("ami-registered", "snap-root")
 	if got := r.images["ami-registered"].content; got != "snap-root" || r.images["snap-root"].content != "ami-made" {
-		t.Errorf("an image registered of the snapshot has the content of %q, the snapshot that of %q", got, r.images["snap-root"].content)
+		t.Errorf("the image registered from the snapshot has content %q, the snapshot %q", got, r.images["snap-root"].content)
 	}
 	if _, known := r.images["snap-data"]; known {
 		t.Error("a data volume's snapshot counts as an image")
 	}
 	if volumes := r.volumesOf("ami-registered"); len(volumes) > 0 {
-		t.Errorf("of the root volume's snapshot alone, the image has the volumes %v", volumes)
+		t.Errorf("an image registered from the root volume's snapshot has the volumes %v", volumes)
 	}
 }
 
-func TestMappingsOfAnImageGiveWayToTheCalls(t *testing.T) {
+func TestMappingsOfTheCallOverrideTheImages(t *testing.T) {
 	volumes := []imageVolume{{device: "/dev/xvdf", snapshot: "snap-1", gib: 2}, {device: "/dev/xvdg", snapshot: "snap-2", gib: 3}}
 	p := url.Values{"BlockDeviceMapping.1.DeviceName": {"/dev/xvdf"}, "BlockDeviceMapping.1.Ebs.VolumeSize": {"9"}}
 	got := withMappings(p, volumes)
@@ -275,6 +275,6 @@ func TestMetadataOptions(t *testing.T) {
 		t.Errorf("options: %+v", o)
 	}
 	if o := options(nil, 1); o.TokenHopLimit != 1 || o.TokenRequired {
-		t.Errorf("options of an instance without: %+v", o)
+		t.Errorf("default options: %+v", o)
 	}
 }

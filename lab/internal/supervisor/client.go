@@ -90,12 +90,12 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 		return fmt.Errorf("%w (no answer on %s); start it with: xeroops-lab up", ErrDown, c.config.socket())
 	}
 	if err != nil {
-		return fmt.Errorf("ask lab %s: %w", c.config.Name, err)
+		return fmt.Errorf("call lab %s: %w", c.config.Name, err)
 	}
 	defer answer.Body.Close()
 	content, err := io.ReadAll(answer.Body)
 	if err != nil {
-		return fmt.Errorf("ask lab %s: %w", c.config.Name, err)
+		return fmt.Errorf("call lab %s: %w", c.config.Name, err)
 	}
 	if answer.StatusCode != http.StatusOK {
 		return errors.New(strings.TrimSpace(string(content)))

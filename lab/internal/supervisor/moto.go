@@ -53,11 +53,11 @@ func openDefaultVPC(ctx context.Context, client *ec2.Client) error {
 	vpc := vpcs.Vpcs[0].VpcId
 	gateway, err := client.CreateInternetGateway(ctx, &ec2.CreateInternetGatewayInput{})
 	if err != nil {
-		return fmt.Errorf("open the default VPC: %w", err)
+		return fmt.Errorf("add internet gateway to the default VPC: %w", err)
 	}
 	id := gateway.InternetGateway.InternetGatewayId
 	if _, err := client.AttachInternetGateway(ctx, &ec2.AttachInternetGatewayInput{InternetGatewayId: id, VpcId: vpc}); err != nil {
-		return fmt.Errorf("open the default VPC: %w", err)
+		return fmt.Errorf("add internet gateway to the default VPC: %w", err)
 	}
 	tables, err := client.DescribeRouteTables(ctx, &ec2.DescribeRouteTablesInput{Filters: filter("vpc-id", *vpc)})
 	if err != nil || len(tables.RouteTables) == 0 {
@@ -66,7 +66,7 @@ func openDefaultVPC(ctx context.Context, client *ec2.Client) error {
 	_, err = client.CreateRoute(ctx, &ec2.CreateRouteInput{
 		RouteTableId: tables.RouteTables[0].RouteTableId, DestinationCidrBlock: aws.String("0.0.0.0/0"), GatewayId: id})
 	if err != nil {
-		return fmt.Errorf("open the default VPC: %w", err)
+		return fmt.Errorf("add internet gateway to the default VPC: %w", err)
 	}
 	return nil
 }

@@ -101,7 +101,7 @@ func TestSnapshotIsNotChangedByLaterWrites(t *testing.T) {
 		t.Errorf("volume of the snapshot begins with %q and has %d bytes", b[:5], len(b))
 	}
 	if err := s.CreateFrom(ctx, "vol-3", "snap-absent", mib); err == nil {
-		t.Error("a volume was made of an absent snapshot")
+		t.Error("a volume was created from a snapshot that doesn't exist")
 	}
 	check(t, s.DeleteSnapshot("snap-1"))
 }

@@ -114,7 +114,7 @@ func TestInternetSideReachesElasticAddressesAndNothingPrivate(t *testing.T) {
 	}
 	inet := n.path(Internet)
 	held := mustDial(t, inet, "54.1.2.3:80", "198.18.255.2")
-	mustNotDial(t, inet, "54.1.2.4:80") // the gateway's group allows nothing in
+	mustNotDial(t, inet, "54.1.2.4:80") // the gateway's group has no ingress rules
 	mustNotDial(t, inet, "10.0.1.10:80")
 	mustNotDial(t, inet, "10.0.2.10:80")
 	mustNotDial(t, inet, "10.0.1.1:80")
@@ -213,8 +213,10 @@ func TestPowerCycleLeavesPeersWithHalfOpenConnections(t *testing.T) {
 	m.Machines[4].LinkDown = false
 	apply(t, n, m)
 	isSilent()
-	_, _ = client.Write([]byte("x"))
 	_ = client.SetDeadline(time.Now().Add(allowed))
+	if _, err := client.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := client.Read(make([]byte, 8)); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("read after the machine is on again: %v, want a reset", err)
 	}
