@@ -26,6 +26,12 @@ const (
 	// timeout of hashicorp/aws for networks.
 	DependencyRelease = 20 * time.Minute
 
+	// AddressRelease: the address of a terminated instance stays in use for a while
+	// after its network interface is gone. AWS documents no limit; users who launch
+	// again with the same private_ip report up to a few minutes
+	// (hashicorp/terraform-provider-aws#17431, aws/aws-cdk#31635).
+	AddressRelease = 3 * time.Minute
+
 	// StateChange: an attachment that is still changing returns IncorrectState. The
 	// EBS user guide considers a volume stuck if it stays in a state for more than a
 	// few minutes.

@@ -27,6 +27,9 @@ type Options struct {
 	// long as it does not know the profile's role; 0 means 200 ms. On AWS it is up to
 	// two minutes.
 	ProfileDelay time.Duration
+	// AddressKeptFor is how long the address of a terminated instance stays in use; 0
+	// means 200 ms. On AWS it is up to some minutes.
+	AddressKeptFor time.Duration
 	// TerminatedFor is how long a terminated instance is listed; 0 means one hour,
 	// as on AWS.
 	TerminatedFor time.Duration
@@ -52,6 +55,7 @@ func All(o Options) []fakeaws.Fixup {
 		{Name: "instance-profile", New: instanceProfile(cmp.Or(o.ProfileDelay, shortWait))},
 		pending,
 		{Name: "terminated", New: terminated(cmp.Or(o.TerminatedFor, time.Hour))},
+		{Name: "address-release", New: addressRelease(cmp.Or(o.AddressKeptFor, shortWait))},
 		{Name: "elastic-ip", New: elasticIP},
 		{Name: "volume", New: volume},
 		{Name: "new-image", New: newImage},

@@ -96,10 +96,14 @@ func refuseLaunch(c *fakeaws.Call) (*refusal, error) {
 	}
 	for _, i := range interfaces {
 		if aws.ToString(i.PrivateIpAddress) == text {
-			return refuse("InvalidIPAddress.InUse", fmt.Sprintf("Address %s is in use.", text)), nil
+			return addressInUse(text), nil
 		}
 	}
 	return nil, nil
+}
+
+func addressInUse(address string) *refusal {
+	return refuse("InvalidIPAddress.InUse", fmt.Sprintf("Address %s is in use.", address))
 }
 
 // reservedAddresses is the number of reserved addresses at the start of a subnet;

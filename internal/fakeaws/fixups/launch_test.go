@@ -2,9 +2,12 @@ package fixups_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+
+	"github.com/xeroops/xeroops/internal/fakeaws/fixups"
 )
 
 func TestInvalidAddressesAreRejected(t *testing.T) {
@@ -19,6 +22,20 @@ func TestInvalidAddressesAreRejected(t *testing.T) {
 	}
 	f.terminate(id)
 	f.run("10.0.2.10") // the address is free again
+}
+
+func TestAddressOfATerminatedInstanceStaysInUseForAWhile(t *testing.T) {
+	f := newFixture(t, fixups.Options{PendingFor: time.Nanosecond, AddressKeptFor: time.Hour})
+	f.terminate(f.run("10.0.2.10"))
+	_, err := f.ec2.RunInstances(ctx, f.input("10.0.2.10"))
+	f.refused(err, "InvalidIPAddress.InUse")
+	f.run("10.0.2.11")
+	f = newFront(t, f, fixups.Options{PendingFor: time.Nanosecond, AddressKeptFor: shortDelay})
+	f.terminate(f.run("10.0.2.12"))
+	f.eventually("the address is free", func() bool {
+		_, err := f.ec2.RunInstances(ctx, f.input("10.0.2.12"))
+		return err == nil
+	})
 }
 
 func TestUnknownGroupImageOrSubnetIsRejected(t *testing.T) {

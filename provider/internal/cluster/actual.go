@@ -28,13 +28,14 @@ type actualState struct {
 	live        map[string]instance // by node; pending to stopped
 	surplus     []instance          // further live instances of a node
 	ended       []instance          // terminated ones, while AWS shows them
+	terminated  map[string]bool     // ids of the network interfaces of those that this run terminated
 	unprotected map[string]bool     // ids of instances that lack termination protection
 	mu          sync.Mutex          // guards addresses while resources are attached in parallel
 	addresses   []ec2types.Address
 }
 
 func newActual(vpcID string) *actualState {
-	return &actualState{vpcID: vpcID, live: map[string]instance{}}
+	return &actualState{vpcID: vpcID, live: map[string]instance{}, terminated: map[string]bool{}}
 }
 
 type instance struct {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -67,9 +68,7 @@ func (op *operation) run(ctx context.Context, node clusterspec.Node) (*ec2types.
 		if err != nil {
 			return nil, err
 		}
-		out, err := awswait.Retry(ctx, awswait.ProfilePropagation, awswait.IsProfilePropagating, func(ctx context.Context) (*ec2.RunInstancesOutput, error) {
-			return op.Client.EC2.RunInstances(ctx, input, failSoonWithoutCapacity)
-		})
+		out, err := op.runInstances(ctx, node, input)
 		if awswait.HasCode(err, "IdempotentInstanceTerminated", "IdempotentParameterMismatch") {
 			continue
 		}
@@ -84,6 +83,55 @@ func (op *operation) run(ctx context.Context, node clusterspec.Node) (*ec2types.
 		return &i, nil
 	}
 	return nil, fmt.Errorf("launch node %s: %d client tokens in a row belong to terminated instances; apply again when they have expired, after a day", node.Name, maxGenerations)
+}
+
+// runInstances launches an instance, waiting until its instance profile is known
+// and its address is free.
+func (op *operation) runInstances(ctx context.Context, node clusterspec.Node, input *ec2.RunInstancesInput) (*ec2.RunInstancesOutput, error) {
+	var holder error // of the address
+	isBeingReleased := func(err error) bool {
+		if !awswait.HasCode(err, "InvalidIPAddress.InUse") {
+			return false
+		}
+		holder = op.checkAddress(ctx, node)
+		return holder == nil
+	}
+	out, err := awswait.Retry(ctx, awswait.AddressRelease, isBeingReleased, func(ctx context.Context) (*ec2.RunInstancesOutput, error) {
+		return awswait.Retry(ctx, awswait.ProfilePropagation, awswait.IsProfilePropagating, func(ctx context.Context) (*ec2.RunInstancesOutput, error) {
+			return op.Client.EC2.RunInstances(ctx, input, failSoonWithoutCapacity)
+		})
+	})
+	if holder != nil {
+		err = fmt.Errorf("%w: %w", holder, err)
+	}
+	return out, err
+}
+
+// checkAddress returns an error if a network interface holds the node's address
+// that is not one of an instance which this cluster ended. Without any, AWS is
+// still releasing the address.
+func (op *operation) checkAddress(ctx context.Context, node clusterspec.Node) error {
+	out, err := op.Client.EC2.DescribeNetworkInterfaces(ctx, &ec2.DescribeNetworkInterfacesInput{Filters: []ec2types.Filter{
+		base.Filter("subnet-id", node.SubnetID), base.Filter("addresses.private-ip-address", node.Address)}})
+	if err != nil {
+		return fmt.Errorf("find what holds it: %w", err)
+	}
+	for _, i := range out.NetworkInterfaces {
+		id := aws.ToString(i.NetworkInterfaceId)
+		switch {
+		case op.actual.isEnded(id, i.Attachment):
+		case i.Attachment != nil && i.Attachment.InstanceId != nil:
+			return fmt.Errorf("network interface %s of instance %s holds it", id, *i.Attachment.InstanceId)
+		default:
+			return fmt.Errorf("network interface %s (%s) holds it", id, aws.ToString(i.Description))
+		}
+	}
+	return nil
+}
+
+// isEnded reports whether a network interface is one of a terminated instance.
+func (a *actualState) isEnded(id string, attachment *ec2types.NetworkInterfaceAttachment) bool {
+	return a.terminated[id] || attachment != nil && slices.ContainsFunc(a.ended, func(i instance) bool { return i.id() == aws.ToString(attachment.InstanceId) })
 }
 
 // lastGeneration returns the highest generation among the node's terminated

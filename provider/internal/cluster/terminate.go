@@ -28,8 +28,8 @@ func (op *operation) removeNodes(ctx context.Context) error {
 	return op.terminate(ctx, unwanted)
 }
 
-// terminate terminates instances and waits until they are terminated, which
-// frees their addresses. It removes their termination protection first.
+// terminate terminates instances and waits until they are terminated; their
+// addresses are free some time after (see runInstances). It removes their termination protection first.
 func (op *operation) terminate(ctx context.Context, instances []instance) error {
 	if len(instances) == 0 {
 		return nil
@@ -45,6 +45,7 @@ func (op *operation) terminate(ctx context.Context, instances []instance) error 
 	ids := make([]string, len(instances))
 	for n, i := range instances {
 		ids[n] = i.id()
+		op.actual.terminated[i.interfaceID()] = true
 	}
 	_, err := op.Client.EC2.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: ids})
 	if awswait.HasCode(err, "OperationNotPermitted") {
