@@ -91,6 +91,7 @@ func TestNewBucketHasTheDefaultsOfAWS(t *testing.T) {
 
 func TestTLSOnlyPolicyIsStoredAndNotEnforced(t *testing.T) {
 	f := newFixture(t, fast)
+	f.ok(f.front.EnableFixup("policy-form", false))
 	bucket := f.bucket("a-bucket")
 	policy := `{"Statement":[{"Action":"s3:*","Condition":{"Bool":{"aws:SecureTransport":"false"}},"Effect":"Deny",` +
 		`"Principal":"*","Resource":["arn:aws:s3:::a-bucket","arn:aws:s3:::a-bucket/*"],"Sid":"TLSOnly"}],"Version":"2012-10-17"}`

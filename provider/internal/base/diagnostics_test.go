@@ -32,20 +32,3 @@ func TestErrorThatNoAttributeIsAtFaultForStaysWhole(t *testing.T) {
 		t.Error("no error became one")
 	}
 }
-
-func TestPoliciesAreComparedByWhatTheySay(t *testing.T) {
-	for _, tc := range []struct {
-		a, b string
-		same bool
-	}{
-		{`{"a":1,"b":[1,2]}`, "{ \"b\": [1, 2],\n \"a\": 1 }", true},
-		{`{"a":1}`, `{"a":2}`, false},
-		{`{"b":[1,2]}`, `{"b":[2,1]}`, false},
-		{"", "", true},
-		{"", `{}`, false},
-	} {
-		if got := SamePolicy(tc.a, tc.b); got != tc.same {
-			t.Errorf("%q and %q: same is %v", tc.a, tc.b, got)
-		}
-	}
-}
