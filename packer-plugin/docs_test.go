@@ -43,7 +43,7 @@ func TestEveryAttributeIsDocumented(t *testing.T) {
 	}
 }
 
-// nested lists the attributes of a block.
+// nested returns the names of a block's attributes.
 func nested(attribute hcldec.Spec) (names []string) {
 	var block hcldec.Spec
 	switch s := attribute.(type) {

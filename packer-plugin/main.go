@@ -1,4 +1,4 @@
-// The Packer plugin of XeroOps: the builder xeroops-ebs, the provisioner
+// Packer-plugin-xeroops is the Packer plugin of XeroOps: the builder xeroops-ebs, the provisioner
 // xeroops-role, the data source xeroops-image and the post-processor
 // xeroops-manifest.
 package main

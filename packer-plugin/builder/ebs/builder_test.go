@@ -12,7 +12,7 @@ import (
 	"github.com/xeroops/xeroops/packer-plugin/internal/packertest"
 )
 
-func TestABuildMakesATaggedImageAndLeavesNothingElse(t *testing.T) {
+func TestABuildCreatesATaggedImageAndNothingElse(t *testing.T) {
 	f := newFixture(t)
 	f.Record = `{"schema":1,"role":"app","version":"1.2.3","packages":[{"name":"redis","version":"8","architecture":"amd64"}]}`
 	before := f.Holdings()
@@ -38,13 +38,13 @@ func TestABuildMakesATaggedImageAndLeavesNothingElse(t *testing.T) {
 	}
 	after := slices.DeleteFunc(f.Holdings(), func(line string) bool { return strings.Contains(line, `"app-1"`) })
 	if diff := packertest.Difference(before, after); diff != "" {
-		t.Errorf("besides the image, the build left:\n%s", diff)
+		t.Errorf("besides the image, the build left\n%s", diff)
 	}
 	if err := artifact.Destroy(); err != nil {
 		t.Fatal(err)
 	}
 	if diff := packertest.Difference(before, f.Holdings()); diff != "" {
-		t.Errorf("destroying the artifact left:\n%s", diff)
+		t.Errorf("after Destroy of the artifact remains\n%s", diff)
 	}
 }
 

@@ -18,9 +18,9 @@ import (
 	"github.com/xeroops/xeroops/packer-plugin/internal/access"
 )
 
-// Config is the builder's configuration. Names are those of HashiCorp's amazon
-// plugin wherever a setting means the same there. docs/packer/builders/ebs.md
-// describes each.
+// Config is the builder's configuration. Settings have the names of those in
+// HashiCorp's amazon plugin with the same meaning. docs/packer/builders/ebs.md
+// describes them.
 type Config struct {
 	common.PackerConfig `mapstructure:",squash"`
 	access.Config       `mapstructure:",squash"`
@@ -73,12 +73,12 @@ type SourceFilter struct {
 	MostRecent bool              `mapstructure:"most_recent"`
 }
 
-// SubnetFilter finds the subnets to try, those with most free addresses first.
+// SubnetFilter finds the subnets to try.
 type SubnetFilter struct {
 	Filters map[string]string `mapstructure:"filters"`
 }
 
-// BlockDevice is a volume of the instance, and so of the image.
+// BlockDevice is a volume of the instance and of the image.
 type BlockDevice struct {
 	DeviceName string         `mapstructure:"device_name"`
 	VolumeSize int32          `mapstructure:"volume_size"` // GiB
@@ -91,7 +91,7 @@ type BlockDevice struct {
 	NoDevice   bool           `mapstructure:"no_device"`
 }
 
-// prepare reads the raw configuration, sets defaults and finds what is wrong.
+// prepare decodes the configuration, sets defaults and validates it.
 func (c *Config) prepare(raws []any) (warnings []string, err error) {
 	err = config.Decode(c, &config.DecodeOpts{
 		PluginType: BuilderID, Interpolate: true, InterpolateContext: &c.ctx,
@@ -109,7 +109,7 @@ func (c *Config) prepare(raws []any) (warnings []string, err error) {
 	}
 	for _, cidr := range c.SourceCIDRs {
 		if netip.MustParsePrefix(cidr).Bits() == 0 {
-			warnings = append(warnings, fmt.Sprintf("temporary_security_group_source_cidrs has %s: SSH of the build instance will be open to the world", cidr))
+			warnings = append(warnings, fmt.Sprintf("temporary_security_group_source_cidrs has %s, which opens SSH of the build instance to the internet", cidr))
 		}
 	}
 	return warnings, nil
@@ -121,7 +121,7 @@ func (c *Config) setDefaults() {
 		setDefault(&c.InstanceType, "t4g.small")
 	}
 	setDefault(&c.InstanceType, "t3.small")
-	setDefault(&c.Comm.SSHUsername, "admin") // Debian's
+	setDefault(&c.Comm.SSHUsername, "admin") // of Debian's images
 	setDefault(&c.PollInterval, 5*time.Second)
 	setDefault(&c.PollTimeout, time.Hour) // a large snapshot's first copy
 	for i := range c.BlockDevices {
@@ -138,37 +138,37 @@ func setDefault[T comparable](value *T, fallback T) {
 
 func (c *Config) validateRun() (errs []error) {
 	if c.SourceAMI != "" && (len(c.SourceAMIFilter.Filters) > 0 || len(c.SourceAMIFilter.Owners) > 0) {
-		errs = append(errs, errors.New("source_ami and source_ami_filter exclude each other"))
+		errs = append(errs, errors.New("source_ami and source_ami_filter conflict; set only one"))
 	}
 	if len(c.SourceAMIFilter.Filters) > 0 && len(c.SourceAMIFilter.Owners) == 0 {
-		errs = append(errs, errors.New("source_ami_filter needs owners: anybody can publish an image of any name"))
+		errs = append(errs, errors.New("source_ami_filter needs owners, because anyone can publish an image under any name"))
 	}
 	if c.Architecture != "x86_64" && c.Architecture != "arm64" {
-		errs = append(errs, fmt.Errorf("architecture is %q; use x86_64 or arm64", c.Architecture))
+		errs = append(errs, fmt.Errorf("architecture %q is not supported; use x86_64 or arm64", c.Architecture))
 	}
 	if c.SubnetID != "" && len(c.SubnetFilter.Filters) > 0 {
-		errs = append(errs, errors.New("subnet_id and subnet_filter exclude each other"))
+		errs = append(errs, errors.New("subnet_id and subnet_filter conflict; set only one"))
 	}
 	if c.Comm.Type != "ssh" {
-		errs = append(errs, fmt.Errorf("communicator is %q; this builder knows ssh only", c.Comm.Type))
+		errs = append(errs, fmt.Errorf("communicator %q is not supported; use ssh", c.Comm.Type))
 	}
 	if c.Comm.SSHKeyPairName != "" && c.Comm.SSHPrivateKeyFile == "" && !c.Comm.SSHAgentAuth {
 		errs = append(errs, errors.New("ssh_keypair_name needs ssh_private_key_file or ssh_agent_auth"))
 	}
 	if i := c.SSHInterface; i != "" && i != "public_ip" && i != "private_ip" {
-		errs = append(errs, fmt.Errorf("ssh_interface is %q; use public_ip or private_ip", i))
+		errs = append(errs, fmt.Errorf("ssh_interface %q is not supported; use public_ip or private_ip", i))
 	}
 	return append(errs, c.validateGroup()...)
 }
 
 func (c *Config) validateGroup() (errs []error) {
 	if len(c.SecurityGroupIDs) == 0 && len(c.SourceCIDRs) == 0 {
-		errs = append(errs, errors.New("who may connect to the build instance over SSH? Set temporary_security_group_source_cidrs, "+
-			`for example ["203.0.113.7/32"] with your own address (https://checkip.amazonaws.com tells it), or security_group_ids`))
+		errs = append(errs, errors.New("no network may connect to the build instance over SSH: set temporary_security_group_source_cidrs, "+
+			`for example to ["203.0.113.7/32"] with your own address (see https://checkip.amazonaws.com), or security_group_ids`))
 	}
 	for _, cidr := range c.SourceCIDRs {
 		if p, err := netip.ParsePrefix(cidr); err != nil || p != p.Masked() {
-			errs = append(errs, fmt.Errorf("temporary_security_group_source_cidrs has %q, which is not a network such as 203.0.113.0/24", cidr))
+			errs = append(errs, fmt.Errorf("temporary_security_group_source_cidrs: %q is not a network such as 203.0.113.0/24", cidr))
 		}
 	}
 	return errs
@@ -179,12 +179,12 @@ func (c *Config) validateImage() (errs []error) {
 		return nil
 	}
 	if n := len(c.AMIName); n < 3 || n > 128 {
-		errs = append(errs, fmt.Errorf("ami_name %q has %d characters; EC2 wants 3 to 128", c.AMIName, n))
+		errs = append(errs, fmt.Errorf("ami_name %q has %d characters; use 3 to 128", c.AMIName, n))
 	}
 	if c.DeprecateAt != "" {
 		at, err := time.Parse(time.RFC3339, c.DeprecateAt)
 		if err != nil || !at.After(time.Now()) {
-			errs = append(errs, fmt.Errorf("deprecate_at is %q; use a time to come such as %s", c.DeprecateAt, time.Now().AddDate(0, 6, 0).UTC().Format(time.RFC3339)))
+			errs = append(errs, fmt.Errorf("deprecate_at %q is not a future time; use RFC 3339, such as %s", c.DeprecateAt, time.Now().AddDate(0, 6, 0).UTC().Format(time.RFC3339)))
 		}
 		c.deprecateAt = at
 	}
@@ -192,12 +192,12 @@ func (c *Config) validateImage() (errs []error) {
 		errs = append(errs, errors.New("force_delete_snapshot needs force_deregister"))
 	}
 	if (len(c.AMIUsers) > 0 || len(c.AMIOrgARNs) > 0) && c.encrypted() && c.KMSKeyID == "" {
-		errs = append(errs, errors.New("an image that is encrypted with the account's default key can't be shared: "+
-			"set kms_key_id to a key that the others may use, or encrypt_boot = false"))
+		errs = append(errs, errors.New("ami_users and ami_org_arns: an image encrypted with the account's default key can't be shared; "+
+			"set kms_key_id to a key that the other accounts may use, or encrypt_boot = false"))
 	}
 	for region := range c.RegionKMSKeyIDs {
 		if !slices.Contains(c.AMIRegions, region) {
-			errs = append(errs, fmt.Errorf("region_kms_key_ids has %s, which ami_regions has not", region))
+			errs = append(errs, fmt.Errorf("region_kms_key_ids has region %s, which is not in ami_regions", region))
 		}
 	}
 	return errs

@@ -13,19 +13,19 @@ import (
 	"github.com/xeroops/xeroops/packer-plugin/internal/packertest"
 )
 
-// widest is a build that makes every kind of call.
+// widest configures a build that makes every kind of call.
 var widest = map[string]any{
 	"ami_regions": []string{otherRegion}, "ami_users": []string{"111122223333"}, "encrypt_boot": false,
 	"deprecate_at": "2099-01-01T00:00:00Z",
 }
 
-// interruptions are the ways in which a call ends a build or tries to.
+// interruptions are the ways to interrupt a build at a call.
 var interruptions = map[string]func(fakeaws.Fault, context.CancelFunc) fakeaws.Fault{
 	"refused": func(f fakeaws.Fault, _ context.CancelFunc) fakeaws.Fault {
 		f.Effect, f.Code, f.Message = fakeaws.Fail, "InjectedFault", "by the test"
 		return f
 	},
-	"answer lost": func(f fakeaws.Fault, _ context.CancelFunc) fakeaws.Fault {
+	"response lost": func(f fakeaws.Fault, _ context.CancelFunc) fakeaws.Fault {
 		f.Effect = fakeaws.DropAfter
 		return f
 	},
@@ -35,13 +35,12 @@ var interruptions = map[string]func(fakeaws.Fault, context.CancelFunc) fakeaws.F
 	},
 }
 
-// TestAnInterruptedBuildLeavesNothing interrupts a build at each of its calls
-// in turn: at each in one of the three ways, or, with XEROOPS_SWEEP=full, in
-// all of them.
+// TestAnInterruptedBuildLeavesNothing interrupts a build at each of its calls in
+// turn, in one of the three ways, or with XEROOPS_SWEEP=full in all of them.
 func TestAnInterruptedBuildLeavesNothing(t *testing.T) {
 	f := newFixture(t)
 	before := f.Holdings()
-	ways := []string{"cancelled after", "refused", "answer lost"}
+	ways := []string{"cancelled after", "refused", "response lost"}
 	full := os.Getenv(cluster.EnvSweep) == "full"
 	builds := 0
 	for n := 1; ; n++ {
@@ -62,15 +61,15 @@ func TestAnInterruptedBuildLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestAnAnswerThatIsNeverGivenLeavesNothing(t *testing.T) {
+func TestACallWithoutAnyResponseLeavesNothing(t *testing.T) {
 	f := newFixture(t)
 	before := f.Holdings()
 	for _, action := range []string{"ImportKeyPair", "CreateSecurityGroup", "RunInstances", "CreateImage", "CopyImage"} {
-		f.interrupt(before, action, fakeaws.Fault{Service: fakeaws.EC2, Action: action, Times: -1}, "answer lost")
+		f.interrupt(before, action, fakeaws.Fault{Service: fakeaws.EC2, Action: action, Times: -1}, "response lost")
 	}
 }
 
-func TestWhatDoesNotShowAtOnceIsRemovedNevertheless(t *testing.T) {
+func TestResourcesThatAreListedLateAreRemoved(t *testing.T) {
 	f := &fixture{Fixture: packertest.NewWith(t, fixups.Options{PendingFor: 10 * time.Millisecond, VisibleAfter: 300 * time.Millisecond}), t: t, more: map[string]any{"max_retries": 8}}
 	before := f.Holdings()
 	if _, err := f.build(t.Context(), map[string]any{"skip_create_ami": true}); err != nil {
@@ -81,7 +80,7 @@ func TestWhatDoesNotShowAtOnceIsRemovedNevertheless(t *testing.T) {
 	}
 }
 
-// interrupt runs a build with a fault, and compares what the account holds.
+// interrupt runs a build with a fault and compares the account's resources.
 func (f *fixture) interrupt(before []string, name string, fault fakeaws.Fault, way string) {
 	f.t.Helper()
 	ctx, cancel := context.WithCancel(f.t.Context())
@@ -92,15 +91,15 @@ func (f *fixture) interrupt(before []string, name string, fault fakeaws.Fault, w
 		f.t.Fatal(err)
 	}
 	artifact, err := f.build(ctx, widest)
-	said := f.output
+	output := f.output
 	f.Front.ClearFaults()
-	if err == nil { // the call was one of cleaning up, or was repeated: the build is whole
+	if err == nil { // the call was repeated, or part of the cleanup
 		if err := artifact.Destroy(); err != nil {
 			f.t.Errorf("%s: destroy the artifact: %v", name, err)
 		}
 	}
 	if diff := packertest.Difference(before, f.Holdings()); diff != "" {
-		f.t.Errorf("%s: the build (%v) left\n%s\nIt said:\n%s", name, err, diff, said)
+		f.t.Errorf("%s: the build (%v) left\n%s\noutput:\n%s", name, err, diff, output)
 	}
 }
 

@@ -1,6 +1,7 @@
 //go:generate go tool packer-sdc mapstructure-to-hcl2 -type Config,DatasourceOutput
 
-// Package image is the data source xeroops-image: the newest image of a role.
+// Package image implements the data source xeroops-image, which finds the newest
+// image of a role.
 package image
 
 import (
@@ -35,8 +36,8 @@ type Config struct {
 	Optional     bool     `mapstructure:"optional"`
 }
 
-// DatasourceOutput is what the data source tells; all of it is empty where
-// there is no image and the configuration allows that.
+// DatasourceOutput holds the outputs. All are empty if there is no image and
+// optional is set.
 type DatasourceOutput struct {
 	ID           string            `mapstructure:"id"`
 	Name         string            `mapstructure:"name"`
@@ -55,10 +56,10 @@ type Datasource struct {
 
 var _ packersdk.Datasource = (*Datasource)(nil)
 
-// ConfigSpec is the layout of the data source's block in HCL.
+// ConfigSpec returns the schema of the data source's block in HCL.
 func (d *Datasource) ConfigSpec() hcldec.ObjectSpec { return d.config.FlatMapstructure().HCL2Spec() }
 
-// OutputSpec is the layout of what it returns.
+// OutputSpec returns the schema of the outputs.
 func (d *Datasource) OutputSpec() hcldec.ObjectSpec {
 	return (&DatasourceOutput{}).FlatMapstructure().HCL2Spec()
 }
@@ -115,8 +116,8 @@ func (d *Datasource) find(ctx context.Context) (DatasourceOutput, error) {
 		if c.Optional {
 			return DatasourceOutput{}, nil
 		}
-		return DatasourceOutput{}, fmt.Errorf("find the image of role %s: none in %s of owners %v, architecture %s, version %q; "+
-			"build one with packer build, or set optional = true", c.Role, client.Region, c.Owners, c.Architecture, c.Version)
+		return DatasourceOutput{}, fmt.Errorf("find the image of role %s: none in %s with owners %v, architecture %s and version %q; "+
+			"build one with packer build or set optional = true", c.Role, client.Region, c.Owners, c.Architecture, c.Version)
 	}
 	return output(slices.MaxFunc(found, older), client.Region), nil
 }

@@ -12,9 +12,9 @@ import (
 func TestMain(m *testing.M) { packertest.Main(m) }
 
 func TestTheImageOfARoleIsFound(t *testing.T) {
-	w := packertest.New(t)
+	f := packertest.New(t)
 	find := func(more map[string]any) (DatasourceOutput, error) {
-		config := map[string]any{"role": "db", "region": packertest.Region, "endpoints": map[string]any{"ec2": w.Front.URL, "sts": w.Front.URL}}
+		config := map[string]any{"role": "db", "region": packertest.Region, "endpoints": map[string]any{"ec2": f.Front.URL, "sts": f.Front.URL}}
 		for key, value := range more {
 			config[key] = value
 		}
@@ -39,7 +39,7 @@ func TestTheImageOfARoleIsFound(t *testing.T) {
 	}
 }
 
-func TestAnUnknownRoleIsAMistake(t *testing.T) {
+func TestAnUnknownRoleIsRejected(t *testing.T) {
 	if err := new(Datasource).Configure(map[string]any{"role": "web"}); err == nil || !strings.Contains(err.Error(), "unknown role") {
 		t.Errorf("got %v", err)
 	}

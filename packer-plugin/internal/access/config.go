@@ -1,8 +1,7 @@
 //go:generate go tool packer-sdc mapstructure-to-hcl2 -type Config,AssumeRole,Endpoints
 
-// Package access is how the plugin's components are told which AWS account and
-// region to use. Its attributes mean the same in each of them, and in the
-// Terraform provider.
+// Package access configures the AWS account and region of the plugin's components.
+// Its attributes mean the same in all of them and in the Terraform provider.
 package access
 
 import (
@@ -17,19 +16,19 @@ import (
 
 // Config is embedded by the configuration of every component that calls AWS.
 type Config struct {
-	// Region such as eu-west-1; AWS_REGION or the profile's where not set.
+	// Region such as eu-west-1; default AWS_REGION or the profile's region.
 	Region string `mapstructure:"region"`
 	// Profile of the shared configuration files.
 	Profile string `mapstructure:"profile"`
-	// AssumeRole is a role to act as.
+	// AssumeRole is the IAM role to assume.
 	AssumeRole AssumeRole `mapstructure:"assume_role"`
-	// Endpoints in place of AWS's own.
+	// Endpoints replace the AWS endpoints.
 	Endpoints Endpoints `mapstructure:"endpoints"`
-	// MaxRetries is how often a call is tried; 10 where not set.
+	// MaxRetries is the maximum number of attempts of a call; default 10.
 	MaxRetries int `mapstructure:"max_retries"`
 }
 
-// AssumeRole says which role to act as, and how.
+// AssumeRole configures the IAM role to assume.
 type AssumeRole struct {
 	RoleARN     string        `mapstructure:"role_arn"`
 	SessionName string        `mapstructure:"session_name"`
@@ -37,14 +36,14 @@ type AssumeRole struct {
 	Duration    time.Duration `mapstructure:"duration"`
 }
 
-// Endpoints are URLs used in place of AWS's own.
+// Endpoints are URLs that replace the AWS endpoints.
 type Endpoints struct {
 	EC2 string `mapstructure:"ec2"`
 	SSM string `mapstructure:"ssm"`
 	STS string `mapstructure:"sts"`
 }
 
-// Validate finds what is wrong with the configuration itself.
+// Validate returns the errors in the configuration.
 func (c *Config) Validate() []error {
 	var errs []error
 	if c.MaxRetries < 0 {
@@ -56,7 +55,7 @@ func (c *Config) Validate() []error {
 	return errs
 }
 
-// Client makes the clients for a region; "" means the configured one.
+// Client returns the clients for a region; "" stands for the configured region.
 func (c *Config) Client(ctx context.Context, region string) (*awsclient.Client, error) {
 	settings := awsclient.Settings{
 		Region:     c.Region,

@@ -17,27 +17,27 @@ import (
 
 func TestMain(m *testing.M) { packertest.Main(m) }
 
-func TestAnImageThatIsThereIsNamedAndNotBuiltAgain(t *testing.T) {
-	w := packertest.New(t)
-	t.Setenv("AWS_ENDPOINT_URL", w.Front.URL)
+func TestAnExistingImageIsListedAndNotRebuilt(t *testing.T) {
+	f := packertest.New(t)
+	t.Setenv("AWS_ENDPOINT_URL", f.Front.URL)
 	node, manifest := filepath.Join(t.TempDir(), "xeroops-node"), filepath.Join(t.TempDir(), "images.auto.tfvars.json")
 	if err := os.WriteFile(node, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	o := options{folder: "../../../examples/images", variables: variables{
+	o := options{dir: "../../../examples/images", variables: variables{
 		"ssh_from": `["192.0.2.7/32"]`, "node_binary": node, "manifest": manifest, "region": packertest.Region}}
 	images, err := o.images()
 	if err != nil {
 		t.Fatal(err)
 	}
-	there := images[0]
-	made, err := w.EC2[packertest.Region].CopyImage(t.Context(), &ec2.CopyImageInput{Name: aws.String("there"),
+	existing := images[0]
+	copied, err := f.EC2[packertest.Region].CopyImage(t.Context(), &ec2.CopyImageInput{Name: aws.String("existing"),
 		SourceImageId: aws.String(moto.BaseImageID), SourceRegion: aws.String(packertest.Region)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = w.EC2[packertest.Region].CreateTags(t.Context(), &ec2.CreateTagsInput{Resources: []string{*made.ImageId},
-		Tags: []types.Tag{{Key: aws.String(imagerecord.TagContent), Value: aws.String(there.content)}}})
+	_, err = f.EC2[packertest.Region].CreateTags(t.Context(), &ec2.CreateTagsInput{Resources: []string{*copied.ImageId},
+		Tags: []types.Tag{{Key: aws.String(imagerecord.TagContent), Value: aws.String(existing.content)}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,11 +45,11 @@ func TestAnImageThatIsThereIsNamedAndNotBuiltAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(missing) != len(images)-1 || missing[0].Name == there.Name {
-		t.Errorf("of %d images %d are to be built, %s among them", len(images), len(missing), missing[0].Name)
+	if len(missing) != len(images)-1 || missing[0].Name == existing.Name {
+		t.Errorf("of %d images, %d are missing; the first is %s", len(images), len(missing), missing[0].Name)
 	}
 	content, err := os.ReadFile(manifest)
-	if err != nil || !strings.Contains(string(content), `"`+there.role+`": "`+*made.ImageId+`"`) {
+	if err != nil || !strings.Contains(string(content), `"`+existing.role+`": "`+*copied.ImageId+`"`) {
 		t.Errorf("the manifest is %s, %v", content, err)
 	}
 	o.fresh = true

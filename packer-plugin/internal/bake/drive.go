@@ -16,8 +16,8 @@ import (
 	"github.com/xeroops/xeroops/packer-plugin/internal/drive"
 )
 
-// drive builds images at the same time, without Packer. One build that fails does
-// not stop the others.
+// drive builds images concurrently, without Packer. A failed build does not stop
+// the others.
 func (o options) drive(ctx context.Context, images []image) error {
 	free := make(chan struct{}, o.parallel)
 	errs := make([]error, len(images))
@@ -36,27 +36,27 @@ func (o options) drive(ctx context.Context, images []image) error {
 }
 
 func (o options) bake(ctx context.Context, i image) error {
-	begun := time.Now()
+	started := time.Now()
 	ui := screen(i.Name)
 	artifact, err := drive.Build(ctx, o.plugin, i.Template, ui, o.log)
 	if err != nil {
 		return fmt.Errorf("%s: %w", i.Name, err)
 	}
 	if artifact == nil {
-		ui.Say("the template asks for no image")
+		ui.Say("built no image, because skip_create_ami is set")
 		return nil
 	}
-	ui.Say(fmt.Sprintf("built in %s: %s", time.Since(begun).Round(100*time.Millisecond), artifact.Id()))
+	ui.Say(fmt.Sprintf("built in %s: %s", time.Since(started).Round(100*time.Millisecond), artifact.Id()))
 	return drive.Close(artifact)
 }
 
-// screen shows what a build says, each line with the build's name.
+// screen returns a Ui that prefixes each line with the build's name.
 func screen(name string) packersdk.Ui {
 	w := &prefixed{prefix: name + ": "}
 	return &packersdk.BasicUi{Reader: strings.NewReader(""), Writer: w, ErrorWriter: w}
 }
 
-// prefixed says of each line whose it is.
+// prefixed writes lines with a prefix to standard output.
 type prefixed struct{ prefix string }
 
 // Write implements io.Writer.

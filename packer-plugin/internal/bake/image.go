@@ -20,14 +20,14 @@ import (
 	"github.com/xeroops/xeroops/packer-plugin/provisioner/role"
 )
 
-// image is one that the template builds.
+// image is an image that the template builds.
 type image struct {
 	packerhcl.Build
 	role    string
-	content string // what the image will have as imagerecord.TagContent
+	content string // value of the tag imagerecord.TagContent
 }
 
-// contentsOf tells what each build is going to make.
+// contentsOf returns the image of each build with its content sum.
 func contentsOf(builds []packerhcl.Build) ([]image, error) {
 	var images []image
 	for _, b := range builds {
@@ -47,12 +47,12 @@ func contentsOf(builds []packerhcl.Build) ([]image, error) {
 		}
 	}
 	if len(images) != len(builds) {
-		return nil, errors.New("each build of the template has to have one provisioner xeroops-role")
+		return nil, errors.New("each build of the template needs exactly one provisioner xeroops-role")
 	}
 	return images, nil
 }
 
-// find returns an image with this content, as the builder would have, or nil.
+// find returns the artifact of an existing image with the same content, or nil.
 func (i image) find(ctx context.Context) (packersdk.Artifact, error) {
 	region, _ := i.Template.Builder.Config["region"].(string)
 	client, err := (&access.Config{Region: region}).Client(ctx, "")
@@ -73,7 +73,7 @@ func (i image) find(ctx context.Context) (packersdk.Artifact, error) {
 	return ebs.ArtifactOf(client, newest, i.role), nil
 }
 
-// keep has the template's post-processors treat an image that is there.
+// keep runs the template's post-processors for an existing image.
 func (i image) keep(ctx context.Context, artifact packersdk.Artifact, ui packersdk.Ui) error {
 	for _, c := range i.Template.PostProcessors {
 		var p manifest.PostProcessor

@@ -1,7 +1,7 @@
-// Bake builds the images of a Packer template, such as examples/images, that are
-// not there yet: an image that was made of the same content is taken as it is. It
-// is what make images uses: with Packer where that is named, else by driving the
-// plugin's binary itself. The template and the plugin are the same for both.
+// Bake builds the images of a Packer template, such as examples/images, for make
+// images. It skips images that already exist with the same content. It builds with
+// Packer if -packer is set, and otherwise runs the plugin's binary itself; template
+// and plugin are the same in both cases.
 package main
 
 import (
@@ -21,7 +21,7 @@ import (
 )
 
 type options struct {
-	folder    string // of the template
+	dir       string // of the template
 	variables variables
 	plugin    string
 	packer    string // "" drives the plugin itself
@@ -31,17 +31,17 @@ type options struct {
 	log       io.Writer
 }
 
-// variables are those of the template, given as name=value.
+// variables holds the template's variables, set as name=value.
 type variables map[string]string
 
 // String implements flag.Value.
 func (v variables) String() string { return "" }
 
 // Set implements flag.Value.
-func (v variables) Set(given string) error {
-	name, value, ok := strings.Cut(given, "=")
+func (v variables) Set(argument string) error {
+	name, value, ok := strings.Cut(argument, "=")
 	if !ok {
-		return errors.New("give it as name=value")
+		return errors.New("must have the form name=value")
 	}
 	v[name] = value
 	return nil
@@ -66,7 +66,7 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
-	o.folder = flag.Arg(0)
+	o.dir = flag.Arg(0)
 	if err := run(o, log); err != nil {
 		fmt.Fprintln(os.Stderr, "bake:", err)
 		os.Exit(1)
@@ -80,11 +80,11 @@ func run(o options, log string) error {
 	}
 	defer func() { _ = file.Close() }()
 	o.log = file
-	stdlog.SetOutput(file) // the SDK's own, of this side of the RPC
+	stdlog.SetOutput(file) // for the SDK's log of this process
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 
-	begun := time.Now()
+	started := time.Now()
 	images, err := o.images()
 	if err != nil {
 		return err
@@ -104,21 +104,21 @@ func run(o options, log string) error {
 			return err
 		}
 	}
-	fmt.Printf("%d images in %s: %d built, %d unchanged\n", len(images), time.Since(begun).Round(10*time.Millisecond), len(missing), len(images)-len(missing))
+	fmt.Printf("%d images in %s: %d built, %d unchanged\n", len(images), time.Since(started).Round(10*time.Millisecond), len(missing), len(images)-len(missing))
 	return nil
 }
 
-// images are all that the template builds.
+// images returns all images that the template builds.
 func (o options) images() ([]image, error) {
-	builds, err := packerhcl.Load(o.folder, o.variables, time.Now())
+	builds, err := packerhcl.Load(o.dir, o.variables, time.Now())
 	if err != nil {
 		return nil, err
 	}
 	return contentsOf(builds)
 }
 
-// missing are the images that have to be built; of the others the template's
-// post-processors are told.
+// missing returns the images that have to be built, and runs the template's
+// post-processors for the others.
 func (o options) missing(ctx context.Context, images []image) (missing []image, err error) {
 	if o.fresh {
 		return images, nil
@@ -126,7 +126,7 @@ func (o options) missing(ctx context.Context, images []image) (missing []image, 
 	for _, i := range images {
 		found, err := i.find(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("look for an image of %s: %w", i.Name, err)
+			return nil, fmt.Errorf("find an image of %s: %w", i.Name, err)
 		}
 		if found == nil {
 			missing = append(missing, i)

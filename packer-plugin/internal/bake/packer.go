@@ -8,18 +8,18 @@ import (
 	"strings"
 )
 
-// buildWithPacker builds images with Packer, which has the plugin installed for
-// this run only. A terminal's Ctrl-C reaches Packer by itself, and a second one
-// would keep it from cleaning up: so it is only waited for.
+// buildWithPacker builds images with Packer, with the plugin installed for this run
+// only. It does not forward signals: Ctrl-C in a terminal reaches Packer anyway, and
+// a second interrupt would stop its cleanup.
 func (o options) buildWithPacker(images []image) error {
-	folder, err := os.MkdirTemp("", "xeroops-packer-")
+	dir, err := os.MkdirTemp("", "xeroops-packer-")
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(folder) }()
+	defer func() { _ = os.RemoveAll(dir) }()
 	run := func(args ...string) error {
 		cmd := exec.Command(o.packer, args...)
-		cmd.Env = append(os.Environ(), "CHECKPOINT_DISABLE=1", "PACKER_CONFIG_DIR="+folder, "PACKER_PLUGIN_PATH="+filepath.Join(folder, "plugins"))
+		cmd.Env = append(os.Environ(), "CHECKPOINT_DISABLE=1", "PACKER_CONFIG_DIR="+dir, "PACKER_PLUGIN_PATH="+filepath.Join(dir, "plugins"))
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 		if err := cmd.Run(); err != nil {
 			return fmt.Errorf("packer %s: %w", args[0], err)
@@ -37,8 +37,8 @@ func (o options) buildWithPacker(images []image) error {
 	if err := run("plugins", "install", "--path", o.plugin, "github.com/xeroops/xeroops"); err != nil {
 		return err
 	}
-	if err := run("init", o.folder); err != nil {
+	if err := run("init", o.dir); err != nil {
 		return err
 	}
-	return run(append(args, o.folder)...)
+	return run(append(args, o.dir)...)
 }

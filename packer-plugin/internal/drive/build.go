@@ -10,27 +10,26 @@ import (
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
 )
 
-// Component is one block of a template: its name, such as ebs, and its
-// attributes.
+// Component is a block of a template: its name, such as ebs, and its attributes.
 type Component struct {
 	Name   string
 	Config map[string]any
 }
 
-// Template is what `packer build` would read from HCL: one source, and what is
-// done with it.
+// Template is a build of one source with its provisioners and post-processors, as
+// `packer build` would read it from HCL.
 type Template struct {
 	Builder        Component
 	Provisioners   []Component
 	PostProcessors []Component
 }
 
-// Build builds a template with the plugin. It returns no artifact where the
-// builder makes none. A cancelled build has cleaned up when Build returns.
+// Build builds a template with the plugin. The artifact is nil if the builder creates
+// none. A cancelled build has cleaned up when Build returns.
 func Build(ctx context.Context, binary string, t Template, ui packersdk.Ui, log io.Writer) (artifact packersdk.Artifact, err error) {
 	var running []*Process
 	defer func() {
-		if err != nil || artifact == nil { // the artifact lives in the builder's process
+		if err != nil || artifact == nil { // the builder's process serves the artifact
 			for _, p := range running {
 				p.Stop()
 			}
@@ -59,7 +58,7 @@ func Build(ctx context.Context, binary string, t Template, ui packersdk.Ui, log 
 	for _, w := range warnings {
 		ui.Say("Warning: " + w)
 	}
-	runCtx, heard := afterFirstWord(ctx, ui)
+	runCtx, heard := afterFirstMessage(ctx, ui)
 	if artifact, err = builder.Run(runCtx, heard, hook); err != nil || artifact == nil {
 		return nil, err
 	}
@@ -71,7 +70,7 @@ func Build(ctx context.Context, binary string, t Template, ui packersdk.Ui, log 
 	return &owned{artifact, running}, nil
 }
 
-// provisionHook prepares the provisioners, and returns what runs them.
+// provisionHook prepares the provisioners and returns the hook that runs them.
 func provisionHook(all []Component, start func(kind, name string) (*Process, error)) (packersdk.Hook, error) {
 	var provisioners []packersdk.Provisioner
 	for _, c := range all {
@@ -91,7 +90,7 @@ func provisionHook(all []Component, start func(kind, name string) (*Process, err
 		}
 		generated, _ := data.(map[string]any)
 		for _, p := range provisioners {
-			runCtx, heard := afterFirstWord(ctx, ui)
+			runCtx, heard := afterFirstMessage(ctx, ui)
 			if err := p.Provision(runCtx, heard, comm, generated); err != nil {
 				return err
 			}
@@ -123,20 +122,20 @@ func (f hookFunc) Run(ctx context.Context, name string, ui packersdk.Ui, comm pa
 	return f(ctx, name, ui, comm, data)
 }
 
-// afterFirstWord returns a context that is cancelled when ctx is, but not
-// before the plugin has said something: the SDK's server panics when it is told
-// to cancel what has not begun.
-func afterFirstWord(ctx context.Context, ui packersdk.Ui) (context.Context, packersdk.Ui) {
-	later, cancel := context.WithCancel(context.WithoutCancel(ctx))
+// afterFirstMessage returns a context that is cancelled when ctx is, but not before
+// the plugin has printed a message: the SDK's server panics if a call is cancelled
+// before it has started.
+func afterFirstMessage(ctx context.Context, ui packersdk.Ui) (context.Context, packersdk.Ui) {
+	delayed, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	heard := &listeningUI{Ui: ui, first: make(chan struct{})}
 	context.AfterFunc(ctx, func() {
 		<-heard.first
 		cancel()
 	})
-	return later, heard
+	return delayed, heard
 }
 
-// listeningUI notes that something was said.
+// listeningUI detects the first message.
 type listeningUI struct {
 	packersdk.Ui
 	once  sync.Once
@@ -154,13 +153,13 @@ func (u *listeningUI) Message(m string) { u.Say(m) }
 // Error implements packer.Ui.
 func (u *listeningUI) Error(m string) { u.hear(); u.Ui.Error(m) }
 
-// owned is an artifact and the processes that it lives in.
+// owned is an artifact with the processes that serve it.
 type owned struct {
 	packersdk.Artifact
 	processes []*Process
 }
 
-// Close ends the processes; the artifact is of no use after it.
+// Close stops the processes. The artifact cannot be used afterwards.
 func (o *owned) Close() error {
 	for _, p := range o.processes {
 		p.Stop()
@@ -168,7 +167,7 @@ func (o *owned) Close() error {
 	return nil
 }
 
-// Close ends what an artifact of [Build] keeps running.
+// Close stops the processes of an artifact of [Build].
 func Close(artifact packersdk.Artifact) error {
 	if closer, ok := artifact.(io.Closer); ok {
 		return closer.Close()

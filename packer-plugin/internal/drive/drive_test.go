@@ -27,11 +27,11 @@ func TestMain(m *testing.M) { packertest.Main(m) }
 
 // binary is the plugin, built once.
 var binary = sync.OnceValues(func() (string, error) {
-	folder, err := os.MkdirTemp("", "packer-plugin-")
+	dir, err := os.MkdirTemp("", "packer-plugin-")
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(folder, "packer-plugin-xeroops")
+	path := filepath.Join(dir, "packer-plugin-xeroops")
 	out, err := exec.Command("go", "build", "-ldflags", "-X main.version=9.8.7", "-o", path, "github.com/xeroops/xeroops/packer-plugin").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
@@ -48,7 +48,7 @@ func plugin(t *testing.T) string {
 	return path
 }
 
-// screen is a Ui that keeps what it shows.
+// screen is a Ui that records its output.
 type screen struct {
 	packersdk.BasicUi
 	shown safeBuffer
@@ -77,43 +77,43 @@ func TestThePluginDescribesItsComponents(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var said struct {
+	var description struct {
 		Version        string   `json:"version"`
 		Builders       []string `json:"builders"`
 		Provisioners   []string `json:"provisioners"`
 		Datasources    []string `json:"datasources"`
 		PostProcessors []string `json:"post_processors"`
 	}
-	if err := json.Unmarshal(out, &said); err != nil {
+	if err := json.Unmarshal(out, &description); err != nil {
 		t.Fatal(err)
 	}
-	if said.Version != "9.8.7" || !slices.Equal(slices.Concat(said.Builders, said.Provisioners, said.Datasources, said.PostProcessors),
+	if description.Version != "9.8.7" || !slices.Equal(slices.Concat(description.Builders, description.Provisioners, description.Datasources, description.PostProcessors),
 		[]string{"ebs", "role", "image", "manifest"}) {
 		t.Errorf("got %s", out)
 	}
 }
 
-// template builds role app, as a customer's HCL would.
-func template(t *testing.T, w *packertest.Fixture, output string) drive.Template {
+// template returns a build of role app, as in a customer's HCL.
+func template(t *testing.T, f *packertest.Fixture, output string) drive.Template {
 	t.Helper()
 	return drive.Template{
-		Builder:        drive.Component{Name: "ebs", Config: w.Config(nil)},
+		Builder:        drive.Component{Name: "ebs", Config: f.Config(nil)},
 		Provisioners:   []drive.Component{{Name: "role", Config: map[string]any{"role": "app"}}},
 		PostProcessors: []drive.Component{{Name: "manifest", Config: map[string]any{"output": output}}},
 	}
 }
 
 func TestABuildWithAllComponentsOutOfProcess(t *testing.T) {
-	w := packertest.New(t)
+	f := packertest.New(t)
 	output := filepath.Join(t.TempDir(), "images.auto.tfvars.json")
-	w.Record = `{"schema":1,"role":"app","version":"9.8.7","packages":[]}`
+	f.Record = `{"schema":1,"role":"app","version":"9.8.7","packages":[]}`
 	ui := newScreen()
 	var log safeBuffer
-	artifact, err := drive.Build(t.Context(), plugin(t), template(t, w, output), ui, &log)
+	artifact, err := drive.Build(t.Context(), plugin(t), template(t, f, output), ui, &log)
 	if err != nil {
 		t.Fatalf("%v\n%s\n%s", err, ui.shown.String(), log.String())
 	}
-	id := aws.ToString(w.Image(packertest.Region, "app-1").ImageId)
+	id := aws.ToString(f.Image(packertest.Region, "app-1").ImageId)
 	content, err := os.ReadFile(output)
 	if err != nil {
 		t.Fatal(err)
@@ -125,7 +125,7 @@ func TestABuildWithAllComponentsOutOfProcess(t *testing.T) {
 		t.Errorf("the manifest is %s, %v, want app = %s", content, err, id)
 	}
 	var scripts []string
-	for _, command := range w.Ran() {
+	for _, command := range f.Ran() {
 		if _, script, ok := strings.Cut(command, "sh -eu scripts/"); ok {
 			name, _, _ := strings.Cut(script, ".sh")
 			scripts = append(scripts, name)
@@ -134,7 +134,7 @@ func TestABuildWithAllComponentsOutOfProcess(t *testing.T) {
 	if want := []string{"files", "packages", "install", "verify", "seal", "scan"}; !slices.Equal(scripts, want) {
 		t.Errorf("the provisioner ran %v, want %v", scripts, want)
 	}
-	found := findImage(t, w)
+	found := findImage(t, f)
 	if got := found["id"].AsString(); got != id {
 		t.Errorf("the data source finds %s, want %s", got, id)
 	}
@@ -146,9 +146,9 @@ func TestABuildWithAllComponentsOutOfProcess(t *testing.T) {
 	}
 }
 
-// findImage asks the data source for the image of app; moto tells seconds only, so that
-// one of the seeded images may be as new.
-func findImage(t *testing.T, w *packertest.Fixture) map[string]cty.Value {
+// findImage reads the image of app through the data source, by version: moto's
+// creation dates have seconds only, so one of the seeded images may be as new.
+func findImage(t *testing.T, f *packertest.Fixture) map[string]cty.Value {
 	t.Helper()
 	p, err := drive.Start(t.Context(), plugin(t), "datasource", "image", &safeBuffer{})
 	if err != nil {
@@ -157,7 +157,7 @@ func findImage(t *testing.T, w *packertest.Fixture) map[string]cty.Value {
 	t.Cleanup(p.Stop)
 	source := p.Datasource()
 	if err := source.Configure(map[string]any{"role": "app", "version": "9.8.7", "region": packertest.Region,
-		"endpoints": map[string]any{"ec2": w.Front.URL, "sts": w.Front.URL}}); err != nil {
+		"endpoints": map[string]any{"ec2": f.Front.URL, "sts": f.Front.URL}}); err != nil {
 		t.Fatal(err)
 	}
 	value, err := source.Execute()
@@ -168,30 +168,30 @@ func findImage(t *testing.T, w *packertest.Fixture) map[string]cty.Value {
 }
 
 func TestABuildThatIsCancelledOutOfProcessLeavesNothing(t *testing.T) {
-	w := packertest.New(t)
-	before := w.Holdings()
+	f := packertest.New(t)
+	before := f.Holdings()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	if err := w.Front.Inject(fakeaws.Fault{Action: "RunInstances", Effect: fakeaws.Observe, After: func(*fakeaws.Call) { cancel() }}); err != nil {
+	if err := f.Front.Inject(fakeaws.Fault{Action: "RunInstances", Effect: fakeaws.Observe, After: func(*fakeaws.Call) { cancel() }}); err != nil {
 		t.Fatal(err)
 	}
 	var log safeBuffer
-	begun := time.Now()
-	artifact, err := drive.Build(ctx, plugin(t), template(t, w, filepath.Join(t.TempDir(), "x.tfvars.json")), newScreen(), &log)
+	started := time.Now()
+	artifact, err := drive.Build(ctx, plugin(t), template(t, f, filepath.Join(t.TempDir(), "x.tfvars.json")), newScreen(), &log)
 	if err == nil || artifact != nil {
-		t.Errorf("got %v, %v after %s", artifact, err, time.Since(begun))
+		t.Errorf("got %v, %v after %s", artifact, err, time.Since(started))
 	}
-	if diff := packertest.Difference(before, w.Holdings()); diff != "" {
+	if diff := packertest.Difference(before, f.Holdings()); diff != "" {
 		t.Errorf("%s\n%s", diff, log.String())
 	}
 }
 
-func TestMistakesAreToldOverTheWire(t *testing.T) {
+func TestConfigurationErrorsAreReturnedOverRPC(t *testing.T) {
 	_, err := drive.Build(t.Context(), plugin(t), drive.Template{Builder: drive.Component{Name: "ebs", Config: map[string]any{"ami_name": "x"}}}, newScreen(), &safeBuffer{})
 	if err == nil || !strings.Contains(err.Error(), "temporary_security_group_source_cidrs") {
 		t.Errorf("got %v", err)
 	}
 	if _, err := drive.Start(t.Context(), "/bin/true", "builder", "ebs", &safeBuffer{}); err == nil {
-		t.Error("a program that is no plugin was started")
+		t.Error("a program that is not a plugin was started")
 	}
 }

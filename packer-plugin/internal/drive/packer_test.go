@@ -18,8 +18,8 @@ import (
 	"github.com/xeroops/xeroops/packer-plugin/internal/packertest"
 )
 
-// packer makes commands of Packer itself, where it is on PATH or named by
-// XEROOPS_PACKER, with the plugin installed from its file.
+// packer returns a function that creates Packer commands with the plugin installed.
+// It skips the test if Packer is neither on PATH nor named by XEROOPS_PACKER.
 func packer(t *testing.T) func(args ...string) *exec.Cmd {
 	t.Helper()
 	name := os.Getenv(cluster.EnvPacker)
@@ -30,9 +30,9 @@ func packer(t *testing.T) func(args ...string) *exec.Cmd {
 	if err != nil {
 		t.Skip("packer is neither on PATH nor named by XEROOPS_PACKER")
 	}
-	folder := t.TempDir()
+	dir := t.TempDir()
 	environment := append(os.Environ(), "CHECKPOINT_DISABLE=1", "PACKER_NO_COLOR=1",
-		"PACKER_CONFIG_DIR="+folder, "PACKER_PLUGIN_PATH="+filepath.Join(folder, "plugins"))
+		"PACKER_CONFIG_DIR="+dir, "PACKER_PLUGIN_PATH="+filepath.Join(dir, "plugins"))
 	command := func(args ...string) *exec.Cmd {
 		cmd := exec.Command(path, args...)
 		cmd.Env = environment
@@ -52,29 +52,29 @@ func run(t *testing.T, cmd *exec.Cmd) string {
 }
 
 func TestPackerItselfBuildsAnImage(t *testing.T) {
-	w := packertest.New(t)
+	f := packertest.New(t)
 	packer := packer(t)
-	w.Record = `{"schema":1,"role":"app","version":"9.8.7","packages":[]}`
+	f.Record = `{"schema":1,"role":"app","version":"9.8.7","packages":[]}`
 	output := filepath.Join(t.TempDir(), "images.auto.tfvars.json")
-	template := writeTemplate(t, w, output)
+	template := writeTemplate(t, f, output)
 	run(t, packer("init", template))
 	run(t, packer("validate", template))
 	t.Log(run(t, packer("build", template)))
 	content, err := os.ReadFile(output)
-	if id := aws.ToString(w.Image(packertest.Region, "app-after-").ImageId); err != nil || !strings.Contains(string(content), id) {
+	if id := aws.ToString(f.Image(packertest.Region, "app-after-").ImageId); err != nil || !strings.Contains(string(content), id) {
 		t.Errorf("the manifest is %s, %v, want %s", content, err, id)
 	}
 }
 
 func TestPackerItselfInterruptedByControlCLeavesNothing(t *testing.T) {
-	w := packertest.New(t)
+	f := packertest.New(t)
 	packer := packer(t)
-	before := w.Holdings()
-	cmd := packer("build", writeTemplate(t, w, filepath.Join(t.TempDir(), "images.auto.tfvars.json")))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal interrupts the plugins too
+	before := f.Holdings()
+	cmd := packer("build", writeTemplate(t, f, filepath.Join(t.TempDir(), "images.auto.tfvars.json")))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C in a terminal also reaches the plugins
 	var shown safeBuffer
 	cmd.Stdout, cmd.Stderr = &shown, &shown
-	err := w.Front.Inject(fakeaws.Fault{Action: "RunInstances", Effect: fakeaws.Observe, After: func(*fakeaws.Call) {
+	err := f.Front.Inject(fakeaws.Fault{Action: "RunInstances", Effect: fakeaws.Observe, After: func(*fakeaws.Call) {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGINT)
 	}})
 	if err != nil {
@@ -83,8 +83,8 @@ func TestPackerItselfInterruptedByControlCLeavesNothing(t *testing.T) {
 	if err := cmd.Run(); err == nil {
 		t.Error("packer succeeded")
 	}
-	if diff := packertest.Difference(before, w.Holdings()); diff != "" {
-		t.Errorf("%s\nIt said:\n%s", diff, shown.String())
+	if diff := packertest.Difference(before, f.Holdings()); diff != "" {
+		t.Errorf("%s\noutput:\n%s", diff, shown.String())
 	}
 }
 
@@ -100,8 +100,8 @@ func TestPackerItselfReadsTheExample(t *testing.T) {
 	run(t, packer("fmt", "-check", example))
 }
 
-// appTemplate has every component in it. Its verbs are the front's URL, the
-// machine's port and the manifest's path.
+// appTemplate uses every component. Its verbs are the URL of AWS, the machine's port
+// and the manifest's path.
 const appTemplate = `
 packer {
   required_plugins {
@@ -155,10 +155,10 @@ build {
 }
 `
 
-func writeTemplate(t *testing.T, w *packertest.Fixture, output string) string {
+func writeTemplate(t *testing.T, f *packertest.Fixture, output string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "app.pkr.hcl")
-	if err := os.WriteFile(path, fmt.Appendf(nil, appTemplate, w.Front.URL, w.Machine.Port(), output), 0o600); err != nil {
+	if err := os.WriteFile(path, fmt.Appendf(nil, appTemplate, f.Front.URL, f.Machine.Port(), output), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return path

@@ -1,6 +1,5 @@
-// Package drive runs the plugin's binary out of process over the SDK's RPC, as
-// Packer does, where there is no Packer: tests and the lab's image builds use
-// it. What it runs is the very binary that Packer would install.
+// Package drive runs the plugin's binary over the SDK's RPC as Packer does, for tests
+// and for image builds without Packer. It runs the same binary that Packer would.
 package drive
 
 import (
@@ -23,7 +22,7 @@ const (
 	stopTimeout  = 3 * time.Second
 )
 
-// Process is one component of the plugin in a process of its own.
+// Process is a component of the plugin in its own process.
 type Process struct {
 	*rpc.Client
 
@@ -31,9 +30,9 @@ type Process struct {
 	exited chan struct{}
 }
 
-// Start starts a component: kind is builder, provisioner, datasource or
-// post-processor, name is HCL's without the plugin's ("ebs" of xeroops-ebs).
-// The plugin's log goes to log. The caller stops the process.
+// Start starts a component. kind is builder, provisioner, datasource or
+// post-processor; name is the name in HCL without the prefix, such as ebs. The
+// plugin's log goes to log. The caller has to stop the process.
 func Start(ctx context.Context, binary, kind, name string, log io.Writer) (*Process, error) {
 	cmd := exec.Command(binary, "start", kind, name, "--protobuf")
 	cmd.Env = append(os.Environ(), plugin.MagicCookieKey+"="+plugin.MagicCookieValue, "PACKER_PLUGIN_MIN_PORT=10000", "PACKER_PLUGIN_MAX_PORT=25000")
@@ -49,7 +48,7 @@ func Start(ctx context.Context, binary, kind, name string, log io.Writer) (*Proc
 	address := make(chan string, 1)
 	go func() {
 		r := bufio.NewReader(output)
-		line, _ := r.ReadString('\n') // an empty one tells that there is none
+		line, _ := r.ReadString('\n') // empty after an error
 		address <- line
 		_, _ = io.Copy(io.Discard, r)
 		_ = cmd.Wait()
@@ -71,11 +70,11 @@ func connect(ctx context.Context, address <-chan string) (*rpc.Client, error) {
 	select {
 	case line = <-address:
 	case <-ctx.Done():
-		return nil, fmt.Errorf("it did not say where it listens: %w", ctx.Err())
+		return nil, fmt.Errorf("plugin has not printed its address: %w", ctx.Err())
 	}
 	parts := strings.SplitN(strings.TrimSpace(line), "|", 4)
 	if len(parts) != 4 || parts[0] != plugin.APIVersionMajor {
-		return nil, fmt.Errorf("it said %q, and not where it listens with protocol %s", line, plugin.APIVersionMajor)
+		return nil, fmt.Errorf("plugin printed %q instead of its address for protocol %s", line, plugin.APIVersionMajor)
 	}
 	conn, err := (&net.Dialer{}).DialContext(ctx, parts[2], parts[3])
 	if err != nil {
@@ -90,8 +89,8 @@ func connect(ctx context.Context, address <-chan string) (*rpc.Client, error) {
 	return client, nil
 }
 
-// Stop closes the connection, upon which a plugin ends, and kills one that
-// does not.
+// Stop closes the connection, which ends the plugin, and kills it if it does not
+// exit.
 func (p *Process) Stop() {
 	_ = p.Close()
 	select {

@@ -1,5 +1,5 @@
-// Package imagerecord is what an image says of itself: the provisioner writes
-// it into the image, the builder reads it back and tags the AMI with it.
+// Package imagerecord defines the record of an image's content. The provisioner
+// writes it into the image; the builder reads it and tags the AMI with it.
 package imagerecord
 
 import (
@@ -9,11 +9,11 @@ import (
 	"github.com/xeroops/xeroops/internal/cluster"
 )
 
-// Path is where the record lies in the image.
+// Path is the record's path in the image.
 const Path = "/usr/share/xeroops/image.json"
 
-// Tags of an AMI that say what is in it; the first two are how the provider
-// and the data source find an image.
+// Tags of an AMI that describe its content. The provider and the data source find
+// images by the first two.
 const (
 	TagRole     = cluster.TagRole
 	TagVersion  = cluster.TagVersion
@@ -27,8 +27,8 @@ type Record struct {
 	Schema  int    `json:"schema"` // 1
 	Role    string `json:"role"`
 	Version string `json:"version"` // of XeroOps
-	// Content is a SHA-256 sum of all that the provisioner was given. Two images
-	// that have the same were made alike, but for what the Debian mirror had.
+	// Content is the SHA-256 sum of the provisioner's inputs. Images with the same
+	// sum differ at most in the versions of Debian packages.
 	Content  string          `json:"content_sha256"`
 	Packages []Package       `json:"packages"`
 	SBOM     json.RawMessage `json:"sbom"` // CycloneDX 1.6
@@ -41,14 +41,14 @@ type Package struct {
 	Architecture string `json:"architecture"`
 }
 
-// Parse reads a record.
+// Parse parses the content of a record.
 func Parse(content []byte) (Record, error) {
 	var r Record
 	if err := json.Unmarshal(content, &r); err != nil {
-		return Record{}, fmt.Errorf("read %s: %w", Path, err)
+		return Record{}, fmt.Errorf("parse %s: %w", Path, err)
 	}
 	if r.Schema != 1 {
-		return Record{}, fmt.Errorf("read %s: schema %d, this plugin knows 1; use the plugin's own version of the provisioner", Path, r.Schema)
+		return Record{}, fmt.Errorf("parse %s: schema %d is not supported, only 1; use the provisioner of the same plugin version", Path, r.Schema)
 	}
 	return r, nil
 }

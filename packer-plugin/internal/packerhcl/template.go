@@ -1,8 +1,7 @@
-// Package packerhcl reads the part of Packer's HCL that examples/images is
-// written in: variables, locals, sources of this plugin, one build with dynamic
-// sources, provisioners and post-processors. So the very file that customers give
-// to Packer builds images, and is tested, where there is no Packer. What it
-// doesn't know is an error, never left out.
+// Package packerhcl reads the subset of Packer's HCL that examples/images uses:
+// variables, locals, sources of this plugin, one build with dynamic sources,
+// provisioners and post-processors. With it the same template builds images, and is
+// tested, without Packer. Anything outside the subset is an error.
 package packerhcl
 
 import (
@@ -30,7 +29,7 @@ type Build struct {
 	Template drive.Template
 }
 
-// file is the top of a template.
+// file is the top level of a template.
 type file struct {
 	Packer    []body     `hcl:"packer,block"` // ignored
 	Variables []variable `hcl:"variable,block"`
@@ -67,8 +66,8 @@ type component struct {
 	Body hcl.Body `hcl:",remain"`
 }
 
-// Load reads the *.pkr.hcl files of a directory, with values for its variables like
-// those of Packer's -var.
+// Load reads the *.pkr.hcl files of a directory. values sets variables like Packer's
+// -var.
 func Load(dir string, values map[string]string, now time.Time) ([]Build, error) {
 	all, err := parse(dir)
 	if err != nil {
@@ -85,7 +84,7 @@ func Load(dir string, values map[string]string, now time.Time) ([]Build, error) 
 		return nil, err
 	}
 	if len(all.Builds) != 1 {
-		return nil, fmt.Errorf("%s has %d build blocks, not one", dir, len(all.Builds))
+		return nil, fmt.Errorf("%s has %d build blocks, want 1", dir, len(all.Builds))
 	}
 	var b build
 	if diags := gohcl.DecodeBody(dynblock.Expand(all.Builds[0].Body, ctx), ctx, &b); diags.HasErrors() {
@@ -93,16 +92,16 @@ func Load(dir string, values map[string]string, now time.Time) ([]Build, error) 
 	}
 	var builds []Build
 	for _, s := range b.Sources {
-		made, err := all.build(b, s, ctx)
+		loaded, err := all.build(b, s, ctx)
 		if err != nil {
 			return nil, err
 		}
-		builds = append(builds, made)
+		builds = append(builds, loaded)
 	}
 	return builds, nil
 }
 
-// parse reads the files of a directory as one.
+// parse parses the files of a directory as one.
 func parse(dir string) (file, error) {
 	var all file
 	paths, err := filepath.Glob(filepath.Join(dir, "*.pkr.hcl"))
@@ -124,7 +123,7 @@ func parse(dir string) (file, error) {
 	return all, nil
 }
 
-// timestamp is Packer's: the time at which the template was read.
+// timestamp returns Packer's function timestamp, with a fixed time.
 func timestamp(now time.Time) function.Function {
 	return function.New(&function.Spec{
 		Type: function.StaticReturnType(cty.String),
@@ -134,29 +133,29 @@ func timestamp(now time.Time) function.Function {
 	})
 }
 
-// build evaluates everything for one source of the build.
+// build evaluates the build for one of its sources.
 func (f file) build(b build, s buildSource, ctx *hcl.EvalContext) (Build, error) {
 	at := slices.IndexFunc(f.Sources, func(named source) bool { return named.Type+"."+named.Name == s.Ref })
 	if at < 0 {
-		return Build{}, fmt.Errorf("the build's source %q is nowhere: use TYPE.NAME of a source block", s.Ref)
+		return Build{}, fmt.Errorf("source %q of the build does not exist; use TYPE.NAME of a source block", s.Ref)
 	}
 	named := f.Sources[at]
-	made := Build{Name: cmp.Or(s.Name, named.Name)}
+	result := Build{Name: cmp.Or(s.Name, named.Name)}
 	ctx = ctx.NewChild()
 	ctx.Variables = map[string]cty.Value{"source": cty.ObjectVal(map[string]cty.Value{
-		"name": cty.StringVal(made.Name), "type": cty.StringVal(named.Type)})}
+		"name": cty.StringVal(result.Name), "type": cty.StringVal(named.Type)})}
 	var errs []error
 	configure := func(kind, name string, body hcl.Body) drive.Component {
 		c, err := decode(kind, name, body, ctx)
 		errs = append(errs, err)
 		return c
 	}
-	made.Template.Builder = configure("builder", named.Type, hcl.MergeBodies([]hcl.Body{named.Body, s.Body}))
+	result.Template.Builder = configure("builder", named.Type, hcl.MergeBodies([]hcl.Body{named.Body, s.Body}))
 	for _, c := range b.Provisioners {
-		made.Template.Provisioners = append(made.Template.Provisioners, configure("provisioner", c.Type, c.Body))
+		result.Template.Provisioners = append(result.Template.Provisioners, configure("provisioner", c.Type, c.Body))
 	}
 	for _, c := range b.PostProcessors {
-		made.Template.PostProcessors = append(made.Template.PostProcessors, configure("post-processor", c.Type, c.Body))
+		result.Template.PostProcessors = append(result.Template.PostProcessors, configure("post-processor", c.Type, c.Body))
 	}
-	return made, errors.Join(errs...)
+	return result, errors.Join(errs...)
 }

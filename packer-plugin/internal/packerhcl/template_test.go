@@ -32,7 +32,7 @@ func TestTheExampleBuildsAnImageOfEachRole(t *testing.T) {
 			t.Errorf("source CIDRs are %v", got)
 		}
 		if _, set := builder.Config["source_ami"]; set {
-			t.Error("source_ami is set, though its variable is null")
+			t.Error("source_ami is set although its variable is null")
 		}
 		if provisioner.Name != "role" || provisioner.Config["role"] != b.Name || provisioner.Config["node_binary"] != "/x/xeroops-node" ||
 			!maps.Equal(provisioner.Config["environment"].(map[string]any), map[string]any{"A": "b", cluster.EnvBackupEngine: "wal-g"}) {
@@ -49,11 +49,11 @@ func TestTheExampleBuildsAnImageOfEachRole(t *testing.T) {
 	slices.Sort(names)
 	slices.Sort(want)
 	if !slices.Equal(names, want) {
-		t.Errorf("it builds %v, want %v", names, want)
+		t.Errorf("the builds are %v, want %v", names, want)
 	}
 }
 
-func TestWhatIsWrongOrUnknownIsAnError(t *testing.T) {
+func TestUnsupportedTemplatesAreRejected(t *testing.T) {
 	const good = `
 variable "name" {
   type    = string
@@ -67,27 +67,27 @@ build {
 }
 `
 	for want, change := range map[string][2]string{
-		"it has no default":          {`  default = "x"`, ``},
+		"no default":                 {`  default = "x"`, ``},
 		"is not part of this plugin": {`source "xeroops-ebs" "a"`, `source "amazon-ebs" "a"`},
-		"nowhere":                    {`source "xeroops-ebs.a"`, `source "xeroops-ebs.b"`},
+		"does not exist":             {`source "xeroops-ebs.a"`, `source "xeroops-ebs.b"`},
 		"Unsupported argument":       {`ami_name`, `ami_nam`},
 		"Unsupported block type":     {`build {`, "data \"xeroops-image\" \"x\" {}\nbuild {"},
 		"attribute named \"other\"":  {`var.name`, `var.other`},
 	} {
-		folder := t.TempDir()
+		dir := t.TempDir()
 		content := strings.Replace(good, change[0], change[1], 1)
 		if strings.HasPrefix(change[1], `source "amazon`) {
 			content = strings.Replace(content, "xeroops-ebs.a", "amazon-ebs.a", 1)
 		}
-		if err := os.WriteFile(filepath.Join(folder, "a.pkr.hcl"), []byte(content), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "a.pkr.hcl"), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Load(folder, nil, now); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Load(dir, nil, now); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}
 	if _, err := Load(example, map[string]string{"ssh_from": `[]`, "regoin": "x"}, now); err == nil || !strings.Contains(err.Error(), "regoin") {
-		t.Errorf("a variable that the template has not: %v", err)
+		t.Errorf("an undeclared variable: got %v", err)
 	}
 	if _, err := Load(t.TempDir(), nil, now); err == nil {
 		t.Error("a directory without a template was loaded")

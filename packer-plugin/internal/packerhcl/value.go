@@ -29,37 +29,37 @@ type variable struct {
 	Default     hcl.Expression `hcl:"default,optional"`
 }
 
-// variables evaluates the variables: the values given, else the defaults.
-func variables(all []variable, given map[string]string) (cty.Value, error) {
+// variables evaluates the variables from values and their defaults.
+func variables(all []variable, set map[string]string) (cty.Value, error) {
 	values := map[string]cty.Value{}
-	left := maps.Clone(given)
+	unknown := maps.Clone(set)
 	var errs []error
 	for _, v := range all {
-		text, isGiven := given[v.Name]
-		delete(left, v.Name)
-		value, err := v.value(text, isGiven)
+		text, isSet := set[v.Name]
+		delete(unknown, v.Name)
+		value, err := v.value(text, isSet)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("variable %s: %w", v.Name, err))
 			continue
 		}
 		values[v.Name] = value
 	}
-	for _, name := range slices.Sorted(maps.Keys(left)) {
-		errs = append(errs, fmt.Errorf("variable %s: the template has none of that name", name))
+	for _, name := range slices.Sorted(maps.Keys(unknown)) {
+		errs = append(errs, fmt.Errorf("variable %s: not declared in the template", name))
 	}
 	return cty.ObjectVal(values), errors.Join(errs...)
 }
 
-func (v variable) value(text string, given bool) (cty.Value, error) {
+func (v variable) value(text string, set bool) (cty.Value, error) {
 	kind, diags := typeexpr.TypeConstraint(v.Type)
 	if diags.HasErrors() {
 		return cty.NilVal, diags
 	}
 	var value cty.Value
 	switch {
-	case given && kind == cty.String:
+	case set && kind == cty.String:
 		return cty.StringVal(text), nil
-	case given:
+	case set:
 		expression, diags := hclsyntax.ParseExpression([]byte(text), "-var "+v.Name, hcl.InitialPos)
 		if diags.HasErrors() {
 			return cty.NilVal, diags
@@ -69,7 +69,7 @@ func (v variable) value(text string, given bool) (cty.Value, error) {
 		}
 	default:
 		if empty(v.Default) {
-			return cty.NilVal, errors.New("it has no default, so give it with -var")
+			return cty.NilVal, errors.New("no default; set it with -var")
 		}
 		if value, diags = v.Default.Value(nil); diags.HasErrors() {
 			return cty.NilVal, diags
@@ -78,11 +78,11 @@ func (v variable) value(text string, given bool) (cty.Value, error) {
 	return convert.Convert(value, kind)
 }
 
-// empty reports whether an optional attribute is absent: gohcl then gives it an
+// empty reports whether an optional attribute is absent, for which gohcl returns an
 // expression without a range.
 func empty(e hcl.Expression) bool { return e == nil || e.Range().Empty() }
 
-// locals evaluates the locals, of which none may use another.
+// locals evaluates the locals. They cannot refer to each other.
 func locals(all []body, ctx *hcl.EvalContext) (cty.Value, error) {
 	values := map[string]cty.Value{}
 	for _, block := range all {
@@ -101,21 +101,20 @@ func locals(all []body, ctx *hcl.EvalContext) (cty.Value, error) {
 	return cty.ObjectVal(values), nil
 }
 
-// prefix is the plugin's share of its components' names in HCL.
+// prefix is the plugin's prefix of component names in HCL.
 const prefix = "xeroops-"
 
-// specs are the layouts of the components' blocks.
+// specs holds the schemas of the components' blocks.
 var specs = map[string]hcldec.ObjectSpec{
 	"builder " + prefix + "ebs":             new(ebs.Builder).ConfigSpec(),
 	"provisioner " + prefix + "role":        new(role.Provisioner).ConfigSpec(),
 	"post-processor " + prefix + "manifest": new(manifest.PostProcessor).ConfigSpec(),
 }
 
-// decode evaluates a component's block. What is null counts as not set, as with
-// Packer.
+// decode evaluates a component's block. As in Packer, null means not set.
 func decode(kind, name string, body hcl.Body, ctx *hcl.EvalContext) (drive.Component, error) {
-	spec, known := specs[kind+" "+name]
-	if !known {
+	spec, ok := specs[kind+" "+name]
+	if !ok {
 		return drive.Component{}, fmt.Errorf("%s %q is not part of this plugin; run the template with Packer", kind, name)
 	}
 	value, diags := hcldec.Decode(body, spec, ctx)

@@ -1,7 +1,6 @@
-// Package sshmachine is an SSH server on loopback that tests use in place of
-// the machine that a builder started: moto starts none. It shows the host key
-// and lets in the user key that it was told to, and hands each command to a
-// function.
+// Package sshmachine provides an SSH server on loopback that replaces the build
+// instance in tests, because moto starts no machines. It accepts every user key and
+// passes each command to a function.
 package sshmachine
 
 import (
@@ -15,7 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Run answers a command with its exit status.
+// Run runs a command and returns its exit status.
 type Run func(command string, in io.Reader, out, errOut io.Writer) int
 
 // Machine is a running server.
@@ -26,8 +25,8 @@ type Machine struct {
 	served   sync.WaitGroup
 }
 
-// Start serves on a free port of loopback. hostKey is asked at each connection,
-// and may fail while the machine is not there yet.
+// Start starts a server on a free port of loopback. It calls hostKey for each
+// connection, which may fail while there is no instance.
 func Start(hostKey func() (ssh.Signer, error), run Run) (*Machine, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -38,13 +37,13 @@ func Start(hostKey func() (ssh.Signer, error), run Run) (*Machine, error) {
 	return m, nil
 }
 
-// Port is where it listens on 127.0.0.1.
+// Port returns the server's port on 127.0.0.1.
 func (m *Machine) Port() int { return m.listener.Addr().(*net.TCPAddr).Port }
 
-// Address is host:port.
+// Address returns the server's host:port.
 func (m *Machine) Address() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(m.Port())) }
 
-// Close stops serving.
+// Close stops the server.
 func (m *Machine) Close() {
 	_ = m.listener.Close()
 }

@@ -43,7 +43,7 @@ func (c *Config) prepare(raws []any) error {
 	}
 	errs := &packersdk.MultiError{}
 	if !strings.HasSuffix(c.Output, ".tfvars.json") {
-		errs = packersdk.MultiErrorAppend(errs, fmt.Errorf("output %q must end in .tfvars.json, so that Terraform reads it", c.Output))
+		errs = packersdk.MultiErrorAppend(errs, fmt.Errorf("output %q must end in .tfvars.json for Terraform to read it", c.Output))
 	}
 	if c.Role != "" {
 		if _, err := cluster.ParseRole(c.Role); err != nil {

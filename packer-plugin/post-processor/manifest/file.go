@@ -12,8 +12,8 @@ import (
 	"github.com/hashicorp/packer-plugin-sdk/filelock"
 )
 
-// merge sets one image in the file and keeps the rest of it. Plugins are
-// processes of their own, so a lock file keeps them apart.
+// merge sets one image in the file and keeps its other content. A lock file
+// excludes concurrent builds, which are separate processes.
 func merge(ctx context.Context, path, variable, role, id string) error {
 	lock := filelock.New(path + ".lock")
 	for {
@@ -45,7 +45,7 @@ func merge(ctx context.Context, path, variable, role, id string) error {
 		}
 		if raw, ok := variables[variable]; ok {
 			if err := json.Unmarshal(raw, &images); err != nil {
-				return fmt.Errorf("read %s: %s is no map of strings: %w", path, variable, err)
+				return fmt.Errorf("read %s: %s is not a map of strings: %w", path, variable, err)
 			}
 		}
 	}
@@ -59,13 +59,13 @@ func merge(ctx context.Context, path, variable, role, id string) error {
 	return replace(path, append(content, '\n'))
 }
 
-// replace gives the file its new content in one moment.
+// replace replaces the file atomically: readers see the old or the new content.
 func replace(path string, content []byte) error {
 	temporary, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	defer func() { _ = os.Remove(temporary.Name()) }() // gone already if all went well
+	defer func() { _ = os.Remove(temporary.Name()) }() // fails after the rename
 	_, err = temporary.Write(content)
 	err = errors.Join(err, temporary.Chmod(0o644), temporary.Sync(), temporary.Close())
 	if err == nil {

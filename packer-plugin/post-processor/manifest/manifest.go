@@ -1,9 +1,9 @@
-// Package manifest is the post-processor xeroops-manifest: it writes the ids
-// of the images that were built to a file that Terraform reads by itself.
+// Package manifest implements the post-processor xeroops-manifest, which writes the
+// image ids to a file that Terraform reads automatically.
 //
-// The contract: builds that run at the same time, in one packer or several, add
-// to one file and lose nothing of each other's, and a reader sees a whole file
-// always. The artifact is passed on as it is.
+// The contract: concurrent builds, in one Packer process or several, can add to the
+// same file without losing entries, and readers always see a complete file. The
+// artifact is passed on unchanged.
 package manifest
 
 import (
@@ -26,13 +26,13 @@ type PostProcessor struct {
 
 var _ packersdk.PostProcessor = (*PostProcessor)(nil)
 
-// ConfigSpec is the layout of the post-processor's block in HCL.
+// ConfigSpec returns the schema of the post-processor's block in HCL.
 func (p *PostProcessor) ConfigSpec() hcldec.ObjectSpec { return p.config.FlatMapstructure().HCL2Spec() }
 
 // Configure reads the configuration.
 func (p *PostProcessor) Configure(raws ...any) error { return p.config.prepare(raws) }
 
-// PostProcess writes the file, and the SSM parameters if they are asked for.
+// PostProcess writes the file and, if configured, the SSM parameters.
 func (p *PostProcessor) PostProcess(ctx context.Context, ui packersdk.Ui, artifact packersdk.Artifact) (packersdk.Artifact, bool, bool, error) {
 	role, err := p.role(artifact)
 	if err != nil {
@@ -58,7 +58,7 @@ func (p *PostProcessor) PostProcess(ctx context.Context, ui packersdk.Ui, artifa
 	return artifact, true, true, nil
 }
 
-// role is the one configured, or what the builder says of the image.
+// role returns the configured role, or else the artifact's.
 func (p *PostProcessor) role(artifact packersdk.Artifact) (string, error) {
 	if p.config.Role != "" {
 		return p.config.Role, nil
@@ -66,26 +66,27 @@ func (p *PostProcessor) role(artifact packersdk.Artifact) (string, error) {
 	if role, ok := artifact.State("xeroops_role").(string); ok && role != "" {
 		return role, nil
 	}
-	return "", fmt.Errorf("of which role is %s? The builder (%s) does not say; set role", artifact.Id(), artifact.BuilderId())
+	return "", fmt.Errorf("artifact %s of builder %s does not have a role; set role", artifact.Id(), artifact.BuilderId())
 }
 
 var regionAndImage = regexp.MustCompile(`^([a-z0-9-]+):(ami-[0-9a-f]+)$`)
 
-// imagesOf reads an artifact's id, such as eu-west-1:ami-1,us-east-1:ami-2:
-// this plugin's builder and HashiCorp's amazon plugin have those.
+// imagesOf parses an artifact's id, such as eu-west-1:ami-1,us-east-1:ami-2, into
+// image ids by region. This plugin's builder and HashiCorp's amazon plugin use that
+// form.
 func imagesOf(artifact packersdk.Artifact) (map[string]string, error) {
 	images := map[string]string{}
 	for part := range strings.SplitSeq(artifact.Id(), ",") {
 		m := regionAndImage.FindStringSubmatch(part)
 		if m == nil {
-			return nil, fmt.Errorf("the artifact %q of %s is not a list of region:ami", artifact.Id(), artifact.BuilderId())
+			return nil, fmt.Errorf("artifact %q of builder %s is not a list of REGION:AMI", artifact.Id(), artifact.BuilderId())
 		}
 		images[m[1]] = m[2]
 	}
 	return images, nil
 }
 
-// imageForTerraform is the image in the configured region, or the only one.
+// imageForTerraform returns the image in the configured region, or the only one.
 func (p *PostProcessor) imageForTerraform(images map[string]string) (string, error) {
 	if id := images[p.config.Region]; id != "" {
 		return id, nil
@@ -95,7 +96,7 @@ func (p *PostProcessor) imageForTerraform(images map[string]string) (string, err
 			return id, nil
 		}
 	}
-	return "", fmt.Errorf("which of the images %v is Terraform's? Set region to one of theirs", images)
+	return "", fmt.Errorf("select the image for Terraform from %v: set region to one of these regions", images)
 }
 
 // putParameters writes the id to PREFIX/ROLE in each region.

@@ -37,7 +37,7 @@ func process(t *testing.T, config map[string]any, a packersdk.Artifact) error {
 	return err
 }
 
-func TestBuildsAtTheSameTimeAddToOneFile(t *testing.T) {
+func TestConcurrentBuildsAddToOneFile(t *testing.T) {
 	output := filepath.Join(t.TempDir(), "images.auto.tfvars.json")
 	if err := os.WriteFile(output, []byte(`{"other":{"a":[1]},"image_ids":{"app":"ami-0"}}`), 0o600); err != nil {
 		t.Fatal(err)
@@ -67,17 +67,17 @@ func TestBuildsAtTheSameTimeAddToOneFile(t *testing.T) {
 	}
 }
 
-func TestAnUnclearArtifactIsRefused(t *testing.T) {
+func TestAnAmbiguousArtifactIsRejected(t *testing.T) {
 	output := filepath.Join(t.TempDir(), "images.auto.tfvars.json")
 	for want, test := range map[string]struct {
 		config   map[string]any
 		artifact packersdk.Artifact
 	}{
-		"set role":         {nil, artifact("eu-west-1:ami-1", "")},
-		"Set region":       {nil, artifact("eu-west-1:ami-1,us-east-1:ami-2", "app")},
-		"not a list":       {nil, artifact("output-qemu/disk", "app")},
-		"of theirs":        {map[string]any{"region": "eu-north-1"}, artifact("eu-west-1:ami-1", "app")},
-		"repair or remove": {map[string]any{"output": spoiled(t)}, artifact("eu-west-1:ami-1", "app")},
+		"set role":                       {nil, artifact("eu-west-1:ami-1", "")},
+		"select the image for Terraform": {nil, artifact("eu-west-1:ami-1,us-east-1:ami-2", "app")},
+		"not a list":                     {nil, artifact("output-qemu/disk", "app")},
+		"set region to one of these":     {map[string]any{"region": "eu-north-1"}, artifact("eu-west-1:ami-1", "app")},
+		"repair or remove":               {map[string]any{"output": spoiled(t)}, artifact("eu-west-1:ami-1", "app")},
 	} {
 		config := map[string]any{"output": output}
 		for key, value := range test.config {
@@ -88,7 +88,7 @@ func TestAnUnclearArtifactIsRefused(t *testing.T) {
 		}
 	}
 	if _, err := os.Stat(output); err == nil {
-		t.Error("a file was written nevertheless")
+		t.Error("a file was written despite the errors")
 	}
 }
 
@@ -101,8 +101,8 @@ func spoiled(t *testing.T) string {
 	return path
 }
 
-// SSM is not among the services that the tests' AWS has, so this looks at what
-// is sent.
+// TestParametersAreWrittenInEveryRegion checks the requests, because the tests' AWS
+// has no SSM.
 func TestParametersAreWrittenInEveryRegion(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "test")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "test")
@@ -133,7 +133,7 @@ func TestParametersAreWrittenInEveryRegion(t *testing.T) {
 	}
 }
 
-func TestConfigurationMistakesAreFound(t *testing.T) {
+func TestInvalidConfigurationIsRejected(t *testing.T) {
 	for want, config := range map[string]map[string]any{
 		".tfvars.json":      {"output": "images.json"},
 		"unknown role":      {"role": "web"},
