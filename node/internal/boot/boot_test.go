@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -48,6 +50,9 @@ var startMoto = sync.OnceValues(func() (*moto.Server, error) {
 	return moto.Start(context.Background(), moto.Options{})
 })
 
+// buckets counts the buckets of the shared S3 API.
+var buckets atomic.Int32
+
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if server, err := startMoto(); err == nil {
@@ -69,7 +74,7 @@ func newFixture(t *testing.T) *fixture {
 	f := &fixture{front: front, metadata: imdstest.Start(t), dir: t.TempDir(),
 		config:  map[string]string{cluster.EnvNode: "app1", "LOG_LEVEL": "info and more"},
 		secrets: map[string]string{"REDIS_NODE_PASSWORD": "node-password-1", "POSTGRES_APP_PASSWORD": "pa$$word \"2\""}}
-	i := instance.Instance{Node: "app1", Role: cluster.RoleApp, Address: "10.0.2.10", Cluster: "production", Region: "eu-west-1", UploadsBucket: strings.ToLower(t.Name())}
+	i := instance.Instance{Node: "app1", Role: cluster.RoleApp, Address: "10.0.2.10", Cluster: "production", Region: "eu-west-1", UploadsBucket: fmt.Sprintf("uploads-%d", buckets.Add(1))}
 	metadata := instance.Metadata(f.metadata.Endpoint)
 	client := i.S3By(metadata, func(o *s3.Options) { o.BaseEndpoint, o.UsePathStyle = &front.URL, true })
 	f.Boot = &Boot{Instance: i, Metadata: metadata, S3: client, Files: f.files(), Log: hclog.New(&hclog.LoggerOptions{Output: testLog{t}})}
@@ -315,61 +320,6 @@ func times(t *testing.T, dir string) map[string]time.Time {
 	return at
 }
 
-func TestReportIsWrittenOnAChangeOnly(t *testing.T) {
-	f := newFixture(t)
-	f.publish(t)
-	await(t, f.inBackground(t))
-	f.status.setReady(t.Context())
-	at := func() string {
-		out, err := f.S3.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: &f.Instance.UploadsBucket, Key: aws.String(f.Instance.Layout().Report("app1"))})
-		check(t, err)
-		return aws.ToString(out.ETag)
-	}
-	first := at()
-	check(t, f.front.Inject(fakeaws.Fault{Service: "s3", Action: "PutObject", Effect: fakeaws.ServerError, Times: -1}))
-	for range 3 {
-		f.status.setServices([]cluster.ServiceReport{})
-		f.status.setReady(t.Context())
-	}
-	f.front.ClearFaults()
-	if f.status.object.pause != nil {
-		t.Error("an unchanged report was written")
-	}
-	f.status.setServices([]cluster.ServiceReport{{Name: "nginx", State: "active"}})
-	f.status.setReady(t.Context())
-	if at() == first {
-		t.Error("a changed report was not written")
-	}
-}
-
-func TestReportsOfOneStateAreRateLimited(t *testing.T) {
-	f := newFixture(t)
-	f.publish(t)
-	await(t, f.inBackground(t))
-	f.status.object.Interval = time.Hour
-	f.status.setError(t.Context(), "first") // begins the interval
-	f.status.setError(t.Context(), "second")
-	if report := f.report(t); report.Error != "first" {
-		t.Errorf("within the interval: %+v, want the first error", report)
-	}
-	f.status.setReady(t.Context())
-	if report := f.report(t); report.State != cluster.BootReady {
-		t.Errorf("with another state: %+v, want it reported at once", report)
-	}
-}
-
-func TestNoReportIsWrittenForAnotherInstance(t *testing.T) {
-	f := newFixture(t)
-	f.metadata.Address = "10.0.2.77"
-	if err := f.identify(t.Context()); err == nil {
-		t.Fatal("identify accepted the user data of another node")
-	}
-	f.status.setError(t.Context(), "anything")
-	if report := f.report(t); report != nil {
-		t.Errorf("report %+v was written", report)
-	}
-}
-
 func TestBootWaitsForTheVolume(t *testing.T) {
 	f := newFixture(t)
 	f.publish(t)
@@ -384,61 +334,6 @@ func TestBootWaitsForTheVolume(t *testing.T) {
 		check(t, err)
 	case <-time.After(deadline):
 		t.Fatal("the attached volume was not found")
-	}
-}
-
-func TestSecretsAreRedacted(t *testing.T) {
-	f := newFixture(t)
-	f.publish(t)
-	await(t, f.inBackground(t))
-	f.status.setServices([]cluster.ServiceReport{{Name: "redis", State: "failed", Detail: "AUTH node node-password-1 failed"}})
-	f.status.setError(t.Context(), "redis: last lines of its journal:\nbad user pa$$word \"2\"")
-	report := f.report(t)
-	if text := report.Error + report.Services[0].Detail; strings.Contains(text, "node-password-1") || strings.Contains(text, "pa$$word") {
-		t.Errorf("the report has %q", text)
-	}
-}
-
-func TestNodeFailsAfterFiveUnreadyMinutes(t *testing.T) {
-	for _, c := range []struct {
-		current cluster.BootState
-		unready time.Duration
-		want    cluster.BootState
-	}{
-		{cluster.BootBooting, 299 * time.Second, cluster.BootBooting},
-		{cluster.BootBooting, 300 * time.Second, cluster.BootFailed},
-		{cluster.BootReady, 10 * time.Second, cluster.BootReady}, // a restart
-		{cluster.BootReady, 10 * time.Minute, cluster.BootFailed},
-		{cluster.BootFailed, 10 * time.Minute, cluster.BootFailed},
-	} {
-		if got := unreadyState(c.current, c.unready); got != c.want {
-			t.Errorf("%s, unready for %s: %s, want %s", c.current, c.unready, got, c.want)
-		}
-	}
-}
-
-func TestFailedBootCanBecomeReady(t *testing.T) {
-	f := newFixture(t)
-	f.publish(t)
-	await(t, f.inBackground(t))
-	f.status.lastReady = f.status.lastReady.Add(-failureTimeout)
-	f.status.setError(t.Context(), "nginx: unit nginx.service is failed")
-	if report := f.report(t); report.State != cluster.BootFailed || report.ReadyAt != nil {
-		t.Errorf("after five minutes: %+v", report)
-	}
-	f.status.setReady(t.Context())
-	if report := f.report(t); report.State != cluster.BootReady || report.ReadyAt == nil || report.Error != "" {
-		t.Errorf("once the node is ready: %+v", report)
-	}
-}
-
-func TestStartFollowsAClockThatWasSet(t *testing.T) {
-	recorded := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	if got := correctStart(recorded, recorded.Add(10*time.Second+300*time.Millisecond), 10*time.Second); !got.Equal(recorded) {
-		t.Errorf("with an unchanged clock: %s", got)
-	}
-	if got := correctStart(recorded, recorded.Add(time.Hour+10*time.Second), 10*time.Second); !got.Equal(recorded.Add(time.Hour)) {
-		t.Errorf("with a clock set forward by an hour: %s", got)
 	}
 }
 
