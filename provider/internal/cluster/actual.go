@@ -27,6 +27,7 @@ type actualState struct {
 	vpcCIDR     string
 	live        map[string]instance // by node; pending to stopped
 	surplus     []instance          // further live instances of a node
+	copies      []instance          // instances elsewhere that carry a node's tags; never changed
 	ended       []instance          // terminated ones, while AWS shows them
 	terminated  map[string]bool     // ids of the network interfaces of those that this run terminated
 	unprotected map[string]bool     // ids of instances that lack termination protection
@@ -47,6 +48,14 @@ type instance struct {
 func (i instance) id() string { return aws.ToString(i.InstanceId) }
 
 func (i instance) state() ec2types.InstanceStateName { return i.State.Name }
+
+// location returns what identifies a node's instance besides its tags: no two
+// instances have the same address in a subnet at the same time.
+func location(subnet, address string) string { return subnet + "/" + address }
+
+func (i instance) location() string {
+	return location(aws.ToString(i.SubnetId), aws.ToString(i.PrivateIpAddress))
+}
 
 // volumeAt returns the id of the volume attached as device, or "".
 func (i instance) volumeAt(device string) string {

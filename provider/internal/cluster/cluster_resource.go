@@ -98,6 +98,7 @@ func (r *clusterResource) Create(ctx context.Context, req resource.CreateRequest
 		base.AddError(&resp.Diagnostics, "create", clusterTypeName, op.spec.Name, err)
 		return
 	}
+	op.warnCopies(&resp.Diagnostics)
 	plan.fromOperation(op, err)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &plan)...)
 	resp.Diagnostics.Append(resp.Private.SetKey(ctx, privateStateKey, op.privateState())...)
@@ -144,6 +145,7 @@ func (r *clusterResource) Read(ctx context.Context, req resource.ReadRequest, re
 		return
 	}
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, clusterIdentity{state.Name})...)
+	op.warnCopies(&resp.Diagnostics)
 	// The cluster is removed from the state only if nothing of it exists: lost
 	// nodes are repaired, and never a reason to create a second cluster.
 	if op.nothingExists() {
@@ -190,6 +192,7 @@ func (r *clusterResource) Update(ctx context.Context, req resource.UpdateRequest
 
 	planned := plan
 	err := op.converge(ctx)
+	op.warnCopies(&resp.Diagnostics)
 	plan.fromOperation(op, err)
 	if err == nil {
 		plan.keepPlanned(planned, &resp.Diagnostics)

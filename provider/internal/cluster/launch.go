@@ -25,6 +25,11 @@ import (
 // that a call whose answer was lost is not executed twice.
 const tagGeneration = "xeroops:generation"
 
+// tagAddress is the key of the tag with the subnet and address for which an
+// instance was launched. An instance elsewhere is not the node but carries copied
+// tags: AWS Backup restores them, and "launch more like this" copies them.
+const tagAddress = "xeroops:address"
+
 // maxGenerations limits the search for an unused client token.
 const maxGenerations = 20
 
@@ -154,7 +159,8 @@ func (op *operation) clientToken(node clusterspec.Node, generation int) string {
 
 func (op *operation) nodeTags(node clusterspec.Node, generation int) []ec2types.Tag {
 	return base.EC2Tags(op.spec.Name+"-"+node.Name, op.spec.TagsAll, map[string]string{base.TagCluster: op.spec.Name,
-		base.TagNode: node.Name, base.TagRole: string(node.Role), tagGeneration: strconv.Itoa(generation)})
+		base.TagNode: node.Name, base.TagRole: string(node.Role), tagGeneration: strconv.Itoa(generation),
+		tagAddress: location(node.SubnetID, node.Address)})
 }
 
 func (op *operation) runInput(node clusterspec.Node, generation int) (*ec2.RunInstancesInput, error) {

@@ -7,6 +7,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/hashicorp/terraform-plugin-framework/diag"
 
 	model "github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/provider/internal/base"
@@ -20,6 +21,8 @@ type observer struct {
 	uploads string // bucket
 	actual  *actualState
 	reports *reportCache
+	// configured is the location of each node in the configuration, if there is one.
+	configured map[string]string
 }
 
 func newObserver(p *base.ProviderData, name, uploads string) observer {
@@ -41,7 +44,7 @@ func (o *observer) observeInstances(ctx context.Context) error {
 			found = append(found, reservation.Instances...)
 		}
 	}
-	o.actual.live, o.actual.surplus, o.actual.ended = map[string]instance{}, nil, nil
+	o.actual.live, o.actual.surplus, o.actual.copies, o.actual.ended = map[string]instance{}, nil, nil, nil
 	for _, i := range found {
 		if err := o.add(i); err != nil {
 			return err
@@ -61,6 +64,10 @@ func (o *observer) add(i ec2types.Instance) error {
 		o.actual.ended = append(o.actual.ended, found)
 		return nil
 	}
+	if !o.isNode(found, tags) {
+		o.actual.copies = append(o.actual.copies, found)
+		return nil
+	}
 	if o.actual.vpcID == "" { // after an import
 		o.actual.vpcID = aws.ToString(i.VpcId)
 	}
@@ -72,13 +79,45 @@ func (o *observer) add(i ec2types.Instance) error {
 	switch {
 	case !twice:
 		o.actual.live[found.node] = found
-	case aws.ToTime(other.LaunchTime).Before(aws.ToTime(i.LaunchTime)):
+	case o.isPreferred(other, found):
 		o.actual.surplus = append(o.actual.surplus, found)
 	default:
 		o.actual.surplus = append(o.actual.surplus, other)
 		o.actual.live[found.node] = found
 	}
 	return nil
+}
+
+// isNode reports whether an instance is the node that its tags name: it is where
+// it was launched for. One without that tag is the node if it is where the
+// configuration has it.
+func (o *observer) isNode(i instance, tags map[string]string) bool {
+	launchedFor, tagged := tags[tagAddress]
+	if !tagged {
+		launchedFor = o.configured[i.node]
+	}
+	return i.location() == launchedFor
+}
+
+// isPreferred reports whether i, and not other, counts as the node: the one where
+// the configuration has it, or else the older one.
+func (o *observer) isPreferred(i, other instance) bool {
+	configured := o.configured[i.node]
+	if here, there := i.location() == configured, other.location() == configured; here != there {
+		return here
+	}
+	return aws.ToTime(i.LaunchTime).Before(aws.ToTime(other.LaunchTime))
+}
+
+// warnCopies adds a warning for each instance that carries a node's tags and is
+// not the node.
+func (o *observer) warnCopies(diags *diag.Diagnostics) {
+	for _, i := range o.actual.copies {
+		diags.AddWarning(fmt.Sprintf("%s %s: instance %s carries the tags of node %s", clusterTypeName, o.name, i.id(), i.node),
+			fmt.Sprintf("It is in subnet %s with address %s, where the node was not launched, so it is taken for a copy, such as one restored from a backup. "+
+				"It is not part of the cluster and stays unchanged. Remove its tag %s, or terminate it if it is not needed.",
+				aws.ToString(i.SubnetId), aws.ToString(i.PrivateIpAddress), base.TagNode))
+	}
 }
 
 // observeAddresses describes all Elastic IPs of the account and region. There

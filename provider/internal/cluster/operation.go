@@ -64,6 +64,10 @@ func (r *clusterResource) newOperation(m clusterModel) *operation {
 
 func newOperation(p *base.ProviderData, spec *clusterspec.Spec) *operation {
 	op := &operation{observer: newObserver(p, spec.Name, spec.Buckets.Uploads), spec: spec}
+	op.configured = map[string]string{}
+	for _, n := range spec.Nodes {
+		op.configured[n.Name] = location(n.SubnetID, n.Address)
+	}
 	op.groups = securitygroup.New(p.Client.EC2, spec)
 	op.roles = iamrole.New(p.Client, spec)
 	op.routes = vpnroute.New(p.Client.EC2, spec, vpnroute.Inputs{

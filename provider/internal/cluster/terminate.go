@@ -124,6 +124,9 @@ func (op *operation) destroy(ctx context.Context) error {
 	if err := op.observe(ctx); err != nil {
 		return err
 	}
+	if err := op.checkGroupsUnused(); err != nil {
+		return err
+	}
 	instances := slices.Concat(slices.Collect(maps.Values(op.actual.live)), op.actual.surplus)
 	err := base.ParallelAll(ctx, op.routes.Delete,
 		func(ctx context.Context) error { return op.terminate(ctx, instances) })
@@ -131,4 +134,18 @@ func (op *operation) destroy(ctx context.Context) error {
 		return err
 	}
 	return base.ParallelAll(ctx, op.groups.Delete, op.roles.Delete, op.objects.Delete)
+}
+
+// checkGroupsUnused returns an error if a copy of a node is in one of the cluster's
+// security groups, which therefore could not be deleted.
+func (op *operation) checkGroupsUnused() error {
+	for _, i := range op.actual.copies {
+		for _, g := range i.SecurityGroups {
+			if id := aws.ToString(g.GroupId); op.groups.Owns(id) {
+				return fmt.Errorf("instance %s carries the tags of node %s but is not part of the cluster, and is in its security group %s; "+
+					"take it out of the group or terminate it first", i.id(), i.node, id)
+			}
+		}
+	}
+	return nil
 }
