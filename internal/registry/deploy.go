@@ -106,8 +106,8 @@ func ReadProgress(ctx context.Context, c *redis.Client, application, version str
 	}
 	all := make(map[string]Progress, len(written))
 	for node, content := range written {
-		var p Progress
-		if err := json.Unmarshal([]byte(content), &p); err != nil {
+		p, err := parseProgress(node, content)
+		if err != nil {
 			return nil, fmt.Errorf("read the progress of %s %s on %s: %w", application, version, node, err)
 		}
 		all[node] = p

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/testkit/debiantree"
 )
 
@@ -152,7 +153,7 @@ func TestConcurrentPublishesFormAChain(t *testing.T) {
 
 func TestInvalidEntryIsAnErrorOfReadNodesOnly(t *testing.T) {
 	c := startRedis(t)
-	if err := WriteNode(t.Context(), c, Node{Name: "app1"}, false); err != nil {
+	if err := WriteNode(t.Context(), c, Node{Name: "app1", Role: cluster.RoleApp, State: NodeReady}, false); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Set(t.Context(), NodeKey("app2"), "{", 0).Err(); err != nil {

@@ -46,8 +46,8 @@ func ReadEntries(ctx context.Context, c *redis.Client, names []string) (entries 
 		if !exists {
 			continue
 		}
-		var n Node
-		if err := json.Unmarshal([]byte(text), &n); err != nil {
+		n, err := parseNode(names[i], text)
+		if err != nil {
 			problems = append(problems, fmt.Errorf("read the entry of node %s: %w", names[i], err))
 			continue
 		}

@@ -58,7 +58,7 @@ func TestDeployChangesNothingWhenSomethingIsWrong(t *testing.T) {
 	deploy := func(more ...string) []string {
 		return append([]string{"deploy", w.dir, "--wheelhouse", w.house}, more...)
 	}
-	w.heartbeat("app1", registry.Application{Name: "orders", Port: 8001, RoutePrefix: "/api/orders"})
+	w.heartbeat("app1", registry.Application{Name: "orders", Port: 8001, RoutePrefix: "/api/orders", State: registry.AppRunning})
 	w.run(deploy()...).expect(t, exitUsage, "port 8001 is used by orders on app1")
 	w.edit("pyproject.toml", "port = 8001", "port = 8002")
 	w.edit("pyproject.toml", "/api/notes", "/api/orders")

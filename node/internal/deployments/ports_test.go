@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/registry"
 )
 
@@ -45,7 +46,7 @@ func (f *fixture) routed() *routed {
 		defer close(ended)
 		for last := 0; ctx.Err() == nil; {
 			all := f.status()
-			_ = registry.WriteNode(ctx, f.registry, registry.Node{Name: "app1", Applications: all, UpdatedAt: time.Now()}, true)
+			_ = registry.WriteNode(ctx, f.registry, registry.Node{Name: "app1", Role: cluster.RoleApp, State: registry.NodeReady, Applications: all, UpdatedAt: time.Now()}, true)
 			if len(all) == 1 && all[0].Port != last {
 				last = all[0].Port
 				follow := time.AfterFunc(time.Duration(way.delay.Load()), func() { port.Store(int64(all[0].Port)) })
@@ -163,7 +164,7 @@ func TestFormerPortIsServedUntilTheRegistryHasTheNewOne(t *testing.T) {
 	current, _ := f.store.current("demo")
 	for _, port := range []int{0, old, f.port} {
 		if port > 0 {
-			n := registry.Node{Name: "app1", Applications: []registry.Application{{Name: "demo", Port: port}}}
+			n := registry.Node{Name: "app1", Role: cluster.RoleApp, State: registry.NodeReady, Applications: []registry.Application{{Name: "demo", Port: port, State: registry.AppRunning}}}
 			check(t, registry.WriteNode(t.Context(), f.registry, n, false))
 		}
 		if is := d.isPublished(t.Context(), current); is != (port == f.port) {
