@@ -44,7 +44,7 @@ func (m *PlanCache) Take(kind, name string) (any, bool) {
 // vacant is the value of a name under which there is nothing.
 type vacant struct{}
 
-// IsVacant says whether the plan, a moment ago, found nothing of that name.
+// IsVacant reports whether the plan has just found the name unused.
 func (m *PlanCache) IsVacant(kind, name string) bool {
 	value, recent := m.Take(kind, name)
 	_, is := value.(vacant)

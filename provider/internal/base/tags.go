@@ -186,8 +186,8 @@ func TagsFromAWS(actual, defaults map[string]string, stateTags tftypes.Map) (tag
 	return mapValue(own, emptyIsNull), mapValue(all, false)
 }
 
-// isProvidersTag says whether a tag is AWS's or the provider's. Name is the
-// provider's as long as it is the resource's name and nobody asked for it.
+// isProvidersTag reports whether a tag belongs to AWS or the provider. Name is the
+// provider's if it is the resource's name and not configured.
 func isProvidersTag(key string, actual, inState, defaults map[string]string) bool {
 	if strings.HasPrefix(key, "aws:") || strings.HasPrefix(key, reservedPrefix) {
 		return true
@@ -216,7 +216,8 @@ func TagChanges(actual, wanted map[string]string) (set map[string]string, remove
 	return set, remove
 }
 
-// IsManagedAs says whether tags are of something that the provider made under name.
+// IsManagedAs reports whether tags belong to a resource that the provider created
+// under name.
 func IsManagedAs(name string, tags map[string]string) bool {
 	return tags[TagName] == name && tags[TagManagedBy] == managedBy
 }

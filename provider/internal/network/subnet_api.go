@@ -279,7 +279,7 @@ func (r *subnetResource) create(ctx context.Context, m subnetModel) (*ec2types.S
 		})
 }
 
-// checkWays says whether the VPC has what the subnet is to be wired to.
+// checkWays returns an error if the VPC lacks a gateway that the subnet needs.
 func (p *subnetParts) checkWays(m subnetModel) error {
 	missing := ""
 	switch {

@@ -62,8 +62,8 @@ func (n *neighbours) named(name string) []ec2types.Subnet {
 	return found
 }
 
-// check says whether the subnet fits into its VPC. One of its own name may be
-// in its place: it is the one that the new subnet replaces, or adopts.
+// check returns an error if the subnet's range does not fit into the VPC. It may
+// overlap a subnet of its own name, which the new one replaces or adopts.
 func (n *neighbours) check(m subnetModel) error {
 	if n.vpc == nil {
 		return base.AtAttribute(path.Root("vpc_id"), fmt.Errorf("there is no VPC %s in this account and region; check vpc_id and the provider's region", m.VPCID.ValueString()))

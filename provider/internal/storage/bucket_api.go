@@ -23,7 +23,8 @@ const noConstraint = "us-east-1"
 var errTaken = errors.New("the name belongs to a bucket of another account, or to one that the credentials may not look at. " +
 	"Names are unique among all accounts: choose another, or use prefix")
 
-// isNoBucket says whether the bucket itself is missing, and not a part of it.
+// isNoBucket reports whether the bucket itself is missing, as opposed to one of its
+// settings.
 func isNoBucket(err error) bool { return awswait.HasCode(err, "NoSuchBucket", "NotFound") }
 
 // findExisting returns the account's bucket of that name, or nil.

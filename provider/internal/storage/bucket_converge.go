@@ -43,8 +43,8 @@ func (r *bucketResource) converge(ctx context.Context, m bucketModel) error {
 	return base.ParallelAll(ctx, steps...)
 }
 
-// passing says whether an error goes away: S3 takes one change of a bucket at a
-// time, and learns of a new one bit by bit.
+// passing reports whether an error is temporary: S3 allows one change of a bucket
+// at a time, and a new bucket becomes visible gradually.
 func passing(err error) bool { return awswait.IsBucketConflict(err) || isNoBucket(err) }
 
 // part is one of the settings that S3 keeps of a bucket.

@@ -114,8 +114,8 @@ func blocksPublicAccess(c *s3types.PublicAccessBlockConfiguration) bool {
 	return c != nil && aws.ToBool(c.BlockPublicAcls) && aws.ToBool(c.BlockPublicPolicy) && aws.ToBool(c.IgnorePublicAcls) && aws.ToBool(c.RestrictPublicBuckets)
 }
 
-// encryptsAsMade says whether the encryption is one that the provider makes,
-// with whatever key.
+// encryptsAsMade reports whether the encryption is one that the provider sets, with
+// any key.
 func (p *bucketParts) encryptsAsMade() bool {
 	e := p.encryptionDefault()
 	switch {
@@ -127,7 +127,8 @@ func (p *bucketParts) encryptsAsMade() bool {
 	return e.SSEAlgorithm == s3types.ServerSideEncryptionAwsKms && e.KMSMasterKeyID != nil && aws.ToBool(p.encryption.BucketKeyEnabled)
 }
 
-// encryptsWith says whether the encryption is the wanted one; no key is SSE-S3.
+// encryptsWith reports whether the encryption is the wanted one; an empty key means
+// SSE-S3.
 func (p *bucketParts) encryptsWith(key string) bool {
 	e := p.encryptionDefault()
 	return p.encryptsAsMade() && aws.ToString(e.KMSMasterKeyID) == key
@@ -223,7 +224,7 @@ func flattenRule(rule s3types.LifecycleRule) lifecycleModel {
 	return m
 }
 
-// expressible says whether attributes can say what a rule does.
+// expressible reports whether attributes can express a rule.
 func expressible(rule s3types.LifecycleRule) bool {
 	if rule.Status != s3types.ExpirationStatusEnabled || len(rule.Transitions)+len(rule.NoncurrentVersionTransitions) > 0 || rule.AbortIncompleteMultipartUpload != nil {
 		return false
@@ -247,7 +248,7 @@ func prefixOf(rule s3types.LifecycleRule) string {
 	return aws.ToString(rule.Prefix) //nolint:staticcheck // what older tools set
 }
 
-// hasRules says whether the rules at AWS do what the wanted ones do.
+// hasRules reports whether the actual rules are equivalent to the wanted ones.
 func (p *bucketParts) hasRules(wanted []lifecycleModel) bool {
 	models, foreign := flattenRules(p.rules)
 	return len(foreign) == 0 && slices.Equal(models, wanted) && slices.ContainsFunc(p.rules, isAbortRule)

@@ -218,7 +218,8 @@ func (r *volumeResource) latestModification(ctx context.Context, id string) (*ec
 	return &out.VolumesModifications[len(out.VolumesModifications)-1], nil
 }
 
-// isUnderWay says whether EBS is making the very change that the model wants.
+// isUnderWay reports whether the modification in progress is the one that the model
+// needs.
 func (r *volumeResource) isUnderWay(ctx context.Context, m volumeModel) bool {
 	latest, err := r.latestModification(ctx, m.ID.ValueString())
 	if err != nil || latest == nil {

@@ -1,4 +1,4 @@
-"""Writes rows as an application does, for so many seconds, and says whether one that
+"""Writes rows as an application does, for so many seconds, and reports whether one that
 was acknowledged is lost and how long nothing could be written. Runs on an app node."""
 
 import json
