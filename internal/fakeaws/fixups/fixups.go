@@ -65,6 +65,7 @@ func All(o Options) []fakeaws.Fixup {
 		{Name: "endpoint-routes", New: endpointRoutes},
 		{Name: "instance-attribute", New: instanceAttribute},
 		{Name: "launch", New: launch},
+		{Name: "role-policy", New: rolePolicy},
 		{Name: "policy-form", New: policyForm},
 		{Name: "bucket-defaults", New: bucketDefaults},
 		{Name: "secure-transport", New: secureTransport},

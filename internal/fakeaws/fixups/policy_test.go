@@ -2,6 +2,7 @@ package fixups_test
 
 import (
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -38,4 +39,22 @@ func TestTrustPolicyIsReturnedInTheFormOfIAM(t *testing.T) {
 			t.Errorf("trust policy, %v:\n got %s\nwant %s", err, got, want)
 		}
 	}
+}
+
+func TestInlinePoliciesOfARoleAreLimitedTogether(t *testing.T) {
+	f := newFixture(t, fast)
+	role := aws.String("role")
+	_, err := f.iam.CreateRole(ctx, &iam.CreateRoleInput{RoleName: role, AssumeRolePolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[]}`)})
+	f.ok(err)
+	put := func(name string, length int) error {
+		const head, tail = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::`, `"}]}`
+		document := head + strings.Repeat("k", length-len(head)-len(tail)) + tail + strings.Repeat(" \n", 100)
+		_, err := f.iam.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: role, PolicyName: &name, PolicyDocument: &document})
+		return err
+	}
+	f.ok(put("one", 10240))
+	f.refused(put("one", 10241), "LimitExceeded")
+	f.ok(put("one", 6000))
+	f.refused(put("two", 4241), "LimitExceeded")
+	f.ok(put("two", 4240))
 }

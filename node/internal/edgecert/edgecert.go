@@ -23,7 +23,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/xeroops/xeroops/internal/awswait"
 	"github.com/xeroops/xeroops/internal/cluster"
@@ -75,7 +74,7 @@ func (s Store) create(ctx context.Context, name string, names []string, now time
 		return nil, err
 	}
 	_, err = s.S3.PutObject(ctx, &s3.PutObjectInput{Bucket: &s.Bucket, Key: &name, Body: bytes.NewReader(created),
-		IfNoneMatch: aws.String("*"), ServerSideEncryption: types.ServerSideEncryptionAes256})
+		IfNoneMatch: aws.String("*")})
 	if awswait.HasCode(err, "PreconditionFailed", "ConditionalRequestConflict") {
 		return s.get(ctx, name)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -42,6 +43,34 @@ func TestReplacedEdgeHasTheSameCertificate(t *testing.T) {
 		if !bytes.Equal(c, later) {
 			t.Error("two edges of one name have different certificates")
 		}
+	}
+}
+
+// recorder records the requests that a client sends.
+type recorder struct{ requests []*http.Request }
+
+func (r *recorder) Do(request *http.Request) (*http.Response, error) {
+	r.requests = append(r.requests, request)
+	return http.DefaultClient.Do(request) //nolint:gosec // moto's URL
+}
+
+func TestCertificateIsEncryptedAsTheBucketIs(t *testing.T) {
+	store, sent := newStore(t), &recorder{}
+	store.S3 = s3.New(store.S3.Options(), func(o *s3.Options) { o.HTTPClient = sent })
+	if _, _, err := store.SelfSigned(t.Context(), "edge", []string{"edge"}, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	puts := 0
+	for _, request := range sent.requests {
+		if request.Method == http.MethodPut {
+			puts++
+		}
+		if encryption := request.Header.Get("X-Amz-Server-Side-Encryption"); encryption != "" {
+			t.Errorf("%s %s overrides the bucket's encryption with %s", request.Method, request.URL.Path, encryption)
+		}
+	}
+	if puts == 0 {
+		t.Error("nothing was stored")
 	}
 }
 

@@ -18,6 +18,7 @@ type ProviderData struct {
 	Describe    *Describer
 	DefaultTags map[string]string
 	PlanCache   *PlanCache
+	Encryption  *BucketEncryption
 }
 
 // FromProvider returns the provider's data, or nil while the provider is not

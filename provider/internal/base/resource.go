@@ -103,3 +103,17 @@ func NameValidators() []validator.String {
 	return []validator.String{stringvalidator.RegexMatches(regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`),
 		"a name is up to 63 lower-case letters, digits and hyphens, and neither begins nor ends with a hyphen")}
 }
+
+// KeyARNValidator checks the ARN of a KMS key.
+func KeyARNValidator() validator.String {
+	return stringvalidator.RegexMatches(regexp.MustCompile(`^arn:[\w-]+:kms:[\w-]+:\d{12}:key/[\w-]+$`),
+		"not the ARN of a KMS key, such as arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab")
+}
+
+// Optional returns a pointer to s, or nil if it is empty.
+func Optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}

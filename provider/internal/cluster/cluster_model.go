@@ -36,6 +36,7 @@ type clusterModel struct {
 	InstanceProfiles      types.Map            `tfsdk:"instance_profiles"`
 	KeyName               types.String         `tfsdk:"key_name"`
 	RootVolumeGiB         types.Int64          `tfsdk:"root_volume_gib"`
+	KMSKeyID              types.String         `tfsdk:"kms_key_id"`
 	TerminationProtection types.Bool           `tfsdk:"termination_protection"`
 	ReadyTimeout          types.String         `tfsdk:"ready_timeout"`
 	OnReadyTimeout        types.String         `tfsdk:"on_ready_timeout"`
@@ -115,7 +116,7 @@ func (m clusterModel) spec() *clusterspec.Spec {
 	s := &clusterspec.Spec{
 		Name: m.Name.ValueString(), VPCID: m.VPCID.ValueString(), VPNCIDR: m.VPNCIDR.ValueString(),
 		Nodes: map[string]clusterspec.Node{}, Settings: settings, InstanceProfiles: map[model.Role]string{},
-		KeyName: m.KeyName.ValueString(), RootVolumeGiB: int32(m.RootVolumeGiB.ValueInt64()),
+		KeyName: m.KeyName.ValueString(), RootVolumeGiB: int32(m.RootVolumeGiB.ValueInt64()), KMSKeyID: m.KMSKeyID.ValueString(),
 		TerminationProtection: m.TerminationProtection.ValueBool(),
 		ReadyTimeout:          readyTimeout, OnReadyTimeout: m.OnReadyTimeout.ValueString(),
 		TagsAll: m.TagsAll,

@@ -80,6 +80,9 @@ func (r *clusterResource) Schema(ctx context.Context, _ resource.SchemaRequest, 
 			"root_volume_gib": schema.Int64Attribute{Optional: true, Computed: true, Default: int64default.StaticInt64(16),
 				MarkdownDescription: "Size of each node's root volume in GiB. A change applies to nodes launched later. Default: `16`.",
 				Validators:          []validator.Int64{int64validator.Between(8, 16384)}},
+			"kms_key_id": schema.StringAttribute{Optional: true,
+				MarkdownDescription: "ARN of the KMS key that encrypts the root volumes. A change applies to nodes launched later. Default: the account's default key for EBS. Data volumes have the key of their `xeroops_volume`.",
+				Validators:          []validator.String{base.KeyARNValidator()}},
 			"termination_protection": schema.BoolAttribute{Optional: true, Computed: true, Default: booldefault.StaticBool(false),
 				MarkdownDescription: "Enable termination protection of the EC2 instances. Also prevents `terraform destroy`. Default: `false`."},
 			"ready_timeout": schema.StringAttribute{Optional: true, Computed: true, Default: stringdefault.StaticString("10m"),
@@ -123,7 +126,7 @@ func bucketsAttribute() schema.Attribute {
 	}
 	return schema.SingleNestedAttribute{Required: true, MarkdownDescription: "Names of the cluster's buckets.",
 		Attributes: map[string]schema.Attribute{
-			"uploads": bucket("configuration, credentials, boot reports and application bundles. It cannot be changed. If a bucket has its own KMS key, the key's policy must allow the nodes' roles"),
+			"uploads": bucket("configuration, credentials, boot reports and application bundles. It cannot be changed. Nodes may use the KMS keys that encrypt the buckets by default, through S3 only; a key's policy must leave that to IAM policies, as the default key policy does"),
 			"pgdump":  bucket("logical backups"),
 			"walg":    bucket("physical backups and write-ahead logs"),
 			"logs":    bucket("logs"),

@@ -187,7 +187,7 @@ func (op *operation) runInput(node clusterspec.Node, generation int) (*ec2.RunIn
 			AssociatePublicIpAddress: aws.Bool(false)}},
 		BlockDeviceMappings: []ec2types.BlockDeviceMapping{{DeviceName: aws.String(op.rootDevice(node.ImageID)),
 			Ebs: &ec2types.EbsBlockDevice{VolumeType: ec2types.VolumeTypeGp3, VolumeSize: aws.Int32(op.spec.RootVolumeGiB),
-				Encrypted: aws.Bool(true), DeleteOnTermination: aws.Bool(true)}}},
+				Encrypted: aws.Bool(true), KmsKeyId: base.Optional(op.spec.KMSKeyID), DeleteOnTermination: aws.Bool(true)}}},
 		TagSpecifications: append(base.TagOnCreate(ec2types.ResourceTypeInstance, tags), base.TagOnCreate(ec2types.ResourceTypeVolume, tags)...),
 	}
 	if op.spec.KeyName != "" {

@@ -69,7 +69,7 @@ func newOperation(p *base.ProviderData, spec *clusterspec.Spec) *operation {
 		op.configured[n.Name] = location(n.SubnetID, n.Address)
 	}
 	op.groups = securitygroup.New(p.Client.EC2, spec)
-	op.roles = iamrole.New(p.Client, spec)
+	op.roles = iamrole.New(p.Client, p.Encryption, spec)
 	op.routes = vpnroute.New(p.Client.EC2, spec, vpnroute.Inputs{
 		Gateway: op.gatewayInterface, FormerRanges: op.groups.FormerVPNRanges, OwnsGroup: op.groups.Owns})
 	op.objects = clusterobject.New(p.Client.S3, spec, clusterobject.Inputs{

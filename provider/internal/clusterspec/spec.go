@@ -30,6 +30,7 @@ type Spec struct {
 	InstanceProfiles      map[model.Role]string // the customer's own
 	KeyName               string
 	RootVolumeGiB         int32
+	KMSKeyID              string // of root volumes; "" is the account's default key
 	TerminationProtection bool
 	ReadyTimeout          time.Duration
 	OnReadyTimeout        string

@@ -58,7 +58,8 @@ func (p *xeroops) Configure(ctx context.Context, req provider.ConfigureRequest, 
 		return
 	}
 	tags, _ := base.TagMap(config.DefaultTags)
-	data := &base.ProviderData{Client: client, Describe: base.NewDescriber(client.EC2, client.Region), DefaultTags: tags, PlanCache: &base.PlanCache{}}
+	data := &base.ProviderData{Client: client, Describe: base.NewDescriber(client.EC2, client.Region), DefaultTags: tags, PlanCache: &base.PlanCache{},
+		Encryption: base.NewBucketEncryption(client.S3)}
 	resp.ResourceData, resp.DataSourceData, resp.EphemeralResourceData = data, data, data
 }
 

@@ -158,12 +158,9 @@ func (r *bucketResource) findParts(ctx context.Context, name string) (*bucketPar
 			}
 			return err
 		},
-		func(ctx context.Context) error {
-			out, err := c.GetBucketEncryption(ctx, &s3.GetBucketEncryptionInput{Bucket: &name})
-			if err == nil && len(out.ServerSideEncryptionConfiguration.Rules) > 0 {
-				p.encryption = &out.ServerSideEncryptionConfiguration.Rules[0]
-			}
-			return ignoreUnset(err, "ServerSideEncryptionConfigurationNotFoundError")
+		func(ctx context.Context) (err error) {
+			p.encryption, err = r.Encryption.Read(ctx, name)
+			return err
 		},
 		func(ctx context.Context) error {
 			out, err := c.GetPublicAccessBlock(ctx, &s3.GetPublicAccessBlockInput{Bucket: &name})

@@ -71,8 +71,12 @@ func (r *bucketResource) parts(found *bucketParts, m bucketModel, arn string) []
 			return err
 		}, atFault: map[string]string{"InvalidBucketState": "versioning"}},
 		{name: "default encryption", is: found.encryptsWith(m.KMSKeyID.ValueString()), put: func(ctx context.Context) error {
+			rule := encryptionWith(m.KMSKeyID.ValueString())
 			_, err := c.PutBucketEncryption(ctx, &s3.PutBucketEncryptionInput{Bucket: name, ServerSideEncryptionConfiguration: &s3types.ServerSideEncryptionConfiguration{
-				Rules: []s3types.ServerSideEncryptionRule{*encryptionWith(m.KMSKeyID.ValueString())}}})
+				Rules: []s3types.ServerSideEncryptionRule{*rule}}})
+			if err == nil {
+				r.Encryption.Keep(*name, rule)
+			}
 			return err
 		}, atFault: map[string]string{"InvalidArgument": "kms_key_id", "MalformedXML": "kms_key_id"}},
 		{name: "public access block", is: blocksPublicAccess(found.access), put: func(ctx context.Context) error {

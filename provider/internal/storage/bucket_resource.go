@@ -59,7 +59,7 @@ func (r *bucketResource) Schema(ctx context.Context, _ resource.SchemaRequest, r
 				MarkdownDescription: "The name is the prefix, a hyphen and the id of the account: `uploads` makes `uploads-123456789012`.",
 			},
 			"kms_key_id": schema.StringAttribute{
-				Optional: true, Validators: []validator.String{keyARN},
+				Optional: true, Validators: []validator.String{base.KeyARNValidator()},
 				MarkdownDescription: "ARN of the KMS key that encrypts the objects. Default: S3's own keys (SSE-S3).",
 			},
 			"versioning": schema.BoolAttribute{

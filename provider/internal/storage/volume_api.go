@@ -97,21 +97,14 @@ func (r *volumeResource) adoptOrCreate(ctx context.Context, m volumeModel) (stri
 		Iops:              int32Of(m.IOPS),
 		Throughput:        int32Of(m.ThroughputMiBps),
 		Encrypted:         aws.Bool(true),
-		KmsKeyId:          optional(m.KMSKeyID.ValueString()),
-		SnapshotId:        optional(m.SnapshotID.ValueString()),
+		KmsKeyId:          base.Optional(m.KMSKeyID.ValueString()),
+		SnapshotId:        base.Optional(m.SnapshotID.ValueString()),
 		TagSpecifications: base.TagOnCreate(ec2types.ResourceTypeVolume, r.tags(m)),
 	})
 	if err != nil {
 		return "", base.AtAttributeForCode(err, volumeAtFault)
 	}
 	return aws.ToString(out.VolumeId), nil
-}
-
-func optional(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
 }
 
 func (r *volumeResource) tags(m volumeModel) []ec2types.Tag {

@@ -156,7 +156,7 @@ func (r *volumeResource) createFinalSnapshot(ctx context.Context, m volumeModel,
 	tooSoon := func(err error) bool { return awswait.HasCode(err, "SnapshotCreationPerVolumeRateExceeded") }
 	find := func(ctx context.Context) (*string, error) {
 		id, err := r.findFinalSnapshot(ctx, m.ID.ValueString(), attached)
-		return optional(id), err
+		return base.Optional(id), err
 	}
 	id, err := awswait.Retry(ctx, snapshotRate, tooSoon, func(ctx context.Context) (*string, error) {
 		return base.CreateOnce(ctx, find, func(ctx context.Context, once ...func(*ec2.Options)) (*string, error) {

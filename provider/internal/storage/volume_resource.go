@@ -71,7 +71,7 @@ func (r *volumeResource) Schema(ctx context.Context, _ resource.SchemaRequest, r
 			"kms_key_id": schema.StringAttribute{
 				Optional: true, Computed: true, PlanModifiers: replaceIfGiven,
 				MarkdownDescription: "ARN of the KMS key that encrypts the volume. Default: the account's default key for EBS. Another key makes another volume.",
-				Validators:          []validator.String{keyARN},
+				Validators:          []validator.String{base.KeyARNValidator()},
 			},
 			"snapshot_id": schema.StringAttribute{
 				Optional: true, Computed: true, PlanModifiers: replaceIfGiven,
@@ -89,9 +89,6 @@ func (r *volumeResource) Schema(ctx context.Context, _ resource.SchemaRequest, r
 		},
 	}
 }
-
-var keyARN = stringvalidator.RegexMatches(regexp.MustCompile(`^arn:[\w-]+:kms:[\w-]+:\d{12}:key/[\w-]+$`),
-	"not the ARN of a KMS key, such as arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab")
 
 func (r *volumeResource) ValidateConfig(ctx context.Context, req resource.ValidateConfigRequest, resp *resource.ValidateConfigResponse) {
 	var volume volumeModel

@@ -61,7 +61,10 @@ func (r *Roles) delete(ctx context.Context, of model.Role) error {
 	}
 	return base.ParallelAll(ctx,
 		step(hasProfile, func(ctx context.Context) error {
-			_, err := r.client.IAM.DeleteInstanceProfile(ctx, &iam.DeleteInstanceProfileInput{InstanceProfileName: &name})
+			// The role that was just removed from it may still count (eventual consistency).
+			_, err := awswait.Retry(ctx, awswait.ProfilePropagation, awswait.IsInUse, func(ctx context.Context) (any, error) {
+				return r.client.IAM.DeleteInstanceProfile(ctx, &iam.DeleteInstanceProfileInput{InstanceProfileName: &name})
+			})
 			return err
 		}),
 		step(hasRole, func(ctx context.Context) error { return r.deleteRole(ctx, name) }),

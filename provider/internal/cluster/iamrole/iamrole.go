@@ -26,9 +26,6 @@ import (
 // policyName is the name of each role's inline policy.
 const policyName = "xeroops"
 
-// trustPolicy lets EC2 instances, and nothing else, assume a role.
-const trustPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
-
 // Roles are the IAM roles and instance profiles of one cluster.
 type Roles struct {
 	// ReadPolicies makes Observe read the roles' policies, which costs three
@@ -38,10 +35,12 @@ type Roles struct {
 	// costs a call per role and profile even if they are right.
 	SetTags bool
 
-	client   *awsclient.Client
-	spec     *clusterspec.Spec
-	roles    map[model.Role]role
-	profiles map[model.Role]profile
+	client     *awsclient.Client
+	encryption *base.BucketEncryption
+	spec       *clusterspec.Spec
+	roles      map[model.Role]role
+	profiles   map[model.Role]profile
+	keys       map[string]string // the customer's KMS key by bucket
 }
 
 // role is an IAM role as observed; policy, inline and attached are empty unless
@@ -56,8 +55,8 @@ type role struct {
 type profile struct{ hasRole bool }
 
 // New returns the roles that spec describes, not observed yet.
-func New(client *awsclient.Client, spec *clusterspec.Spec) *Roles {
-	return &Roles{client: client, spec: spec, roles: map[model.Role]role{}, profiles: map[model.Role]profile{}}
+func New(client *awsclient.Client, encryption *base.BucketEncryption, spec *clusterspec.Spec) *Roles {
+	return &Roles{client: client, encryption: encryption, spec: spec, roles: map[model.Role]role{}, profiles: map[model.Role]profile{}}
 }
 
 // ProfileName returns the name of the instance profile of a role's nodes.
@@ -82,6 +81,9 @@ func (r *Roles) name(role model.Role) string { return r.prefix() + string(role) 
 
 // Ensure creates and repairs the roles and profiles of all managed roles.
 func (r *Roles) Ensure(ctx context.Context) error {
+	if err := r.readKeys(ctx); err != nil { // costs no call if Observe did
+		return err
+	}
 	return base.ParallelAll(ctx, base.StepsFor(r.spec.ManagedRoles(), func(ctx context.Context, _ int, role model.Role) error {
 		if err := r.ensure(ctx, role); err != nil {
 			return fmt.Errorf("IAM role %s: %w", r.name(role), err)
@@ -94,14 +96,14 @@ func (r *Roles) Ensure(ctx context.Context) error {
 // and the profile its role.
 func (r *Roles) ensure(ctx context.Context, of model.Role) error {
 	name := r.name(of)
-	policy, err := r.policy(ctx, of)
+	wanted, err := r.policies(ctx, of)
 	if err != nil {
 		return err
 	}
 	actual, roleExists := r.roles[of]
 	profile, profileExists := r.profiles[of]
 	err = base.ParallelAll(ctx,
-		base.StepIf(!roleExists, func(ctx context.Context) error { return r.createRole(ctx, name) }),
+		base.StepIf(!roleExists, func(ctx context.Context) error { return r.createRole(ctx, name, wanted.trust) }),
 		base.StepIf(!profileExists, func(ctx context.Context) error { return r.createProfile(ctx, name) }),
 	)
 	if err != nil {
@@ -109,7 +111,7 @@ func (r *Roles) ensure(ctx context.Context, of model.Role) error {
 	}
 	return base.ParallelAll(ctx,
 		func(ctx context.Context) error {
-			if err := r.ensurePolicies(ctx, name, actual, policy, roleExists); err != nil || !roleExists || !r.SetTags {
+			if err := r.ensurePolicies(ctx, name, actual, wanted, roleExists); err != nil || !roleExists || !r.SetTags {
 				return err
 			}
 			return r.tagRole(ctx, name)
@@ -126,17 +128,17 @@ func (r *Roles) ensure(ctx context.Context, of model.Role) error {
 // ensurePolicies sets the inline policy and the trust policy, and removes all
 // other policies. The calls run in sequence: IAM answers some concurrent
 // changes of one role with ConcurrentModification.
-func (r *Roles) ensurePolicies(ctx context.Context, name string, actual role, policy string, existed bool) error {
-	if !base.SamePolicy(actual.policy, policy) {
+func (r *Roles) ensurePolicies(ctx context.Context, name string, actual, wanted role, existed bool) error {
+	if !base.SamePolicy(actual.policy, wanted.policy) {
 		_, err := awswait.Retry(ctx, awswait.ProfilePropagation, awswait.IsNotFound, func(ctx context.Context) (any, error) {
-			return r.client.IAM.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: &name, PolicyName: aws.String(policyName), PolicyDocument: &policy})
+			return r.client.IAM.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: &name, PolicyName: aws.String(policyName), PolicyDocument: &wanted.policy})
 		})
 		if err != nil {
 			return err
 		}
 	}
-	if existed && !base.SamePolicy(actual.trust, trustPolicy) {
-		_, err := r.client.IAM.UpdateAssumeRolePolicy(ctx, &iam.UpdateAssumeRolePolicyInput{RoleName: &name, PolicyDocument: aws.String(trustPolicy)})
+	if existed && !base.SamePolicy(actual.trust, wanted.trust) {
+		_, err := r.client.IAM.UpdateAssumeRolePolicy(ctx, &iam.UpdateAssumeRolePolicyInput{RoleName: &name, PolicyDocument: &wanted.trust})
 		if err != nil {
 			return err
 		}
@@ -172,9 +174,9 @@ func (r *Roles) addRoleToProfile(ctx context.Context, name string, actual profil
 	return awswait.Ignore(err, func(err error) bool { return awswait.HasCode(err, "LimitExceeded") || isEntityExists(err) })
 }
 
-func (r *Roles) createRole(ctx context.Context, name string) error {
+func (r *Roles) createRole(ctx context.Context, name, trust string) error {
 	_, err := r.client.IAM.CreateRole(ctx, &iam.CreateRoleInput{RoleName: &name, Path: aws.String(r.path()),
-		AssumeRolePolicyDocument: aws.String(trustPolicy), Description: aws.String("Node of XeroOps cluster " + r.spec.Name), Tags: newTags(r.tags(name))})
+		AssumeRolePolicyDocument: &trust, Description: aws.String("Node of XeroOps cluster " + r.spec.Name), Tags: newTags(r.tags(name))})
 	return r.acceptOwn(ctx, err, "role", name, r.ownsRole)
 }
 
@@ -203,30 +205,30 @@ func isEntityExists(err error) bool { return awswait.HasCode(err, "EntityAlready
 func (r *Roles) Drift(ctx context.Context) []string {
 	var found []string
 	for _, role := range r.spec.ManagedRoles() {
-		policy, err := r.policy(ctx, role)
+		wanted, err := r.policies(ctx, role)
 		if err != nil {
-			policy = r.roles[role].policy // unknown, so not reported
+			wanted = r.roles[role] // unknown, so not reported
 		}
-		found = append(found, r.drift(role, policy)...)
+		found = append(found, r.drift(role, wanted)...)
 	}
 	return found
 }
 
-func (r *Roles) drift(role model.Role, policy string) []string {
+func (r *Roles) drift(of model.Role, wanted role) []string {
 	var found []string
 	add := func(differs bool, format string, args ...any) {
 		if differs {
 			found = append(found, fmt.Sprintf(format, args...))
 		}
 	}
-	name := r.name(role)
-	add(!r.profiles[role].hasRole, "instance profile %s does not contain its role", name)
-	actual, exists := r.roles[role]
+	name := r.name(of)
+	add(!r.profiles[of].hasRole, "instance profile %s does not contain its role", name)
+	actual, exists := r.roles[of]
 	if !exists {
 		return append(found, fmt.Sprintf("IAM role %s does not exist", name))
 	}
-	add(!base.SamePolicy(actual.policy, policy), "policy of IAM role %s was changed", name)
-	add(!base.SamePolicy(actual.trust, trustPolicy), "trust policy of IAM role %s was changed", name)
+	add(!base.SamePolicy(actual.policy, wanted.policy), "policy of IAM role %s was changed", name)
+	add(!base.SamePolicy(actual.trust, wanted.trust), "trust policy of IAM role %s was changed", name)
 	others := slices.Concat(actual.inline, actual.attached)
 	add(len(others) > 0, "IAM role %s has additional policies: %s", name, strings.Join(others, ", "))
 	return found

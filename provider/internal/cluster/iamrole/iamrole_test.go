@@ -14,7 +14,7 @@ import (
 )
 
 func reference() *Roles {
-	return New(&awsclient.Client{Region: "eu-west-1"}, spectest.Reference())
+	return New(&awsclient.Client{Region: "eu-west-1"}, nil, spectest.Reference())
 }
 
 func TestARoleIsOwnedByItsPathAndTag(t *testing.T) {
@@ -52,14 +52,15 @@ func TestAnOwnProfileIsUsedAndItsRoleNotManaged(t *testing.T) {
 }
 
 func TestDriftNamesTheRoleAndWhatDiffers(t *testing.T) {
-	const policy, name = `{"Statement":[]}`, "xeroops-eu-west-1-production-app"
-	same := role{policy: `{ "Statement": [] }`, trust: trustPolicy}
+	const name = "xeroops-eu-west-1-production-app"
+	wanted := role{policy: `{"Statement":[]}`, trust: trustPolicy(awsAccount{partition: "aws"})}
+	same := role{policy: `{ "Statement": [] }`, trust: wanted.trust}
 	cases := map[string]struct {
 		change func(*Roles, *role)
 		want   string
 	}{
 		"nothing":              {func(*Roles, *role) {}, ""},
-		"another policy":       {func(_ *Roles, a *role) { a.policy = `{}` }, "policy of IAM role " + name + " was changed"},
+		"another policy":       {func(_ *Roles, a *role) { a.policy = `{"Statement":[{"Effect":"Deny"}]}` }, "policy of IAM role " + name + " was changed"},
 		"another trust policy": {func(_ *Roles, a *role) { a.trust = `{}` }, "trust policy of IAM role " + name + " was changed"},
 		"an inline policy":     {func(_ *Roles, a *role) { a.inline = []string{"mine"} }, "additional policies: mine"},
 		"a managed policy":     {func(_ *Roles, a *role) { a.attached = []string{"arn:p"} }, "additional policies: arn:p"},
@@ -70,12 +71,12 @@ func TestDriftNamesTheRoleAndWhatDiffers(t *testing.T) {
 		r.profiles[model.RoleApp] = profile{hasRole: true}
 		c.change(r, &actual)
 		r.roles[model.RoleApp] = actual
-		found := strings.Join(r.drift(model.RoleApp, policy), "\n")
+		found := strings.Join(r.drift(model.RoleApp, wanted), "\n")
 		if (found == "") != (c.want == "") || !strings.Contains(found, c.want) {
 			t.Errorf("%s: drift is %q, want %q", what, found, c.want)
 		}
 	}
-	if found := reference().drift(model.RoleApp, policy); len(found) != 2 || found[1] != "IAM role "+name+" does not exist" {
+	if found := reference().drift(model.RoleApp, wanted); len(found) != 2 || found[1] != "IAM role "+name+" does not exist" {
 		t.Errorf("drift of a deleted role is %q", found)
 	}
 }

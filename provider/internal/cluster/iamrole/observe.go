@@ -20,7 +20,7 @@ import (
 // policies of the managed roles if ReadPolicies is set.
 func (r *Roles) Observe(ctx context.Context) error {
 	r.roles, r.profiles = map[model.Role]role{}, map[model.Role]profile{}
-	return base.Parallel(ctx, r.observeRoles, r.observeProfiles)
+	return base.Parallel(ctx, r.observeRoles, r.observeProfiles, base.StepIf(r.ReadPolicies, r.readKeys))
 }
 
 func (r *Roles) observeRoles(ctx context.Context) error {

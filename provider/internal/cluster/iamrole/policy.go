@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/hashicorp/terraform-plugin-framework/path"
 
@@ -25,49 +26,142 @@ type statement struct {
 // characters, not counting white space (IAM user guide, "IAM and AWS STS quotas").
 const maxPolicy = 10240
 
-// policy returns the inline policy of a role: access to the objects of
-// docs/design.md#s3-layout that its nodes read and write, and nothing else.
-func (r *Roles) policy(ctx context.Context, role model.Role) (string, error) {
+// awsAccount is what the policies depend on besides the specification.
+type awsAccount struct {
+	partition, region, id string
+	keys                  map[string]string // the customer's KMS key by bucket
+}
+
+// ec2Service returns the service principal of EC2. In the China partition, it has
+// the partition's DNS suffix.
+func (a awsAccount) ec2Service() string {
+	if a.partition == chinaPartition {
+		return "ec2.amazonaws.com.cn"
+	}
+	return "ec2.amazonaws.com"
+}
+
+// s3Services returns what kms:ViaService is when S3 uses a key in region.
+func (a awsAccount) s3Services(region string) []string {
+	services := []string{"s3." + region + ".amazonaws.com"}
+	if a.partition == chinaPartition {
+		services = append(services, services[0]+".cn")
+	}
+	return services
+}
+
+const chinaPartition = "aws-cn"
+
+// policies returns the role that a role's nodes get: its trust policy, and access
+// to the objects of docs/design.md#s3-layout that the nodes read and write, and
+// nothing else.
+func (r *Roles) policies(ctx context.Context, of model.Role) (role, error) {
 	partition, err := r.client.Partition(ctx)
 	if err != nil {
-		return "", err
+		return role{}, err
 	}
-	return policyDocument(r.spec, partition, role)
+	id, err := r.client.AccountID(ctx)
+	if err != nil {
+		return role{}, err
+	}
+	a := awsAccount{partition: partition, region: r.client.Region, id: id, keys: r.keys}
+	policy, err := policyDocument(r.spec, a, of)
+	return role{trust: trustPolicy(a), policy: policy}, err
+}
+
+// trustPolicy lets EC2 instances, and nothing else, assume a role.
+func trustPolicy(a awsAccount) string {
+	return `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"` + a.ec2Service() + `"},"Action":"sts:AssumeRole"}]}`
 }
 
 // CheckPolicies returns an error if a role's policy is too long for IAM. It
-// needs no call: names that are not known yet only make a policy longer, and
-// "aws" is the shortest partition.
+// needs no call: what is not known yet only makes a policy longer.
 func CheckPolicies(spec *clusterspec.Spec) error {
 	for _, role := range spec.ManagedRoles() {
-		if _, err := policyDocument(spec, "aws", role); err != nil {
+		if _, err := policyDocument(spec, awsAccount{partition: "aws"}, role); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func policyDocument(spec *clusterspec.Spec, partition string, role model.Role) (string, error) {
-	b := builder{arn: "arn:" + partition + ":s3:::", buckets: spec.Buckets, cluster: spec.Name, layout: spec.Layout()}
+func policyDocument(spec *clusterspec.Spec, a awsAccount, role model.Role) (string, error) {
+	b := builder{arn: "arn:" + a.partition + ":s3:::", account: a, buckets: spec.Buckets, cluster: spec.Name, layout: spec.Layout()}
 	nodes := spec.NodesOf(role)
-	statements := append(b.common(role, nodes), b.forRole(role)...)
+	statements := slices.Concat(b.common(role, nodePatterns(spec, role)), b.forRole(role), b.useKeys(b.bucketsOf(role)...))
 	document, err := json.Marshal(map[string]any{"Version": "2012-10-17", "Statement": statements})
 	if err != nil {
 		return "", err
 	}
 	if n := len(document); n > maxPolicy { // Marshal writes no white space
 		return "", base.AtAttribute(path.Root("nodes"), fmt.Errorf("the policy of role %s for its %d nodes has %d characters, and IAM allows %d; "+
-			"use fewer nodes of that role or shorter names, or set a profile of your own for the role in instance_profiles", role, len(nodes), n, maxPolicy))
+			"name the nodes of that role with a common prefix that nodes of other roles do not have, or set a profile of your own for the role in instance_profiles", role, len(nodes), n, maxPolicy))
 	}
 	return string(document), nil
+}
+
+// nodePatterns returns patterns that match the names of a role's nodes and of no
+// other nodes, as few as possible: a policy that lists the names is too long for
+// IAM from 58 nodes on. Nodes that a prefix tells apart from those of other roles
+// share one pattern, "app*"; others are listed.
+func nodePatterns(spec *clusterspec.Spec, role model.Role) []string {
+	var others []string
+	for _, n := range spec.SortedNodes() {
+		if n.Role != role {
+			others = append(others, n.Name)
+		}
+	}
+	groups := map[string][]string{} // by the shortest prefix that no other node has
+	for _, n := range spec.NodesOf(role) {
+		length := 0
+		for _, other := range others {
+			length = max(length, len(commonPrefix(n.Name, other)))
+		}
+		key := n.Name[:min(length+1, len(n.Name))]
+		if length == len(n.Name) { // another node's name begins with this one
+			key = n.Name + "/"
+		}
+		groups[key] = append(groups[key], n.Name)
+	}
+	var patterns []string
+	for _, names := range groups {
+		pattern := names[0]
+		if len(names) > 1 {
+			for _, name := range names {
+				pattern = commonPrefix(pattern, name)
+			}
+			pattern += "*"
+		}
+		patterns = append(patterns, pattern)
+	}
+	slices.Sort(patterns)
+	return patterns
+}
+
+func commonPrefix(a, b string) string {
+	n := 0
+	for n < min(len(a), len(b)) && a[n] == b[n] {
+		n++
+	}
+	return a[:n]
 }
 
 // builder builds the statements of a cluster's policies.
 type builder struct {
 	arn     string // prefix of the ARNs of buckets
+	account awsAccount
 	buckets clusterspec.Buckets
 	cluster string
 	layout  model.Layout
+}
+
+// bucketsOf returns the buckets whose objects a role's nodes read or write.
+func (b builder) bucketsOf(role model.Role) []string {
+	buckets := []string{b.buckets.Uploads, b.buckets.Logs}
+	if role == model.RoleDB {
+		buckets = append(buckets, b.buckets.PGDump, b.buckets.WALG)
+	}
+	return buckets
 }
 
 func (b builder) upload(key string) string { return b.arn + b.buckets.Uploads + "/" + key }
@@ -86,12 +180,12 @@ func (b builder) list(sid, bucket, prefix string) statement {
 
 // common returns what every node needs: to boot, write its boot report and ship
 // logs.
-func (b builder) common(role model.Role, nodes []clusterspec.Node) []statement {
+func (b builder) common(role model.Role, nodes []string) []statement {
 	reads := []string{b.upload(b.layout.Topology()), b.upload(b.layout.Credentials(role))}
 	var reports []string
 	for _, n := range nodes {
-		reads = append(reads, b.upload(b.layout.InstanceConfig(n.Name)))
-		reports = append(reports, b.upload(b.layout.Report(n.Name)))
+		reads = append(reads, b.upload(b.layout.InstanceConfig(n)))
+		reports = append(reports, b.upload(b.layout.Report(n)))
 	}
 	return []statement{
 		allow("Boot", reads, "s3:GetObject"),
