@@ -64,10 +64,10 @@ func parseEntry[T any](text string) (entry T, err error) {
 	return entry, err
 }
 
-// known returns an error if value is none of those that there are.
+// known returns an error if all does not contain value.
 func known[T ~string](value T, all ...T) error {
 	if !slices.Contains(all, value) {
-		return fmt.Errorf("%.40q is none of %q", value, all)
+		return fmt.Errorf("unknown value %.40q; valid values: %q", value, all)
 	}
 	return nil
 }
