@@ -1,5 +1,5 @@
-// Command xeroops is what an operator types: deploy an application, roll it back,
-// and see how the cluster is.
+// Xeroops deploys applications to a XeroOps cluster, rolls them back, and shows the
+// cluster's state.
 package main
 
 import (

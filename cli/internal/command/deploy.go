@@ -230,9 +230,9 @@ func (d *deployment) upload(ctx context.Context, m bundle.Manifest, dir string) 
 
 // step prints the beginning of a step, and returns a function that prints its result.
 func (d *deployment) step(format string, values ...any) func(format string, values ...any) {
-	began := time.Now()
+	started := time.Now()
 	fmt.Fprintf(d.log, format+" …\n", values...)
 	return func(format string, values ...any) {
-		fmt.Fprintf(d.log, "  "+format+" (%s)\n", append(values, time.Since(began).Round(100*time.Millisecond))...)
+		fmt.Fprintf(d.log, "  "+format+" (%s)\n", append(values, time.Since(started).Round(100*time.Millisecond))...)
 	}
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/xeroops/xeroops/templates"
 )
 
-// startRedis starts Debian 13's Redis with the users that a cluster has.
+// startRedis starts Debian 13's Redis with the users of a cluster.
 func startRedis(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -34,8 +34,8 @@ func startRedis(t *testing.T) string {
 		}
 	}
 	server := debiantree.CommandIn(t, dir, "redis-server", filepath.Join(dir, "redis.conf"))
-	var said bytes.Buffer
-	server.Stdout = &said
+	var output bytes.Buffer
+	server.Stdout = &output
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func startRedis(t *testing.T) string {
 	return address
 }
 
-// clusterUsers are those of the management node: its own template, filled in.
+// clusterUsers returns the users of the management node, rendered from its template.
 func clusterUsers(t *testing.T) string {
 	t.Helper()
 	const path = "services/redis/config/etc/redis/users.acl.tmpl"
@@ -60,9 +60,9 @@ func clusterUsers(t *testing.T) string {
 		"sha256":     func(s string) string { return bundle.Sum([]byte(s)) },
 	}
 	users := &strings.Builder{}
-	filled, err := template.New(path).Funcs(functions).Parse(string(content))
+	rendered, err := template.New(path).Funcs(functions).Parse(string(content))
 	if err == nil {
-		err = filled.Execute(users, nil)
+		err = rendered.Execute(users, nil)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -29,9 +29,9 @@ type outcome struct {
 // rollOut makes a version the desired one and follows the app nodes.
 func (d *deployment) rollOut(ctx context.Context, p publish.Published) error {
 	name, version := p.Manifest.Application, p.Manifest.Version
-	began := time.Now()
+	started := time.Now()
 	desired, err := registry.Publish(ctx, d.client, name, registry.Desired{
-		Version: version, SHA256: p.SHA256, PublishedAt: began.UTC().Format(time.RFC3339Nano), PublishedBy: d.access.Operator,
+		Version: version, SHA256: p.SHA256, PublishedAt: started.UTC().Format(time.RFC3339Nano), PublishedBy: d.access.Operator,
 	})
 	if err != nil {
 		if ctx.Err() != nil {
@@ -43,7 +43,7 @@ func (d *deployment) rollOut(ctx context.Context, p publish.Published) error {
 	waiting, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
 	status := rollout.Follow(waiting, d.client, name, version, d.access.NodesOf(cluster.RoleApp), rollout.NewScreen(d.log).Show)
-	elapsed := time.Since(began)
+	elapsed := time.Since(started)
 	if d.app.json {
 		if err := printJSON(d.out, outcome{name, version, desired.Previous, p.SHA256, status.Healthy(), elapsed.Milliseconds(), status.Nodes}); err != nil {
 			return err

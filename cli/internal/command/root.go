@@ -37,7 +37,7 @@ var (
 	// errUsage marks wrong arguments and flags.
 	errUsage = errors.New("usage")
 	// errIncomplete marks a deployment that does not run on every app node.
-	errIncomplete = errors.New("not every app node runs it")
+	errIncomplete = errors.New("not every app node runs the version")
 )
 
 // Execute runs the command line and returns its exit code.
@@ -93,14 +93,14 @@ func newRoot(version string) *cobra.Command {
 		Short:   "Deploy applications to a XeroOps cluster and show its state",
 		Version: version,
 		Long: `xeroops deploys applications to a cluster and shows its state. It needs AWS
-credentials that may read the cluster's part of the uploads bucket and write
-wheels/ in it, and a connection to the management node: the cluster's VPN, or a
-command given by --via.
+credentials that may read the cluster's objects in the uploads bucket and write
+below wheels/, and a connection to the management node: the cluster's VPN, or a
+command given with --via.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or an invalid project, 3 the cluster
-is unreachable, 4 a program is missing on this machine, 5 not every app node runs
-the version, 130 interrupted.`,
-		Args:          known,
+Exit codes: 0 success, 1 failure, 2 invalid usage or project, 3 the cluster is
+unreachable, 4 a program is missing on this machine, 5 not every app node runs the
+version, 130 interrupted.`,
+		Args:          knownCommand,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 		SilenceErrors: true, SilenceUsage: true,
 		SuggestionsMinimumDistance: 2,
@@ -109,17 +109,17 @@ the version, 130 interrupted.`,
 		return fmt.Errorf("%w: %w; see %s --help", errUsage, err, c.CommandPath())
 	})
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.settings.Cluster, "cluster", os.Getenv(cluster.EnvCluster), "the cluster's name (default $XEROOPS_CLUSTER, or the only one of the bucket)")
-	flags.StringVar(&a.settings.UploadsBucket, "uploads-bucket", os.Getenv(cluster.EnvUploadsBucket), "the cluster's bucket (default $XEROOPS_UPLOADS_BUCKET, or uploads-ACCOUNT)")
-	flags.StringVar(&a.settings.Region, "region", "", "AWS region (default that of AWS's own configuration)")
-	flags.StringVar(&a.settings.Via, "via", os.Getenv(cluster.EnvVia), `command whose standard input and output are the connection to the registry, as ssh's ProxyCommand: %h is the host, %p the port (default $XEROOPS_VIA, or TCP over the VPN)`)
-	flags.BoolVar(&a.json, "json", false, "print the outcome as JSON; progress goes to standard error")
+	flags.StringVar(&a.settings.Cluster, "cluster", os.Getenv(cluster.EnvCluster), "name of the cluster (default $XEROOPS_CLUSTER, or the only cluster in the bucket)")
+	flags.StringVar(&a.settings.UploadsBucket, "uploads-bucket", os.Getenv(cluster.EnvUploadsBucket), "uploads bucket (default $XEROOPS_UPLOADS_BUCKET, or uploads-ACCOUNT)")
+	flags.StringVar(&a.settings.Region, "region", "", "AWS region (default from the AWS configuration)")
+	flags.StringVar(&a.settings.Via, "via", os.Getenv(cluster.EnvVia), `command whose standard input and output are the connection to the registry, like ssh's ProxyCommand; %h is the host, %p the port (default $XEROOPS_VIA, or TCP over the VPN)`)
+	flags.BoolVar(&a.json, "json", false, "print the result as JSON; progress goes to standard error")
 	root.AddCommand(a.deploy(), a.rollback(), a.status(), a.deployments())
 	return root
 }
 
-// known returns an error for arguments that are not a command of root.
-func known(root *cobra.Command, given []string) error {
+// knownCommand returns an error for arguments that are not a command of root.
+func knownCommand(root *cobra.Command, given []string) error {
 	if len(given) == 0 {
 		return nil
 	}

@@ -11,23 +11,23 @@ import (
 )
 
 func TestStatusShowsNodesAndApplications(t *testing.T) {
-	w := newWorld(t)
-	w.heartbeat("app1", registry.Application{Name: "notes", Version: "1.0", State: registry.AppRunning})
-	w.setJSON(registry.NodeKey("management"), registry.Node{Name: "management", Role: cluster.RoleManagement, State: registry.NodeDegraded,
+	f := newFixture(t)
+	f.heartbeat("app1", registry.Application{Name: "notes", Version: "1.0", State: registry.AppRunning})
+	f.setJSON(registry.NodeKey("management"), registry.Node{Name: "management", Role: cluster.RoleManagement, State: registry.NodeDegraded,
 		Resources: registry.Resources{CPUs: 2, Load1: 0.5, MemoryBytes: 100, MemoryAvailableBytes: 25, UptimeSeconds: 61},
 		Services:  []registry.ServiceHealth{{Name: "haproxy", State: "failed", Detail: "exit status 1"}, {Name: "redis", State: "active", Healthy: true}}})
 	report, err := json.Marshal(cluster.BootReport{Node: "app2", State: cluster.BootFailed, Error: "no credentials yet"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.put(cluster.Layout{Cluster: "production"}.Report("app2"), string(report))
-	w.desire("1.1", "user/jane")
+	f.put(cluster.Layout{Cluster: "production"}.Report("app2"), string(report))
+	f.desire("1.1", "user/jane")
 
-	w.run("status").expect(t, 0, "degraded", "0.50/2", "75%", "1m1s", "haproxy failed exit status 1",
+	f.run("status").expect(t, 0, "degraded", "0.50/2", "75%", "1m1s", "haproxy failed exit status 1",
 		"app2", "absent", "no heartbeat; its boot report: no credentials yet", "app1 1.0, app2 none", "user/jane")
 
 	var s clusterStatus
-	r := w.run("status", "--json")
+	r := f.run("status", "--json")
 	r.expect(t, 0)
 	if err := json.Unmarshal([]byte(r.out), &s); err != nil {
 		t.Fatal(err)
@@ -37,11 +37,11 @@ func TestStatusShowsNodesAndApplications(t *testing.T) {
 	}
 }
 
-func TestStatusWithoutTheRegistryShowsWhatS3Has(t *testing.T) {
-	w := newWorld(t)
-	r := w.run("status", "--via", "false")
+func TestStatusWithoutTheRegistryShowsBootReports(t *testing.T) {
+	f := newFixture(t)
+	r := f.run("status", "--via", "false")
 	r.expect(t, exitUnreachable, "app1", "no heartbeat and no boot report")
-	w.run("status", "--via", "false", "--json").expect(t, exitUnreachable, `"registry_error"`)
-	w.run("deployments").expect(t, 0, "no applications are deployed")
-	w.run("deployments", "../etc").expect(t, exitUsage, "application name")
+	f.run("status", "--via", "false", "--json").expect(t, exitUnreachable, `"registry_error"`)
+	f.run("deployments").expect(t, 0, "no applications are deployed")
+	f.run("deployments", "../etc").expect(t, exitUsage, "application name")
 }

@@ -1,6 +1,6 @@
-// Package printable makes text that others wrote fit for a terminal: nodes,
-// developers and the programs that the CLI runs could else move the cursor, change
-// the title or the clipboard of an operator's terminal, or reorder what is read.
+// Package printable escapes text from nodes, developers and other programs for a
+// terminal. Unescaped, it could move the cursor, change the title or the clipboard of
+// an operator's terminal, or reorder text.
 package printable
 
 import (
@@ -12,10 +12,9 @@ import (
 	"unicode/utf8"
 )
 
-// Text returns s with everything escaped that a terminal may not just print:
-// control characters but line feeds and tabs, and Unicode's invisible and
-// direction-changing ones. Escapes are those of JSON, so that a JSON document
-// stays one of the same values. Bytes that are not UTF-8 become U+FFFD.
+// Text escapes control characters except line feeds and tabs, and the invisible and
+// direction-changing characters of Unicode. It uses the escapes of JSON, so that a
+// JSON document keeps its values. Bytes that are not UTF-8 become U+FFFD.
 func Text(s string) string {
 	if !strings.ContainsFunc(s, func(r rune) bool { return r == utf8.RuneError || escaped(r) }) {
 		return s
@@ -24,7 +23,7 @@ func Text(s string) string {
 	for _, r := range s {
 		switch {
 		case !escaped(r):
-			out.WriteRune(r) // RuneError too, which an invalid byte is
+			out.WriteRune(r) // also RuneError, for an invalid byte
 		case r > 0xffff:
 			high, low := utf16.EncodeRune(r)
 			fmt.Fprintf(&out, `\u%04x\u%04x`, high, low)
@@ -37,13 +36,13 @@ func Text(s string) string {
 
 func escaped(r rune) bool { return r != '\n' && r != '\t' && !unicode.IsPrint(r) }
 
-// Line is [Text] of s as one line: a cell of a table, or a value within a
-// sentence, in which others could else write lines that seem to be the CLI's own.
+// Line returns [Text] of s in one line, for a table cell or a value in a sentence, so
+// that it cannot imitate a line of the CLI.
 func Line(s string) string {
 	return Text(strings.Join(strings.Fields(s), " "))
 }
 
-// Row returns the cells of a row for a tabwriter, each as its [Line].
+// Row returns the [Line] of each cell as a row for a tabwriter.
 func Row(cells ...any) string {
 	lines := make([]string, len(cells))
 	for i, cell := range cells {
@@ -55,16 +54,16 @@ func Row(cells ...any) string {
 // Writer writes [Text] to another writer.
 type Writer struct {
 	out     io.Writer
-	partial []byte // the beginning of a rune whose rest is to come
+	partial []byte // the beginning of an incomplete rune
 }
 
-// NewWriter returns a writer that writes the [Text] of what it is given to out.
+// NewWriter returns a writer that writes the [Text] of its input to out.
 func NewWriter(out io.Writer) *Writer { return &Writer{out: out} }
 
-// Unwrap returns the writer beneath, for what controls the terminal on purpose.
+// Unwrap returns the underlying writer, for the CLI's own control sequences.
 func (w *Writer) Unwrap() io.Writer { return w.out }
 
-// Write writes the text of b. It counts what it took of b.
+// Write writes the [Text] of b. It returns the number of bytes of b.
 func (w *Writer) Write(b []byte) (int, error) {
 	whole := append(w.partial, b...)
 	rest := len(whole)

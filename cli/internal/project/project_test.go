@@ -26,7 +26,7 @@ func write(t *testing.T, content string) string {
 	return dir
 }
 
-func TestReadFillsInWhatIsNotSaid(t *testing.T) {
+func TestReadFillsInDefaults(t *testing.T) {
 	p, err := Read(write(t, good))
 	if err != nil {
 		t.Fatal(err)
@@ -37,8 +37,8 @@ func TestReadFillsInWhatIsNotSaid(t *testing.T) {
 	}
 }
 
-func TestReadSaysWhatIsWrong(t *testing.T) {
-	for _, c := range []struct{ name, old, replacement, said string }{
+func TestReadRejectsInvalidProjects(t *testing.T) {
+	for _, c := range []struct{ name, old, replacement, want string }{
 		{"no TOML", "[project]", "[project", "line 2"},
 		{"no project", good, "", "missing [project] with a name"},
 		{"no table", "[tool.xeroops]", "[tool.other]", "missing [tool.xeroops]"},
@@ -50,19 +50,19 @@ func TestReadSaysWhatIsWrong(t *testing.T) {
 		{"a prefix elsewhere", "/api/notes", "/notes", "below /api/"},
 		{"all of the API", "/api/notes", "/api/", "below /api/"},
 		{"a slash too many", `/api/notes"`, `/api/notes/"`, "without a slash at its end"},
-		{"a way out", "/api/notes", "/api/../etc", "below /api/"},
-		{"a key that is none", "port = 8001", "port = 8001\nprot = 1", "prot"},
+		{"a parent directory", "/api/notes", "/api/../etc", "below /api/"},
+		{"an unknown key", "port = 8001", "port = 8001\nprot = 1", "prot"},
 		{"a key in capitals", "port = 8001", "port = 8001\nWorkers = 4", "Workers"},
 		{"a table in capitals", "[tool.xeroops]", "[tool.XeroOps]", "missing [tool.xeroops]"},
 		{"no workers", "port = 8001", "port = 8001\nworkers = 0", "workers 0: use 1 to 64"},
 		{"too many workers", "port = 8001", "port = 8001\nworkers = 65", "workers 65"},
 		{"no path", "port = 8001", "port = 8001\nhealth_path = \"healthz\"", "health_path"},
-		{"a name that is none", "port = 8001", "port = 8001\nname = \"../notes\"", "application name"},
+		{"an invalid name", "port = 8001", "port = 8001\nname = \"../notes\"", "application name"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := Read(write(t, strings.Replace(good, c.old, c.replacement, 1)))
-			if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), c.said) {
-				t.Errorf("got %v, which does not say %q", err, c.said)
+			if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
 			}
 		})
 	}

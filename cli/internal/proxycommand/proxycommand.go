@@ -40,9 +40,9 @@ func Dialer(command string) registry.Dialer {
 // start runs a command and returns a connection to its standard input and output. It
 // uses net.Pipe, which has deadlines on every system; a process's pipes have none.
 func start(cmd *exec.Cmd) (net.Conn, error) {
-	ours, its := net.Pipe()
-	said := &tail{}
-	cmd.Stderr = said
+	ours, theirs := net.Pipe()
+	stderr := &tail{}
+	cmd.Stderr = stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -55,23 +55,23 @@ func start(cmd *exec.Cmd) (net.Conn, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("run %q: %w", cmd.Args, err)
 	}
-	conn := &connection{Conn: ours, said: said}
+	conn := &connection{Conn: ours, stderr: stderr}
 	go func() {
-		_, _ = io.Copy(in, its) // ends with the connection
+		_, _ = io.Copy(in, theirs) // ends with the connection
 		_ = in.Close()
 	}()
 	go func() {
-		_, _ = io.Copy(its, out)
+		_, _ = io.Copy(theirs, out)
 		_ = out.Close() // a command that keeps writing gets SIGPIPE
 		conn.end(cmd.Wait())
-		_ = its.Close()
+		_ = theirs.Close()
 	}()
 	return conn, nil
 }
 
 type connection struct {
 	net.Conn
-	said *tail
+	stderr *tail
 
 	mutex sync.Mutex
 	ended error
@@ -83,7 +83,7 @@ func (c *connection) end(err error) {
 	defer c.mutex.Unlock()
 	if c.ended = io.EOF; err != nil {
 		// go-redis drops the text of a new connection's error and keeps only wrapped errors.
-		c.ended = fmt.Errorf("the command ended (%v): %s", err, c.said) //nolint:errorlint // hence %v
+		c.ended = fmt.Errorf("the command ended (%v): %s", err, c.stderr) //nolint:errorlint // hence %v
 	}
 }
 

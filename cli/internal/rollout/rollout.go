@@ -63,14 +63,14 @@ func (s Status) Healthy() bool {
 // Follow polls the status and passes it to show, until every reachable node has
 // finished, another version is desired, or ctx ends. It returns the last status.
 func Follow(ctx context.Context, client *redis.Client, application, version string, names []string, show func(Status)) Status {
-	began := time.Now()
+	started := time.Now()
 	status := Status{}
 	for _, name := range names {
 		status.Nodes = append(status.Nodes, Node{Name: name, State: StateWaiting})
 	}
 	for {
 		before := status
-		if status.poll(ctx, client, application, version, time.Since(began)); ctx.Err() != nil {
+		if status.poll(ctx, client, application, version, time.Since(started)); ctx.Err() != nil {
 			return before.unfinished() // the last poll was interrupted
 		}
 		show(status)

@@ -57,9 +57,9 @@ func (s *Screen) Show(status Status) {
 	}
 	if (status.Problem != nil) != s.problem {
 		if s.problem = status.Problem != nil; s.problem {
-			fmt.Fprintf(s.out, "the registry does not answer, still trying: %v\n", status.Problem)
+			fmt.Fprintf(s.out, "registry does not respond, retrying: %v\n", status.Problem)
 		} else {
-			fmt.Fprintln(s.out, "the registry answers again")
+			fmt.Fprintln(s.out, "registry responds again")
 		}
 	}
 	for _, n := range status.Nodes {
@@ -82,7 +82,7 @@ func (s *Screen) draw(status Status, width int) {
 	}
 	_ = w.Flush() // a strings.Builder returns no error
 	if status.Problem != nil {
-		fmt.Fprintf(&table, "the registry does not answer, still trying: %s\n", printable.Line(Summary(status.Problem.Error())))
+		fmt.Fprintf(&table, "registry does not respond, retrying: %s\n", printable.Line(Summary(status.Problem.Error())))
 	}
 	var frame strings.Builder
 	if s.drawn > 0 {

@@ -14,7 +14,7 @@ var shown = Status{Nodes: []Node{
 	{Name: "app2", State: "failed", ElapsedMS: 5000, Error: "it did not answer on /healthz\nTraceback"},
 }}
 
-func TestScreenWritesALineAChangeWhereThereIsNoTerminal(t *testing.T) {
+func TestScreenWritesALinePerChangeWithoutATerminal(t *testing.T) {
 	var out bytes.Buffer
 	s := NewScreen(&out)
 	s.Show(shown)
@@ -27,8 +27,8 @@ func TestScreenWritesALineAChangeWhereThereIsNoTerminal(t *testing.T) {
 	want := `app1: installing (1.2s)
 app2: failed (5s) it did not answer on /healthz
     Traceback
-the registry does not answer, still trying: connection refused
-the registry answers again
+registry does not respond, retrying: connection refused
+registry responds again
 `
 	if out.String() != want {
 		t.Errorf("wrote %q, want %q", out.String(), want)
@@ -71,7 +71,7 @@ func TestNodesCantDrawOnTheScreen(t *testing.T) {
 	}
 }
 
-func TestScreenWritesLinesWhereTheTableIsTallerThanTheTerminal(t *testing.T) {
+func TestScreenWritesLinesIfTheTableIsTallerThanTheTerminal(t *testing.T) {
 	var out bytes.Buffer
 	s := NewScreen(&out)
 	s.size = func() (int, int) { return 80, 4 }

@@ -59,14 +59,14 @@ func Build(ctx context.Context, python Python, dir, wheelhouse, into string) (Bu
 	if err := run(cmd, "build "+dir); err != nil {
 		return Built{}, err
 	}
-	made, err := filepath.Glob(filepath.Join(into, "*.whl"))
+	built, err := filepath.Glob(filepath.Join(into, "*.whl"))
 	if err != nil {
 		return Built{}, err
 	}
-	if len(made) != 1 {
-		return Built{}, fmt.Errorf("build %s: the build created %d wheels, not one", dir, len(made))
+	if len(built) != 1 {
+		return Built{}, fmt.Errorf("build %s: got %d wheels, want 1", dir, len(built))
 	}
-	return inspect(made[0])
+	return inspect(built[0])
 }
 
 func builder(ctx context.Context, python Python, wheelhouse, into string) *exec.Cmd {

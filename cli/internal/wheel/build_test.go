@@ -26,7 +26,7 @@ func TestBuildLeavesTheProjectAsItIsAndIsReproducible(t *testing.T) {
 	t.Run("build", func(t *testing.T) { checkBuild(t, withBuild(t, python)) })
 }
 
-// withBuild is a Python that has Debian's package build.
+// withBuild returns a Python with Debian's package build.
 func withBuild(t *testing.T, python Python) Python {
 	t.Helper()
 	dir, tree := t.TempDir(), debiantree.Path(t)
@@ -47,8 +47,8 @@ func checkBuild(t *testing.T, python Python) {
 	if err := os.CopyFS(dir, os.DirFS("../../../examples/service")); err != nil {
 		t.Fatal(err)
 	}
-	// A module of the project's that is named as one of Python's.
-	if err := os.WriteFile(filepath.Join(dir, "tempfile.py"), []byte("raise SystemExit('this is not the one')\n"), 0o600); err != nil {
+	// A module of the project with the name of one of the standard library.
+	if err := os.WriteFile(filepath.Join(dir, "tempfile.py"), []byte("raise SystemExit('imported from the project')\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	before := tree(t, dir)
@@ -63,7 +63,7 @@ func checkBuild(t *testing.T, python Python) {
 	if first.Name != "notes" || first.Version != "1.0.0" || first.CheckApp("notes.main:app") != nil || !has(t, first, "notes/migrations/0001_notes.sql") {
 		t.Errorf("built %+v", first)
 	}
-	// Else modules that the project removes would be in the next wheel all the same.
+	// Leftovers would put removed modules into the next wheel.
 	if after := tree(t, dir); !slices.Equal(after, before) {
 		t.Errorf("the project has %v, had %v", after, before)
 	}
@@ -76,7 +76,7 @@ func checkBuild(t *testing.T, python Python) {
 		t.Fatal(err)
 	}
 	if !slices.Equal(one, two) {
-		t.Error("two builds of the same differ")
+		t.Error("two builds of the same project differ")
 	}
 }
 

@@ -16,7 +16,7 @@ var image = registry.Python{Version: "3.13", Platform: "manylinux_2_41_x86_64", 
 	"fastapi": "0.115.11", "typing-extensions": "4.13.2",
 }}
 
-// tiny makes a wheel with nothing in it but its metadata.
+// tiny writes a wheel with nothing but its metadata.
 func tiny(t *testing.T, dir, name, version, tag string, requires ...string) string {
 	t.Helper()
 	metadata := "Requires-Python: >=3.13\n"
@@ -31,7 +31,7 @@ func tiny(t *testing.T, dir, name, version, tag string, requires ...string) stri
 	return path
 }
 
-func TestCollectTakesWhatTheImageNeedsAndDoesNotHave(t *testing.T) {
+func TestCollectLeavesOutTheImagesDistributions(t *testing.T) {
 	python, err := FindPython(t.Context())
 	if err != nil {
 		t.Skip(err)
@@ -71,7 +71,7 @@ func TestCollectTakesWhatTheImageNeedsAndDoesNotHave(t *testing.T) {
 			"a; python_version >= '3.13' and sys_platform == 'linux' and platform_machine == 'x86_64'",
 			"nowhere; python_version < '3.13' or sys_platform == 'darwin' or platform_machine == 'arm64'",
 		}, func(t *testing.T, house string) { tiny(t, house, "a", "1.0", wheelfile.PurePython) }, []string{"a-1.0-py3-none-any.whl"}, ""},
-		{"what is nowhere", []string{"nowhere"}, nil, nil, "No matching distribution found for nowhere"},
+		{"a package that does not exist", []string{"nowhere"}, nil, nil, "No matching distribution found for nowhere"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -83,7 +83,7 @@ func TestCollectTakesWhatTheImageNeedsAndDoesNotHave(t *testing.T) {
 			err := Collect(t.Context(), python, image, Built{Path: own, Name: "notes", Version: "1.0"}, house, into)
 			if c.failed != "" {
 				if err == nil || !strings.Contains(err.Error(), c.failed) {
-					t.Fatalf("got %v, which does not say %q", err, c.failed)
+					t.Fatalf("got %v, want %q", err, c.failed)
 				}
 				return
 			}

@@ -34,16 +34,17 @@ import (
 const (
 	bucket   = "uploads-" + moto.Account
 	password = "the-deploy-password"
-	// proxyTo makes this test's binary a command for --via.
+	// proxyTo is an environment variable that makes the test binary a command for
+	// --via; its value is the address to connect to.
 	proxyTo  = "XEROOPS_TEST_PROXY_TO"
-	deadline = 20 * time.Second
+	deadline = 30 * time.Second
 )
 
 func TestMain(m *testing.M) {
 	if address := os.Getenv(proxyTo); address != "" {
 		conn, err := net.Dial("tcp4", address)
 		if err != nil {
-			fmt.Fprintln(os.Stderr, "no way through:", err)
+			fmt.Fprintln(os.Stderr, "connection failed:", err)
 			os.Exit(1)
 		}
 		go func() {
@@ -60,28 +61,29 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// startMoto starts one for all tests; each begins with an empty account.
+// startMoto starts the server that all tests share; each begins with an empty
+// account.
 var startMoto = sync.OnceValues(func() (*moto.Server, error) {
 	return moto.Start(context.Background(), moto.Options{})
 })
 
-// world is what the CLI works with: moto's S3 with a cluster's objects, and a
-// Redis with users as on the management node, reached through --via.
-type world struct {
+// fixture is a cluster as the CLI sees it: a bucket in moto with the cluster's
+// objects, and a Redis with the management node's users, reached through --via.
+type fixture struct {
 	t     *testing.T
 	s3    *s3.Client
 	redis string // address
 	nodes *redis.Client
-	dir   string // of the project
-	house string // wheelhouse
+	dir   string // directory of the project
+	house string // directory of the wheelhouse
 }
 
-func newWorld(t *testing.T) *world {
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	if _, err := wheel.FindPython(t.Context()); err != nil {
 		t.Skip(err)
 	}
-	w := &world{t: t, redis: startRedis(t)}
+	f := &fixture{t: t, redis: startRedis(t)}
 	server, err := startMoto()
 	if err == nil {
 		err = server.Reset(t.Context())
@@ -94,7 +96,7 @@ func newWorld(t *testing.T) *world {
 	for name, value := range map[string]string{
 		"AWS_ENDPOINT_URL": server.URL, "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
 		"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
-		cluster.EnvCluster: "", cluster.EnvUploadsBucket: "", cluster.EnvVia: "env " + proxyTo + "=" + w.redis + " " + os.Args[0],
+		cluster.EnvCluster: "", cluster.EnvUploadsBucket: "", cluster.EnvVia: "env " + proxyTo + "=" + f.redis + " " + os.Args[0],
 	} {
 		t.Setenv(name, value)
 	}
@@ -102,37 +104,39 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.s3 = s3.NewFromConfig(cfg)
-	if _, err := w.s3.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String(bucket),
+	f.s3 = s3.NewFromConfig(cfg)
+	if _, err := f.s3.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String(bucket),
 		CreateBucketConfiguration: &types.CreateBucketConfiguration{LocationConstraint: "eu-west-1"}}); err != nil {
 		t.Fatal(err)
 	}
-	w.fillBucket()
-	w.nodes = registry.Open(w.redis, registry.UserNode, "node")
-	t.Cleanup(func() { _ = w.nodes.Close() })
-	w.setJSON(registry.PythonKey("app1"), registry.Python{Version: "3.13", Platform: "manylinux_2_41_x86_64",
+	f.fillBucket()
+	f.nodes = registry.Open(f.redis, registry.UserNode, "node")
+	t.Cleanup(func() { _ = f.nodes.Close() })
+	f.setJSON(registry.PythonKey("app1"), registry.Python{Version: "3.13", Platform: "manylinux_2_41_x86_64",
 		Distributions: map[pep.Name]pep.Version{"fastapi": "0.115.11", "elements": "1.0.0"}})
-	w.dir, w.house = t.TempDir(), t.TempDir()
-	if err := os.CopyFS(w.dir, os.DirFS("testdata/service")); err != nil {
+	f.dir, f.house = t.TempDir(), t.TempDir()
+	if err := os.CopyFS(f.dir, os.DirFS("testdata/service")); err != nil {
 		t.Fatal(err)
 	}
 	file, content := wheelfile.Wheel{Name: "greeting", Version: "1.2", Tag: wheelfile.PurePython}.Make()
-	if err := os.WriteFile(filepath.Join(w.house, file), content, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(f.house, file), content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return w
+	return f
 }
 
 func poll(t *testing.T, what string, met func() bool) {
 	t.Helper()
-	for end := time.Now().Add(deadline); !met(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
+	started := time.Now()
+	for ; !met(); time.Sleep(20 * time.Millisecond) {
+		if time.Since(started) > deadline {
 			t.Fatalf("%s: not within %s", what, deadline)
 		}
 	}
+	t.Logf("%s after %s", what, time.Since(started).Round(time.Millisecond))
 }
 
-func (w *world) fillBucket() {
+func (f *fixture) fillBucket() {
 	layout := cluster.Layout{Cluster: "production"}
 	topology, err := json.Marshal(cluster.Topology{Schema: cluster.TopologySchema, Cluster: "production", Nodes: []cluster.TopologyNode{
 		{Name: "app1", Role: cluster.RoleApp, Address: "127.0.0.1"},
@@ -140,22 +144,22 @@ func (w *world) fillBucket() {
 		{Name: "management", Role: cluster.RoleManagement, Address: "127.0.0.1"},
 	}})
 	if err != nil {
-		w.t.Fatal(err)
+		f.t.Fatal(err)
 	}
-	w.put(layout.Topology(), string(topology))
-	w.put(layout.Credentials(cluster.RoleManagement), "REDIS_DEPLOY_PASSWORD=\""+password+"\"\n")
+	f.put(layout.Topology(), string(topology))
+	f.put(layout.Credentials(cluster.RoleManagement), "REDIS_DEPLOY_PASSWORD=\""+password+"\"\n")
 }
 
-func (w *world) put(key, content string) {
-	w.t.Helper()
-	if _, err := w.s3.PutObject(w.t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key, Body: strings.NewReader(content)}); err != nil {
-		w.t.Fatal(err)
+func (f *fixture) put(key, content string) {
+	f.t.Helper()
+	if _, err := f.s3.PutObject(f.t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &key, Body: strings.NewReader(content)}); err != nil {
+		f.t.Fatal(err)
 	}
 }
 
-// publish puts a version of notes into the bucket, past the CLI.
-func (w *world) publish(version string) {
-	w.t.Helper()
+// publish uploads a version of notes without the CLI.
+func (f *fixture) publish(version string) {
+	f.t.Helper()
 	const content = "a wheel"
 	file := "notes-" + version + "-py3-none-any.whl"
 	manifest, _, err := bundle.Manifest{
@@ -164,28 +168,28 @@ func (w *world) publish(version string) {
 		Wheels: []bundle.Wheel{{File: file, SHA256: bundle.Sum([]byte(content)), Size: int64(len(content))}},
 	}.Encode()
 	if err != nil {
-		w.t.Fatal(err)
+		f.t.Fatal(err)
 	}
-	w.put(bundle.Key("notes", version, file), content)
-	w.put(bundle.Key("notes", version, bundle.ManifestName), string(manifest))
+	f.put(bundle.Key("notes", version, file), content)
+	f.put(bundle.Key("notes", version, bundle.ManifestName), string(manifest))
 }
 
-// desire makes a version of notes the desired one, past the CLI.
-func (w *world) desire(version, by string) {
-	w.t.Helper()
-	operator := registry.Open(w.redis, registry.UserDeploy, password)
+// desire makes a version of notes the desired one without the CLI.
+func (f *fixture) desire(version, by string) {
+	f.t.Helper()
+	operator := registry.Open(f.redis, registry.UserDeploy, password)
 	defer operator.Close()
-	if _, err := registry.Publish(w.t.Context(), operator, "notes", registry.Desired{Version: version, PublishedBy: by}); err != nil {
-		w.t.Error(err)
+	if _, err := registry.Publish(f.t.Context(), operator, "notes", registry.Desired{Version: version, PublishedBy: by}); err != nil {
+		f.t.Error(err)
 	}
 }
 
-// keys lists what is below a prefix.
-func (w *world) keys(prefix string) []string {
-	w.t.Helper()
-	out, err := w.s3.ListObjectsV2(w.t.Context(), &s3.ListObjectsV2Input{Bucket: aws.String(bucket), Prefix: &prefix})
+// keys lists the objects below a prefix.
+func (f *fixture) keys(prefix string) []string {
+	f.t.Helper()
+	out, err := f.s3.ListObjectsV2(f.t.Context(), &s3.ListObjectsV2Input{Bucket: aws.String(bucket), Prefix: &prefix})
 	if err != nil {
-		w.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	var keys []string
 	for _, o := range out.Contents {
@@ -194,87 +198,87 @@ func (w *world) keys(prefix string) []string {
 	return keys
 }
 
-func (w *world) object(key string) string {
-	w.t.Helper()
-	out, err := w.s3.GetObject(w.t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: &key})
+func (f *fixture) object(key string) string {
+	f.t.Helper()
+	out, err := f.s3.GetObject(f.t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: &key})
 	if err != nil {
-		w.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	defer out.Body.Close()
 	content, err := io.ReadAll(out.Body)
 	if err != nil {
-		w.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	return string(content)
 }
 
-func (w *world) modified(key string) time.Time {
-	w.t.Helper()
-	out, err := w.s3.HeadObject(w.t.Context(), &s3.HeadObjectInput{Bucket: aws.String(bucket), Key: &key})
+func (f *fixture) modified(key string) time.Time {
+	f.t.Helper()
+	out, err := f.s3.HeadObject(f.t.Context(), &s3.HeadObjectInput{Bucket: aws.String(bucket), Key: &key})
 	if err != nil {
-		w.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	return *out.LastModified
 }
 
-func (w *world) delete(key string) {
-	w.t.Helper()
-	if _, err := w.s3.DeleteObject(w.t.Context(), &s3.DeleteObjectInput{Bucket: aws.String(bucket), Key: &key}); err != nil {
-		w.t.Fatal(err)
+func (f *fixture) delete(key string) {
+	f.t.Helper()
+	if _, err := f.s3.DeleteObject(f.t.Context(), &s3.DeleteObjectInput{Bucket: aws.String(bucket), Key: &key}); err != nil {
+		f.t.Fatal(err)
 	}
 }
 
-// remove removes a key of the registry.
-func (w *world) remove(key string) {
-	w.t.Helper()
-	if err := w.nodes.Del(w.t.Context(), key).Err(); err != nil {
-		w.t.Fatal(err)
+// remove removes a key from the registry.
+func (f *fixture) remove(key string) {
+	f.t.Helper()
+	if err := f.nodes.Del(f.t.Context(), key).Err(); err != nil {
+		f.t.Fatal(err)
 	}
 }
 
-func (w *world) setJSON(key string, value any) {
-	w.t.Helper()
+func (f *fixture) setJSON(key string, value any) {
+	f.t.Helper()
 	content, err := json.Marshal(value)
 	if err == nil {
-		err = w.nodes.Set(w.t.Context(), key, content, 0).Err()
+		err = f.nodes.Set(f.t.Context(), key, content, 0).Err()
 	}
 	if err != nil {
-		w.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 }
 
 // edit changes a file of the project.
-func (w *world) edit(file, old, replacement string) {
-	w.t.Helper()
-	path := filepath.Join(w.dir, file)
+func (f *fixture) edit(file, old, replacement string) {
+	f.t.Helper()
+	path := filepath.Join(f.dir, file)
 	content, err := os.ReadFile(path)
 	if err == nil {
 		if !strings.Contains(string(content), old) {
-			w.t.Fatalf("%s has no %q", file, old)
+			f.t.Fatalf("%s has no %q", file, old)
 		}
 		err = os.WriteFile(path, []byte(strings.Replace(string(content), old, replacement, 1)), 0o600)
 	}
 	if err != nil {
-		w.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 }
 
 // heartbeat writes a node's entry, with the applications that it runs.
-func (w *world) heartbeat(name string, applications ...registry.Application) {
-	w.t.Helper()
-	w.setJSON(registry.NodeKey(name), registry.Node{Schema: registry.Schema, Name: name, Role: cluster.RoleApp, State: registry.NodeReady, Applications: applications})
+func (f *fixture) heartbeat(name string, applications ...registry.Application) {
+	f.t.Helper()
+	f.setJSON(registry.NodeKey(name), registry.Node{Schema: registry.Schema, Name: name, Role: cluster.RoleApp, State: registry.NodeReady, Applications: applications})
 }
 
-// subscribe is an app node: it takes each published version through all phases, to
-// the end that fate says.
-func (w *world) subscribe(name string, fate func(version string) (registry.Phase, string)) {
-	w.t.Helper()
-	w.heartbeat(name)
-	subscription := w.nodes.Subscribe(w.t.Context(), registry.DeploymentChannel)
-	if _, err := subscription.Receive(w.t.Context()); err != nil {
-		w.t.Fatal(err)
+// subscribe simulates an app node, which takes each published version through all
+// phases to the end that fate returns.
+func (f *fixture) subscribe(name string, fate func(version string) (registry.Phase, string)) {
+	f.t.Helper()
+	f.heartbeat(name)
+	subscription := f.nodes.Subscribe(f.t.Context(), registry.DeploymentChannel)
+	if _, err := subscription.Receive(f.t.Context()); err != nil {
+		f.t.Fatal(err)
 	}
-	w.t.Cleanup(func() { _ = subscription.Close() })
+	f.t.Cleanup(func() { _ = subscription.Close() })
 	go func() {
 		for message := range subscription.Channel() {
 			var d registry.Deployment
@@ -291,7 +295,7 @@ func (w *world) subscribe(name string, fate func(version string) (registry.Phase
 				if err != nil {
 					return
 				}
-				_ = w.nodes.HSet(context.Background(), registry.ProgressKey(d.Service, d.Version), name, content).Err()
+				_ = f.nodes.HSet(context.Background(), registry.ProgressKey(d.Service, d.Version), name, content).Err()
 			}
 		}
 	}()
