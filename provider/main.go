@@ -11,7 +11,7 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/provider"
 )
 
-// version is set by the linker when a release is built.
+// version is set by the linker in release builds.
 var version = "dev"
 
 func main() {

@@ -1,13 +1,12 @@
-// Package acctest is what the provider's acceptance tests stand on: a real
-// moto_server behind a front, one of each per test package, emptied before
-// each test; a real Terraform or OpenTofu; and clients for looking at the
-// account behind the provider's back.
+// Package acctest has the environment of the provider's acceptance tests: a moto
+// server behind a fakeaws.Front, shared by the tests of a package and emptied
+// before each; an installed Terraform or OpenTofu; and clients to inspect and
+// change the account outside of Terraform.
 //
-// A test package calls [Main] from TestMain, and each test begins with
-// [Setup]. Tests of one package share an account, so they can't run in
-// parallel; Setup uses t.Setenv, which makes a test that tries panic.
-// Nothing has to be set by hand: without moto or Terraform the tests are
-// skipped and say why.
+// A test package calls [Main] in TestMain, and each test starts with [Setup]. Tests
+// of one package share an account and cannot run in parallel; Setup calls t.Setenv,
+// which panics in parallel tests. No setup is needed: without moto or Terraform,
+// the tests are skipped with the reason.
 package acctest
 
 import (
@@ -35,18 +34,18 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/provider"
 )
 
-// Region is where all tests work.
+// Region is the region of all tests.
 const Region = account.Region
 
-// AWS is the account that a test works in.
+// AWS is the account of a test.
 type AWS struct {
 	*account.Account
-	// The clients go straight to moto: what a test does with them is neither
-	// in the front's log nor hit by its faults.
+	// These clients connect directly to moto: their calls are not in the Front's log
+	// and not subject to its faults.
 	EC2 *ec2.Client
 	IAM *iam.Client
 	S3  *s3.Client
-	// OpenTofu says that the tests run with OpenTofu and not with Terraform.
+	// OpenTofu reports whether the tests use OpenTofu instead of Terraform.
 	OpenTofu bool
 
 	t        *testing.T
@@ -62,8 +61,8 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
-// Setup gives the test an empty account and sets the environment in which the
-// provider finds it. It skips the test where moto or Terraform is missing.
+// Setup empties the account and sets the environment in which the provider finds
+// it. It skips the test if moto or Terraform is missing.
 func Setup(t *testing.T) *AWS {
 	t.Helper()
 	cli, err := tfcli.Find()
@@ -93,8 +92,7 @@ func Setup(t *testing.T) *AWS {
 	return a
 }
 
-// explainFailure logs what a reader of a failed test asks for next: the calls
-// that were refused, and moto's tracebacks.
+// explainFailure logs the failed calls and moto's tracebacks.
 func (a *AWS) explainFailure() {
 	if !a.t.Failed() {
 		return
@@ -109,15 +107,15 @@ func (a *AWS) explainFailure() {
 	a.t.Logf("moto's stderr:\n%s", a.Moto.Stderr())
 }
 
-// Factories returns the provider as it is compiled into the test.
+// Factories returns the provider as compiled into the test.
 func Factories() map[string]func() (tfprotov6.ProviderServer, error) {
 	return map[string]func() (tfprotov6.ProviderServer, error){
 		"xeroops": providerserver.NewProtocol6WithError(provider.New("test")()),
 	}
 }
 
-// Test runs the steps with the provider's factories and, unless the case has a
-// check of its own, [AWS.CheckDestroy] at the end.
+// Test runs the steps with the provider's factories, and with [AWS.CheckDestroy]
+// unless the case has its own check.
 func (a *AWS) Test(tc resource.TestCase) {
 	a.t.Helper()
 	if tc.ProtoV6ProviderFactories == nil {
@@ -129,14 +127,14 @@ func (a *AWS) Test(tc resource.TestCase) {
 	resource.Test(a.t, tc)
 }
 
-// KeepBaseline takes what the account holds now as belonging to the test:
-// CheckDestroy then expects it still to be there.
+// KeepBaseline makes the current content of the account the baseline of
+// CheckDestroy.
 func (a *AWS) KeepBaseline() {
 	a.t.Helper()
 	a.baseline = a.Inventory()
 }
 
-// Inventory lists what the account holds, one thing a line.
+// Inventory returns the content of the account, one line per item.
 func (a *AWS) Inventory() []string {
 	a.t.Helper()
 	items, err := a.Items(a.t.Context())
@@ -146,7 +144,8 @@ func (a *AWS) Inventory() []string {
 	return inventory.Lines(items)
 }
 
-// CheckDestroy fails if the account holds more or less than the baseline.
+// CheckDestroy returns an error if the content of the account differs from the
+// baseline.
 func (a *AWS) CheckDestroy(*terraform.State) error {
 	items, err := a.Items(context.Background())
 	if err != nil {
@@ -157,7 +156,7 @@ func (a *AWS) CheckDestroy(*terraform.State) error {
 	if len(left)+len(lost) == 0 {
 		return nil
 	}
-	return fmt.Errorf("after destroy, left over:\n  %s\ngone that should be there:\n  %s",
+	return fmt.Errorf("after destroy, remaining:\n  %s\nmissing:\n  %s",
 		strings.Join(left, "\n  "), strings.Join(lost, "\n  "))
 }
 
@@ -176,13 +175,12 @@ func missing(known, all []string) []string {
 	return lines
 }
 
-// Check runs f as one check of a step.
+// Check returns f as a check of a step.
 func Check(f func(context.Context) error) resource.TestCheckFunc {
 	return func(*terraform.State) error { return f(context.Background()) }
 }
 
-// ID returns the id attribute of a resource in the state, for a check or a
-// PreConfig that changes the thing behind Terraform's back.
+// ID returns the id of a resource in the state.
 func ID(s *terraform.State, address string) (string, error) {
 	r, ok := s.RootModule().Resources[address]
 	if !ok {
@@ -191,7 +189,7 @@ func ID(s *terraform.State, address string) (string, error) {
 	return r.Primary.ID, nil
 }
 
-// Do runs f on the id of a resource.
+// Do returns a check that calls f with the id of a resource.
 func Do(address string, f func(ctx context.Context, id string) error) resource.TestCheckFunc {
 	return func(s *terraform.State) error {
 		id, err := ID(s, address)
@@ -202,8 +200,8 @@ func Do(address string, f func(ctx context.Context, id string) error) resource.T
 	}
 }
 
-// shared is the package's account, made by the first test that needs it. It is
-// package-level because TestMain and the tests have nothing else in common.
+// shared is the package's account, started by the first test that needs it. It is a
+// package variable because TestMain and the tests share nothing else.
 var shared struct {
 	once sync.Once
 	*account.Account

@@ -21,7 +21,7 @@ const vpc = `resource "xeroops_vpc" "main" {
   cidr = "10.0.0.0/16"
 }`
 
-func TestTheProviderReachesTheAccountAndDestroyLeavesNothing(t *testing.T) {
+func TestProviderUsesTheAccountAndDestroyLeavesNothing(t *testing.T) {
 	a := acctest.Setup(t)
 	a.Test(resource.TestCase{Steps: []resource.TestStep{{
 		Config: vpc,
@@ -35,7 +35,7 @@ func TestTheProviderReachesTheAccountAndDestroyLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestEachTestBeginsWithAnEmptyAccountAndAQuietFront(t *testing.T) {
+func TestSetupEmptiesTheAccountAndClearsFaults(t *testing.T) {
 	a := acctest.Setup(t)
 	if _, err := a.EC2.CreateVpc(t.Context(), &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16")}); err != nil {
 		t.Fatal(err)
@@ -59,7 +59,7 @@ func TestEachTestBeginsWithAnEmptyAccountAndAQuietFront(t *testing.T) {
 	}
 }
 
-func TestAFaultReachesTheProvider(t *testing.T) {
+func TestFaultsReachTheProvider(t *testing.T) {
 	a := acctest.Setup(t)
 	err := a.Front.Inject(fakeaws.Fault{Action: "CreateVpc", Effect: fakeaws.Fail, Code: "VpcLimitExceeded", Message: "no more", Times: -1})
 	if err != nil {

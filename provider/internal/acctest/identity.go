@@ -8,9 +8,9 @@ import (
 	"github.com/hashicorp/terraform-plugin-go/tftypes"
 )
 
-// ImportsByIdentity imports a resource by its identity, which is its id, as
-// Terraform 1.12 does, and reads it. It speaks the protocol itself, so that
-// the tests need no more than Terraform 1.11.
+// ImportsByIdentity imports a resource by its identity, which has only the id, like
+// Terraform 1.12, and reads it. It calls the provider itself, so that the tests
+// need only Terraform 1.11.
 func ImportsByIdentity(ctx context.Context, kind, id string) error {
 	server, err := Factories()["xeroops"]()
 	if err != nil {
@@ -51,7 +51,7 @@ func ImportsByIdentity(ctx context.Context, kind, id string) error {
 	return sameID(state, id)
 }
 
-// emptyValue is a configuration that sets nothing.
+// emptyValue returns a configuration without values.
 func emptyValue(of tftypes.Type) (*tfprotov6.DynamicValue, error) {
 	attributes := map[string]tftypes.Value{}
 	for name, t := range of.(tftypes.Object).AttributeTypes {

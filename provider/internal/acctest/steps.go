@@ -13,8 +13,8 @@ import (
 	"github.com/hashicorp/terraform-plugin-testing/tfjsonpath"
 )
 
-// Repairs are steps that say that a refresh shows the drift, and the apply of the same
-// configuration is an update that leaves none.
+// Repairs returns steps that check that a refresh shows the drift and that an apply
+// of the same configuration is an update that corrects it.
 func Repairs(address, config, drift string, change func()) []resource.TestStep {
 	return []resource.TestStep{
 		{
@@ -37,17 +37,18 @@ func Repairs(address, config, drift string, change func()) []resource.TestStep {
 	}
 }
 
-// Expect is a plan that does one thing to a resource.
+// Expect returns a check that the plan has the action for a resource.
 func Expect(address string, action plancheck.ResourceActionType) resource.ConfigPlanChecks {
 	return resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{plancheck.ExpectResourceAction(address, action)}}
 }
 
-// Has checks an attribute in the state.
+// Has returns a check of an attribute in the state.
 func Has(address, attribute string, value knownvalue.Check) statecheck.StateCheck {
 	return statecheck.ExpectKnownValue(address, tfjsonpath.New(attribute), value)
 }
 
-// Says matches an error whose lines Terraform broke where it liked.
-func Says(text string) *regexp.Regexp {
+// Matching returns a pattern for text whose spaces may be line breaks, as in
+// Terraform's errors.
+func Matching(text string) *regexp.Regexp {
 	return regexp.MustCompile(strings.ReplaceAll(text, " ", `[\s│]+`))
 }

@@ -1,6 +1,5 @@
-// Package awsbatch turns look-ups that several resources make at the same time
-// into one call: Terraform reads each resource by itself, and AWS describes
-// many things at once.
+// Package awsbatch combines concurrent look-ups into one call: Terraform reads each
+// resource on its own, while AWS describes many in one call.
 package awsbatch
 
 import (
@@ -9,16 +8,17 @@ import (
 	"time"
 )
 
-// window is how long a batch gathers keys before it is sent: Terraform starts
-// its reads within a few milliseconds, and a call takes ten times as long. (The
-// same idea, with 35 ms, serves Karpenter.)
+// window is how long a batch collects keys before it is sent. Terraform starts its
+// reads within a few milliseconds, and a call takes ten times as long. (Karpenter
+// does the same, with 35 ms.)
 const window = 8 * time.Millisecond
 
-// maxKeys is how many keys go out in one call: EC2 takes 200 values a filter.
+// maxKeys is the maximum number of keys in a call: EC2 accepts 200 values per
+// filter.
 const maxKeys = 200
 
-// Batch looks things up by key, many at a time. Its zero value is not usable;
-// see New.
+// Batch looks up values by key, many in one call. Its zero value is not usable; see
+// New.
 type Batch[T any] struct {
 	fetch func(context.Context, []string) (map[string]T, error)
 
@@ -33,13 +33,14 @@ type call[T any] struct {
 	err     error
 }
 
-// New returns a Batch over fetch, which answers with what exists of the keys.
+// New returns a Batch that calls fetch, which returns the values of the keys that
+// exist.
 func New[T any](fetch func(context.Context, []string) (map[string]T, error)) *Batch[T] {
 	return &Batch[T]{fetch: fetch}
 }
 
-// Get returns what key names, and whether it exists. The call serves everybody
-// who asks within the window, so it is not cancelled with ctx; the wait is.
+// Get returns the value of key, and whether it exists. All callers within the
+// window share one call, so ctx cancels the wait but not the call.
 func (b *Batch[T]) Get(ctx context.Context, key string) (T, bool, error) {
 	c := b.join(ctx, key)
 	var none T

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-func TestLookUpsAtTheSameTimeAreOneCall(t *testing.T) {
+func TestConcurrentLookUpsShareACall(t *testing.T) {
 	var calls atomic.Int32
 	b := New(func(_ context.Context, keys []string) (map[string]string, error) {
 		calls.Add(1)
@@ -37,7 +37,7 @@ func TestLookUpsAtTheSameTimeAreOneCall(t *testing.T) {
 	}
 }
 
-func TestAFullBatchStartsAnother(t *testing.T) {
+func TestFullBatchStartsAnother(t *testing.T) {
 	var calls, largest atomic.Int32
 	b := New(func(_ context.Context, keys []string) (map[string]int, error) {
 		calls.Add(1)
@@ -54,7 +54,7 @@ func TestAFullBatchStartsAnother(t *testing.T) {
 	}
 }
 
-func TestOneCancelledLookUpDoesNotFailTheOthers(t *testing.T) {
+func TestCancelledLookUpDoesNotFailOthers(t *testing.T) {
 	b := New(func(ctx context.Context, keys []string) (map[string]int, error) {
 		return map[string]int{"a": 1, "b": 2}, ctx.Err()
 	})

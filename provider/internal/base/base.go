@@ -1,6 +1,6 @@
-// Package base is what every resource of the provider shares: how it gets its
-// clients, tags, identity and import, how it finds what an interrupted apply
-// left behind, and how it turns an error of AWS into a diagnostic.
+// Package base has what the provider's resources share: clients, tags, identity and
+// import, adoption of what an interrupted apply left, and diagnostics for AWS
+// errors.
 package base
 
 import (
@@ -12,7 +12,8 @@ import (
 	"github.com/xeroops/xeroops/internal/awsclient"
 )
 
-// ProviderData is what the provider hands to its resources and data sources.
+// ProviderData is the data that the provider passes to its resources and data
+// sources.
 type ProviderData struct {
 	Client      *awsclient.Client
 	Describe    *Describer
@@ -21,18 +22,18 @@ type ProviderData struct {
 	Encryption  *BucketEncryption
 }
 
-// FromProvider returns the provider's data, or nil while the provider is not
-// configured yet (Terraform then only validates).
+// FromProvider returns the provider's data, or nil if the provider is not
+// configured yet, because Terraform only validates.
 func FromProvider(data any, diags *diag.Diagnostics) *ProviderData {
 	if data == nil {
 		return nil
 	}
 	p, ok := data.(*ProviderData)
 	if !ok {
-		diags.AddError("Provider not configured", fmt.Sprintf("The provider's data is a %T. This is a bug of the provider; please report it.", data))
+		diags.AddError("Provider not configured", fmt.Sprintf("The provider's data has type %T. This is a bug in the provider; please report it.", data))
 	}
 	return p
 }
 
-// Step is one of several pieces of work that may go on side by side.
+// Step is one of several operations that may run concurrently.
 type Step func(context.Context) error

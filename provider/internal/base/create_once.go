@@ -11,19 +11,18 @@ import (
 	"github.com/xeroops/xeroops/internal/awswait"
 )
 
-// Limits of CreateOnce. Three seconds is longer than EC2's Describe calls
-// usually lag behind. A resource that becomes visible later is found by the
-// next plan, which then reports that the name exists twice.
+// Limits of CreateOnce. EC2's Describe calls usually lag behind by less than three
+// seconds. A resource that becomes visible later is found by the next plan, which
+// reports a duplicate name.
 const (
 	lostCreateVisible = 3 * time.Second
 	maxCreateAttempts = 5
 )
 
-// CreateOnce carries out a create for which EC2 accepts no client token, so that
-// exactly one resource exists afterwards even if an answer is lost; the SDK on
-// its own would send the call again. find searches by tags for what the call may
-// have created and returns nil if there is nothing. create passes the options on
-// to the SDK.
+// CreateOnce creates a resource for which EC2 accepts no client token, so that
+// exactly one exists afterwards even if a response is lost; the SDK on its own
+// would repeat the call. find searches by tags for what the call may have created,
+// and returns nil if there is nothing. create must pass the options to the SDK.
 func CreateOnce[T any](ctx context.Context, find func(context.Context) (*T, error), create func(context.Context, ...func(*ec2.Options)) (*T, error)) (*T, error) {
 	for attempt := 1; ; attempt++ {
 		created, err := create(ctx, retryThrottlesOnly)

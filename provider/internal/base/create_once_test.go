@@ -18,7 +18,7 @@ func answered(status int, code string) error {
 		Response: &smithyhttp.Response{Response: &http.Response{StatusCode: status}}, Err: &smithy.GenericAPIError{Code: code}}}
 }
 
-// unanswered is how the SDK reports a connection that was cut.
+// unanswered is the SDK's error for a closed connection.
 var unanswered = &awshttp.ResponseError{ResponseError: &smithyhttp.ResponseError{
 	Response: &smithyhttp.Response{Response: &http.Response{}}, Err: &smithyhttp.RequestSendError{Err: io.EOF}}}
 

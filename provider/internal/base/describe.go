@@ -13,20 +13,20 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/awsbatch"
 )
 
-// Describer answers what several resources ask at the same time with one
-// Describe per kind of thing. What does not exist is not in the answer, where
-// a Describe by id would fail for all.
+// Describer combines the look-ups of several resources into one Describe call per
+// type. Unlike in a Describe by id, missing resources do not fail the call; they
+// are missing from the result.
 type Describer struct {
 	Subnets     *awsbatch.Batch[types.Subnet]      // by id
 	RouteTables *awsbatch.Batch[types.RouteTable]  // by id
 	Addresses   *awsbatch.Batch[types.Address]     // by allocation id
 	Volumes     *awsbatch.Batch[types.Volume]      // by id
-	S3Endpoints *awsbatch.Batch[types.VpcEndpoint] // gateway endpoint for S3, by id of the VPC
+	S3Endpoints *awsbatch.Batch[types.VpcEndpoint] // gateway endpoint for S3, by VPC id
 
 	images *awsbatch.Batch[types.Image] // by ImageQuery; see NewestImage
 }
 
-// NewDescriber returns a Describer over client, which works in region.
+// NewDescriber returns a Describer that uses client, which must be for region.
 func NewDescriber(client *awsclient.EC2, region string) *Describer {
 	return &Describer{
 		images: newImageBatch(client),
@@ -81,7 +81,7 @@ func NewDescriber(client *awsclient.EC2, region string) *Describer {
 	}
 }
 
-// S3ServiceName is the name of S3 as a service for VPC endpoints.
+// S3ServiceName returns the service name of S3 for VPC endpoints.
 func S3ServiceName(region string) string { return "com.amazonaws." + region + ".s3" }
 
 func describeS3Endpoints(ctx context.Context, client *awsclient.EC2, region string, vpcs []string) (map[string]types.VpcEndpoint, error) {
@@ -94,7 +94,7 @@ func describeS3Endpoints(ctx context.Context, client *awsclient.EC2, region stri
 			return nil, err
 		}
 		for _, e := range page.VpcEndpoints {
-			// The API reference writes Deleted, the API deleted.
+			// The API reference has Deleted, the API returns deleted.
 			gone := strings.EqualFold(string(e.State), string(types.StateDeleted)) || strings.EqualFold(string(e.State), string(types.StateDeleting))
 			if !gone && e.VpcEndpointType == types.VpcEndpointTypeGateway {
 				found[aws.ToString(e.VpcId)] = e
@@ -110,23 +110,23 @@ func index[T any](into map[string]T, things []T, key func(T) *string) {
 	}
 }
 
-// Filter is a filter of a Describe.
+// Filter returns a filter of a Describe call.
 func Filter(name string, values ...string) types.Filter {
 	return types.Filter{Name: aws.String(name), Values: values}
 }
 
-// NamedFilters find what the provider made under a name.
+// NamedFilters returns filters for what the provider created under a name.
 func NamedFilters(name string) []types.Filter {
 	return []types.Filter{Filter("tag:"+TagName, name), Filter("tag:"+TagManagedBy, managedBy)}
 }
 
-// TagOnCreate gives a thing its tags in the very call that creates it, so that
-// there is no moment at which it could not be found again.
+// TagOnCreate returns the tags of a resource for the call that creates it, so that
+// the resource can be found from the start.
 func TagOnCreate(kind types.ResourceType, tags []types.Tag) []types.TagSpecification {
 	return []types.TagSpecification{{ResourceType: kind, Tags: tags}}
 }
 
-// SetEC2Tags makes a resource's tags (actual) what is wanted.
+// SetEC2Tags changes the tags of a resource from actual to wanted.
 func SetEC2Tags(ctx context.Context, client *awsclient.EC2, id string, actual []types.Tag, wanted []types.Tag) error {
 	set, remove := TagChanges(FlattenEC2Tags(actual), FlattenEC2Tags(wanted))
 	if len(set) > 0 {
@@ -149,7 +149,7 @@ func SetEC2Tags(ctx context.Context, client *awsclient.EC2, id string, actual []
 	return err
 }
 
-// EC2ARN is the ARN of a resource of EC2, such as vpc/vpc-123, in the account
+// EC2ARN returns the ARN of an EC2 resource, such as vpc/vpc-123, in the account
 // and region of client.
 func EC2ARN(ctx context.Context, client *awsclient.Client, resource string) (string, error) {
 	account, err := client.AccountID(ctx)

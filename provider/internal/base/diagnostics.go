@@ -12,8 +12,8 @@ import (
 	"github.com/xeroops/xeroops/internal/awswait"
 )
 
-// AddError adds err to diags: the summary says what was being done to what, the
-// detail what happened, with AWS's code, message and request id.
+// AddError adds err to diags. The summary has operation, type and id; the detail
+// has the error with AWS's code, message and request id.
 func AddError(diags *diag.Diagnostics, operation, kind, id string, err error) {
 	if err == nil {
 		return
@@ -43,8 +43,7 @@ func detailOf(err error) string {
 	return detail
 }
 
-// AttributeError is an error that an attribute of the configuration is at
-// fault for.
+// AttributeError is an error that an attribute of the configuration causes.
 type AttributeError struct {
 	Path path.Path
 	Err  error
@@ -52,10 +51,10 @@ type AttributeError struct {
 
 func (e *AttributeError) Error() string { return e.Err.Error() }
 
-// Unwrap returns the error itself.
+// Unwrap returns the cause.
 func (e *AttributeError) Unwrap() error { return e.Err }
 
-// AtAttribute puts err on an attribute; nil stays nil.
+// AtAttribute returns err as an error of an attribute, or nil if err is nil.
 func AtAttribute(p path.Path, err error) error {
 	if err == nil {
 		return nil
@@ -63,8 +62,8 @@ func AtAttribute(p path.Path, err error) error {
 	return &AttributeError{Path: p, Err: err}
 }
 
-// AtAttributeForCode puts err on the attribute that AWS's code for it is about, if codes
-// names one.
+// AtAttributeForCode returns err as an error of the attribute that codes has for
+// its AWS code, or err itself if codes has none.
 func AtAttributeForCode(err error, codes map[string]string) error {
 	if attribute, ok := codes[awswait.Code(err)]; ok {
 		return AtAttribute(path.Root(attribute), err)

@@ -10,7 +10,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/path"
 )
 
-func TestErrorOfAWSIsPutOnTheAttributeAtFault(t *testing.T) {
+func TestAtAttributeForCode(t *testing.T) {
 	var diags diag.Diagnostics
 	err := AtAttributeForCode(fmt.Errorf("create subnet: %w", answered(400, "InvalidSubnet.Range")), map[string]string{"InvalidSubnet.Range": "cidr"})
 	AddError(&diags, "create", "xeroops_subnet", "app", err)
@@ -23,7 +23,7 @@ func TestErrorOfAWSIsPutOnTheAttributeAtFault(t *testing.T) {
 	}
 }
 
-func TestErrorThatNoAttributeIsAtFaultForStaysWhole(t *testing.T) {
+func TestAtAttributeForCodeKeepsOtherErrors(t *testing.T) {
 	other := errors.New("no route to host")
 	if got := AtAttributeForCode(other, map[string]string{"X": "cidr"}); !errors.Is(got, other) {
 		t.Errorf("got %v", got)

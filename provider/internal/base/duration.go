@@ -10,7 +10,8 @@ import (
 
 type durationBetween struct{ shortest, longest time.Duration }
 
-// DurationBetween accepts durations such as 90s or 1h30m within the limits.
+// DurationBetween returns a validator that accepts durations such as 90s or 1h30m
+// within the limits.
 func DurationBetween(shortest, longest time.Duration) validator.String {
 	return durationBetween{shortest, longest}
 }

@@ -15,21 +15,21 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/awsbatch"
 )
 
-// TagVersion is the version of an image.
+// TagVersion is the tag with the version of an image.
 const TagVersion = "xeroops:version"
 
-// ImageQuery is what an image is looked for by.
+// ImageQuery selects images.
 type ImageQuery struct {
 	Role         cluster.Role
 	Architecture string
 	Owners       []string // account ids, "self" or aliases
 }
 
-// imageSep stands between the parts of a query's key; no role, architecture or
-// owner has one.
+// imageSep separates the parts of a query's key. No role, architecture or owner
+// contains it.
 const imageSep = "/"
 
-// maxImagesPage is the most that EC2 allows DescribeImages in one answer.
+// maxImagesPage is the maximum page size of DescribeImages.
 const maxImagesPage = 1000
 
 func (q ImageQuery) source() string {
@@ -39,9 +39,8 @@ func (q ImageQuery) source() string {
 
 func (q ImageQuery) key() string { return string(q.Role) + imageSep + q.source() }
 
-// NewestImage returns the newest available image that fits the query, and
-// whether there is one. What is asked at the same time for several roles is one
-// call.
+// NewestImage returns the newest available image that matches the query, and
+// whether there is one. Concurrent queries for several roles share a call.
 func (d *Describer) NewestImage(ctx context.Context, q ImageQuery) (types.Image, bool, error) {
 	return d.images.Get(ctx, q.key())
 }
@@ -65,13 +64,13 @@ func newImageBatch(client *awsclient.EC2) *awsbatch.Batch[types.Image] {
 	})
 }
 
-// addNewestImages adds the newest image of each role from one source, keyed as
-// a query for it is.
+// addNewestImages adds the newest image of each role from one source to newest, by
+// the key of its query.
 func addNewestImages(ctx context.Context, client *awsclient.EC2, newest map[string]types.Image, source string, roles []string) error {
 	architecture, owners, _ := strings.Cut(source, imageSep)
 	pages := ec2.NewDescribeImagesPaginator(client, &ec2.DescribeImagesInput{
 		Owners:     strings.Split(owners, imageSep),
-		MaxResults: aws.Int32(maxImagesPage), // without it, EC2 answers with everything at once or not at all
+		MaxResults: aws.Int32(maxImagesPage), // without it, EC2 does not return pages
 		Filters: []types.Filter{
 			Filter("tag:"+TagRole, roles...),
 			Filter("architecture", architecture),
@@ -93,9 +92,8 @@ func addNewestImages(ctx context.Context, client *awsclient.EC2, newest map[stri
 	return nil
 }
 
-// newer compares by creation date, which AWS writes in a form that sorts as
-// text; of two made in the same instant the id decides, so that a plan does not
-// flap between them.
+// newer compares by creation date, which AWS formats so that it sorts as text. For
+// equal dates the id decides, so that plans are stable.
 func newer(a, b types.Image) bool {
 	if x, y := aws.ToString(a.CreationDate), aws.ToString(b.CreationDate); x != y {
 		return x > y

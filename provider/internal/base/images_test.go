@@ -51,9 +51,9 @@ func TestNewestImageFindsTheImageOfTheRole(t *testing.T) {
 	}
 }
 
-// moto neither pages DescribeImages nor gives seeded images a date, so these
-// two are seen against answers in EC2's own form.
-func TestNewestImageReadsAllPagesAndAsksOnceForAllRoles(t *testing.T) {
+// moto neither pages DescribeImages nor sets dates of seeded images, so this test
+// uses responses in EC2's format.
+func TestNewestImageReadsAllPagesInOneCallForAllRoles(t *testing.T) {
 	var mu sync.Mutex
 	var calls []url.Values
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

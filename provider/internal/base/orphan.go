@@ -10,43 +10,44 @@ import (
 	tftypes "github.com/hashicorp/terraform-plugin-framework/types"
 )
 
-// Found is something at AWS that carries the name of a resource which
-// Terraform is about to create (docs/decisions/0005).
+// Found is an existing AWS resource with the name of one that Terraform is about to
+// create (docs/decisions/0005).
 type Found struct {
 	ID string
-	// InUse says what already uses it, or is "". A create that was interrupted
-	// leaves things that nothing uses yet, since everything else learns of them
-	// from the state; what is in use belongs to somebody.
-	InUse string
+	// Conflict is why the resource cannot be adopted, or empty. One that an
+	// interrupted create left is not in use, because other resources get its id from
+	// the state; one that is in use belongs to somebody else.
+	Conflict string
 }
 
-// Adoptable returns the id of what may be taken over, "" if there is nothing,
+// Adoptable returns the id of a resource that can be adopted, "" if there is none,
 // or an error if the name is taken.
 func (f *Found) Adoptable(kind, name string) (string, error) {
 	if f == nil {
 		return "", nil
 	}
-	if f.InUse != "" {
+	if f.Conflict != "" {
 		return "", AtAttribute(path.Root("name"), fmt.Errorf(
-			"%s %q exists already: %s, and %s. Choose another name, or bring it under this configuration with: terraform import <address> %s",
-			kind, name, f.ID, f.InUse, f.ID))
+			"%s %q already exists: %s (%s); choose another name, or import it: terraform import <address> %s",
+			kind, name, f.ID, f.Conflict, f.ID))
 	}
 	return f.ID, nil
 }
 
-// replaces is the private key under which the plan of a replacement keeps the
-// id of what it replaces: Terraform plans a replacement once more as a create,
-// without the state, and the old one still has its name then.
+// replaces is the private key under which the plan of a replacement stores the id
+// of the replaced resource. Terraform plans a replacement again as a create,
+// without the state, while the old resource still has the name.
 const replaces = "replaces"
 
-// PlanAdoption looks, when a resource is about to be created, whether an
-// interrupted apply left one of its name; a name that is taken fails the plan.
+// PlanAdoption checks whether an interrupted apply left a resource with the name of
+// the one to be created. It warns if the apply will adopt it, and fails the plan if
+// the name is taken.
 func (p *ProviderData) PlanAdoption(ctx context.Context, kind string, find func(ctx context.Context, name string) (*Found, error), req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
 	if req.Plan.Raw.IsNull() {
 		return
 	}
 	if !req.State.Raw.IsNull() {
-		noteReplaced(ctx, req, resp)
+		saveReplaced(ctx, req, resp)
 		return
 	}
 	var name tftypes.String
@@ -69,16 +70,16 @@ func (p *ProviderData) PlanAdoption(ctx context.Context, kind string, find func(
 	AddError(&resp.Diagnostics, "plan", kind, name.ValueString(), err)
 	if id != "" {
 		resp.Diagnostics.AddAttributeWarning(path.Root("name"), "An earlier apply was interrupted",
-			fmt.Sprintf("%s %q exists (%s), nothing uses it, and this state does not know it. The apply takes it over instead of creating another. If it is not yours, choose another name.", kind, name.ValueString(), id))
+			fmt.Sprintf("%s %q exists (%s), is not in use and is not in the state. The apply adopts it instead of creating another. If it is not yours, choose another name.", kind, name.ValueString(), id))
 	}
 }
 
-func noteReplaced(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
+func saveReplaced(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
 	var id tftypes.String
 	resp.Diagnostics.Append(req.State.GetAttribute(ctx, path.Root("id"), &id)...)
 	value, err := json.Marshal(id.ValueString())
 	if err != nil {
-		resp.Diagnostics.AddError("Note the id of what may be replaced", err.Error())
+		resp.Diagnostics.AddError("Save the id of the replaced resource", err.Error())
 		return
 	}
 	resp.Diagnostics.Append(resp.Private.SetKey(ctx, replaces, value)...)

@@ -6,13 +6,13 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// maxParallel bounds the calls that one resource makes side by side. EC2 gives
-// an account a bucket of 50 to 200 mutating calls that refills with 5 to 10 a
-// second (EC2 API throttling); Terraform itself runs ten resources at once.
+// maxParallel limits the concurrent calls of one resource. An EC2 account has a
+// bucket of 50 to 200 mutating calls that refills with 5 to 10 per second (EC2 API
+// throttling), and Terraform runs ten resources concurrently.
 const maxParallel = 8
 
-// Parallel runs steps side by side and returns the first error, after all
-// steps that had begun have ended: none is left running.
+// Parallel runs steps concurrently and returns the first error, which cancels the
+// others. It returns when all started steps have ended.
 func Parallel(ctx context.Context, steps ...Step) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(maxParallel)
@@ -22,9 +22,9 @@ func Parallel(ctx context.Context, steps ...Step) error {
 	return group.Wait()
 }
 
-// ParallelAll runs steps side by side to their end, whatever becomes of the
-// others, and returns the first error: for steps that create things, where one
-// cancelled half-way would leave more to repair than it saves.
+// ParallelAll runs all steps concurrently to their end and returns the first error.
+// It is for steps that create resources: cancelling them would leave more to
+// repair.
 func ParallelAll(ctx context.Context, steps ...Step) error {
 	var group errgroup.Group
 	group.SetLimit(maxParallel)
@@ -34,8 +34,8 @@ func ParallelAll(ctx context.Context, steps ...Step) error {
 	return group.Wait()
 }
 
-// ParallelUnbounded runs steps side by side without a bound, for steps that are
-// themselves gathered into one call (awsbatch).
+// ParallelUnbounded is like Parallel without a limit, for steps whose calls are
+// combined by awsbatch.
 func ParallelUnbounded(ctx context.Context, steps ...Step) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, step := range steps {

@@ -5,48 +5,48 @@ import (
 	"time"
 )
 
-// planCacheLifetime is how long a look-up of the plan serves the create that follows
-// it. Terraform plans each resource again in the very run that creates it, a
-// moment before; what lies between is the wait for one of its ten slots.
+// planCacheLifetime is how long the create may use a result of the plan. Terraform
+// plans a resource again in the run that creates it; in between is only the wait
+// for one of Terraform's ten slots.
 const planCacheLifetime = 10 * time.Second
 
-// PlanCache hands what a plan has looked up to the create that follows in the same
-// process, so that it is not looked up twice in a row.
+// PlanCache passes results of a plan to the create that follows in the same
+// process, which so avoids repeating the look-up.
 type PlanCache struct {
-	mu    sync.Mutex
-	notes map[string]note
+	mu      sync.Mutex
+	entries map[string]cacheEntry
 }
 
-type note struct {
+type cacheEntry struct {
 	value any
 	at    time.Time
 }
 
-// Put notes a value for a resource of a kind and name.
-func (m *PlanCache) Put(kind, name string, value any) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.notes == nil {
-		m.notes = map[string]note{}
+// Put stores a value for a resource by type and name.
+func (c *PlanCache) Put(kind, name string, value any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.entries == nil {
+		c.entries = map[string]cacheEntry{}
 	}
-	m.notes[kind+"/"+name] = note{value, time.Now()}
+	c.entries[kind+"/"+name] = cacheEntry{value, time.Now()}
 }
 
-// Take returns the value, once, and only while it is recent.
-func (m *PlanCache) Take(kind, name string) (any, bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	n, noted := m.notes[kind+"/"+name]
-	delete(m.notes, kind+"/"+name)
-	return n.value, noted && time.Since(n.at) < planCacheLifetime
+// Take removes and returns the value, if there is one and it is recent.
+func (c *PlanCache) Take(kind, name string) (any, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	entry, ok := c.entries[kind+"/"+name]
+	delete(c.entries, kind+"/"+name)
+	return entry.value, ok && time.Since(entry.at) < planCacheLifetime
 }
 
-// vacant is the value of a name under which there is nothing.
+// vacant is the value of an unused name.
 type vacant struct{}
 
 // IsVacant reports whether the plan has just found the name unused.
-func (m *PlanCache) IsVacant(kind, name string) bool {
-	value, recent := m.Take(kind, name)
+func (c *PlanCache) IsVacant(kind, name string) bool {
+	value, recent := c.Take(kind, name)
 	_, is := value.(vacant)
 	return recent && is
 }

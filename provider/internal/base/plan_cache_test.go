@@ -6,23 +6,23 @@ import (
 	"time"
 )
 
-func TestAMemoServesOnceAndOnlyWhileFresh(t *testing.T) {
+func TestPlanCacheReturnsAValueOnceAndWhileRecent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var m PlanCache
-		if _, ok := m.Take("vpc", "a"); ok {
-			t.Error("an empty memo has something")
+		var c PlanCache
+		if _, ok := c.Take("vpc", "a"); ok {
+			t.Error("an empty cache has a value")
 		}
-		m.Put("vpc", "a", 1)
-		if v, ok := m.Take("vpc", "a"); !ok || v != 1 {
+		c.Put("vpc", "a", 1)
+		if v, ok := c.Take("vpc", "a"); !ok || v != 1 {
 			t.Errorf("got %v, %v", v, ok)
 		}
-		if _, ok := m.Take("vpc", "a"); ok {
-			t.Error("it serves twice")
+		if _, ok := c.Take("vpc", "a"); ok {
+			t.Error("a value is returned twice")
 		}
-		m.Put("vpc", "a", vacant{})
+		c.Put("vpc", "a", vacant{})
 		time.Sleep(planCacheLifetime + time.Second)
-		if m.IsVacant("vpc", "a") {
-			t.Error("it serves when it is stale")
+		if c.IsVacant("vpc", "a") {
+			t.Error("an expired value is returned")
 		}
 	})
 }

@@ -19,36 +19,37 @@ import (
 	tftypes "github.com/hashicorp/terraform-plugin-framework/types"
 )
 
-// Resource is embedded by every resource that AWS knows by one id: it gives it
-// the provider's data, an identity of that id, and import by either.
+// Resource is embedded by every resource that AWS identifies by one id. It
+// implements the provider's data, an identity with the id, and import by either.
 type Resource struct {
 	*ProviderData
 }
 
-// Configure takes the provider's data.
+// Configure stores the provider's data.
 func (r *Resource) Configure(_ context.Context, req resource.ConfigureRequest, resp *resource.ConfigureResponse) {
 	r.ProviderData = FromProvider(req.ProviderData, &resp.Diagnostics)
 }
 
-// IdentitySchema is the id alone.
+// IdentitySchema returns an identity schema with the id.
 func (r *Resource) IdentitySchema(_ context.Context, _ resource.IdentitySchemaRequest, resp *resource.IdentitySchemaResponse) {
 	resp.IdentitySchema = identityschema.Schema{Attributes: map[string]identityschema.Attribute{
-		"id": identityschema.StringAttribute{RequiredForImport: true, Description: "id that AWS gave the resource"},
+		"id": identityschema.StringAttribute{RequiredForImport: true, Description: "Id of the resource in AWS"},
 	}}
 }
 
-// ImportState takes the id, given as such or as the identity.
+// ImportState imports a resource by its id or identity.
 func (r *Resource) ImportState(ctx context.Context, req resource.ImportStateRequest, resp *resource.ImportStateResponse) {
 	resource.ImportStatePassthroughWithIdentity(ctx, path.Root("id"), path.Root("id"), req, resp)
 }
 
-// IDAttribute is the attribute id.
+// IDAttribute returns the attribute id.
 func IDAttribute(description string) schema.StringAttribute {
 	return ComputedOnce(description)
 }
 
-// ComputedOnce is a computed string that does not change once it is known. A
-// part that was lost is null in the state, and gets a new id from the apply.
+// ComputedOnce returns a computed string attribute that does not change once it is
+// known. If the part that it identifies was deleted, it is null in the state and
+// gets a new value from the apply.
 func ComputedOnce(description string) schema.StringAttribute {
 	return schema.StringAttribute{
 		Computed:            true,
@@ -57,25 +58,25 @@ func ComputedOnce(description string) schema.StringAttribute {
 	}
 }
 
-// DriftAttribute is the attribute drift. What a resource is made of besides its
-// attributes (a policy, a route, a gateway) cannot show its drift in them, so
-// Read lists it here; the plan is always "nothing", and Update puts it right.
+// DriftAttribute returns the attribute drift. It shows drift in parts of a resource
+// that have no attributes, such as a policy, a route or a gateway. Read lists the
+// drift, the plan is always empty, and Update corrects it.
 func DriftAttribute() schema.SetAttribute {
 	return schema.SetAttribute{
 		ElementType: tftypes.StringType,
 		Computed:    true,
-		MarkdownDescription: "What was found changed outside of Terraform in the parts that the resource is made of, a sentence each. " +
-			"The next apply puts it right, so it is empty after every apply.",
+		MarkdownDescription: "Changes made outside of Terraform to parts of the resource that have no attributes of their own. " +
+			"The next apply reverts them, so the set is empty after every apply.",
 		Default: setdefault.StaticValue(NoDrift()),
 	}
 }
 
-// NoDrift is the value of drift after an apply.
+// NoDrift returns the value of drift after an apply.
 func NoDrift() tftypes.Set {
 	return tftypes.SetValueMust(tftypes.StringType, []attr.Value{})
 }
 
-// Drift is the value of drift that lists what was found.
+// Drift returns the value of drift that lists the findings.
 func Drift(found []string) tftypes.Set {
 	values := make([]attr.Value, 0, len(found))
 	for _, f := range found {
@@ -84,24 +85,24 @@ func Drift(found []string) tftypes.Set {
 	return tftypes.SetValueMust(tftypes.StringType, values)
 }
 
-// Identity is the value of an identity made of the id alone.
+// Identity is the value of an identity that has only the id.
 type Identity struct {
 	ID tftypes.String `tfsdk:"id"`
 }
 
-// Deadline returns a context that ends when the operation's timeout (of the
-// timeouts attribute, else fallback) is up.
+// Deadline returns a context with the timeout of the operation: the configured one
+// of the timeouts attribute, otherwise fallback.
 func Deadline(ctx context.Context, of func(context.Context, time.Duration) (time.Duration, diag.Diagnostics), fallback time.Duration, diags *diag.Diagnostics) (context.Context, context.CancelFunc) {
 	timeout, d := of(ctx, fallback)
 	diags.Append(d...)
 	return context.WithTimeout(ctx, timeout)
 }
 
-// NameValidators check the name of a resource: it ends up in tags, host names
-// and keys of S3.
+// NameValidators returns the validators of a resource's name, which is used in
+// tags, host names and S3 keys.
 func NameValidators() []validator.String {
 	return []validator.String{stringvalidator.RegexMatches(regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`),
-		"a name is up to 63 lower-case letters, digits and hyphens, and neither begins nor ends with a hyphen")}
+		"use up to 63 lowercase letters, digits and hyphens, and no hyphen at the start or end")}
 }
 
 // KeyARNValidator checks the ARN of a KMS key.

@@ -11,7 +11,7 @@ func StepsFor[T any](items []T, step func(ctx context.Context, index int, item T
 	return steps
 }
 
-// StepIf returns step if it is needed, else a step that does nothing.
+// StepIf returns step if needed is true, otherwise a step that does nothing.
 func StepIf(needed bool, step Step) Step {
 	if !needed {
 		return func(context.Context) error { return nil }

@@ -19,8 +19,8 @@ import (
 	"github.com/xeroops/xeroops/internal/cluster"
 )
 
-// Tags that the provider itself sets. Customers' tags may not begin with
-// reservedPrefix, and do not show these.
+// Tags that the provider sets itself. Customers' tags must not start with
+// reservedPrefix, and the attributes tags and tags_all do not show them.
 const (
 	reservedPrefix = "xeroops:"
 
@@ -33,35 +33,35 @@ const (
 	managedBy = "terraform"
 )
 
-// Limits of AWS on the tags of a resource (EC2 user guide, "Tag restrictions"),
-// less those that the provider sets.
+// AWS's limits on the tags of a resource (EC2 user guide, "Tag restrictions"),
+// minus the tags that the provider sets.
 const (
 	maxTags        = 50 - 8
 	maxTagKey      = 128
 	maxTagValue    = 256
-	displayNameTag = "Name" // what the AWS console shows
+	displayNameTag = "Name" // shown by the AWS console
 )
 
-// TagsAttribute is the attribute tags.
+// TagsAttribute returns the attribute tags.
 func TagsAttribute() schema.MapAttribute {
 	return schema.MapAttribute{
 		ElementType:         tftypes.StringType,
 		Optional:            true,
-		MarkdownDescription: "Tags of the resource, in addition to the provider's `default_tags`; of two with the same key, this one holds.",
+		MarkdownDescription: "Tags of the resource, in addition to the provider's `default_tags`. They override default tags with the same key.",
 		Validators:          TagValidators(),
 	}
 }
 
-// TagsAllAttribute is the attribute tags_all.
+// TagsAllAttribute returns the attribute tags_all.
 func TagsAllAttribute() schema.MapAttribute {
 	return schema.MapAttribute{
 		ElementType:         tftypes.StringType,
 		Computed:            true,
-		MarkdownDescription: "All tags of the resource: `default_tags` and `tags`.",
+		MarkdownDescription: "All tags of the resource, including the provider's `default_tags`.",
 	}
 }
 
-// TagValidators check a map of tags against AWS's limits.
+// TagValidators returns validators for AWS's limits on tags.
 func TagValidators() []validator.Map {
 	return []validator.Map{
 		mapvalidator.SizeAtMost(maxTags),
@@ -73,7 +73,7 @@ func TagValidators() []validator.Map {
 type noReservedPrefix struct{}
 
 func (noReservedPrefix) Description(context.Context) string {
-	return "a tag's key must not begin with aws: or " + reservedPrefix
+	return "the key of a tag must not start with aws: or " + reservedPrefix
 }
 
 func (v noReservedPrefix) MarkdownDescription(ctx context.Context) string { return v.Description(ctx) }
@@ -85,9 +85,8 @@ func (v noReservedPrefix) ValidateString(ctx context.Context, req validator.Stri
 	}
 }
 
-// PlanTags plans tags_all from default_tags and the configuration's tags, so
-// that a change of either, or a tag changed behind Terraform's back, is an
-// update.
+// PlanTags plans tags_all from default_tags and the configured tags, so that a
+// change of either and drift cause an update.
 func PlanTags(ctx context.Context, defaults map[string]string, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
 	if req.Plan.Raw.IsNull() {
 		return
@@ -104,8 +103,7 @@ func PlanTags(ctx context.Context, defaults map[string]string, req resource.Modi
 	resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("tags_all"), all)...)
 }
 
-// TagMap returns a map attribute's content; known is false if any of it is not
-// known yet.
+// TagMap returns the content of a map attribute, and whether all of it is known.
 func TagMap(m tftypes.Map) (tags map[string]string, known bool) {
 	tags = map[string]string{}
 	if m.IsUnknown() {
@@ -135,13 +133,13 @@ func mapValue(m map[string]string, nullIfEmpty bool) tftypes.Map {
 	}
 	value, diags := tftypes.MapValueFrom(context.Background(), tftypes.StringType, m)
 	if diags.HasError() {
-		panic("a map of strings is no map of strings") // cannot be
+		panic("convert a map of strings") // does not happen
 	}
 	return value
 }
 
-// EC2Tags returns the tags that a resource named name carries: the customer's
-// (tagsAll), the provider's own, and those in extra.
+// EC2Tags returns the tags of a resource: the customer's (tagsAll), the provider's
+// own, and extra.
 func EC2Tags(name string, tagsAll tftypes.Map, extra map[string]string) []types.Tag {
 	var tags []types.Tag
 	for k, v := range AllTags(name, tagsAll, extra) {
@@ -151,13 +149,13 @@ func EC2Tags(name string, tagsAll tftypes.Map, extra map[string]string) []types.
 	return tags
 }
 
-// AllTags is EC2Tags as a map, for services with a tag type of their own.
+// AllTags is like EC2Tags but returns a map, for services with their own tag type.
 func AllTags(name string, tagsAll tftypes.Map, extra map[string]string) map[string]string {
 	own, _ := TagMap(tagsAll)
 	return merge(map[string]string{displayNameTag: name}, own, extra, map[string]string{TagName: name, TagManagedBy: managedBy})
 }
 
-// FlattenEC2Tags returns EC2's tags as a map.
+// FlattenEC2Tags returns EC2 tags as a map.
 func FlattenEC2Tags(tags []types.Tag) map[string]string {
 	m := map[string]string{}
 	for _, t := range tags {
@@ -166,9 +164,9 @@ func FlattenEC2Tags(tags []types.Tag) map[string]string {
 	return m
 }
 
-// TagsFromAWS returns tags and tags_all as they are at AWS: the provider's own
-// tags and AWS's are left out, and tags leaves out what default_tags explains,
-// unless the state had it in tags.
+// TagsFromAWS returns the values of tags and tags_all for the actual tags. It omits
+// the tags of the provider and AWS. tags also omits default tags, unless the state
+// has them in tags.
 func TagsFromAWS(actual, defaults map[string]string, stateTags tftypes.Map) (tags, tagsAll tftypes.Map) {
 	inState, _ := TagMap(stateTags)
 	own, all := map[string]string{}, map[string]string{}
@@ -197,9 +195,8 @@ func isProvidersTag(key string, actual, inState, defaults map[string]string) boo
 	return key == displayNameTag && !listed && !byDefault && actual[key] == actual[TagName]
 }
 
-// TagChanges returns which tags to set and which keys to remove, so that what
-// is there (actual, with the provider's own) becomes what is wanted. AWS's own
-// tags stay.
+// TagChanges returns the tags to set and the keys to remove to change actual,
+// including the provider's own tags, to wanted. AWS's own tags stay.
 func TagChanges(actual, wanted map[string]string) (set map[string]string, remove []string) {
 	set = map[string]string{}
 	for k, v := range wanted {

@@ -18,11 +18,11 @@ func attribute(m tags) tftypes.Map {
 	return mapValue(m, false)
 }
 
-func TestTagsOfAWSBecomeAttributes(t *testing.T) {
+func TestTagsFromAWS(t *testing.T) {
 	ours := tags{TagName: "main", TagManagedBy: "terraform", "Name": "main", "aws:cloudformation:stack": "x"}
 	with := func(more tags) tags { return merge(ours, more) }
 	for name, tc := range map[string]struct {
-		actual, defaults, state tags // state is tags, as in the state; nil is null
+		actual, defaults, state tags // state is the attribute tags; nil is null
 		tags, all               tags // nil is null
 	}{
 		"only ours":                   {ours, nil, nil, nil, tags{}},
@@ -44,8 +44,8 @@ func TestTagsOfAWSBecomeAttributes(t *testing.T) {
 	}
 }
 
-// What AWS is told, and what is read back, must agree, or each plan is an update.
-func TestTagsSurviveTheWayToAWSAndBack(t *testing.T) {
+// A difference between what is written and read would be a permanent diff.
+func TestTagsRoundTrip(t *testing.T) {
 	for _, tc := range []struct{ defaults, given tags }{
 		{nil, nil}, {nil, tags{}}, {tags{"team": "core"}, nil}, {tags{"team": "core"}, tags{"team": "mine", "a": "1"}}, {nil, tags{"Name": "shown"}},
 		{tags{"Name": "default"}, nil},
@@ -57,7 +57,7 @@ func TestTagsSurviveTheWayToAWSAndBack(t *testing.T) {
 			t.Errorf("default_tags %v, tags %v come back as %s, %s", tc.defaults, tc.given, own, all)
 		}
 		if !IsManagedAs("main", actual) || IsManagedAs("other", actual) {
-			t.Errorf("%v is not told to be main's", actual)
+			t.Errorf("%v: IsManagedAs is wrong", actual)
 		}
 	}
 }
@@ -69,7 +69,7 @@ func TestTagChanges(t *testing.T) {
 	}
 }
 
-func TestReservedTagsAreRefused(t *testing.T) {
+func TestReservedTagsAreInvalid(t *testing.T) {
 	for key, refused := range map[string]bool{"aws:x": true, "AWS:x": true, "xeroops:name": true, "Xeroops:y": true, "xeroops": false, "team": false, "Name": false} {
 		var resp validator.StringResponse
 		noReservedPrefix{}.ValidateString(t.Context(), validator.StringRequest{ConfigValue: tftypes.StringValue(key)}, &resp)

@@ -9,22 +9,21 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
-// longestChain returns the calls of the sequence that took longest in total,
-// among all sequences in which each call begins after the one before it ended,
-// and that total.
+// longestChain returns the sequence of calls with the longest total duration, among
+// all sequences in which each call starts after the previous one ended, and that
+// duration.
 //
-// A call that needs another's answer can't begin before that has ended, so
-// every real chain of dependent calls is such a sequence, and the longest one
-// bounds what more parallelism could gain: an apply takes at least as long as
-// its longest real chain. The log does not know which call needed which, so
-// this may be longer than any real chain, and wall time divided by it is at
-// least 1: what is above 1 is time in which Terraform or the provider worked
-// or waited without a call being under way.
+// A call that needs the result of another cannot start before that one has ended.
+// So every chain of dependent calls is such a sequence, and no apply can be faster
+// than its longest chain of dependent calls. The log does not have the
+// dependencies, so the result can be longer than that chain. Wall time divided by
+// the result is at least 1; the rest is time in which Terraform or the provider
+// worked or waited without a call in progress.
 func longestChain(calls []fakeaws.Record) ([]fakeaws.Record, time.Duration) {
 	calls = slices.DeleteFunc(slices.Clone(calls), func(c fakeaws.Record) bool { return c.End.IsZero() })
 	slices.SortFunc(calls, func(a, b fakeaws.Record) int { return cmp.Or(a.End.Compare(b.End), cmp.Compare(a.Seq, b.Seq)) })
-	// best[i] is the longest chain among the first i calls by their end;
-	// before[i] is how many of them ended when the i-th began.
+	// best[i] is the longest chain among the first i calls in order of their end.
+	// before[i] is how many of them ended before the i-th started.
 	best := make([]time.Duration, len(calls)+1)
 	before := make([]int, len(calls)+1)
 	for i, c := range calls {

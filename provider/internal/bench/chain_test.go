@@ -7,7 +7,7 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
-func TestLongestChainIsOfCallsThatFollowEachOther(t *testing.T) {
+func TestLongestChain(t *testing.T) {
 	zero := time.Unix(0, 0)
 	call := func(seq, from, to int) fakeaws.Record {
 		return fakeaws.Record{Seq: seq, Start: zero.Add(time.Duration(from) * time.Second), End: zero.Add(time.Duration(to) * time.Second)}

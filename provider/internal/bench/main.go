@@ -1,7 +1,7 @@
-// Bench measures the provider on the complete example against moto, with
-// latency added to every call: wall time of an apply and of a plan with
-// nothing to do, the calls that they make, their longest chain of calls, the
-// provider's peak memory, and the size of its binary.
+// Bench measures the provider on the complete example against moto, with latency
+// added to every call. It reports the wall time of an apply and of an empty plan,
+// their calls, their longest chain of calls, the provider's peak memory, and the
+// size of its binary.
 //
 //	go run ./provider/internal/bench -n 3 -latency 300ms [-json] [-chain]
 package main
@@ -35,7 +35,7 @@ func main() {
 
 func run(ctx context.Context, n int, latency time.Duration, example string, asJSON, chain bool) error {
 	if n < 1 {
-		return fmt.Errorf("-n %d: measure at least once", n)
+		return fmt.Errorf("-n %d: must be at least 1", n)
 	}
 	dir, err := os.MkdirTemp("", "xeroops-bench-")
 	if err != nil {

@@ -12,14 +12,14 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/acctest/workspace"
 )
 
-// sample is one run of one command.
+// sample is one run of a command.
 type sample struct {
 	wall   time.Duration
 	calls  []fakeaws.Record
 	memory int64 // bytes
 }
 
-// measure applies the example in an empty account and plans once more.
+// measure applies the example in an empty account, and plans again.
 func measure(ctx context.Context, dir, module, binary, example string, latency time.Duration) (apply, plan sample, err error) {
 	a, err := account.Start(ctx, fixups.Options{})
 	if err != nil {
@@ -37,7 +37,8 @@ func measure(ctx context.Context, dir, module, binary, example string, latency t
 	if err != nil {
 		return apply, plan, err
 	}
-	// moto imports a service's code at its first call; AWS does not.
+	// moto imports the code of a service at its first call, which would count as
+	// latency.
 	if _, err := a.Items(ctx); err != nil {
 		return apply, plan, err
 	}
@@ -63,8 +64,8 @@ func timed(ctx context.Context, a *account.Account, w *workspace.Workspace, comm
 	return s, err
 }
 
-// memoryInterval is how often the provider is looked at. The kernel keeps the
-// peak itself, so only what a process grows after the last look is missed.
+// memoryInterval is the interval at which the provider's memory is read. The kernel
+// tracks the peak, so only growth after the last reading is missed.
 const memoryInterval = 50 * time.Millisecond
 
 func watchMemory(w *workspace.Workspace, stop <-chan struct{}, peak chan<- int64) {

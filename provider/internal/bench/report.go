@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// report is what -json prints. Times are in seconds, sizes in bytes.
+// report is the output of -json. Times are in seconds, sizes in bytes.
 type report struct {
 	Runs        int     `json:"runs"`
 	LatencyMS   int64   `json:"latency_ms"`
@@ -19,7 +19,7 @@ type report struct {
 	Plan        command `json:"plan_without_changes"`
 }
 
-// command is one command's figures over all runs.
+// command has the results of one command over all runs.
 type command struct {
 	Wall       figures        `json:"wall_s"`
 	Chain      figures        `json:"longest_chain_s"`
@@ -72,7 +72,7 @@ func figuresOf(values []float64) figures {
 	return figures{Median: (values[(n-1)/2] + values[n/2]) / 2, Max: values[n-1]}
 }
 
-// mb is a megabyte as issue and datasheets count it.
+// mb is a megabyte in decimal units.
 const mb = 1e6
 
 func (r report) print(w io.Writer, withChain bool) {
@@ -85,7 +85,7 @@ func (r report) print(w io.Writer, withChain bool) {
 	}
 	row("apply", r.Apply)
 	row("plan, nothing to do", r.Plan)
-	_ = table.Flush() // what cannot be printed cannot be reported either
+	_ = table.Flush() // an error could not be printed either
 	printActions(w, r.Apply.ByAction, r.Plan.ByAction)
 	if withChain {
 		printChain(w, "apply", r.Apply)

@@ -1,13 +1,12 @@
-// Package crashsweep shows that an apply which is interrupted anywhere is
-// repaired by the next one. For each k, something happens at the k-th call of
-// an apply that changes something: the provider's process is killed right
-// after the call took effect, or the call is throttled, or answered with HTTP
-// 500, or its connection is cut after it took effect. The next apply must then
-// end with exactly what an undisturbed apply makes, a plan after that must be
-// empty, and destroy must leave nothing.
+// Package crashsweep tests that an apply that is interrupted anywhere is repaired
+// by the next one. For each k, the k-th mutating call of an apply is disturbed: the
+// provider is killed after the call took effect, or the call is throttled, fails
+// with HTTP 500, or loses its connection after it took effect. Then the next apply
+// must result in exactly what an undisturbed apply creates, a plan must be empty,
+// and destroy must leave nothing.
 //
-// Calls run side by side, so the k-th call is not the same one in every run;
-// over all k every kind of call is hit.
+// Calls are concurrent, so the k-th call is not the same in every run. Over all k,
+// calls of every kind are disturbed.
 package crashsweep
 
 import (
@@ -25,37 +24,37 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/acctest/workspace"
 )
 
-// Mode is what happens at the k-th call.
+// Mode is how the k-th call is disturbed.
 type Mode string
 
 // The modes of a sweep.
 const (
-	Kill        Mode = "kill"     // SIGKILL of the provider after the call took effect
-	Throttle    Mode = "throttle" // RequestLimitExceeded, SlowDown or Throttling
+	Kill        Mode = "kill"     // kill the provider after the call took effect
+	Throttle    Mode = "throttle" // fail with RequestLimitExceeded, SlowDown or Throttling
 	ServerError Mode = "500"
-	DropAnswer  Mode = "drop" // the connection is cut after the call took effect
+	DropAnswer  Mode = "drop" // close the connection after the call took effect
 )
 
-// Modes returns all of them.
+// Modes returns all modes.
 func Modes() []Mode { return []Mode{Kill, Throttle, ServerError, DropAnswer} }
 
-// ErrNotReached says that an apply had fewer than k such calls.
+// ErrNotReached is returned if an apply has fewer than k mutating calls.
 var ErrNotReached = errors.New("the apply ended before that call")
 
-// Sweep is one example and what an undisturbed apply of it makes.
+// Sweep is an example and the result of an undisturbed apply.
 type Sweep struct {
 	Module    string
 	Binary    string
 	Example   string
 	Variables map[string]string
 
-	// Mutations is how many calls of the undisturbed apply change something.
+	// Mutations is the number of mutating calls of the undisturbed apply.
 	Mutations int
-	// want is what the account then holds.
+	// want is the content of the account after it.
 	want []string
 }
 
-// run is one case's account and workspace.
+// run is the account and workspace of one case.
 type run struct {
 	sweep   *Sweep
 	account *account.Account
@@ -78,7 +77,7 @@ func (s *Sweep) start(ctx context.Context, dir string, o fixups.Options) (*run, 
 }
 
 // Undisturbed applies and destroys the example in an empty directory, and records
-// what the apply creates; the other cases are compared with it.
+// what the apply creates, for comparison with the other cases.
 func (s *Sweep) Undisturbed(ctx context.Context, dir string) error {
 	r, err := s.start(ctx, dir, fixups.Options{})
 	if err != nil {
@@ -116,7 +115,7 @@ func (s *Sweep) Case(ctx context.Context, dir string, mode Mode, k int) error {
 		return ErrNotReached
 	}
 	if err := r.repair(ctx, failed != nil); err != nil {
-		return fmt.Errorf("%s at call %d, %s: %w\nThe disturbed apply said:\n%s", mode, k, disturbed(), err, workspace.AfterPlan(out))
+		return fmt.Errorf("%s at call %d, %s: %w\nOutput of the disturbed apply:\n%s", mode, k, disturbed(), err, workspace.AfterPlan(out))
 	}
 	return nil
 }
@@ -125,7 +124,7 @@ func (s *Sweep) Case(ctx context.Context, dir string, mode Mode, k int) error {
 func (r *run) repair(ctx context.Context, again bool) error {
 	if again {
 		if _, err := r.space.Apply(ctx); err != nil {
-			return fmt.Errorf("the next apply does not repair it: %w", err)
+			return fmt.Errorf("repair with the next apply: %w", err)
 		}
 	}
 	if err := r.compare(ctx); err != nil {
@@ -134,8 +133,8 @@ func (r *run) repair(ctx context.Context, again bool) error {
 	return r.finish(ctx)
 }
 
-// Late applies the example where every new thing is unknown to the calls that
-// name it for a while, as on AWS; one apply must do.
+// Late applies the example in an account where calls do not find new resources for
+// a while, as on AWS. One apply must succeed.
 func (s *Sweep) Late(ctx context.Context, dir string, visibleAfter time.Duration) error {
 	r, err := s.start(ctx, dir, fixups.Options{VisibleAfter: visibleAfter})
 	if err != nil {
@@ -148,8 +147,8 @@ func (s *Sweep) Late(ctx context.Context, dir string, visibleAfter time.Duration
 	return r.repair(ctx, false)
 }
 
-// disturb arms the front and returns a function that names the call that was
-// hit, if one was.
+// disturb injects the fault and returns a function that returns the call that was
+// disturbed, if any.
 func (r *run) disturb(mode Mode, k int) (func() string, error) {
 	effect := map[Mode]fakeaws.Effect{
 		Kill: fakeaws.Observe, Throttle: fakeaws.Throttle, ServerError: fakeaws.ServerError, DropAnswer: fakeaws.DropAfter,
@@ -169,7 +168,8 @@ func (r *run) disturb(mode Mode, k int) (func() string, error) {
 	return hit, r.account.Front.Inject(fault)
 }
 
-// compare fails unless the account holds what an undisturbed apply makes.
+// compare returns an error unless the account has what an undisturbed apply
+// creates.
 func (r *run) compare(ctx context.Context) error {
 	items, err := r.account.Items(ctx)
 	if err != nil {
@@ -179,12 +179,11 @@ func (r *run) compare(ctx context.Context) error {
 	if slices.Equal(got, r.sweep.want) {
 		return nil
 	}
-	return fmt.Errorf("the account holds other things than after an undisturbed apply\nmissing:\n  %s\ntoo many:\n  %s",
+	return fmt.Errorf("the account differs from that of an undisturbed apply\nmissing:\n  %s\nadditional:\n  %s",
 		strings.Join(without(r.sweep.want, got), "\n  "), strings.Join(without(got, r.sweep.want), "\n  "))
 }
 
-// without returns the lines of all that are not in some, each as often as it
-// occurs there more often.
+// without returns the lines of all that are not in some, counting duplicates.
 func without(all, some []string) []string {
 	count := map[string]int{}
 	for _, line := range some {
@@ -199,8 +198,7 @@ func without(all, some []string) []string {
 	return rest
 }
 
-// finish plans, which must find nothing to do, and destroys, which must leave
-// nothing.
+// finish checks that a plan is empty and that destroy leaves nothing.
 func (r *run) finish(ctx context.Context) error {
 	if _, err := r.space.PlanEmpty(ctx); err != nil {
 		return err

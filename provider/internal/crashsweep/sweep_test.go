@@ -20,23 +20,22 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/acctest/workspace"
 )
 
-// The environment variables of the sweep.
+// Environment variables of the sweep.
 const (
-	// XEROOPS_SWEEP is "full" for every k in every mode and a late run, or one
-	// mode for every k in that, or "late"; without it a sample is tried.
+	// envSweep is "full" for all k in all modes and a late run, a mode for all k in
+	// this mode, or "late". By default a sample is tested.
 	envSweep = cluster.EnvSweep
-	// late is one apply in an account where new things are not visible at once.
+	// late is an apply in an account where new resources are not visible at once.
 	late = "late"
-	// XEROOPS_SWEEP_PARALLEL is how many cases run side by side; each has a
-	// moto of 195 MB.
+	// envParallel is the number of concurrent cases. Each has a moto server of 195
+	// MB.
 	envParallel = cluster.EnvSweepWidth
-	// XEROOPS_SWEEP_STATE is a file in which a full sweep notes the cases that
-	// passed, so that it can be taken up where it was stopped. It holds for one
-	// build of the provider.
+	// envState is a file in which a full sweep records the cases that passed, so
+	// that it can be resumed. It is valid for one build of the provider.
 	envState = cluster.EnvSweepState
 )
 
-func TestAnApplyThatIsInterruptedAnywhereIsRepairedByTheNext(t *testing.T) {
+func TestInterruptedApplyIsRepairedByTheNext(t *testing.T) {
 	if _, err := tfcli.Find(); err != nil {
 		t.Skip(err)
 	}
@@ -54,7 +53,7 @@ func TestAnApplyThatIsInterruptedAnywhereIsRepairedByTheNext(t *testing.T) {
 		})
 	}
 	cases := chooseCases(t, s.Mutations)
-	note := newNotes(t, s.Binary)
+	note := newProgress(t, s.Binary)
 	places := make(chan struct{}, parallel(t))
 	for _, c := range cases {
 		if note.passed(c) {
@@ -87,7 +86,7 @@ func newSweep(t *testing.T) *Sweep {
 		t.Fatal(err)
 	}
 	return &Sweep{Module: module, Binary: binary, Example: "examples/complete", Variables: map[string]string{
-		"on_ready_timeout": "skip", // moto's machines don't boot
+		"on_ready_timeout": "skip", // moto's instances do not boot
 		"keep_data":        "false",
 		"vpn_peers":        `{laptop = "mUFZxrQmL1bWcPnKkUX0f3sQEBfbTaRcP2pVwX9vNls="}`,
 	}}
@@ -100,8 +99,8 @@ type sweepCase struct {
 
 func (c sweepCase) String() string { return fmt.Sprintf("%s/%03d", c.mode, c.k) }
 
-// chooseCases returns every k of the modes that XEROOPS_SWEEP asks for, or a
-// few spread over the apply.
+// chooseCases returns the cases that XEROOPS_SWEEP selects, or a sample spread over
+// the apply.
 func chooseCases(t *testing.T, mutations int) []sweepCase {
 	t.Helper()
 	wanted := os.Getenv(envSweep)
@@ -143,21 +142,21 @@ func parallel(t *testing.T) int {
 	return n
 }
 
-// notes remembers what passed and says how far the sweep is.
-type notes struct {
-	mu   sync.Mutex
-	file *os.File // nil where nothing is remembered
-	seen map[string]bool
-	said int
+// progress records passed cases and logs the progress of the sweep.
+type progress struct {
+	mu          sync.Mutex
+	file        *os.File // nil if nothing is recorded
+	passedCases map[string]bool
+	reported    int
 }
 
-// newNotes reads the cases that passed with this very binary.
-func newNotes(t *testing.T, binary string) *notes {
+// newProgress reads the cases that passed with the same binary.
+func newProgress(t *testing.T, binary string) *progress {
 	t.Helper()
-	n := &notes{seen: map[string]bool{}}
+	p := &progress{passedCases: map[string]bool{}}
 	path := os.Getenv(envState)
 	if path == "" {
-		return n
+		return p
 	}
 	content, err := os.ReadFile(binary)
 	if err != nil {
@@ -167,29 +166,29 @@ func newNotes(t *testing.T, binary string) *notes {
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		t.Fatal(err)
 	}
-	n.file, err = os.OpenFile(path, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
+	p.file, err = os.OpenFile(path, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = n.file.Close() })
-	for lines := bufio.NewScanner(n.file); lines.Scan(); {
-		n.seen[strings.TrimSpace(lines.Text())] = true
+	t.Cleanup(func() { _ = p.file.Close() })
+	for lines := bufio.NewScanner(p.file); lines.Scan(); {
+		p.passedCases[strings.TrimSpace(lines.Text())] = true
 	}
-	return n
+	return p
 }
 
-func (n *notes) passed(c sweepCase) bool { return n.seen[c.String()] }
+func (p *progress) passed(c sweepCase) bool { return p.passedCases[c.String()] }
 
-func (n *notes) done(c sweepCase, all int, err error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.said++
+func (p *progress) done(c sweepCase, all int, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reported++
 	result := "ok"
 	if err != nil {
 		result = "FAILED"
 	}
-	fmt.Fprintf(os.Stderr, "crash sweep: %s %s (%d of %d)\n", c, result, n.said+len(n.seen), all)
-	if n.file != nil && err == nil {
-		_, _ = fmt.Fprintln(n.file, c) // without the note the case is only tried again
+	fmt.Fprintf(os.Stderr, "crash sweep: %s %s (%d of %d)\n", c, result, p.reported+len(p.passedCases), all)
+	if p.file != nil && err == nil {
+		_, _ = fmt.Fprintln(p.file, c) // without the record, the case is repeated
 	}
 }

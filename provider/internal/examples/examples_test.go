@@ -1,5 +1,5 @@
-// Package examples_test holds what is in examples/ against Terraform and the
-// provider as it is now: what a customer copies has to work.
+// Package examples_test checks the examples with Terraform and the current
+// provider.
 package examples_test
 
 import (
@@ -47,8 +47,8 @@ func TestExamplesAreValid(t *testing.T) {
 }
 
 func validate(t *testing.T, terraform func(dir string, args ...string) *exec.Cmd, dir string) {
-	// An import block by identity needs Terraform 1.12, and is checked by the
-	// resources' own tests; one by id has nothing to check but its syntax.
+	// Import by identity needs Terraform 1.12, and the resources' own tests check
+	// it. Of an import by id, only the syntax can be checked.
 	imports, err := filepath.Glob(filepath.Join(dir, "import-by-*.tf"))
 	if err != nil {
 		t.Fatal(err)
@@ -79,8 +79,8 @@ func validate(t *testing.T, terraform func(dir string, args ...string) *exec.Cmd
 	}
 }
 
-// command returns a function that makes a command of the Terraform or OpenTofu
-// under test, and skips the test where there is none.
+// command returns a function that returns a command of the Terraform or OpenTofu
+// under test. It skips the test if there is none.
 func command(t *testing.T, cliConfig string) func(dir string, args ...string) *exec.Cmd {
 	t.Helper()
 	cli, err := tfcli.Find()

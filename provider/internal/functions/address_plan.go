@@ -51,16 +51,16 @@ func (addressPlanFunction) Definition(_ context.Context, _ function.DefinitionRe
 	node := types.ObjectType{AttrTypes: map[string]attr.Type{"role": types.StringType, "subnet": types.StringType, "address": types.StringType}}
 	resp.Definition = function.Definition{
 		Summary: "Plan the subnets and addresses of a cluster",
-		MarkdownDescription: "Returns the subnets and fixed addresses of the reference cluster within one VPC range. The result has two maps: " +
+		MarkdownDescription: "Returns the subnets and fixed addresses of the reference cluster in a VPC range. The result has two maps: " +
 			"`subnets`, with the CIDR of `public` and `private`, and `nodes`, with `role`, `subnet` and `address` by node name " +
-			"(`edge`, `gateway`, `management`, `app1` …, `db1` …). A node's address does not depend on how many others there are.",
+			"(`edge`, `gateway`, `management`, `app1` …, `db1` …). The address of a node does not depend on the number of nodes.",
 		Parameters: []function.Parameter{function.StringParameter{
 			Name:                "cidr",
-			MarkdownDescription: "The VPC's IPv4 range, from /16 to /22.",
+			MarkdownDescription: "The VPC's IPv4 range, /16 to /22.",
 		}},
 		VariadicParameter: function.Int32Parameter{
 			Name:                "counts",
-			MarkdownDescription: "How many `app` nodes there are (1 to 110), and after it how many `db` nodes (1 to 10). Each is 2 if left out.",
+			MarkdownDescription: "Number of `app` nodes (1 to 110), followed by the number of `db` nodes (1 to 10). Default: 2 each.",
 		},
 		Return: function.ObjectReturn{AttributeTypes: map[string]attr.Type{
 			"subnets": types.MapType{ElemType: types.StringType},
@@ -92,16 +92,16 @@ func parseVPC(cidr string) (netip.Prefix, error) {
 	vpc, err := netip.ParsePrefix(cidr)
 	switch {
 	case err != nil || !vpc.Addr().Is4():
-		return vpc, fmt.Errorf("plan addresses: %q is not an IPv4 range; write it like 10.0.0.0/16", cidr)
+		return vpc, fmt.Errorf("plan addresses: %q is not an IPv4 range such as 10.0.0.0/16", cidr)
 	case vpc != vpc.Masked():
-		return vpc, fmt.Errorf("plan addresses: %s has bits set after its prefix; write %s", cidr, vpc.Masked())
+		return vpc, fmt.Errorf("plan addresses: %s has host bits set; use %s", cidr, vpc.Masked())
 	case vpc.Bits() < cluster.MinPlannedVPCBits || vpc.Bits() > cluster.MaxPlannedVPCBits:
-		return vpc, fmt.Errorf("plan addresses: %s is a /%d; the plan needs a VPC range from /%d to /%d", cidr, vpc.Bits(), cluster.MinPlannedVPCBits, cluster.MaxPlannedVPCBits)
+		return vpc, fmt.Errorf("plan addresses: %s is a /%d; use a range from /%d to /%d", cidr, vpc.Bits(), cluster.MinPlannedVPCBits, cluster.MaxPlannedVPCBits)
 	}
 	return vpc, nil
 }
 
-// parseCounts reads the arguments after the CIDR, which are numbered from 1.
+// parseCounts parses the arguments after the CIDR, which are numbered from 1.
 func parseCounts(counts []int32) (apps, dbs int, _ *function.FuncError) {
 	kinds := []struct {
 		role       cluster.Role
@@ -111,7 +111,7 @@ func parseCounts(counts []int32) (apps, dbs int, _ *function.FuncError) {
 		{cluster.RoleDB, cluster.ReferenceDBs, cluster.MaxPlannedDBs},
 	}
 	if len(counts) > len(kinds) {
-		return 0, 0, function.NewArgumentFuncError(int64(len(kinds))+1, "plan addresses: at most two counts may follow the CIDR: of app nodes, then of db nodes")
+		return 0, 0, function.NewArgumentFuncError(int64(len(kinds))+1, "plan addresses: use at most two counts after the CIDR: app nodes and db nodes")
 	}
 	for i, n := range counts {
 		k := &kinds[i]

@@ -1,6 +1,5 @@
-// Package functions holds the provider's functions. They are pure: each needs
-// neither credentials nor the network, so they work in `terraform console` and
-// at plan.
+// Package functions has the provider's functions. They need neither credentials nor
+// the network, so they work in `terraform console` and at plan.
 package functions
 
 import (
@@ -23,13 +22,13 @@ func (envFile) Metadata(_ context.Context, _ function.MetadataRequest, resp *fun
 
 func (envFile) Definition(_ context.Context, _ function.DefinitionRequest, resp *function.DefinitionResponse) {
 	resp.Definition = function.Definition{
-		Summary: "Write variables as an env file",
-		MarkdownDescription: "Returns variables in the syntax of systemd's `EnvironmentFile=`, a line each, sorted by name. " +
-			"Every value is quoted, so that systemd and a POSIX shell read back exactly what was given.",
+		Summary: "Format variables as an env file",
+		MarkdownDescription: "Returns variables in the syntax of systemd's `EnvironmentFile=`, one line each, sorted by name. " +
+			"Every value is quoted, so that systemd and a POSIX shell read exactly the same value.",
 		Parameters: []function.Parameter{function.MapParameter{
 			Name:                "variables",
 			ElementType:         types.StringType,
-			MarkdownDescription: "Values by name. A name is letters, digits and `_`, not beginning with a digit.",
+			MarkdownDescription: "Values by name. A name consists of letters, digits and `_`, and does not start with a digit.",
 		}},
 		Return: function.StringReturn{},
 	}
@@ -42,7 +41,7 @@ func (envFile) Run(ctx context.Context, req function.RunRequest, resp *function.
 	}
 	text, err := envfile.Format(vars)
 	if err != nil {
-		resp.Error = function.NewArgumentFuncError(0, "write an env file: "+err.Error())
+		resp.Error = function.NewArgumentFuncError(0, "format env file: "+err.Error())
 		return
 	}
 	resp.Error = resp.Result.Set(ctx, text)
@@ -59,9 +58,9 @@ func (parseEnvFile) Metadata(_ context.Context, _ function.MetadataRequest, resp
 
 func (parseEnvFile) Definition(_ context.Context, _ function.DefinitionRequest, resp *function.DefinitionResponse) {
 	resp.Definition = function.Definition{
-		Summary: "Read an env file",
-		MarkdownDescription: "Returns the variables of a text in the syntax of systemd's `EnvironmentFile=`: comments, quotes, escapes " +
-			"and continued lines. Any other line is an error with the line's number.",
+		Summary: "Parse an env file",
+		MarkdownDescription: "Returns the variables of a text in the syntax of systemd's `EnvironmentFile=`, with comments, quotes, escapes " +
+			"and continued lines. Errors have the line number.",
 		Parameters: []function.Parameter{function.StringParameter{
 			Name:                "text",
 			MarkdownDescription: "The file's content.",
@@ -77,7 +76,7 @@ func (parseEnvFile) Run(ctx context.Context, req function.RunRequest, resp *func
 	}
 	vars, err := envfile.Parse(text)
 	if err != nil {
-		resp.Error = function.NewArgumentFuncError(0, "read an env file: "+err.Error())
+		resp.Error = function.NewArgumentFuncError(0, "parse env file: "+err.Error())
 		return
 	}
 	resp.Error = resp.Result.Set(ctx, vars)

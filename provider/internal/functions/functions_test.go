@@ -14,7 +14,7 @@ import (
 	"github.com/xeroops/xeroops/internal/cluster"
 )
 
-func TestAddressPlanIsTheReferenceCluster(t *testing.T) {
+func TestAddressPlanOfTheReferenceCluster(t *testing.T) {
 	plan := flattenPlan(cluster.ReferencePlan())
 	wantSubnets := map[string]string{"public": "10.0.1.0/24", "private": "10.0.2.0/24"}
 	if !maps.Equal(plan.Subnets, wantSubnets) {
@@ -34,7 +34,7 @@ func TestAddressPlanIsTheReferenceCluster(t *testing.T) {
 	}
 }
 
-func TestAddressPlanNamesTheArgumentAtFault(t *testing.T) {
+func TestAddressPlanErrorsNameTheArgument(t *testing.T) {
 	for _, tc := range []struct {
 		cidr     string
 		counts   []int32
@@ -43,7 +43,7 @@ func TestAddressPlanNamesTheArgumentAtFault(t *testing.T) {
 	}{
 		{"ten", nil, 0, "not an IPv4 range"},
 		{"fd00::/16", nil, 0, "not an IPv4 range"},
-		{"10.0.3.0/16", nil, 0, "write 10.0.0.0/16"},
+		{"10.0.3.0/16", nil, 0, "use 10.0.0.0/16"},
 		{"10.0.0.0/24", nil, 0, "from /16 to /22"},
 		{"10.0.0.0/8", nil, 0, "from /16 to /22"},
 		{"10.0.0.0/16", []int32{0}, 1, "0 app nodes; use 1 to 110"},
@@ -60,7 +60,7 @@ func TestAddressPlanNamesTheArgumentAtFault(t *testing.T) {
 	}
 }
 
-func TestAddressPlanReturnsWhatItDeclares(t *testing.T) {
+func TestAddressPlanReturnsItsDeclaredType(t *testing.T) {
 	result, err := runAddressPlan(t, "172.16.0.0/20", []int32{3})
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +111,7 @@ func TestEnvFileAndParseEnvFileAreInverse(t *testing.T) {
 	}
 }
 
-func TestEnvFunctionsReportTheArgument(t *testing.T) {
+func TestEnvFunctionErrorsNameTheArgument(t *testing.T) {
 	badName := types.MapValueMust(types.StringType, map[string]attr.Value{"1X": types.StringValue("")})
 	_, err := run(t, NewEnvFile(), badName)
 	if err == nil || err.FunctionArgument == nil || !strings.Contains(err.Text, `variable "1X"`) {

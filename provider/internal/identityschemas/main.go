@@ -1,7 +1,6 @@
-// Identityschemas copies the output of `terraform providers schema -json` and
-// adds the identity schemas of the provider's resources to it, which Terraform
-// before 1.12 leaves out: so the documentation does not depend on which
-// Terraform it was generated with.
+// Identityschemas copies the output of `terraform providers schema -json` and adds
+// the identity schemas of the provider's resources, which Terraform before 1.12
+// omits. So the documentation does not depend on the version of Terraform.
 package main
 
 import (
@@ -41,7 +40,7 @@ func run(ctx context.Context) error {
 	return json.NewEncoder(os.Stdout).Encode(output)
 }
 
-// identitySchemas returns them in Terraform's JSON form.
+// identitySchemas returns the identity schemas in Terraform's JSON format.
 func identitySchemas(ctx context.Context) (map[string]any, error) {
 	server := providerserver.NewProtocol6(provider.New("docs")())()
 	answer, err := server.GetResourceIdentitySchemas(ctx, &tfprotov6.GetResourceIdentitySchemasRequest{})

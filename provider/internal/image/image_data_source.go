@@ -1,4 +1,4 @@
-// Package image has the data source that finds the image to launch a node from.
+// Package image has the data source for the images of nodes.
 package image
 
 import (
@@ -22,8 +22,7 @@ import (
 
 const imageTypeName = "xeroops_image"
 
-// Where the configuration does not say otherwise: the account's own images, for
-// the processors that most instance types have.
+// Defaults of owners and architecture.
 const (
 	defaultOwner        = "self"
 	defaultArchitecture = types.ArchitectureValuesX8664
@@ -70,18 +69,18 @@ func (d *imageDataSource) Schema(_ context.Context, _ datasource.SchemaRequest, 
 			},
 			"architecture": schema.StringAttribute{
 				Optional: true, Computed: true,
-				MarkdownDescription: "Processor of the image: `x86_64` (the default) or `arm64`.",
+				MarkdownDescription: "Architecture of the image: `x86_64` (the default) or `arm64`.",
 				Validators:          []validator.String{stringvalidator.OneOf(string(types.ArchitectureValuesX8664), string(types.ArchitectureValuesArm64))},
 			},
 			"owners": schema.ListAttribute{
 				Optional: true, ElementType: tftypes.StringType,
-				MarkdownDescription: "Accounts whose images are considered: account ids, or `self` (the default). Anybody can publish an image with these tags, so name only accounts that you trust.",
+				MarkdownDescription: "Accounts to search for images: account ids, or `self` (the default). Anyone can publish an image with these tags, so use only accounts that you trust.",
 				Validators:          []validator.List{listvalidator.SizeAtLeast(1), listvalidator.ValueStringsAre(ownerValidator())},
 			},
 			"id":            computed("Id of the image."),
 			"name":          computed("Name of the image."),
 			"version":       computed("Version of the image, from its tag `" + base.TagVersion + "`; empty if it has none."),
-			"creation_date": computed("When the image was made, in UTC (RFC 3339)."),
+			"creation_date": computed("Creation time of the image in UTC (RFC 3339)."),
 		},
 	}
 }
@@ -112,8 +111,8 @@ func (d *imageDataSource) Read(ctx context.Context, req datasource.ReadRequest, 
 }
 
 func noImage(q base.ImageQuery, region string) error {
-	return fmt.Errorf("no available image has the tag %s = %s and architecture %s among those owned by %s in %s. "+
-		"Build one in that region with packer build, or set owners or architecture to where it is",
+	return fmt.Errorf("no available image owned by %[4]s in %[5]s has the tag %[1]s = %[2]s and architecture %[3]s; "+
+		"build one in that region with packer build, or set owners or architecture",
 		base.TagRole, q.Role, q.Architecture, strings.Join(q.Owners, ", "), region)
 }
 

@@ -1,7 +1,6 @@
 package image_test
 
 import (
-	"regexp"
 	"testing"
 
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
@@ -42,7 +41,7 @@ func TestImagesOfAllRolesAreOneCall(t *testing.T) {
 		{Config: config},
 		{Config: config, PlanOnly: true, PreConfig: a.Front.Reset},
 	}})
-	describes, runs := 0, 2 // the plan, and the refresh of the destroy
+	describes, runs := 0, 2 // the plan, and the refresh of destroy
 	for _, call := range a.Front.Calls() {
 		if call.Action == "DescribeImages" {
 			describes++
@@ -53,20 +52,20 @@ func TestImagesOfAllRolesAreOneCall(t *testing.T) {
 	}
 }
 
-func TestImageErrorsNameWhatWasSought(t *testing.T) {
+func TestImageErrorsNameTheQuery(t *testing.T) {
 	a := acctest.Setup(t)
 	for config, says := range map[string]string{
 		`data "xeroops_image" "app" {
 			role         = "app"
 			architecture = "arm64"
 			owners       = ["123456789012"]
-		}`: `xeroops:role[\s│]+=[\s│]+app[\s│]+and[\s│]+architecture[\s│]+arm64[\s│]+among[\s│]+those[\s│]+owned[\s│]+by[\s│]+123456789012[\s│]+in[\s│]+eu-west-1`,
+		}`: `owned by 123456789012 in eu-west-1 has the tag xeroops:role = app and architecture arm64`,
 		`data "xeroops_image" "app" { role = "mainframe" }`: `value must be one of`,
 		`data "xeroops_image" "app" {
 			role   = "app"
 			owners = ["anybody"]
 		}`: `an owner is self or an account id`,
 	} {
-		a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: config, ExpectError: regexp.MustCompile(says)}}})
+		a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: config, ExpectError: acctest.Matching(says)}}})
 	}
 }

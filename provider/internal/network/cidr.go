@@ -8,8 +8,8 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 )
 
-// Sizes of a VPC and a subnet, as prefix lengths (VPC user guide, "VPC CIDR
-// blocks" and "Subnet sizing").
+// Prefix lengths of a VPC and a subnet (VPC user guide, "VPC CIDR blocks" and
+// "Subnet sizing").
 const (
 	vpcLargest     = 16
 	vpcSmallest    = 28
@@ -22,12 +22,12 @@ const everywhere = "0.0.0.0/0"
 
 type cidrBetween struct{ largest, smallest int }
 
-// CIDRBetween accepts IPv4 ranges without host bits whose prefix is largest to
-// smallest bits long.
+// CIDRBetween returns a validator that accepts IPv4 ranges without host bits and
+// with a prefix of largest to smallest bits.
 func CIDRBetween(largest, smallest int) validator.String { return cidrBetween{largest, smallest} }
 
 func (v cidrBetween) Description(context.Context) string {
-	return fmt.Sprintf("an IPv4 range such as 10.0.0.0/%d, a /%d to a /%d", v.largest, v.largest, v.smallest)
+	return fmt.Sprintf("an IPv4 range such as 10.0.0.0/%d, /%d to /%d", v.largest, v.largest, v.smallest)
 }
 
 func (v cidrBetween) MarkdownDescription(ctx context.Context) string { return v.Description(ctx) }
@@ -37,7 +37,7 @@ func (v cidrBetween) ValidateString(ctx context.Context, req validator.StringReq
 		return
 	}
 	if err := v.check(req.ConfigValue.ValueString()); err != nil {
-		resp.Diagnostics.AddAttributeError(req.Path, "Invalid range of addresses", err.Error()+"; use "+v.Description(ctx)+".")
+		resp.Diagnostics.AddAttributeError(req.Path, "Invalid IPv4 range", err.Error()+"; use "+v.Description(ctx)+".")
 	}
 }
 
@@ -45,7 +45,7 @@ func (v cidrBetween) check(text string) error {
 	prefix, err := netip.ParsePrefix(text)
 	switch {
 	case err != nil || !prefix.Addr().Is4():
-		return fmt.Errorf("%q is no IPv4 range", text)
+		return fmt.Errorf("%q is not an IPv4 range", text)
 	case prefix.Masked() != prefix:
 		return fmt.Errorf("%s has host bits; the range is %s", text, prefix.Masked())
 	case prefix.Bits() < v.largest || prefix.Bits() > v.smallest:

@@ -20,18 +20,18 @@ func (r *eipResource) findByName(ctx context.Context, name string) (*base.Found,
 	return adoptableAddress(addresses), err
 }
 
-// adoptableAddress tells of the addresses of one name whether one of them may be
-// taken over.
+// adoptableAddress returns whether one of the addresses with the same name can be
+// adopted, or nil if there are none.
 func adoptableAddress(addresses []ec2types.Address) *base.Found {
 	if len(addresses) == 0 {
 		return nil
 	}
 	found := &base.Found{ID: aws.ToString(addresses[0].AllocationId)}
 	if user := associatedWith(addresses[0]); user != "" {
-		found.InUse = "is " + user
+		found.Conflict = user
 	}
 	if len(addresses) > 1 {
-		found.InUse = fmt.Sprintf("%d addresses have that name", len(addresses))
+		found.Conflict = fmt.Sprintf("%d addresses have this name", len(addresses))
 	}
 	return found
 }
@@ -44,7 +44,7 @@ func (r *eipResource) findAddresses(ctx context.Context, name string) ([]ec2type
 	return out.Addresses, nil
 }
 
-// adoptOrAllocate returns the address, with all its tags if it is a new one.
+// adoptOrAllocate returns the adopted or new address. A new one has all its tags.
 func (r *eipResource) adoptOrAllocate(ctx context.Context, m eipModel) (ec2types.Address, error) {
 	var addresses []ec2types.Address
 	if !r.PlanCache.IsVacant(eipTypeName, m.Name.ValueString()) {
@@ -71,11 +71,11 @@ func (r *eipResource) allocate(ctx context.Context, m eipModel) (*ec2types.Addre
 	tags := r.tags(m)
 	return base.CreateOnce(ctx,
 		func(ctx context.Context) (*ec2types.Address, error) {
-			made, err := r.findAddresses(ctx, m.Name.ValueString())
-			if err != nil || len(made) == 0 {
+			created, err := r.findAddresses(ctx, m.Name.ValueString())
+			if err != nil || len(created) == 0 {
 				return nil, err
 			}
-			return &made[0], nil
+			return &created[0], nil
 		},
 		func(ctx context.Context, once ...func(*ec2.Options)) (*ec2types.Address, error) {
 			out, err := r.Client.EC2.AllocateAddress(ctx, &ec2.AllocateAddressInput{
@@ -89,7 +89,7 @@ func (r *eipResource) allocate(ctx context.Context, m eipModel) (*ec2types.Addre
 		})
 }
 
-// converge makes the tags of an address what the model says.
+// converge changes the tags of an address to those of the model.
 func (r *eipResource) converge(ctx context.Context, m *eipModel, actual []ec2types.Tag) error {
 	arn, err := base.EC2ARN(ctx, r.Client, "elastic-ip/"+m.ID.ValueString())
 	if err != nil {
@@ -103,10 +103,10 @@ func (r *eipResource) tags(m eipModel) []ec2types.Tag {
 	return base.EC2Tags(m.Name.ValueString(), m.TagsAll, nil)
 }
 
-var errAddressGone = errors.New("it does not exist any more; run terraform apply again to allocate another")
+var errAddressGone = errors.New("it no longer exists; run terraform apply again to allocate another")
 
-// release gives the address back, once nothing is associated with it any more.
-// An association is not cut: whatever has it is still there.
+// release releases the address once it has no association. It does not remove
+// associations, because what they belong to still exists.
 func (r *eipResource) release(ctx context.Context, id string) error {
 	err := awswait.Until(ctx, awswait.StateChange, func(ctx context.Context) (bool, string, error) {
 		address, exists, err := r.Describe.Addresses.Get(ctx, id)

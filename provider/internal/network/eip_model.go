@@ -30,7 +30,7 @@ func (m *eipModel) fromAWS(address ec2types.Address, arn string, defaultTags map
 	m.Tags, m.TagsAll = base.TagsFromAWS(actual, defaultTags, m.Tags)
 }
 
-// associatedWith says what an address is associated with, or "".
+// associatedWith returns a text with what the address is associated with, or "".
 func associatedWith(a ec2types.Address) string {
 	target := aws.ToString(a.InstanceId)
 	if target == "" {

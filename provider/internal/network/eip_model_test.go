@@ -7,7 +7,7 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 )
 
-func TestAssociationOfAnAddressIsNamed(t *testing.T) {
+func TestAssociatedWith(t *testing.T) {
 	for want, address := range map[string]ec2types.Address{
 		"":                                   {AllocationId: aws.String("eipalloc-1"), InstanceId: aws.String("")},
 		"associated with i-1 (eipassoc-1)":   {InstanceId: aws.String("i-1"), NetworkInterfaceId: aws.String("eni-1"), AssociationId: aws.String("eipassoc-1")},

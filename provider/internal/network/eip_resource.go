@@ -25,7 +25,7 @@ func (r *eipResource) Metadata(_ context.Context, _ resource.MetadataRequest, re
 
 func (r *eipResource) Schema(ctx context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
 	resp.Schema = schema.Schema{
-		MarkdownDescription: "An Elastic IP address. It outlives the instance that it is given to, so that the address in DNS stays.",
+		MarkdownDescription: "An Elastic IP address. It is independent of the instance that it is associated with, so that DNS records stay valid when the instance is replaced.",
 		Attributes: map[string]schema.Attribute{
 			"id":  base.IDAttribute("Allocation id of the address."),
 			"arn": base.ComputedOnce("ARN of the address."),

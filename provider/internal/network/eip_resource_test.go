@@ -29,9 +29,9 @@ func TestEIPIsCreatedImportedUpdatedAndDestroyed(t *testing.T) {
 		{
 			Config: eipConfig(""),
 			Check: resource.ComposeAggregateTestCheckFunc(
-				resource.TestMatchResourceAttr(eip, "id", says(`^eipalloc-`)),
-				resource.TestMatchResourceAttr(eip, "arn", says(`^arn:aws:ec2:eu-west-1:123456789012:elastic-ip/eipalloc-`)),
-				resource.TestMatchResourceAttr(eip, "public_ip", says(`^\d+\.\d+\.\d+\.\d+$`)),
+				resource.TestMatchResourceAttr(eip, "id", matching(`^eipalloc-`)),
+				resource.TestMatchResourceAttr(eip, "arn", matching(`^arn:aws:ec2:eu-west-1:123456789012:elastic-ip/eipalloc-`)),
+				resource.TestMatchResourceAttr(eip, "public_ip", matching(`^\d+\.\d+\.\d+\.\d+$`)),
 			),
 		},
 		{ResourceName: eip, ImportState: true, ImportStateVerify: true},
@@ -61,7 +61,7 @@ func TestEIPIsImportedByIdentity(t *testing.T) {
 	}}})
 }
 
-func TestEIPLeftByAnAnswerThatWasLostIsTakenOver(t *testing.T) {
+func TestEIPLeftByALostResponseIsAdopted(t *testing.T) {
 	a := newAccount(t)
 	made, err := a.EC2.AllocateAddress(t.Context(), &ec2.AllocateAddressInput{Domain: ec2types.DomainTypeVpc, TagSpecifications: tagged(ec2types.ResourceTypeElasticIp, "edge")})
 	if err != nil {
@@ -70,8 +70,8 @@ func TestEIPLeftByAnAnswerThatWasLostIsTakenOver(t *testing.T) {
 	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: eipConfig(""), Check: resource.TestCheckResourceAttr(eip, "id", *made.AllocationId)}}})
 }
 
-// associate gives the address to an interface in a VPC with a gateway, and
-// returns what takes it away again.
+// associate associates the address with an interface in a VPC with a gateway, and
+// returns a function that removes the association.
 func (a account) associate(allocation string) (release func(context.Context) error, err error) {
 	ctx := a.t.Context()
 	subnet, err := a.EC2.DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{})
@@ -102,12 +102,12 @@ func TestEIPInUseIsNotReleased(t *testing.T) {
 			release, err = a.associate(id)
 			return err
 		})},
-		{Config: short, Destroy: true, ExpectError: says(`associated with eni-\w+ \(eipassoc-\w+\)[^;]*; destroy what uses the address`)},
+		{Config: short, Destroy: true, ExpectError: matching(`associated with eni-\w+ \(eipassoc-\w+\)[^;]*; destroy what uses the address`)},
 		{PreConfig: a.behindTerraform(func(ctx context.Context) error { return release(ctx) }), Config: short},
 	}})
 }
 
-func TestEIPOfAUsedNameIsRefusedAtPlan(t *testing.T) {
+func TestEIPWithAUsedNameIsRejectedAtPlan(t *testing.T) {
 	a := newAccount(t)
 	made, err := a.EC2.AllocateAddress(t.Context(), &ec2.AllocateAddressInput{Domain: ec2types.DomainTypeVpc, TagSpecifications: tagged(ec2types.ResourceTypeElasticIp, "edge")})
 	if err != nil {
@@ -117,7 +117,7 @@ func TestEIPOfAUsedNameIsRefusedAtPlan(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.KeepBaseline()
-	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: eipConfig(""), PlanOnly: true, ExpectError: says(`"edge" exists already: eipalloc-\w+, and is associated with eni-`)}}})
+	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: eipConfig(""), PlanOnly: true, ExpectError: matching(`"edge" already exists: eipalloc-\w+ \(associated with eni-`)}}})
 }
 
 func TestEIPErrorsSayWhatToDo(t *testing.T) {
@@ -126,7 +126,7 @@ func TestEIPErrorsSayWhatToDo(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.Test(resource.TestCase{Steps: []resource.TestStep{
-		{Config: `resource "xeroops_eip" "edge" { name = "Edge!" }`, PlanOnly: true, ExpectError: says(`lower-case letters`)},
-		{Config: eipConfig(""), ExpectError: says(`AddressLimitExceeded`)},
+		{Config: `resource "xeroops_eip" "edge" { name = "Edge!" }`, PlanOnly: true, ExpectError: matching(`lowercase letters`)},
+		{Config: eipConfig(""), ExpectError: matching(`AddressLimitExceeded`)},
 	}})
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
-// After the destroy nothing is left (CheckDestroy), so there was one of each.
-func TestNothingIsMadeTwiceWhereAnAnswerIsLost(t *testing.T) {
+// CheckDestroy fails if a create was duplicated.
+func TestLostResponsesCreateNoDuplicates(t *testing.T) {
 	everything := publicConfig + subnetConfig("private", "10.0.2.0/24", "") + eipConfig("")
 	for _, effect := range []fakeaws.Effect{fakeaws.DropAfter, fakeaws.ServerError} {
 		t.Run(string(effect), func(t *testing.T) {

@@ -25,22 +25,22 @@ const (
 	eip     = "xeroops_eip.edge"
 )
 
-// account is an AWS account, and the ids of what the last apply made there.
+// account is an AWS account, with the ids of what the last apply created.
 type account struct {
 	*acctest.AWS
 	t   *testing.T
 	ids map[string]string
 }
 
-// newAccount is an empty account. Changes of its EC2 client pass through the
-// front, whose fixups keep moto's account consistent.
+// newAccount returns an empty account. Its EC2 client goes through the proxy, whose
+// fixups keep moto's account consistent.
 func newAccount(t *testing.T) account {
 	a := account{acctest.Setup(t), t, map[string]string{}}
 	a.EC2 = ec2.NewFromConfig(inventory.Config(a.Front.URL, acctest.Region))
 	return a
 }
 
-// note is a check that notes the id of each address, and attributes given as
+// note returns a check that records the id of each address, and attributes given as
 // address/attribute.
 func (a account) note(names ...string) resource.TestCheckFunc {
 	return func(s *terraform.State) error {
@@ -59,7 +59,8 @@ func (a account) note(names ...string) resource.TestCheckFunc {
 	}
 }
 
-// behindTerraform is a PreConfig that changes something, with what was noted.
+// behindTerraform returns a PreConfig that changes something outside of Terraform,
+// using what was recorded.
 func (a account) behindTerraform(change func(ctx context.Context) error) func() {
 	return func() {
 		a.t.Helper()
@@ -71,12 +72,12 @@ func (a account) behindTerraform(change func(ctx context.Context) error) func() 
 
 func (a account) id(name string) *string { return aws.String(a.ids[name]) }
 
-// The steps and checks that this package's tests share with others.
+// Aliases of acctest's steps and checks.
 var (
-	repairs = acctest.Repairs
-	expect  = acctest.Expect
-	has     = acctest.Has
-	says    = acctest.Says
+	repairs  = acctest.Repairs
+	expect   = acctest.Expect
+	has      = acctest.Has
+	matching = acctest.Matching
 )
 
 func tagged(kind ec2types.ResourceType, name string) []ec2types.TagSpecification {

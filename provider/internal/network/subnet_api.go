@@ -14,7 +14,7 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
-// atFault names the attribute that an error of CreateSubnet is about.
+// subnetAtFault has the attribute that causes an error of CreateSubnet, by code.
 var subnetAtFault = map[string]string{
 	"InvalidSubnet.Conflict":              "cidr",
 	"InvalidSubnet.Range":                 "cidr",
@@ -27,8 +27,8 @@ var subnetAtFault = map[string]string{
 	"UnsupportedAvailabilityZoneForUsage": "availability_zone",
 }
 
-// findByName describes what an interrupted create left of a subnet, and what it
-// is wired to, side by side.
+// findByName returns what an interrupted create left of a subnet, and what the
+// subnet is to be connected to. The calls are concurrent.
 func (r *subnetResource) findByName(ctx context.Context, m subnetModel) (*subnetParts, error) {
 	p, vpc := &subnetParts{}, m.VPCID.ValueString()
 	var subnets []ec2types.Subnet
@@ -41,7 +41,7 @@ func (r *subnetResource) findByName(ctx context.Context, m subnetModel) (*subnet
 			p.table, err = r.findTable(ctx, inVPC(vpc, m.Name.ValueString()))
 			return err
 		},
-		func(ctx context.Context) error { return r.findWays(ctx, p, vpc) },
+		func(ctx context.Context) error { return r.findGateways(ctx, p, vpc) },
 	)
 	if err != nil {
 		return nil, err
@@ -61,8 +61,8 @@ func inVPC(vpc, name string) []ec2types.Filter {
 	return append([]ec2types.Filter{base.Filter("vpc-id", vpc)}, base.NamedFilters(name)...)
 }
 
-// adoptable tells of the subnets that have the name of the wanted one whether
-// one of them may be taken over.
+// adoptable returns whether one of the subnets with the name of the wanted one can
+// be adopted, or nil if there are none.
 func (r *subnetResource) adoptable(ctx context.Context, subnets []ec2types.Subnet, wanted subnetModel) (*base.Found, error) {
 	if len(subnets) == 0 {
 		return nil, nil
@@ -71,18 +71,18 @@ func (r *subnetResource) adoptable(ctx context.Context, subnets []ec2types.Subne
 	found := &base.Found{ID: aws.ToString(s.SubnetId)}
 	switch {
 	case len(subnets) > 1:
-		found.InUse = fmt.Sprintf("%d subnets of the VPC have that name", len(subnets))
+		found.Conflict = fmt.Sprintf("%d subnets of the VPC have this name", len(subnets))
 	case aws.ToString(s.CidrBlock) != wanted.CIDR.ValueString():
-		found.InUse = "its range is " + aws.ToString(s.CidrBlock)
+		found.Conflict = "its range is " + aws.ToString(s.CidrBlock)
 	case !wanted.AvailabilityZone.IsUnknown() && aws.ToString(s.AvailabilityZone) != wanted.AvailabilityZone.ValueString():
-		found.InUse = "its zone is " + aws.ToString(s.AvailabilityZone)
+		found.Conflict = "its zone is " + aws.ToString(s.AvailabilityZone)
 	default:
 		out, err := r.Client.EC2.DescribeNetworkInterfaces(ctx, &ec2.DescribeNetworkInterfacesInput{Filters: []ec2types.Filter{base.Filter("subnet-id", found.ID)}})
 		if err != nil {
 			return nil, err
 		}
 		if len(out.NetworkInterfaces) > 0 {
-			found.InUse = fmt.Sprintf("has %d network interfaces", len(out.NetworkInterfaces))
+			found.Conflict = fmt.Sprintf("%d network interfaces", len(out.NetworkInterfaces))
 		}
 	}
 	return found, nil
@@ -109,8 +109,8 @@ func (r *subnetResource) findTable(ctx context.Context, filters []ec2types.Filte
 	return &out.RouteTables[0], nil
 }
 
-// findWays describes the ways out of a VPC.
-func (r *subnetResource) findWays(ctx context.Context, p *subnetParts, vpc string) error {
+// findGateways describes the internet gateway and the endpoint of a VPC.
+func (r *subnetResource) findGateways(ctx context.Context, p *subnetParts, vpc string) error {
 	return base.Parallel(ctx,
 		func(ctx context.Context) (err error) {
 			p.endpoint, err = found(r.Describe.S3Endpoints.Get(ctx, vpc))
@@ -127,7 +127,7 @@ func (r *subnetResource) findWays(ctx context.Context, p *subnetParts, vpc strin
 	)
 }
 
-// found turns the answer of a batch into a pointer, nil if there is nothing.
+// found returns the result of a batch as a pointer, nil if there is none.
 func found[T any](thing T, exists bool, err error) (*T, error) {
 	if err != nil || !exists {
 		return nil, err
@@ -135,8 +135,8 @@ func found[T any](thing T, exists bool, err error) (*T, error) {
 	return &thing, nil
 }
 
-// findByID describes a subnet and its parts; all that the state knows the ids
-// of is asked for in calls that all subnets share.
+// findByID returns a subnet and its parts. Look-ups by ids of the state are shared
+// with other subnets.
 func (r *subnetResource) findByID(ctx context.Context, m subnetModel) (*subnetParts, error) {
 	p, id := &subnetParts{}, m.ID.ValueString()
 	vpc := m.VPCID.ValueString()
@@ -168,9 +168,9 @@ func (r *subnetResource) findByID(ctx context.Context, m subnetModel) (*subnetPa
 	return p, err
 }
 
-var errSubnetGone = errors.New("it does not exist any more; run terraform apply again to create it")
+var errSubnetGone = errors.New("it no longer exists; run terraform apply again to create it")
 
-// findForRepair describes a subnet, its parts and what they have to be wired to.
+// findForRepair returns a subnet, its parts and what they are to be connected to.
 func (r *subnetResource) findForRepair(ctx context.Context, m subnetModel) (*subnetParts, error) {
 	var p *subnetParts
 	var table, associated *ec2types.RouteTable
@@ -180,7 +180,7 @@ func (r *subnetResource) findForRepair(ctx context.Context, m subnetModel) (*sub
 			p, err = r.findByID(ctx, m)
 			return err
 		},
-		func(ctx context.Context) (err error) { // of a repair that was interrupted
+		func(ctx context.Context) (err error) { // left by an interrupted repair
 			table, err = r.findTable(ctx, inVPC(m.VPCID.ValueString(), m.Name.ValueString()))
 			return err
 		},
@@ -188,7 +188,7 @@ func (r *subnetResource) findForRepair(ctx context.Context, m subnetModel) (*sub
 			associated, err = r.findTable(ctx, []ec2types.Filter{base.Filter("association.subnet-id", m.ID.ValueString())})
 			return err
 		},
-		func(ctx context.Context) error { return r.findWays(ctx, ways, m.VPCID.ValueString()) },
+		func(ctx context.Context) error { return r.findGateways(ctx, ways, m.VPCID.ValueString()) },
 	)
 	if err != nil {
 		return nil, err
@@ -215,10 +215,10 @@ func associationOf(table ec2types.RouteTable, subnet string) string {
 	return ""
 }
 
-// ensureCreated makes the subnet and its route table, side by side, as far as
-// they are missing.
+// ensureCreated creates the subnet and its route table concurrently if they are
+// missing.
 func (r *subnetResource) ensureCreated(ctx context.Context, p *subnetParts, m subnetModel) error {
-	if err := p.checkWays(m); err != nil {
+	if err := p.checkGateways(m); err != nil {
 		return err
 	}
 	newTable := p.table == nil
@@ -250,7 +250,7 @@ func (r *subnetResource) ensureCreated(ctx context.Context, p *subnetParts, m su
 		},
 	)
 	if p.subnet == nil && newTable && p.table != nil {
-		// No state will know of the table, so it would keep the VPC from being deleted.
+		// The table is not in the state, and would prevent the deletion of the VPC.
 		err = errors.Join(err, r.deleteTable(ctx, p.table.RouteTableId))
 	}
 	return err
@@ -259,11 +259,11 @@ func (r *subnetResource) ensureCreated(ctx context.Context, p *subnetParts, m su
 func (r *subnetResource) create(ctx context.Context, m subnetModel) (*ec2types.Subnet, error) {
 	return base.CreateOnce(ctx,
 		func(ctx context.Context) (*ec2types.Subnet, error) {
-			made, err := r.describe(ctx, inVPC(m.VPCID.ValueString(), m.Name.ValueString()))
-			if err != nil || len(made) == 0 {
+			created, err := r.describe(ctx, inVPC(m.VPCID.ValueString(), m.Name.ValueString()))
+			if err != nil || len(created) == 0 {
 				return nil, err
 			}
-			return &made[0], nil
+			return &created[0], nil
 		},
 		func(ctx context.Context, once ...func(*ec2.Options)) (*ec2types.Subnet, error) {
 			out, err := r.Client.EC2.CreateSubnet(ctx, &ec2.CreateSubnetInput{
@@ -279,8 +279,8 @@ func (r *subnetResource) create(ctx context.Context, m subnetModel) (*ec2types.S
 		})
 }
 
-// checkWays returns an error if the VPC lacks a gateway that the subnet needs.
-func (p *subnetParts) checkWays(m subnetModel) error {
+// checkGateways returns an error if the VPC lacks a gateway that the subnet needs.
+func (p *subnetParts) checkGateways(m subnetModel) error {
 	missing := ""
 	switch {
 	case p.endpoint == nil:
@@ -307,8 +307,8 @@ func (r *subnetResource) deleteTable(ctx context.Context, id *string) error {
 	return nil
 }
 
-// delete removes the subnet, then its table: were it the other way around, a
-// subnet that is still used would be left with the VPC's main table.
+// delete deletes the subnet and then its table. In the other order, a subnet in use
+// would be left with the VPC's main table.
 func (r *subnetResource) delete(ctx context.Context, m subnetModel) error {
 	_, err := awswait.Retry(ctx, awswait.DependencyRelease, awswait.IsInUse, func(ctx context.Context) (any, error) {
 		return r.Client.EC2.DeleteSubnet(ctx, &ec2.DeleteSubnetInput{SubnetId: m.ID.ValueStringPointer()})

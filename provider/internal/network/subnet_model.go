@@ -14,7 +14,7 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
-// The types of subnet.
+// Values of type.
 const (
 	typePublic  = "public"
 	typePrivate = "private"
@@ -35,23 +35,22 @@ type subnetModel struct {
 	Timeouts         timeouts.Value `tfsdk:"timeouts"`
 }
 
-// subnetParts is a subnet as it is at AWS, with what belongs to it. A part that
-// is missing is nil.
+// subnetParts is the actual state of a subnet and its parts. A missing part is nil.
 type subnetParts struct {
 	subnet   *ec2types.Subnet
 	table    *ec2types.RouteTable  // its own
-	endpoint *ec2types.VpcEndpoint // of its VPC, for S3
+	endpoint *ec2types.VpcEndpoint // the VPC's endpoint for S3
 
-	// Known only while the subnet is made or repaired.
+	// The following are set only for create and repair.
 	gatewayID          string // the VPC's internet gateway, or ""
-	foreignAssociation string // id of its association with a table that is not its own, or ""
+	foreignAssociation string // id of the association with another route table, or ""
 }
 
-// nameInVPC distinguishes the subnet from those of its name in other VPCs.
+// nameInVPC returns a name that is unique among the subnets of all VPCs.
 func (m *subnetModel) nameInVPC() string { return m.VPCID.ValueString() + "/" + m.Name.ValueString() }
 
-// setIDs sets the ids of what exists, and null for those not known yet: Terraform
-// discards a state with unknown values if the create fails.
+// setIDs sets the ids of existing parts, and null for others: Terraform discards a
+// state with unknown values if the create fails.
 func (m *subnetModel) setIDs(found *subnetParts) {
 	m.ID = types.StringPointerValue(found.subnet.SubnetId)
 	m.ARN = types.StringPointerValue(found.subnet.SubnetArn)
@@ -75,7 +74,7 @@ func (m *subnetModel) fromAWS(found *subnetParts, defaultTags map[string]string)
 	m.Tags, m.TagsAll = base.TagsFromAWS(actual, defaultTags, m.Tags)
 }
 
-// typeByRoutes derives the type of a subnet that the state does not have yet.
+// typeByRoutes returns the type of an imported subnet, by its routes.
 func (p *subnetParts) typeByRoutes() string {
 	if p.table != nil && slices.ContainsFunc(p.table.Routes, leadsToInternetGateway) {
 		return typePublic
@@ -83,26 +82,27 @@ func (p *subnetParts) typeByRoutes() string {
 	return typePrivate
 }
 
-// drift lists how a subnet of a type differs from what the provider makes.
+// drift returns how a subnet of the given type differs from what the provider
+// creates.
 func (p *subnetParts) drift(subnetType string) []string {
 	var found []string
 	if aws.ToBool(p.subnet.MapPublicIpOnLaunch) {
-		found = append(found, "instances launched in it get public addresses")
+		found = append(found, "instances get public addresses at launch")
 	}
 	if p.table == nil {
-		return append(found, "its route table is gone")
+		return append(found, "the route table is missing")
 	}
 	if !p.associated() {
-		found = append(found, "it is not associated with its route table")
+		found = append(found, "the subnet is not associated with its route table")
 	}
 	if !p.hasEndpointRoute() {
-		found = append(found, "its route table has no route to the gateway endpoint for S3")
+		found = append(found, "the route table has no route to the gateway endpoint for S3")
 	}
 	if subnetType == typePublic && !p.hasDefaultRoute() {
-		found = append(found, "its route table has no working default route to the internet gateway")
+		found = append(found, "the route table has no working default route to the internet gateway")
 	}
 	for _, route := range p.breaches(subnetType) {
-		found = append(found, fmt.Sprintf("its route table leads %s to %s, out of a private subnet", destinationOf(route), targetOf(route)))
+		found = append(found, fmt.Sprintf("the route table of the private subnet routes %s to %s", destinationOf(route), targetOf(route)))
 	}
 	return found
 }
@@ -127,17 +127,17 @@ func (p *subnetParts) defaultRoute() *ec2types.Route {
 	return nil
 }
 
-// hasDefaultRoute reports whether the default route leads to an internet gateway:
-// the VPC's, since a VPC has one at most. A route to one that was detached is a
-// black hole.
+// hasDefaultRoute reports whether the default route leads to the VPC's internet
+// gateway; a VPC has at most one. A route to a detached gateway has the state
+// blackhole.
 func (p *subnetParts) hasDefaultRoute() bool {
 	route := p.defaultRoute()
 	return route != nil && leadsToInternetGateway(*route) && route.State != ec2types.RouteStateBlackhole
 }
 
-// breaches lists the routes that lead out of a private subnet: those to an internet
-// gateway, and those to addresses that are not private. Others, such as the cluster's
-// route for its VPN or a peering, are not part of this resource.
+// breaches returns the routes out of a private subnet: to an internet gateway or to
+// public addresses. Other routes, such as the cluster's route for its VPN or a
+// peering, are not managed by this resource.
 func (p *subnetParts) breaches(subnetType string) []ec2types.Route {
 	if subnetType != typePrivate {
 		return nil
@@ -161,15 +161,15 @@ func leadsToInternet(route ec2types.Route) bool {
 	return leadsToInternetGateway(route) || route.NatGatewayId != nil || route.EgressOnlyInternetGatewayId != nil
 }
 
-// privateRanges are what addresses of private networks are from: RFC 1918, RFC
-// 6598 and RFC 4193.
+// privateRanges are the ranges of private addresses: RFC 1918, RFC 6598 and RFC
+// 4193.
 var privateRanges = []netip.Prefix{
 	netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"),
 	netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("fc00::/7"),
 }
 
-// privateDestination reports whether a route is only for private addresses. The
-// content of a prefix list is not checked.
+// privateDestination reports whether the destination of a route has only private
+// addresses. Prefix lists count as private.
 func privateDestination(route ec2types.Route) bool {
 	if route.DestinationPrefixListId != nil {
 		return true

@@ -39,7 +39,7 @@ func route(to, via string) ec2types.Route {
 	return r
 }
 
-// sound is a subnet as the provider makes it, with more routes.
+// sound returns a subnet as the provider creates it, with additional routes.
 func sound(more ...ec2types.Route) *subnetParts {
 	return &subnetParts{
 		subnet: &ec2types.Subnet{SubnetId: aws.String("subnet-1")},
@@ -62,7 +62,7 @@ func TestRoutesOutOfAPrivateSubnetAreDrift(t *testing.T) {
 		{route("::/0", "eigw-1"), true},
 		{route("8.8.8.0/24", "pcx-1"), true},
 		{route("0.0.0.0/1", "eni-1"), true},
-		{route("10.0.0.0/7", "eni-1"), true}, // more than 10.0.0.0/8
+		{route("10.0.0.0/7", "eni-1"), true}, // includes public addresses
 		{route("192.168.0.0/16", "igw-1"), true},
 		{route("pl-1", "igw-1"), true},
 		{route("10.100.0.0/16", "eni-1"), false}, // the VPN
@@ -77,7 +77,7 @@ func TestRoutesOutOfAPrivateSubnetAreDrift(t *testing.T) {
 	}
 }
 
-func TestSubnetDriftNamesWhatIsWrong(t *testing.T) {
+func TestSubnetDrift(t *testing.T) {
 	blackhole := route("0.0.0.0/0", "igw-1")
 	blackhole.State = ec2types.RouteStateBlackhole
 	broken := func(change func(*subnetParts)) *subnetParts {
@@ -93,7 +93,7 @@ func TestSubnetDriftNamesWhatIsWrong(t *testing.T) {
 		"no default route":        {sound(), "no working default route"},
 		"black hole":              {sound(blackhole), "no working default route"},
 		"default route elsewhere": {sound(route("0.0.0.0/0", "nat-1")), "no working default route"},
-		"no table":                {broken(func(p *subnetParts) { p.table = nil }), "route table is gone"},
+		"no table":                {broken(func(p *subnetParts) { p.table = nil }), "route table is missing"},
 		"another's table":         {broken(func(p *subnetParts) { p.table.Associations = nil }), "not associated"},
 		"no endpoint":             {broken(func(p *subnetParts) { p.endpoint = nil }), "no route to the gateway endpoint"},
 		"endpoint forgot":         {broken(func(p *subnetParts) { p.endpoint.RouteTableIds = nil }), "no route to the gateway endpoint"},
@@ -106,7 +106,7 @@ func TestSubnetDriftNamesWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestTypeOfAnImportedSubnetIsToldByItsRoutes(t *testing.T) {
+func TestTypeByRoutes(t *testing.T) {
 	var m subnetModel
 	m.fromAWS(sound(route("0.0.0.0/0", "igw-1")), nil)
 	if m.Type.ValueString() != typePublic {
@@ -126,7 +126,7 @@ func TestSubnetWithoutATableHasNoTableID(t *testing.T) {
 	}
 }
 
-func TestNewSubnetHasToFitIn(t *testing.T) {
+func TestNeighboursCheck(t *testing.T) {
 	tags := []ec2types.Tag{{Key: aws.String(base.TagName), Value: aws.String("app")}, {Key: aws.String(base.TagManagedBy), Value: aws.String("terraform")}}
 	near := &neighbours{
 		vpc: &ec2types.Vpc{CidrBlock: aws.String("10.0.0.0/16"), CidrBlockAssociationSet: []ec2types.VpcCidrBlockAssociation{
@@ -138,7 +138,7 @@ func TestNewSubnetHasToFitIn(t *testing.T) {
 			{SubnetId: aws.String("subnet-app"), CidrBlock: aws.String("10.0.5.0/24"), Tags: tags}},
 	}
 	for cidr, want := range map[string]string{
-		"10.0.2.0/24": "", "10.9.2.0/24": "", "10.0.5.0/24": "", // the last is its own predecessor's
+		"10.0.2.0/24": "", "10.9.2.0/24": "", "10.0.5.0/24": "", // the last is that of the subnet to be replaced
 		"10.8.2.0/24":  "not within the VPC's range 10.0.0.0/16, 10.9.0.0/16",
 		"10.1.0.0/24":  "not within",
 		"10.0.0.0/15":  "not within",
@@ -155,7 +155,7 @@ func TestNewSubnetHasToFitIn(t *testing.T) {
 	}
 }
 
-func TestRangeOfAddresses(t *testing.T) {
+func TestCIDRBetween(t *testing.T) {
 	v := cidrBetween{16, 28}
 	var refused []string
 	for _, text := range []string{"10.0.0.0/16", "10.0.0.0/28", "10.0.0.0/15", "10.0.0.0/29", "10.0.0.1/24", "10.0.0.0", "fd00::/20", ""} {

@@ -15,8 +15,8 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
-// neighbours is what a new subnet has to fit in with: its VPC, nil if there is
-// none, and the subnets in it.
+// neighbours is the VPC of a new subnet, nil if there is none, and the VPC's
+// subnets.
 type neighbours struct {
 	vpc     *ec2types.Vpc
 	subnets []ec2types.Subnet
@@ -42,7 +42,7 @@ func (r *subnetResource) findNeighbours(ctx context.Context, m subnetModel) (*ne
 			parts, err := r.findByName(ctx, m)
 			var taken *base.AttributeError
 			if errors.As(err, &taken) {
-				return nil // the plan itself says so, unless it is what is being replaced
+				return nil // reported by PlanAdoption, or the subnet that is being replaced
 			}
 			n.parts = parts
 			return err
@@ -51,7 +51,7 @@ func (r *subnetResource) findNeighbours(ctx context.Context, m subnetModel) (*ne
 	return n, err
 }
 
-// named returns the subnets that the provider made under a name.
+// named returns the subnets that the provider created under a name.
 func (n *neighbours) named(name string) []ec2types.Subnet {
 	var found []ec2types.Subnet
 	for _, s := range n.subnets {
@@ -73,7 +73,7 @@ func (n *neighbours) check(m subnetModel) error {
 		return base.AtAttribute(path.Root("cidr"), err)
 	}
 	if ranges := rangesOf(*n.vpc); !within(wanted, ranges) {
-		return base.AtAttribute(path.Root("cidr"), fmt.Errorf("%s is not within the VPC's range %s; choose a range of it",
+		return base.AtAttribute(path.Root("cidr"), fmt.Errorf("%s is not within the VPC's range %s; choose a range within it",
 			wanted, strings.Join(ranges, ", ")))
 	}
 	for _, s := range n.subnets {
@@ -85,7 +85,7 @@ func (n *neighbours) check(m subnetModel) error {
 	return nil
 }
 
-// rangesOf lists the IPv4 ranges of a VPC.
+// rangesOf returns the IPv4 ranges of a VPC.
 func rangesOf(vpc ec2types.Vpc) []string {
 	ranges := []string{aws.ToString(vpc.CidrBlock)}
 	for _, a := range vpc.CidrBlockAssociationSet {

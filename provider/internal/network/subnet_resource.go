@@ -29,8 +29,8 @@ func (r *subnetResource) Metadata(_ context.Context, _ resource.MetadataRequest,
 func (r *subnetResource) Schema(ctx context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
 	replace := []planmodifier.String{stringplanmodifier.RequiresReplace()}
 	resp.Schema = schema.Schema{
-		MarkdownDescription: "A subnet with a route table of its own. A public one routes to the VPC's internet gateway; a private one has no way out " +
-			"but the VPC's gateway endpoint for S3, and a route that gives it another is removed by the next apply.",
+		MarkdownDescription: "A subnet with its own route table. A public subnet routes to the VPC's internet gateway. A private subnet has no route to public addresses " +
+			"except to S3 through the VPC's gateway endpoint, and the next apply removes routes that were added outside of Terraform.",
 		Attributes: map[string]schema.Attribute{
 			"id":  base.IDAttribute("Id of the subnet."),
 			"arn": base.ComputedOnce("ARN of the subnet."),
@@ -41,7 +41,7 @@ func (r *subnetResource) Schema(ctx context.Context, _ resource.SchemaRequest, r
 			},
 			"vpc_id": schema.StringAttribute{
 				Required:            true,
-				MarkdownDescription: "Id of the VPC. It has a gateway endpoint for S3 and, for a public subnet, an internet gateway, as `xeroops_vpc` makes them.",
+				MarkdownDescription: "Id of the VPC. It must have a gateway endpoint for S3 and, for a public subnet, an internet gateway, like a `xeroops_vpc`.",
 				PlanModifiers:       replace,
 			},
 			"type": schema.StringAttribute{
@@ -51,17 +51,17 @@ func (r *subnetResource) Schema(ctx context.Context, _ resource.SchemaRequest, r
 			},
 			"cidr": schema.StringAttribute{
 				Required: true,
-				MarkdownDescription: "Range of IPv4 addresses within the VPC's, such as `10.0.1.0/24`: a /16 to a /28. " +
-					"AWS keeps the first four addresses and the last. Another range makes another subnet.",
+				MarkdownDescription: "IPv4 range within the VPC's, such as `10.0.1.0/24`: /16 to /28. " +
+					"AWS reserves the first four addresses and the last. Changing it replaces the subnet.",
 				Validators:    []validator.String{CIDRBetween(subnetLargest, subnetSmallest)},
 				PlanModifiers: replace,
 			},
 			"availability_zone": schema.StringAttribute{
 				Required:            true,
-				MarkdownDescription: "Availability zone, such as `eu-west-1a`.",
+				MarkdownDescription: "Availability zone, such as `eu-west-1a`. Changing it replaces the subnet.",
 				PlanModifiers:       replace,
 			},
-			"route_table_id": base.ComputedOnce("Id of the subnet's route table. Other routes for private ranges may be added to it."),
+			"route_table_id": base.ComputedOnce("Id of the subnet's route table. You may add other routes for private ranges to it."),
 			"drift":          base.DriftAttribute(),
 			"tags":           base.TagsAttribute(),
 			"tags_all":       base.TagsAllAttribute(),
@@ -109,8 +109,8 @@ func (r *subnetResource) Create(ctx context.Context, req resource.CreateRequest,
 
 	var err error
 	planned, _ := r.PlanCache.Take(subnetTypeName, subnet.nameInVPC())
-	found, looked := planned.(*subnetParts)
-	if !looked || found == nil {
+	found, ok := planned.(*subnetParts)
+	if !ok || found == nil {
 		found, err = r.findByName(ctx, subnet)
 	}
 	if err == nil {
@@ -122,7 +122,7 @@ func (r *subnetResource) Create(ctx context.Context, req resource.CreateRequest,
 		resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: subnet.ID})...)
 	}
 	if err == nil {
-		err = r.wire(ctx, found, subnet)
+		err = r.connect(ctx, found, subnet)
 	}
 	base.AddError(&resp.Diagnostics, "create", subnetTypeName, subnet.Name.ValueString(), err)
 }
@@ -165,7 +165,7 @@ func (r *subnetResource) Update(ctx context.Context, req resource.UpdateRequest,
 		err = r.ensureCreated(ctx, found, subnet)
 	}
 	if err == nil {
-		err = r.wire(ctx, found, subnet)
+		err = r.connect(ctx, found, subnet)
 	}
 	if err != nil {
 		base.AddError(&resp.Diagnostics, "update", subnetTypeName, subnet.ID.ValueString(), err)

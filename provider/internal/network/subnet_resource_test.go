@@ -35,7 +35,7 @@ var (
 	privateConfig = vpcConfig("") + subnetConfig("private", "10.0.2.0/24", "")
 )
 
-// table describes the route table that was noted of a subnet.
+// table returns the recorded route table of a subnet.
 func (a account) table(ctx context.Context, address string) (ec2types.RouteTable, error) {
 	out, err := a.EC2.DescribeRouteTables(ctx, &ec2.DescribeRouteTablesInput{RouteTableIds: []string{a.ids[address+"/route_table_id"]}})
 	if err != nil {
@@ -44,8 +44,8 @@ func (a account) table(ctx context.Context, address string) (ec2types.RouteTable
 	return out.RouteTables[0], nil
 }
 
-// inOrder checks that a subnet's table has just these routes, each given as
-// destination and the beginning of its target.
+// inOrder checks that the subnet is associated with its table and that the table
+// has exactly these routes, each given as destination and prefix of its target.
 func (a account) inOrder(address string, want ...string) resource.TestCheckFunc {
 	return resource.ComposeTestCheckFunc(a.note(address, address+"/route_table_id"), acctest.Check(func(ctx context.Context) error {
 		table, err := a.table(ctx, address)
@@ -80,7 +80,7 @@ func TestSubnetsAreCreatedImportedUpdatedAndDestroyed(t *testing.T) {
 			Config: both,
 			Check: resource.ComposeAggregateTestCheckFunc(
 				a.routes(public, publicRoutes), a.routes(private, privateRoutes),
-				resource.TestMatchResourceAttr(public, "arn", says(`^arn:aws:ec2:eu-west-1:123456789012:subnet/subnet-`)),
+				resource.TestMatchResourceAttr(public, "arn", matching(`^arn:aws:ec2:eu-west-1:123456789012:subnet/subnet-`)),
 			),
 		},
 		{ResourceName: public, ImportState: true, ImportStateVerify: true},
@@ -97,7 +97,7 @@ func TestSubnetsAreCreatedImportedUpdatedAndDestroyed(t *testing.T) {
 	}})
 }
 
-// routes is inOrder, in whatever order AWS lists them.
+// routes checks the routes like inOrder, in any order.
 func (a account) routes(address string, want []string) resource.TestCheckFunc {
 	return func(s *terraform.State) error {
 		var last error
@@ -146,7 +146,7 @@ func TestSubnetBecomesPrivateInPlace(t *testing.T) {
 	}})
 }
 
-func TestPrivateSubnetDriftIsShownAndPutRight(t *testing.T) {
+func TestPrivateSubnetDriftIsShownAndReverted(t *testing.T) {
 	a := newAccount(t)
 	note := a.note(vpc, vpc+"/internet_gateway_id", vpc+"/s3_endpoint_id", private, private+"/route_table_id")
 	steps := []resource.TestStep{{Config: privateConfig, Check: note}}
@@ -154,22 +154,22 @@ func TestPrivateSubnetDriftIsShownAndPutRight(t *testing.T) {
 		drift  string
 		change func(ctx context.Context) error
 	}{
-		{"leads 0.0.0.0/0 to igw-", func(ctx context.Context) error {
+		{"routes 0.0.0.0/0 to igw-", func(ctx context.Context) error {
 			return a.addRoute(ctx, "0.0.0.0/0")
 		}},
-		{"leads 93.184.0.0/16 to igw-", func(ctx context.Context) error {
+		{"routes 93.184.0.0/16 to igw-", func(ctx context.Context) error {
 			return a.addRoute(ctx, "93.184.0.0/16")
 		}},
 		{"no route to the gateway endpoint for S3", func(ctx context.Context) error {
 			_, err := a.EC2.ModifyVpcEndpoint(ctx, &ec2.ModifyVpcEndpointInput{VpcEndpointId: a.id(vpc + "/s3_endpoint_id"), RemoveRouteTableIds: []string{a.ids[private+"/route_table_id"]}})
 			return err
 		}},
-		{"instances launched in it get public addresses", func(ctx context.Context) error {
+		{"instances get public addresses at launch", func(ctx context.Context) error {
 			_, err := a.EC2.ModifySubnetAttribute(ctx, &ec2.ModifySubnetAttributeInput{SubnetId: a.id(private), MapPublicIpOnLaunch: &ec2types.AttributeBooleanValue{Value: aws.Bool(true)}})
 			return err
 		}},
 		{"not associated with its route table", func(ctx context.Context) error { return a.disassociate(ctx) }},
-		{"its route table is gone", func(ctx context.Context) error {
+		{"the route table is missing", func(ctx context.Context) error {
 			if err := a.disassociate(ctx); err != nil {
 				return err
 			}
@@ -197,7 +197,7 @@ func (a account) disassociate(ctx context.Context) error {
 	return err
 }
 
-func TestSubnetWithAnotherRouteTableGetsItsOwnBack(t *testing.T) {
+func TestSubnetWithAnotherRouteTableGetsItsOwnAgain(t *testing.T) {
 	a := newAccount(t)
 	var other *string
 	change := func(ctx context.Context) error {
@@ -221,7 +221,7 @@ func TestSubnetWithAnotherRouteTableGetsItsOwnBack(t *testing.T) {
 	a.Test(resource.TestCase{Steps: steps})
 }
 
-func TestPublicSubnetFollowsAGatewayThatWasReplaced(t *testing.T) {
+func TestPublicSubnetFollowsAReplacedGateway(t *testing.T) {
 	a := newAccount(t)
 	a.Test(resource.TestCase{Steps: []resource.TestStep{
 		{Config: publicConfig, Check: a.note(vpc, vpc+"/internet_gateway_id", public, public+"/route_table_id")},
@@ -237,8 +237,8 @@ func TestPublicSubnetFollowsAGatewayThatWasReplaced(t *testing.T) {
 	}})
 }
 
-// The cluster adds a route for its VPN to the tables.
-func TestRouteForPrivateAddressesIsNoDrift(t *testing.T) {
+// The cluster adds routes for its VPN to the tables.
+func TestRoutesToPrivateAddressesAreNotDrift(t *testing.T) {
 	a := newAccount(t)
 	var eni *string
 	a.Test(resource.TestCase{Steps: []resource.TestStep{
@@ -262,7 +262,7 @@ func TestRouteForPrivateAddressesIsNoDrift(t *testing.T) {
 	}})
 }
 
-func TestSubnetThatDisappearedIsMadeAgainWithItsOldTable(t *testing.T) {
+func TestSubnetThatDisappearedIsRecreatedWithItsOldTable(t *testing.T) {
 	a := newAccount(t)
 	a.Test(resource.TestCase{Steps: []resource.TestStep{
 		{Config: privateConfig, Check: a.note(private)},
@@ -276,7 +276,7 @@ func TestSubnetThatDisappearedIsMadeAgainWithItsOldTable(t *testing.T) {
 	}})
 }
 
-func TestSubnetLeftByAnInterruptedApplyIsTakenOver(t *testing.T) {
+func TestSubnetLeftByAnInterruptedApplyIsAdopted(t *testing.T) {
 	a := newAccount(t)
 	var left *string
 	a.Test(resource.TestCase{Steps: []resource.TestStep{
@@ -302,12 +302,12 @@ func TestSubnetLeftByAnInterruptedApplyIsTakenOver(t *testing.T) {
 	}})
 }
 
-func TestRouteTableIsNotLeftBehindByASubnetThatCouldNotBeMade(t *testing.T) {
+func TestFailedCreateOfASubnetLeavesNoRouteTable(t *testing.T) {
 	a := newAccount(t)
 	if err := a.Front.Inject(fakeaws.Fault{Action: "CreateSubnet", Effect: fakeaws.Fail, Code: "SubnetLimitExceeded", Message: "no more", Times: -1}); err != nil {
 		t.Fatal(err)
 	}
-	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: privateConfig, ExpectError: says(`SubnetLimitExceeded`)}}})
+	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: privateConfig, ExpectError: matching(`SubnetLimitExceeded`)}}})
 }
 
 func TestSubnetErrorsSayWhatToDo(t *testing.T) {
@@ -322,13 +322,13 @@ func TestSubnetErrorsSayWhatToDo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			first := publicConfig // so that the VPC is known at plan
 			newAccount(t).Test(resource.TestCase{Steps: []resource.TestStep{
-				{Config: first}, {Config: tc.config, ExpectError: says(tc.says)}, {Config: first},
+				{Config: first}, {Config: tc.config, ExpectError: matching(tc.says)}, {Config: first},
 			}})
 		})
 	}
 }
 
-func TestSubnetInAVPCWithoutAnEndpointIsRefused(t *testing.T) {
+func TestSubnetInAVPCWithoutAnEndpointIsRejected(t *testing.T) {
 	a := newAccount(t)
 	other, err := a.EC2.CreateVpc(t.Context(), &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16")})
 	if err != nil {
@@ -336,10 +336,10 @@ func TestSubnetInAVPCWithoutAnEndpointIsRefused(t *testing.T) {
 	}
 	a.KeepBaseline()
 	config := strings.Replace(subnetConfig("private", "10.0.2.0/24", ""), "xeroops_vpc.main.id", fmt.Sprintf("%q", *other.Vpc.VpcId), 1)
-	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: config, ExpectError: says(`has no gateway endpoint for S3`)}}})
+	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: config, ExpectError: matching(`has no gateway endpoint for S3`)}}})
 }
 
-func TestSubnetsOfOneNameInTwoVPCsKeepToTheirOwn(t *testing.T) {
+func TestSubnetsWithTheSameNameInTwoVPCs(t *testing.T) {
 	a := newAccount(t)
 	second := strings.NewReplacer(`"main"`, `"other"`, `"production"`, `"staging"`).Replace(vpcConfig("")) +
 		strings.NewReplacer(`"xeroops_subnet" "public"`, `"xeroops_subnet" "other"`, "xeroops_vpc.main", "xeroops_vpc.other").Replace(subnetConfig("public", "10.0.1.0/24", ""))

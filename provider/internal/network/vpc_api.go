@@ -14,15 +14,15 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
-// tagVPC marks an internet gateway with the VPC that it is for, so that one
-// which was made but not attached is found again.
+// tagVPC is the tag of an internet gateway with the VPC that it is for, by which
+// one that was created but not attached is found.
 const tagVPC = "xeroops:vpc"
 
-// vpcAtFault names the attribute that an error of CreateVpc is about.
+// vpcAtFault has the attribute that causes an error of CreateVpc, by code.
 var vpcAtFault = map[string]string{"InvalidVpc.Range": "cidr", "InvalidParameterValue": "cidr"}
 
-// findByName returns a function that finds the VPC that the provider made under
-// a name for a range; it returns nil if there is none.
+// findByName returns a function that finds the VPC that the provider created under
+// a name for a range, nil if there is none.
 func (r *vpcResource) findByName(cidr types.String) func(context.Context, string) (*base.Found, error) {
 	return func(ctx context.Context, name string) (*base.Found, error) {
 		out, err := r.Client.EC2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{Filters: base.NamedFilters(name)})
@@ -32,10 +32,10 @@ func (r *vpcResource) findByName(cidr types.String) func(context.Context, string
 		found := &base.Found{ID: aws.ToString(out.Vpcs[0].VpcId)}
 		switch block := aws.ToString(out.Vpcs[0].CidrBlock); {
 		case len(out.Vpcs) > 1:
-			found.InUse = fmt.Sprintf("%d VPCs have that name", len(out.Vpcs))
+			found.Conflict = fmt.Sprintf("%d VPCs have this name", len(out.Vpcs))
 			return found, nil
 		case !cidr.IsUnknown() && block != cidr.ValueString():
-			found.InUse = "its range is " + block
+			found.Conflict = "its range is " + block
 			return found, nil
 		}
 		subnets, err := r.Client.EC2.DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{Filters: []ec2types.Filter{base.Filter("vpc-id", found.ID)}})
@@ -43,7 +43,7 @@ func (r *vpcResource) findByName(cidr types.String) func(context.Context, string
 			return nil, err
 		}
 		if len(subnets.Subnets) > 0 {
-			found.InUse = fmt.Sprintf("has %d subnets", len(subnets.Subnets))
+			found.Conflict = fmt.Sprintf("%d subnets", len(subnets.Subnets))
 		}
 		return found, nil
 	}
@@ -90,8 +90,8 @@ func (r *vpcResource) tags(m vpcModel) []ec2types.Tag {
 	return base.EC2Tags(m.Name.ValueString(), m.TagsAll, nil)
 }
 
-// converge makes a VPC and its parts what the model says, whatever of it is
-// there already: Create, Update and the repair of drift are the same work.
+// converge changes a VPC and its parts to match the model, whatever exists. Create,
+// Update and the repair of drift all use it.
 func (r *vpcResource) converge(ctx context.Context, m *vpcModel) error {
 	id := m.ID.ValueString()
 	found, err := r.awaitParts(ctx, id)
@@ -114,8 +114,8 @@ func (r *vpcResource) converge(ctx context.Context, m *vpcModel) error {
 
 var errNotYetVisible = errors.New("the VPC is not visible yet")
 
-// awaitParts describes a VPC that may have been created just now, and the
-// gateway that an interrupted create made for it but did not attach.
+// awaitParts returns the parts of a VPC that may be new, and the gateway that an
+// interrupted create did not attach.
 func (r *vpcResource) awaitParts(ctx context.Context, id string) (*vpcParts, error) {
 	var parts *vpcParts
 	var detached *ec2types.InternetGateway
@@ -143,8 +143,8 @@ func (r *vpcResource) awaitParts(ctx context.Context, id string) (*vpcParts, err
 	return parts, nil
 }
 
-// findParts describes a VPC and its parts, side by side; nil if there is no
-// such VPC.
+// findParts returns a VPC and its parts, or nil if there is no such VPC. The calls
+// are concurrent.
 func (r *vpcResource) findParts(ctx context.Context, id string) (*vpcParts, error) {
 	p := &vpcParts{}
 	exists := false
@@ -212,7 +212,7 @@ func (r *vpcResource) vpcAttribute(ctx context.Context, id string, name ec2types
 
 func (r *vpcResource) enableDNS(ctx context.Context, p *vpcParts) error {
 	on := &ec2types.AttributeBooleanValue{Value: aws.Bool(true)}
-	if !p.dnsSupport { // host names need it, so it goes first
+	if !p.dnsSupport { // required for host names
 		if _, err := r.Client.EC2.ModifyVpcAttribute(ctx, &ec2.ModifyVpcAttributeInput{VpcId: p.vpc.VpcId, EnableDnsSupport: on}); err != nil {
 			return fmt.Errorf("turn on DNS support: %w", err)
 		}
@@ -225,8 +225,8 @@ func (r *vpcResource) enableDNS(ctx context.Context, p *vpcParts) error {
 	return nil
 }
 
-// emptyDefaultGroup removes the rules of the default security group, which is
-// what an instance gets that names no group.
+// emptyDefaultGroup removes the rules of the default security group, which
+// instances get that are launched without a group.
 func (r *vpcResource) emptyDefaultGroup(ctx context.Context, group *ec2types.SecurityGroup) error {
 	if group == nil {
 		return nil

@@ -15,8 +15,8 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
-// ensureGateway attaches an internet gateway to the VPC: one that an
-// interrupted create left, else a new one.
+// ensureGateway attaches an internet gateway to the VPC: one that an interrupted
+// create left, otherwise a new one.
 func (r *vpcResource) ensureGateway(ctx context.Context, id string, p *vpcParts, m vpcModel) error {
 	tags := base.EC2Tags(m.Name.ValueString(), m.TagsAll, map[string]string{tagVPC: id})
 	if p.gateway != nil {
@@ -52,8 +52,8 @@ func (r *vpcResource) createGateway(ctx context.Context, vpc string, tags []ec2t
 		})
 }
 
-// findDetachedGateway returns a gateway that was made for the VPC and is
-// attached to none.
+// findDetachedGateway returns the gateway that was created for the VPC and is not
+// attached, or nil.
 func (r *vpcResource) findDetachedGateway(ctx context.Context, id string) (*ec2types.InternetGateway, error) {
 	out, err := r.Client.EC2.DescribeInternetGateways(ctx, &ec2.DescribeInternetGatewaysInput{Filters: []ec2types.Filter{base.Filter("tag:"+tagVPC, id)}})
 	if err != nil {
@@ -82,15 +82,14 @@ func (r *vpcResource) ensureEndpoint(ctx context.Context, id string, p *vpcParts
 	return nil
 }
 
-// createEndpoint makes the endpoint, with a route in the table of each private
-// and public subnet that exists already: there are some if somebody deleted
-// the endpoint.
+// createEndpoint creates the endpoint, with a route in the table of each existing
+// subnet: there are some if the endpoint was deleted outside of Terraform.
 func (r *vpcResource) createEndpoint(ctx context.Context, id string, p *vpcParts, m vpcModel) error {
 	tables, err := r.findSubnetRouteTables(ctx, id)
 	if err != nil {
 		return err
 	}
-	token, err := smithyrand.NewUUID(rand.Reader).GetUUID() // the SDK makes none for this call
+	token, err := smithyrand.NewUUID(rand.Reader).GetUUID() // the SDK does not generate one for this call
 	if err != nil {
 		return err
 	}
@@ -127,8 +126,9 @@ func (r *vpcResource) findSubnetRouteTables(ctx context.Context, id string) ([]s
 	return ids, nil
 }
 
-// endpointPolicy allows S3 calls on buckets of this account alone, so that a
-// machine without any other way out cannot carry data to somebody else's.
+// endpointPolicy returns a policy that allows S3 calls only on buckets of this
+// account, so that nodes without internet access cannot send data to other
+// accounts.
 func (r *vpcResource) endpointPolicy(ctx context.Context) (string, error) {
 	account, err := r.Client.AccountID(ctx)
 	if err != nil {
@@ -148,7 +148,7 @@ func (r *vpcResource) endpointPolicy(ctx context.Context) (string, error) {
 	return string(policy), err
 }
 
-// delete removes the VPC and its parts; what is gone already is fine.
+// delete deletes the VPC and its parts. Missing parts are not an error.
 func (r *vpcResource) delete(ctx context.Context, id string) error {
 	err := base.ParallelAll(ctx,
 		func(ctx context.Context) error { return r.deleteEndpoint(ctx, id) },
@@ -172,7 +172,7 @@ func (r *vpcResource) deleteEndpoint(ctx context.Context, id string) error {
 	if err != nil {
 		return fmt.Errorf("delete endpoint %s: %w", *endpoint.VpcEndpointId, err)
 	}
-	for _, u := range out.Unsuccessful { // its failures come in a successful answer
+	for _, u := range out.Unsuccessful { // failures are in a successful response
 		if code := aws.ToString(u.Error.Code); code != "InvalidVpcEndpoint.NotFound" && code != "InvalidVpcEndpointId.NotFound" {
 			return fmt.Errorf("delete endpoint %s: %s: %s", aws.ToString(u.ResourceId), code, aws.ToString(u.Error.Message))
 		}
@@ -180,8 +180,8 @@ func (r *vpcResource) deleteEndpoint(ctx context.Context, id string) error {
 	return nil
 }
 
-// deleteGateway removes the gateway that is attached to the VPC, and one that
-// was made for it and never attached.
+// deleteGateway deletes the gateway that is attached to the VPC, and one that was
+// created for it and not attached.
 func (r *vpcResource) deleteGateway(ctx context.Context, id string) error {
 	gateways := map[string]ec2types.InternetGateway{}
 	for _, filter := range []ec2types.Filter{base.Filter("attachment.vpc-id", id), base.Filter("tag:"+tagVPC, id)} {
@@ -195,7 +195,7 @@ func (r *vpcResource) deleteGateway(ctx context.Context, id string) error {
 	}
 	for gatewayID, gateway := range gateways {
 		for _, attached := range gateway.Attachments {
-			// The VPC's public addresses must be gone first: DependencyViolation until then.
+			// DependencyViolation until the VPC has no public addresses.
 			_, err := awswait.Retry(ctx, awswait.DependencyRelease, awswait.IsInUse, func(ctx context.Context) (any, error) {
 				return r.Client.EC2.DetachInternetGateway(ctx, &ec2.DetachInternetGatewayInput{InternetGatewayId: &gatewayID, VpcId: attached.VpcId})
 			})

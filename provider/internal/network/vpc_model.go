@@ -25,12 +25,11 @@ type vpcModel struct {
 	Timeouts               timeouts.Value `tfsdk:"timeouts"`
 }
 
-// vpcParts is a VPC as it is at AWS, with all that belongs to it. A part that
-// is missing is nil.
+// vpcParts is the actual state of a VPC and its parts. A missing part is nil.
 type vpcParts struct {
 	vpc          ec2types.Vpc
 	gateway      *ec2types.InternetGateway
-	detached     *ec2types.InternetGateway // made for the VPC; known only while it is made or repaired
+	detached     *ec2types.InternetGateway // created for the VPC; set only for create and repair
 	endpoint     *ec2types.VpcEndpoint
 	defaultGroup *ec2types.SecurityGroup
 	dnsSupport   bool
@@ -39,8 +38,8 @@ type vpcParts struct {
 	arn          string
 }
 
-// setID notes the id, and nulls what is not known yet: a state with unknown
-// values would be lost if the create went wrong.
+// setID sets the id, and null for all unknown values: Terraform discards a state
+// with unknown values if the create fails.
 func (m *vpcModel) setID(id string) {
 	m.ID = types.StringValue(id)
 	for _, unknown := range []*types.String{&m.ARN, &m.InternetGatewayID, &m.S3EndpointID, &m.DefaultSecurityGroupID} {
@@ -59,8 +58,8 @@ func (m *vpcModel) fromAWS(found *vpcParts, defaultTags map[string]string) {
 	m.Tags, m.TagsAll = base.TagsFromAWS(actual, defaultTags, m.Tags)
 }
 
-// setParts notes the ids of the parts. One that is gone is null, so that the
-// next plan knows that its id will change.
+// setParts sets the ids of the parts. A missing part is null, so that the next plan
+// expects a new id.
 func (m *vpcModel) setParts(found *vpcParts) {
 	m.InternetGatewayID, m.S3EndpointID, m.DefaultSecurityGroupID = types.StringNull(), types.StringNull(), types.StringNull()
 	if found.gateway != nil {
@@ -74,7 +73,7 @@ func (m *vpcModel) setParts(found *vpcParts) {
 	}
 }
 
-// drift lists how the parts differ from what the provider makes.
+// drift returns how the parts differ from what the provider creates.
 func (p *vpcParts) drift() []string {
 	var found []string
 	if p.gateway == nil {
@@ -82,7 +81,7 @@ func (p *vpcParts) drift() []string {
 	}
 	switch {
 	case p.endpoint == nil:
-		found = append(found, "the gateway endpoint for S3 is gone")
+		found = append(found, "the gateway endpoint for S3 is missing")
 	case !base.SamePolicy(aws.ToString(p.endpoint.PolicyDocument), p.wantedPolicy):
 		found = append(found, "the policy of the S3 endpoint was changed")
 	}
@@ -90,7 +89,7 @@ func (p *vpcParts) drift() []string {
 		found = append(found, fmt.Sprintf("the default security group has %d rules", len(g.IpPermissions)+len(g.IpPermissionsEgress)))
 	}
 	if !p.dnsSupport || !p.dnsHostnames {
-		found = append(found, "DNS support or DNS host names are turned off")
+		found = append(found, "DNS support or DNS host names are disabled")
 	}
 	return found
 }

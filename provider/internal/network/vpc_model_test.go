@@ -16,15 +16,15 @@ func soundVPC() *vpcParts {
 		endpoint:     &ec2types.VpcEndpoint{VpcEndpointId: aws.String("vpce-1"), PolicyDocument: aws.String(`{"b": [2], "a": 1}`)},
 		defaultGroup: &ec2types.SecurityGroup{GroupId: aws.String("sg-1")},
 		dnsSupport:   true, dnsHostnames: true,
-		wantedPolicy: `{"a":1,"b":[2]}`, // AWS gives a policy back in its own spelling
+		wantedPolicy: `{"a":1,"b":[2]}`, // AWS reformats policies
 	}
 }
 
-func TestVPCDriftNamesWhatIsWrong(t *testing.T) {
+func TestVPCDrift(t *testing.T) {
 	for want, change := range map[string]func(*vpcParts){
 		"":                                  func(*vpcParts) {},
 		"no internet gateway":               func(p *vpcParts) { p.gateway = nil },
-		"endpoint for S3 is gone":           func(p *vpcParts) { p.endpoint = nil },
+		"endpoint for S3 is missing":        func(p *vpcParts) { p.endpoint = nil },
 		"policy of the S3 endpoint":         func(p *vpcParts) { p.endpoint.PolicyDocument = aws.String(`{"a":2}`) },
 		"default security group has 1 rule": func(p *vpcParts) { p.defaultGroup.IpPermissionsEgress = make([]ec2types.IpPermission, 1) },
 		"DNS":                               func(p *vpcParts) { p.dnsHostnames = false },
@@ -37,9 +37,9 @@ func TestVPCDriftNamesWhatIsWrong(t *testing.T) {
 	}
 }
 
-// A part that is made again gets another id; a plan that promised the old one
-// would make the apply fail.
-func TestPartsThatAreGoneHaveNoID(t *testing.T) {
+// A part that is created again gets another id, and a plan with the old one would
+// fail the apply.
+func TestMissingPartsHaveNoID(t *testing.T) {
 	m, p := vpcModel{}, soundVPC()
 	m.fromAWS(p, nil)
 	p.gateway, p.endpoint = nil, nil
@@ -49,7 +49,7 @@ func TestPartsThatAreGoneHaveNoID(t *testing.T) {
 	}
 }
 
-func TestStateSavedEarlyHasNothingUnknown(t *testing.T) {
+func TestSetIDLeavesNothingUnknown(t *testing.T) {
 	m := vpcModel{ARN: types.StringUnknown(), InternetGatewayID: types.StringUnknown(), S3EndpointID: types.StringUnknown(), DefaultSecurityGroupID: types.StringUnknown()}
 	m.setID("vpc-1")
 	for _, v := range []types.String{m.ID, m.ARN, m.InternetGatewayID, m.S3EndpointID, m.DefaultSecurityGroupID} {

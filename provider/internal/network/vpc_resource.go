@@ -1,5 +1,5 @@
-// Package network has the resources a cluster's network is made of: the VPC,
-// its subnets, and Elastic IP addresses.
+// Package network has the resources of a cluster's network: the VPC, its subnets,
+// and Elastic IP addresses.
 package network
 
 import (
@@ -32,7 +32,7 @@ func (r *vpcResource) Metadata(_ context.Context, _ resource.MetadataRequest, re
 func (r *vpcResource) Schema(ctx context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
 	resp.Schema = schema.Schema{
 		MarkdownDescription: "A VPC with an internet gateway, a gateway endpoint for S3 whose policy allows only buckets of the same account, " +
-			"a default security group that allows nothing, and DNS turned on.",
+			"a default security group without rules, and DNS enabled.",
 		Attributes: map[string]schema.Attribute{
 			"id":  base.IDAttribute("Id of the VPC."),
 			"arn": base.ComputedOnce("ARN of the VPC."),
@@ -43,7 +43,7 @@ func (r *vpcResource) Schema(ctx context.Context, _ resource.SchemaRequest, resp
 			},
 			"cidr": schema.StringAttribute{
 				Required:            true,
-				MarkdownDescription: "Range of IPv4 addresses, such as `10.0.0.0/16`: a /16 to a /28. Another range makes another VPC.",
+				MarkdownDescription: "IPv4 range, such as `10.0.0.0/16`: /16 to /28. Changing it replaces the VPC.",
 				Validators:          []validator.String{CIDRBetween(vpcLargest, vpcSmallest)},
 				PlanModifiers:       []planmodifier.String{stringplanmodifier.RequiresReplace()},
 			},

@@ -34,10 +34,10 @@ func TestVPCIsCreatedImportedUpdatedAndDestroyed(t *testing.T) {
 		{
 			Config: vpcConfig(`tags = { team = "platform" }`),
 			Check: resource.ComposeAggregateTestCheckFunc(
-				resource.TestMatchResourceAttr(vpc, "arn", says(`^arn:aws:ec2:eu-west-1:123456789012:vpc/vpc-`)),
-				resource.TestMatchResourceAttr(vpc, "internet_gateway_id", says(`^igw-`)),
-				resource.TestMatchResourceAttr(vpc, "s3_endpoint_id", says(`^vpce-`)),
-				resource.TestMatchResourceAttr(vpc, "default_security_group_id", says(`^sg-`)),
+				resource.TestMatchResourceAttr(vpc, "arn", matching(`^arn:aws:ec2:eu-west-1:123456789012:vpc/vpc-`)),
+				resource.TestMatchResourceAttr(vpc, "internet_gateway_id", matching(`^igw-`)),
+				resource.TestMatchResourceAttr(vpc, "s3_endpoint_id", matching(`^vpce-`)),
+				resource.TestMatchResourceAttr(vpc, "default_security_group_id", matching(`^sg-`)),
 				acctest.Do(vpc, a.hasEmptyDefaultGroup),
 			),
 			ConfigStateChecks: []statecheck.StateCheck{has(vpc, "tags_all", knownvalue.MapExact(map[string]knownvalue.Check{"team": knownvalue.StringExact("platform")}))},
@@ -76,7 +76,7 @@ func TestVPCIsImportedByIdentity(t *testing.T) {
 	}}})
 }
 
-func TestVPCOfAnotherRangeReplacesTheOldOneOfTheSameName(t *testing.T) {
+func TestVPCWithAnotherRangeReplacesTheOneWithTheSameName(t *testing.T) {
 	a := newAccount(t)
 	a.Test(resource.TestCase{Steps: []resource.TestStep{
 		{Config: vpcConfig("")},
@@ -87,7 +87,7 @@ func TestVPCOfAnotherRangeReplacesTheOldOneOfTheSameName(t *testing.T) {
 	}})
 }
 
-func TestVPCDriftIsShownAndPutRight(t *testing.T) {
+func TestVPCDriftIsShownAndReverted(t *testing.T) {
 	a := newAccount(t)
 	noted := a.note(vpc, vpc+"/internet_gateway_id", vpc+"/s3_endpoint_id", vpc+"/default_security_group_id")
 	steps := []resource.TestStep{{Config: vpcConfig(""), Check: noted}}
@@ -99,7 +99,7 @@ func TestVPCDriftIsShownAndPutRight(t *testing.T) {
 			_, err := a.EC2.DetachInternetGateway(ctx, &ec2.DetachInternetGatewayInput{InternetGatewayId: a.id(vpc + "/internet_gateway_id"), VpcId: a.id(vpc)})
 			return err
 		}},
-		{"the gateway endpoint for S3 is gone", func(ctx context.Context) error {
+		{"the gateway endpoint for S3 is missing", func(ctx context.Context) error {
 			_, err := a.EC2.DeleteVpcEndpoints(ctx, &ec2.DeleteVpcEndpointsInput{VpcEndpointIds: []string{a.ids[vpc+"/s3_endpoint_id"]}})
 			return err
 		}},
@@ -108,7 +108,7 @@ func TestVPCDriftIsShownAndPutRight(t *testing.T) {
 				GroupId: a.id(vpc + "/default_security_group_id"), IpProtocol: aws.String("tcp"), FromPort: aws.Int32(22), ToPort: aws.Int32(22), CidrIp: aws.String("0.0.0.0/0")})
 			return err
 		}},
-		{"DNS support or DNS host names are turned off", func(ctx context.Context) error {
+		{"DNS support or DNS host names are disabled", func(ctx context.Context) error {
 			_, err := a.EC2.ModifyVpcAttribute(ctx, &ec2.ModifyVpcAttributeInput{VpcId: a.id(vpc), EnableDnsSupport: &ec2types.AttributeBooleanValue{Value: aws.Bool(false)}})
 			return err
 		}},
@@ -118,7 +118,7 @@ func TestVPCDriftIsShownAndPutRight(t *testing.T) {
 	a.Test(resource.TestCase{Steps: steps})
 }
 
-func TestEndpointPolicyThatWasOpenedIsClosed(t *testing.T) {
+func TestChangedEndpointPolicyIsReverted(t *testing.T) {
 	a := newAccount(t)
 	open := func(ctx context.Context) error {
 		_, err := a.EC2.ModifyVpcEndpoint(ctx, &ec2.ModifyVpcEndpointInput{VpcEndpointId: a.id(vpc + "/s3_endpoint_id"),
@@ -129,7 +129,7 @@ func TestEndpointPolicyThatWasOpenedIsClosed(t *testing.T) {
 		repairs(vpc, vpcConfig(""), "the policy of the S3 endpoint was changed", a.behindTerraform(open))...)})
 }
 
-func TestVPCTagChangedElsewhereIsPutRight(t *testing.T) {
+func TestTagChangedOutsideOfTerraformIsReverted(t *testing.T) {
 	a := newAccount(t)
 	config := vpcConfig(`tags = { team = "platform" }`)
 	a.Test(resource.TestCase{Steps: []resource.TestStep{
@@ -144,7 +144,7 @@ func TestVPCTagChangedElsewhereIsPutRight(t *testing.T) {
 	}})
 }
 
-func TestVPCThatDisappearedIsMadeAgain(t *testing.T) {
+func TestVPCThatDisappearedIsRecreated(t *testing.T) {
 	a := newAccount(t)
 	a.Test(resource.TestCase{Steps: []resource.TestStep{
 		{Config: vpcConfig(""), Check: a.note(vpc, vpc+"/internet_gateway_id", vpc+"/s3_endpoint_id")},
@@ -170,7 +170,7 @@ func firstOf(errs ...error) error {
 	return nil
 }
 
-func TestVPCLeftByAnInterruptedApplyIsTakenOver(t *testing.T) {
+func TestVPCLeftByAnInterruptedApplyIsAdopted(t *testing.T) {
 	a := newAccount(t)
 	left, err := a.EC2.CreateVpc(t.Context(), &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16"), TagSpecifications: tagged(ec2types.ResourceTypeVpc, "production")})
 	if err != nil {
@@ -181,7 +181,7 @@ func TestVPCLeftByAnInterruptedApplyIsTakenOver(t *testing.T) {
 	}}})
 }
 
-func TestVPCOfAUsedNameIsRefusedAtPlan(t *testing.T) {
+func TestVPCWithAUsedNameIsRejectedAtPlan(t *testing.T) {
 	a := newAccount(t)
 	other, err := a.EC2.CreateVpc(t.Context(), &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16"), TagSpecifications: tagged(ec2types.ResourceTypeVpc, "production")})
 	if err != nil {
@@ -191,30 +191,30 @@ func TestVPCOfAUsedNameIsRefusedAtPlan(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.KeepBaseline()
-	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: vpcConfig(""), PlanOnly: true, ExpectError: says(`"production" exists already: vpc-\w+, and has 1 subnets`)}}})
+	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: vpcConfig(""), PlanOnly: true, ExpectError: matching(`"production" already exists: vpc-\w+ \(1 subnets\)`)}}})
 }
 
 func TestVPCErrorsSayWhatToDo(t *testing.T) {
 	for name, tc := range map[string]struct{ config, says string }{
 		"host bits": {`cidr = "10.0.0.1/16"`, `10\.0\.0\.1/16 has host bits; the range is 10\.0\.0\.0/16`},
 		"too large": {`cidr = "10.0.0.0/8"`, `10\.0\.0\.0/8 is a /8; use an IPv4 range such as`},
-		"IPv6":      {`cidr = "fd00::/56"`, `"fd00::/56" is no IPv4 range`},
-		"own tag":   {"cidr = \"10.0.0.0/16\"\n  tags = { \"xeroops:name\" = \"x\" }", `must not begin with aws: or xeroops:`},
+		"IPv6":      {`cidr = "fd00::/56"`, `"fd00::/56" is not an IPv4 range`},
+		"own tag":   {"cidr = \"10.0.0.0/16\"\n  tags = { \"xeroops:name\" = \"x\" }", `must not start with aws: or xeroops:`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := "resource \"xeroops_vpc\" \"main\" {\n  name = \"production\"\n  " + tc.config + "\n}"
-			newAccount(t).Test(resource.TestCase{Steps: []resource.TestStep{{Config: config, PlanOnly: true, ExpectError: says(tc.says)}}})
+			newAccount(t).Test(resource.TestCase{Steps: []resource.TestStep{{Config: config, PlanOnly: true, ExpectError: matching(tc.says)}}})
 		})
 	}
 }
 
-func TestVPCWhoseCreateFailedHalfWayLeavesNothingBehind(t *testing.T) {
+func TestFailedCreateOfAVPCIsCleanedUp(t *testing.T) {
 	a := newAccount(t)
 	err := a.Front.Inject(fakeaws.Fault{Action: "CreateVpcEndpoint", Effect: fakeaws.Fail, Code: "VpcEndpointLimitExceeded", Message: "no more", Times: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	a.Test(resource.TestCase{
-		Steps: []resource.TestStep{{Config: vpcConfig(""), ExpectError: says(`create gateway endpoint for S3: (.|\n)*VpcEndpointLimitExceeded`)}},
+		Steps: []resource.TestStep{{Config: vpcConfig(""), ExpectError: matching(`create gateway endpoint for S3: (.|\n)*VpcEndpointLimitExceeded`)}},
 	})
 }

@@ -1,5 +1,5 @@
-// Package provider is the provider block: which account and region, and the
-// list of what the provider offers.
+// Package provider has the provider block, with account and region, and the list of
+// the provider's resources, data sources and functions.
 package provider
 
 import (
@@ -30,8 +30,8 @@ var (
 	_ provider.ProviderWithEphemeralResources = (*xeroops)(nil)
 )
 
-// New returns a function that makes the provider; version goes into the
-// User-Agent of its calls.
+// New returns a constructor of the provider. The version is part of the User-Agent
+// of its calls.
 func New(version string) func() provider.Provider {
 	return func() provider.Provider { return &xeroops{version: version} }
 }
@@ -49,7 +49,7 @@ func (p *xeroops) Configure(ctx context.Context, req provider.ConfigureRequest, 
 	}
 	if unknown := config.unknownSetting(); unknown != "" {
 		resp.Diagnostics.AddError("Provider setting not known yet",
-			unknown+" depends on something that this run has yet to create. Give it a value that is known at plan, or create what it depends on first with -target.")
+			unknown+" depends on a resource that does not exist yet. Set it to a value that is known at plan, or create the resource first with -target.")
 		return
 	}
 	client, err := awsclient.New(ctx, config.settings(p.version))

@@ -12,7 +12,7 @@ import (
 
 func TestMain(m *testing.M) { acctest.Main(m) }
 
-// vpc is a small configuration with the provider block in front.
+// vpc returns a small configuration with the provider block.
 func vpc(block string) string {
 	return block + `
 resource "xeroops_vpc" "main" {
@@ -21,7 +21,7 @@ resource "xeroops_vpc" "main" {
 }`
 }
 
-func TestAnotherAccountIsRefusedBeforeAnythingIsChanged(t *testing.T) {
+func TestOtherAccountIsRejectedBeforeAnyChange(t *testing.T) {
 	a := acctest.Setup(t)
 	a.Test(resource.TestCase{Steps: []resource.TestStep{
 		{Config: vpc(`provider "xeroops" { allowed_account_ids = ["999999999999"] }`),
@@ -30,14 +30,14 @@ func TestAnotherAccountIsRefusedBeforeAnythingIsChanged(t *testing.T) {
 	}})
 }
 
-func TestSettingsOfTheProviderBlockThatCannotBeAreRefused(t *testing.T) {
+func TestInvalidProviderSettingsAreRejected(t *testing.T) {
 	cases := map[string]struct{ block, error string }{
-		"an account id that is none": {`allowed_account_ids = ["prod"]`, `an account id is twelve digits`},
+		"an account id that is none": {`allowed_account_ids = ["prod"]`, `an account id has twelve digits`},
 		"an endpoint that is no URL": {`endpoints = { ec2 = "localhost" }`, `not a URL`},
 		"a role that is no ARN":      {`assume_role = { role_arn = "admin" }`, `not the ARN of a role`},
 		"a session that is too long": {`assume_role = { role_arn = "arn:aws:iam::123456789012:role/a", duration = "48h" }`, `from 15m0s to 12h0m0s`},
 		"no retries":                 {`max_retries = 0`, `between 1 and 100`},
-		"a reserved tag":             {`default_tags = { "aws:x" = "y" }`, `must not\s+begin with aws:`},
+		"a reserved tag":             {`default_tags = { "aws:x" = "y" }`, `must not\s+start with aws:`},
 		"the provider's own tag":     {`default_tags = { "xeroops:name" = "y" }`, `choose\s+another key`},
 	}
 	for name, c := range cases {
@@ -48,7 +48,7 @@ func TestSettingsOfTheProviderBlockThatCannotBeAreRefused(t *testing.T) {
 	}
 }
 
-func TestEndpointsOfTheBlockAreUsedInPlaceOfTheEnvironments(t *testing.T) {
+func TestEndpointsOfTheBlockOverrideTheEnvironment(t *testing.T) {
 	a := acctest.Setup(t)
 	url := a.Front.URL
 	t.Setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1") // nobody listens there
@@ -74,7 +74,7 @@ func TestARoleIsAssumed(t *testing.T) {
 	}
 }
 
-func TestThrottlingIsSatOut(t *testing.T) {
+func TestThrottledCallsAreRetried(t *testing.T) {
 	a := acctest.Setup(t)
 	if err := a.Front.Inject(fakeaws.Fault{Service: "ec2", Rate: 0.2, Times: -1, Effect: fakeaws.Throttle}); err != nil {
 		t.Fatal(err)

@@ -46,23 +46,23 @@ type endpointsModel struct {
 
 func (p *xeroops) Schema(_ context.Context, _ provider.SchemaRequest, resp *provider.SchemaResponse) {
 	resp.Schema = schema.Schema{
-		MarkdownDescription: "Stands up a complete application platform in your own AWS account. " +
-			"Credentials and region are found as the AWS CLI finds them, where the provider block does not name them.",
+		MarkdownDescription: "The provider creates a complete application platform in your AWS account. " +
+			"It finds credentials and region like the AWS CLI, unless the provider block sets them.",
 		Attributes: map[string]schema.Attribute{
 			"region":      optionalString("Region, such as `eu-west-1`. Default: `AWS_REGION`, then the profile's."),
 			"profile":     optionalString("Profile of the shared configuration files. Default: `AWS_PROFILE`."),
 			"assume_role": assumeRoleAttribute(),
 			"endpoints":   endpointsAttribute(),
 			"s3_use_path_style": schema.BoolAttribute{Optional: true,
-				MarkdownDescription: "Address a bucket as a path instead of as a host name, for a custom S3 endpoint. Default: `false`."},
+				MarkdownDescription: "Whether to use the bucket in the path of S3 URLs instead of the host name, for a custom S3 endpoint. Default: `false`."},
 			"default_tags": schema.MapAttribute{Optional: true, ElementType: types.StringType, Validators: base.TagValidators(),
-				MarkdownDescription: "Tags of every resource."},
+				MarkdownDescription: "Tags for all resources."},
 			"allowed_account_ids": schema.ListAttribute{Optional: true, ElementType: types.StringType,
 				Validators: []validator.List{listvalidator.SizeAtLeast(1), listvalidator.ValueStringsAre(
-					stringvalidator.RegexMatches(regexp.MustCompile(`^\d{12}$`), "an account id is twelve digits"))},
-				MarkdownDescription: "Accounts that may be changed: with the credentials of any other, the provider refuses to do anything."},
+					stringvalidator.RegexMatches(regexp.MustCompile(`^\d{12}$`), "an account id has twelve digits"))},
+				MarkdownDescription: "Account ids that the provider may use. It returns an error if the credentials belong to another account."},
 			"max_retries": schema.Int64Attribute{Optional: true, Validators: []validator.Int64{int64validator.Between(1, 100)},
-				MarkdownDescription: "How often a call is tried that AWS throttles or fails. Default: 10."},
+				MarkdownDescription: "Maximum number of attempts of a call that AWS throttles or that fails temporarily. Default: 10."},
 		},
 	}
 }
@@ -74,12 +74,12 @@ func optionalString(description string) schema.StringAttribute {
 func assumeRoleAttribute() schema.Attribute {
 	return schema.SingleNestedAttribute{
 		Optional:            true,
-		MarkdownDescription: "A role to act as.",
+		MarkdownDescription: "A role to assume.",
 		Attributes: map[string]schema.Attribute{
 			"role_arn":     schema.StringAttribute{Required: true, MarkdownDescription: "ARN of the role.", Validators: []validator.String{stringvalidator.RegexMatches(regexp.MustCompile(`^arn:[\w-]+:iam::\d{12}:role/.+`), "not the ARN of a role")}},
-			"session_name": optionalString("Name of the session, as CloudTrail shows it."),
-			"external_id":  optionalString("External id that the role asks for."),
-			"duration": schema.StringAttribute{Optional: true, MarkdownDescription: "How long the credentials last, such as `1h`: 15 minutes to 12 hours.",
+			"session_name": optionalString("Name of the session, which CloudTrail shows."),
+			"external_id":  optionalString("External id that the role requires."),
+			"duration": schema.StringAttribute{Optional: true, MarkdownDescription: "Lifetime of the credentials, such as `1h`: 15 minutes to 12 hours.",
 				Validators: []validator.String{base.DurationBetween(15*time.Minute, 12*time.Hour)}},
 		},
 	}
@@ -92,12 +92,12 @@ func endpointsAttribute() schema.Attribute {
 	}
 	return schema.SingleNestedAttribute{
 		Optional:            true,
-		MarkdownDescription: "Endpoints used in place of AWS's own. `AWS_ENDPOINT_URL` and its kin serve too.",
+		MarkdownDescription: "Custom endpoints. `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_<SERVICE>` are supported too.",
 		Attributes:          map[string]schema.Attribute{"ec2": url("EC2"), "iam": url("IAM"), "s3": url("S3"), "sts": url("STS")},
 	}
 }
 
-// unknownSetting names a setting that is not known yet, or is "".
+// unknownSetting returns the name of a setting that is not known yet, or "".
 func (m providerModel) unknownSetting() string {
 	settings := map[string]interface{ IsUnknown() bool }{"region": m.Region, "profile": m.Profile, "s3_use_path_style": m.S3UsePathStyle,
 		"max_retries": m.MaxRetries}

@@ -16,18 +16,18 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
-// noConstraint is the region whose buckets are made without a location
+// noConstraint is the region whose buckets are created without a location
 // constraint (S3 API reference, CreateBucket).
 const noConstraint = "us-east-1"
 
-var errTaken = errors.New("the name belongs to a bucket of another account, or to one that the credentials may not look at. " +
-	"Names are unique among all accounts: choose another, or use prefix")
+var errTaken = errors.New("the name belongs to a bucket of another account, or to one that the credentials may not access; " +
+	"names are unique among all accounts, so choose another or use prefix")
 
 // isNoBucket reports whether the bucket itself is missing, as opposed to one of its
 // settings.
 func isNoBucket(err error) bool { return awswait.HasCode(err, "NoSuchBucket", "NotFound") }
 
-// findExisting returns the account's bucket of that name, or nil.
+// findExisting returns the account's bucket with the name, or nil.
 func (r *bucketResource) findExisting(ctx context.Context, name string) (*base.Found, error) {
 	out, err := r.Client.S3.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &name})
 	switch statusOf(err) {
@@ -36,17 +36,17 @@ func (r *bucketResource) findExisting(ctx context.Context, name string) (*base.F
 	case http.StatusForbidden:
 		return nil, base.AtAttribute(path.Root("name"), errTaken)
 	case http.StatusMovedPermanently:
-		return &base.Found{ID: name, InUse: "is in another region"}, nil
+		return &base.Found{ID: name, Conflict: "in another region"}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	found := &base.Found{ID: name}
 	if region := aws.ToString(out.BucketRegion); region != "" && region != r.Client.Region {
-		found.InUse = "is in " + region
+		found.Conflict = "in region " + region
 		return found, nil
 	}
-	found.InUse, err = r.usedBy(ctx, name)
+	found.Conflict, err = r.conflict(ctx, name)
 	return found, err
 }
 
@@ -58,9 +58,9 @@ func statusOf(err error) int {
 	return 0
 }
 
-// usedBy says why the account's bucket may not be taken over, or is "". One that
-// an interrupted create left is empty, and has the provider's tags or none.
-func (r *bucketResource) usedBy(ctx context.Context, name string) (string, error) {
+// conflict returns why the account's bucket cannot be adopted, or "". One that an
+// interrupted create left is empty, and has the provider's tags or none.
+func (r *bucketResource) conflict(ctx context.Context, name string) (string, error) {
 	var tags map[string]string
 	var versions *s3.ListObjectVersionsOutput
 	err := base.Parallel(ctx,
@@ -77,16 +77,16 @@ func (r *bucketResource) usedBy(ctx context.Context, name string) (string, error
 	case err != nil:
 		return "", err
 	case len(versions.Versions)+len(versions.DeleteMarkers) > 0:
-		return "has objects", nil
+		return "not empty", nil
 	case len(tags) > 0 && !base.IsManagedAs(name, tags):
-		return "has tags that are not the provider's", nil
+		return "not created by the provider", nil
 	}
 	return "", nil
 }
 
 func (r *bucketResource) adoptOrCreate(ctx context.Context, m bucketModel) error {
 	name := m.Name.ValueString()
-	// Looked for before, since in us-east-1 creating one's own bucket succeeds.
+	// Search first, because creating one's own bucket succeeds in us-east-1.
 	var found *base.Found
 	if !r.PlanCache.IsVacant(bucketTypeName, name) {
 		var err error
@@ -106,7 +106,7 @@ func (r *bucketResource) adoptOrCreate(ctx context.Context, m bucketModel) error
 			ObjectOwnership: s3types.ObjectOwnershipBucketOwnerEnforced})
 	})
 	switch {
-	case awswait.HasCode(err, "BucketAlreadyOwnedByYou"): // the answer of the try before was lost
+	case awswait.HasCode(err, "BucketAlreadyOwnedByYou"): // the response of an earlier attempt was lost
 		found, err = r.findExisting(ctx, name)
 		if err == nil {
 			_, err = found.Adoptable(bucketTypeName, name)
@@ -138,12 +138,12 @@ func (r *bucketResource) tagsOf(ctx context.Context, name string) (map[string]st
 	return tags, nil
 }
 
-// ignoreUnset takes the answer that a part of a bucket was never set for none.
+// ignoreUnset returns nil for the error of a setting that was never set.
 func ignoreUnset(err error, code string) error {
 	return awswait.Ignore(err, func(err error) bool { return awswait.HasCode(err, code) })
 }
 
-// findParts asks for all parts of a bucket, side by side.
+// findParts returns all settings of a bucket. The calls are concurrent.
 func (r *bucketResource) findParts(ctx context.Context, name string) (*bucketParts, error) {
 	p, c := &bucketParts{}, r.Client.S3
 	err := base.Parallel(ctx,

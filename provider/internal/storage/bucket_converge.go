@@ -13,9 +13,8 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
-// converge makes all parts of a bucket what the model says, side by side,
-// whatever they are now. A bucket that was just created may be unknown to some
-// of S3 for a while.
+// converge changes all settings of a bucket to match the model, concurrently. Parts
+// of S3 may not know a new bucket for a while.
 func (r *bucketResource) converge(ctx context.Context, m bucketModel) error {
 	found, err := awswait.Retry(ctx, awswait.CreatedVisible, isNoBucket, func(ctx context.Context) (*bucketParts, error) {
 		return r.findParts(ctx, m.Name.ValueString())
@@ -29,7 +28,7 @@ func (r *bucketResource) converge(ctx context.Context, m bucketModel) error {
 	}
 	var steps []base.Step
 	for _, part := range r.parts(found, m, arn) {
-		if part.is {
+		if part.matches {
 			continue
 		}
 		steps = append(steps, func(ctx context.Context) error {
@@ -47,10 +46,10 @@ func (r *bucketResource) converge(ctx context.Context, m bucketModel) error {
 // at a time, and a new bucket becomes visible gradually.
 func passing(err error) bool { return awswait.IsBucketConflict(err) || isNoBucket(err) }
 
-// part is one of the settings that S3 keeps of a bucket.
+// part is a setting of a bucket.
 type part struct {
 	name    string
-	is      bool // it is as wanted
+	matches bool // the model
 	put     func(context.Context) error
 	atFault map[string]string
 }
@@ -62,15 +61,15 @@ func (r *bucketResource) parts(found *bucketParts, m bucketModel, arn string) []
 		status = s3types.BucketVersioningStatusSuspended
 	}
 	return []part{
-		{name: "tags", is: maps.Equal(found.tags, base.AllTags(*name, m.TagsAll, nil)), put: func(ctx context.Context) error {
+		{name: "tags", matches: maps.Equal(found.tags, base.AllTags(*name, m.TagsAll, nil)), put: func(ctx context.Context) error {
 			_, err := c.PutBucketTagging(ctx, &s3.PutBucketTaggingInput{Bucket: name, Tagging: &s3types.Tagging{TagSet: r.tags(m)}})
 			return err
 		}, atFault: map[string]string{"InvalidTag": "tags"}},
-		{name: "versioning", is: found.versioning == status || found.versioning == "" && !m.Versioning.ValueBool(), put: func(ctx context.Context) error {
+		{name: "versioning", matches: found.versioning == status || found.versioning == "" && !m.Versioning.ValueBool(), put: func(ctx context.Context) error {
 			_, err := c.PutBucketVersioning(ctx, &s3.PutBucketVersioningInput{Bucket: name, VersioningConfiguration: &s3types.VersioningConfiguration{Status: status}})
 			return err
 		}, atFault: map[string]string{"InvalidBucketState": "versioning"}},
-		{name: "default encryption", is: found.encryptsWith(m.KMSKeyID.ValueString()), put: func(ctx context.Context) error {
+		{name: "default encryption", matches: found.encryptsWith(m.KMSKeyID.ValueString()), put: func(ctx context.Context) error {
 			rule := encryptionWith(m.KMSKeyID.ValueString())
 			_, err := c.PutBucketEncryption(ctx, &s3.PutBucketEncryptionInput{Bucket: name, ServerSideEncryptionConfiguration: &s3types.ServerSideEncryptionConfiguration{
 				Rules: []s3types.ServerSideEncryptionRule{*rule}}})
@@ -79,22 +78,22 @@ func (r *bucketResource) parts(found *bucketParts, m bucketModel, arn string) []
 			}
 			return err
 		}, atFault: map[string]string{"InvalidArgument": "kms_key_id", "MalformedXML": "kms_key_id"}},
-		{name: "public access block", is: blocksPublicAccess(found.access), put: func(ctx context.Context) error {
+		{name: "public access block", matches: blocksPublicAccess(found.access), put: func(ctx context.Context) error {
 			yes := aws.Bool(true)
 			_, err := c.PutPublicAccessBlock(ctx, &s3.PutPublicAccessBlockInput{Bucket: name, PublicAccessBlockConfiguration: &s3types.PublicAccessBlockConfiguration{
 				BlockPublicAcls: yes, BlockPublicPolicy: yes, IgnorePublicAcls: yes, RestrictPublicBuckets: yes}})
 			return err
 		}},
-		{name: "object ownership", is: found.ownership == s3types.ObjectOwnershipBucketOwnerEnforced, put: func(ctx context.Context) error {
+		{name: "object ownership", matches: found.ownership == s3types.ObjectOwnershipBucketOwnerEnforced, put: func(ctx context.Context) error {
 			_, err := c.PutBucketOwnershipControls(ctx, &s3.PutBucketOwnershipControlsInput{Bucket: name, OwnershipControls: &s3types.OwnershipControls{
 				Rules: []s3types.OwnershipControlsRule{{ObjectOwnership: s3types.ObjectOwnershipBucketOwnerEnforced}}}})
 			return err
 		}},
-		{name: "policy", is: base.SamePolicy(found.policy, tlsOnlyPolicy(arn)), put: func(ctx context.Context) error {
+		{name: "policy", matches: base.SamePolicy(found.policy, tlsOnlyPolicy(arn)), put: func(ctx context.Context) error {
 			_, err := c.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: name, Policy: aws.String(tlsOnlyPolicy(arn))})
 			return err
 		}},
-		{name: "lifecycle rules", is: found.hasRules(m.LifecycleRules), put: func(ctx context.Context) error {
+		{name: "lifecycle rules", matches: found.hasRules(m.LifecycleRules), put: func(ctx context.Context) error {
 			_, err := c.PutBucketLifecycleConfiguration(ctx, &s3.PutBucketLifecycleConfigurationInput{Bucket: name,
 				LifecycleConfiguration: &s3types.BucketLifecycleConfiguration{Rules: expandRules(m.LifecycleRules)}})
 			return err

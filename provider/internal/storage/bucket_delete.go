@@ -14,11 +14,11 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
-// maxKept bounds how many objects an error names.
+// maxKept is the maximum number of objects that an error names.
 const maxKept = 5
 
-// delete removes a bucket, and what is in it if force says so: again and again,
-// since somebody may still be writing.
+// delete deletes a bucket, with its content if force is true. It repeats this
+// because objects may be written concurrently.
 func (r *bucketResource) delete(ctx context.Context, name string, force bool) error {
 	_, err := awswait.Retry(ctx, awswait.DependencyRelease, func(err error) bool { return awswait.IsBucketConflict(err) || force && isNotEmpty(err) },
 		func(ctx context.Context) (any, error) {
@@ -33,14 +33,14 @@ func (r *bucketResource) delete(ctx context.Context, name string, force bool) er
 		})
 	if isNotEmpty(err) && !force {
 		return base.AtAttribute(path.Root("force_destroy"), fmt.Errorf(
-			"the bucket is not empty. To delete all objects with all their versions, set force_destroy = true, apply, and destroy again: %w", err))
+			"the bucket is not empty; to delete all objects with all versions, set force_destroy = true, apply, and destroy again: %w", err))
 	}
 	return err
 }
 
 func isNotEmpty(err error) bool { return awswait.HasCode(err, "BucketNotEmpty") }
 
-// empty deletes all objects, with their versions and delete markers.
+// empty deletes all objects with their versions and delete markers.
 func (r *bucketResource) empty(ctx context.Context, name string) error {
 	pages := s3.NewListObjectVersionsPaginator(r.Client.S3, &s3.ListObjectVersionsInput{Bucket: &name})
 	for pages.HasMorePages() {
@@ -51,7 +51,7 @@ func (r *bucketResource) empty(ctx context.Context, name string) error {
 		if err != nil {
 			return fmt.Errorf("list the objects: %w", err)
 		}
-		var batch []s3types.ObjectIdentifier // a page has no more than DeleteObjects takes: 1,000
+		var batch []s3types.ObjectIdentifier // a page has at most 1,000, the limit of DeleteObjects
 		for _, v := range page.Versions {
 			batch = append(batch, s3types.ObjectIdentifier{Key: v.Key, VersionId: v.VersionId})
 		}
@@ -72,8 +72,8 @@ func (r *bucketResource) empty(ctx context.Context, name string) error {
 	return nil
 }
 
-// kept names objects that S3 did not delete: their failures come in a
-// successful answer.
+// kept returns an error with the objects that S3 did not delete. Their errors are
+// in a successful response.
 func kept(failed []s3types.Error) error {
 	var errs []error
 	for i, f := range failed {
@@ -83,5 +83,5 @@ func kept(failed []s3types.Error) error {
 		}
 		errs = append(errs, fmt.Errorf("%s (version %s): %s: %s", aws.ToString(f.Key), aws.ToString(f.VersionId), aws.ToString(f.Code), aws.ToString(f.Message)))
 	}
-	return fmt.Errorf("S3 kept %d objects; remove what protects them, and destroy again: %w", len(failed), errors.Join(errs...))
+	return fmt.Errorf("S3 did not delete %d objects; remove their protection and destroy again: %w", len(failed), errors.Join(errs...))
 }

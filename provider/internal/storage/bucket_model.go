@@ -37,7 +37,7 @@ type lifecycleModel struct {
 	NoncurrentExpireDays types.Int64  `tfsdk:"noncurrent_expire_days"`
 }
 
-// bucketParts is a bucket as it is at AWS. A part that was never set has its
+// bucketParts is the actual state of a bucket. A setting that was never set has its
 // zero value.
 type bucketParts struct {
 	tags       map[string]string
@@ -49,8 +49,8 @@ type bucketParts struct {
 	rules      []s3types.LifecycleRule
 }
 
-// abortRule is the id of the rule that every bucket has, abortAfterDays what it
-// does: parts of an upload that was given up cost money and are not listed.
+// abortRule is the id of a lifecycle rule of every bucket, which aborts incomplete
+// uploads after abortAfterDays: their parts cost money and are not listed.
 const (
 	abortRule      = "xeroops-abort-uploads"
 	abortAfterDays = 7
@@ -86,7 +86,7 @@ func (p *bucketParts) encryptionDefault() *s3types.ServerSideEncryptionByDefault
 	return p.encryption.ApplyServerSideEncryptionByDefault
 }
 
-// drift lists what no attribute shows.
+// drift returns the drift that no attribute shows.
 func (p *bucketParts) drift(name, arn string) []string {
 	var found []string
 	if !base.IsManagedAs(name, p.tags) {
@@ -96,16 +96,16 @@ func (p *bucketParts) drift(name, arn string) []string {
 		found = append(found, "public access is not blocked")
 	}
 	if p.ownership != s3types.ObjectOwnershipBucketOwnerEnforced {
-		found = append(found, "access control lists are on")
+		found = append(found, "access control lists are enabled")
 	}
 	if !base.SamePolicy(p.policy, tlsOnlyPolicy(arn)) {
-		found = append(found, "the policy is not the one that refuses calls without TLS")
+		found = append(found, "the policy that denies calls without TLS was changed")
 	}
 	if !p.encryptsAsMade() {
-		found = append(found, "default encryption is neither SSE-S3 nor SSE-KMS with a key of yours and a bucket key")
+		found = append(found, "default encryption is neither SSE-S3 nor SSE-KMS with a customer managed key and a bucket key")
 	}
 	if !slices.ContainsFunc(p.rules, isAbortRule) {
-		found = append(found, "uploads that were given up are not removed")
+		found = append(found, "incomplete uploads are not aborted")
 	}
 	return found
 }
@@ -139,12 +139,12 @@ func encryptionWith(key string) *s3types.ServerSideEncryptionRule {
 		return &s3types.ServerSideEncryptionRule{ApplyServerSideEncryptionByDefault: &s3types.ServerSideEncryptionByDefault{
 			SSEAlgorithm: s3types.ServerSideEncryptionAes256}}
 	}
-	// With a bucket key, S3 asks KMS once for many objects and not for each.
+	// With a bucket key, S3 calls KMS once for many objects.
 	return &s3types.ServerSideEncryptionRule{BucketKeyEnabled: aws.Bool(true), ApplyServerSideEncryptionByDefault: &s3types.ServerSideEncryptionByDefault{
 		SSEAlgorithm: s3types.ServerSideEncryptionAwsKms, KMSMasterKeyID: &key}}
 }
 
-// tlsOnlyPolicy refuses every call that does not come through TLS.
+// tlsOnlyPolicy returns a policy that denies all calls without TLS.
 func tlsOnlyPolicy(arn string) string {
 	policy, err := json.Marshal(map[string]any{
 		"Version": "2012-10-17",
@@ -158,7 +158,7 @@ func tlsOnlyPolicy(arn string) string {
 		}},
 	})
 	if err != nil {
-		panic(err) // strings in maps
+		panic(err) // does not happen: maps of strings
 	}
 	return string(policy)
 }
@@ -169,7 +169,7 @@ func isAbortRule(rule s3types.LifecycleRule) bool {
 		prefixOf(rule) == "" && rule.Expiration == nil && rule.NoncurrentVersionExpiration == nil
 }
 
-// expandRules makes the rules of a bucket, with the one that all have.
+// expandRules returns the rules of a bucket, including abortRule.
 func expandRules(rules []lifecycleModel) []s3types.LifecycleRule {
 	all := []s3types.LifecycleRule{{
 		ID: aws.String(abortRule), Status: s3types.ExpirationStatusEnabled,
@@ -193,7 +193,7 @@ func expandRules(rules []lifecycleModel) []s3types.LifecycleRule {
 }
 
 // flattenRules returns the rules as attributes, in the order in which they were
-// made, and a sentence for each that no attribute can say.
+// created, and a text for each that attributes cannot express.
 func flattenRules(rules []s3types.LifecycleRule) (models []lifecycleModel, foreign []string) {
 	sorted := slices.SortedFunc(slices.Values(rules), func(a, b s3types.LifecycleRule) int {
 		return cmp.Compare(aws.ToString(a.ID), aws.ToString(b.ID))
@@ -202,7 +202,7 @@ func flattenRules(rules []s3types.LifecycleRule) (models []lifecycleModel, forei
 		switch {
 		case isAbortRule(rule):
 		case !expressible(rule):
-			foreign = append(foreign, fmt.Sprintf("lifecycle rule %q is not one that the provider makes", aws.ToString(rule.ID)))
+			foreign = append(foreign, fmt.Sprintf("lifecycle rule %q was not created by the provider", aws.ToString(rule.ID)))
 		default:
 			models = append(models, flattenRule(rule))
 		}
@@ -245,7 +245,7 @@ func prefixOf(rule s3types.LifecycleRule) string {
 	if rule.Filter != nil {
 		return aws.ToString(rule.Filter.Prefix)
 	}
-	return aws.ToString(rule.Prefix) //nolint:staticcheck // what older tools set
+	return aws.ToString(rule.Prefix) //nolint:staticcheck // set by older tools
 }
 
 // hasRules reports whether the actual rules are equivalent to the wanted ones.
@@ -254,8 +254,8 @@ func (p *bucketParts) hasRules(wanted []lifecycleModel) bool {
 	return len(foreign) == 0 && slices.Equal(models, wanted) && slices.ContainsFunc(p.rules, isAbortRule)
 }
 
-// bucketName is the bucket's name: the given one, or made of the prefix and the
-// account; unknown while either is.
+// bucketName returns the bucket's name: the configured one, or prefix and account.
+// It is unknown if the prefix is.
 func (m *bucketModel) bucketName(ctx context.Context, account func(context.Context) (string, error)) (types.String, error) {
 	if m.Prefix.IsNull() {
 		return m.Name, nil

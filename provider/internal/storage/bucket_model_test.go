@@ -30,14 +30,14 @@ func soundBucket() *bucketParts {
 	}
 }
 
-func TestBucketDriftNamesWhatIsWrong(t *testing.T) {
+func TestBucketDrift(t *testing.T) {
 	for want, change := range map[string]func(*bucketParts){
 		"":                                   func(*bucketParts) {},
 		"own tags":                           func(p *bucketParts) { p.tags = nil },
 		"public access":                      func(p *bucketParts) { p.access.BlockPublicPolicy = aws.Bool(false) },
 		"access control lists":               func(p *bucketParts) { p.ownership = "" },
 		"without TLS":                        func(p *bucketParts) { p.policy = "" },
-		"given up":                           func(p *bucketParts) { p.rules = nil },
+		"incomplete uploads":                 func(p *bucketParts) { p.rules = nil },
 		"default encryption":                 func(p *bucketParts) { p.encryption = nil },
 		"default encryption is neither SSE":  func(p *bucketParts) { p.encryption = encryptionWith(testKey); p.encryption.BucketKeyEnabled = nil },
 		"default encryption is neither SSE-": func(p *bucketParts) { p.encryption.ApplyServerSideEncryptionByDefault.SSEAlgorithm = "aws:kms:dsse" },
@@ -50,7 +50,7 @@ func TestBucketDriftNamesWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestEncryptionIsComparedWithTheWantedKey(t *testing.T) {
+func TestEncryptsWith(t *testing.T) {
 	p := soundBucket()
 	if !p.encryptsWith("") || p.encryptsWith(testKey) {
 		t.Error("SSE-S3 is not told from a key")
@@ -61,14 +61,14 @@ func TestEncryptionIsComparedWithTheWantedKey(t *testing.T) {
 	}
 }
 
-func TestLifecycleRulesGoToAWSAndBack(t *testing.T) {
+func TestLifecycleRulesRoundTrip(t *testing.T) {
 	rules := []lifecycleModel{
 		{Prefix: types.StringValue("z/"), ExpireDays: types.Int64Value(3)},
 		{NoncurrentExpireDays: types.Int64Value(30)},
 		{Prefix: types.StringValue("a/"), ExpireDays: types.Int64Value(1), NoncurrentExpireDays: types.Int64Value(2)},
 	}
 	made := expandRules(rules)
-	made[0], made[3] = made[3], made[0] // AWS promises no order
+	made[0], made[3] = made[3], made[0] // AWS does not guarantee an order
 	p := &bucketParts{rules: made}
 	if !p.hasRules(rules) {
 		got, foreign := flattenRules(made)
@@ -79,7 +79,7 @@ func TestLifecycleRulesGoToAWSAndBack(t *testing.T) {
 	}
 }
 
-func TestRulesThatNoAttributeCanSayAreForeign(t *testing.T) {
+func TestRulesThatAttributesCannotExpressAreForeign(t *testing.T) {
 	enabled, days := s3types.ExpirationStatusEnabled, aws.Int32(5)
 	for name, rule := range map[string]s3types.LifecycleRule{
 		"disabled":     {Status: s3types.ExpirationStatusDisabled, Expiration: &s3types.LifecycleExpiration{Days: days}},
@@ -93,13 +93,13 @@ func TestRulesThatNoAttributeCanSayAreForeign(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, models, foreign)
 		}
 	}
-	older := s3types.LifecycleRule{Status: enabled, Prefix: aws.String("old/"), Expiration: &s3types.LifecycleExpiration{Days: days}} //nolint:staticcheck // what older tools set
+	older := s3types.LifecycleRule{Status: enabled, Prefix: aws.String("old/"), Expiration: &s3types.LifecycleExpiration{Days: days}} //nolint:staticcheck // set by older tools
 	if models, _ := flattenRules([]s3types.LifecycleRule{older}); len(models) != 1 || models[0].Prefix.ValueString() != "old/" {
 		t.Errorf("the prefix of an older rule is lost: %v", models)
 	}
 }
 
-func TestBucketNameIsMadeOfPrefixAndAccount(t *testing.T) {
+func TestBucketName(t *testing.T) {
 	account := func(context.Context) (string, error) { return "123456789012", nil }
 	for _, tc := range []struct{ name, prefix, want types.String }{
 		{types.StringNull(), types.StringValue("uploads"), types.StringValue("uploads-123456789012")},
@@ -114,7 +114,7 @@ func TestBucketNameIsMadeOfPrefixAndAccount(t *testing.T) {
 	}
 }
 
-func TestImportedBucketGetsItsPrefixBack(t *testing.T) {
+func TestImportedBucketGetsItsPrefix(t *testing.T) {
 	m := bucketModel{ID: types.StringValue("uploads-123456789012")}
 	m.fromAWS(soundBucket(), testARN, "123456789012", nil)
 	if m.Prefix.ValueString() != "uploads" || m.ForceDestroy.ValueBool() || m.LifecycleRules != nil || !m.Versioning.ValueBool() {
@@ -122,20 +122,20 @@ func TestImportedBucketGetsItsPrefixBack(t *testing.T) {
 	}
 }
 
-func TestPolicyIsWhatIAMTakes(t *testing.T) {
+func TestTLSOnlyPolicy(t *testing.T) {
 	var policy struct{ Statement []map[string]any }
 	if err := json.Unmarshal([]byte(tlsOnlyPolicy(testARN)), &policy); err != nil || policy.Statement[0]["Effect"] != "Deny" {
 		t.Errorf("policy %v, %v", policy, err)
 	}
 }
 
-func TestObjectsThatWereKeptAreNamedUpToALimit(t *testing.T) {
+func TestKeptNamesALimitedNumberOfObjects(t *testing.T) {
 	failed := make([]s3types.Error, 7)
 	for i := range failed {
 		failed[i] = s3types.Error{Key: aws.String("held"), VersionId: aws.String("v1"), Code: aws.String("AccessDenied"), Message: aws.String("locked")}
 	}
 	text := kept(failed).Error()
-	if strings.Count(text, "held (version v1): AccessDenied: locked") != maxKept || !strings.Contains(text, "and 2 more") || !strings.Contains(text, "S3 kept 7 objects") {
+	if strings.Count(text, "held (version v1): AccessDenied: locked") != maxKept || !strings.Contains(text, "and 2 more") || !strings.Contains(text, "S3 did not delete 7 objects") {
 		t.Error(text)
 	}
 }

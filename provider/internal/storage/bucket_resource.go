@@ -23,15 +23,15 @@ import (
 
 const bucketTypeName = "xeroops_bucket"
 
-// maxLifecycleRules is S3's limit of 1,000 less the provider's own rule (S3 user
+// maxLifecycleRules is S3's limit of 1,000 minus the provider's own rule (S3 user
 // guide, "Setting a lifecycle configuration").
 const maxLifecycleRules = 999
 
-// A name has up to 63 characters, of which 13 are for a prefix's hyphen and the
-// account (S3 user guide, "General purpose bucket naming rules").
+// A name has up to 63 characters. A prefix leaves 13 for a hyphen and the account
+// (S3 user guide, "General purpose bucket naming rules").
 var (
-	bucketNameRule   = stringvalidator.RegexMatches(regexp.MustCompile(`^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$`), "a bucket's name is 3 to 63 lower-case letters, digits and hyphens, and neither begins nor ends with a hyphen")
-	bucketPrefixRule = stringvalidator.RegexMatches(regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,49}$`), "a bucket's prefix is 1 to 50 lower-case letters, digits and hyphens, and does not begin with a hyphen")
+	bucketNameRule   = stringvalidator.RegexMatches(regexp.MustCompile(`^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$`), "use 3 to 63 lowercase letters, digits and hyphens, and no hyphen at the start or end")
+	bucketPrefixRule = stringvalidator.RegexMatches(regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,49}$`), "use 1 to 50 lowercase letters, digits and hyphens, and no hyphen at the start")
 )
 
 type bucketResource struct{ base.Resource }
@@ -45,18 +45,18 @@ func (r *bucketResource) Metadata(_ context.Context, _ resource.MetadataRequest,
 
 func (r *bucketResource) Schema(ctx context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
 	resp.Schema = schema.Schema{
-		MarkdownDescription: "An S3 bucket: encrypted, versioned, closed to the public, without access control lists, and with a policy " +
-			"that refuses calls without TLS. Uploads that were given up are removed after a week.",
+		MarkdownDescription: "An S3 bucket that is encrypted, versioned, without public access and access control lists, and with a policy " +
+			"that denies calls without TLS. Incomplete uploads are aborted after a week.",
 		Attributes: map[string]schema.Attribute{
 			"id":  schema.StringAttribute{Computed: true, MarkdownDescription: "Name of the bucket."},
 			"arn": schema.StringAttribute{Computed: true, MarkdownDescription: "ARN of the bucket."},
 			"name": schema.StringAttribute{
 				Optional: true, Computed: true, Validators: []validator.String{bucketNameRule},
-				MarkdownDescription: "Name of the bucket, unique among the buckets of all accounts. Give this or `prefix`. Another name makes another bucket.",
+				MarkdownDescription: "Name of the bucket, unique among the buckets of all accounts. Set either this or `prefix`. Changing it replaces the bucket.",
 			},
 			"prefix": schema.StringAttribute{
 				Optional: true, Validators: []validator.String{bucketPrefixRule},
-				MarkdownDescription: "The name is the prefix, a hyphen and the id of the account: `uploads` makes `uploads-123456789012`.",
+				MarkdownDescription: "Prefix of the name, which is followed by a hyphen and the account id: `uploads` results in `uploads-123456789012`.",
 			},
 			"kms_key_id": schema.StringAttribute{
 				Optional: true, Validators: []validator.String{base.KeyARNValidator()},
@@ -64,16 +64,16 @@ func (r *bucketResource) Schema(ctx context.Context, _ resource.SchemaRequest, r
 			},
 			"versioning": schema.BoolAttribute{
 				Optional: true, Computed: true, Default: booldefault.StaticBool(true),
-				MarkdownDescription: "Whether old versions of an object are kept. Default: `true`.",
+				MarkdownDescription: "Whether to keep old versions of objects. Default: `true`.",
 			},
 			"lifecycle_rules": schema.ListNestedAttribute{
 				Optional: true, Validators: []validator.List{listvalidator.SizeAtMost(maxLifecycleRules)},
-				MarkdownDescription: "What becomes of objects with time.",
+				MarkdownDescription: "Rules for the expiration of objects.",
 				NestedObject:        lifecycleObject(),
 			},
 			"force_destroy": schema.BoolAttribute{
 				Optional: true, Computed: true, Default: booldefault.StaticBool(false),
-				MarkdownDescription: "Whether a destroy deletes all objects, with all their versions. Default: `false`; only an empty bucket is destroyed.",
+				MarkdownDescription: "Whether destroying the bucket deletes all objects with all versions. Default: `false`, which allows destroying only an empty bucket.",
 			},
 			"drift":    base.DriftAttribute(),
 			"tags":     base.TagsAttribute(),
@@ -88,9 +88,9 @@ func lifecycleObject() schema.NestedAttributeObject {
 	either := int64validator.AtLeastOneOf(path.MatchRelative().AtParent().AtName("expire_days"), path.MatchRelative().AtParent().AtName("noncurrent_expire_days"))
 	return schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
 		"prefix": schema.StringAttribute{Optional: true, Validators: []validator.String{stringvalidator.LengthBetween(1, 1024)},
-			MarkdownDescription: "What the keys of the objects begin with. Default: all objects."},
+			MarkdownDescription: "Prefix of the keys of the objects. Default: all objects."},
 		"expire_days": schema.Int64Attribute{Optional: true, Validators: append(days, either),
-			MarkdownDescription: "Days after which an object is deleted; where old versions are kept, it becomes one of them."},
+			MarkdownDescription: "Days after which an object is deleted. With versioning, it becomes an old version."},
 		"noncurrent_expire_days": schema.Int64Attribute{Optional: true, Validators: days,
 			MarkdownDescription: "Days after which an old version is deleted."},
 	}}
@@ -109,12 +109,12 @@ func (r *bucketResource) ModifyPlan(ctx context.Context, req resource.ModifyPlan
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	req.Plan = resp.Plan // with the name
+	req.Plan = resp.Plan // has the name
 	r.PlanAdoption(ctx, bucketTypeName, r.findExisting, req, resp)
 }
 
-// planName plans the name, which is known before the bucket exists, so that
-// policies that name the bucket are too.
+// planName plans the name before the bucket exists, so that policies can refer to
+// it.
 func (r *bucketResource) planName(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
 	var config bucketModel
 	var current types.String

@@ -54,12 +54,12 @@ func TestBucketIsCreatedImportedUpdatedAndDestroyed(t *testing.T) {
 		{Config: bucketConfig("versioning = false\n kms_key_id = \"arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab\""), ConfigPlanChecks: update,
 			Check: resource.ComposeTestCheckFunc(a.rulesAre("xeroops-abort-uploads"), acctest.Check(a.usesKMS))},
 		{Config: bucketConfig(""), ConfigPlanChecks: update, Check: acctest.Check(a.isClosed)},
-		{Config: "resource \"xeroops_bucket\" \"uploads\" {\n name = \"" + uploads + "\"\n}", ConfigPlanChecks: update}, // the same name, given otherwise
+		{Config: "resource \"xeroops_bucket\" \"uploads\" {\n name = \"" + uploads + "\"\n}", ConfigPlanChecks: update}, // the same name, without prefix
 		{Config: "resource \"xeroops_bucket\" \"uploads\" {\n name = \"example-shop-uploads\"\n}", ConfigPlanChecks: expect(bucket, plancheck.ResourceActionReplace)},
 	}})
 }
 
-// isClosed checks what every bucket has.
+// isClosed checks the settings that every bucket has.
 func (a account) isClosed(ctx context.Context) error {
 	name := aws.String(uploads)
 	versioning, err1 := a.S3.GetBucketVersioning(ctx, &s3.GetBucketVersioningInput{Bucket: name})
@@ -126,7 +126,7 @@ func TestBucketIsImportedByIdentity(t *testing.T) {
 	}}})
 }
 
-func TestBucketDriftIsShownAndPutRight(t *testing.T) {
+func TestBucketDriftIsShownAndReverted(t *testing.T) {
 	a := newAccount(t)
 	name := aws.String(uploads)
 	steps := []resource.TestStep{{Config: bucketConfig("")}}
@@ -138,12 +138,12 @@ func TestBucketDriftIsShownAndPutRight(t *testing.T) {
 			_, err := a.S3.DeletePublicAccessBlock(ctx, &s3.DeletePublicAccessBlockInput{Bucket: name})
 			return err
 		}},
-		{"access control lists are on", func(ctx context.Context) error {
+		{"access control lists are enabled", func(ctx context.Context) error {
 			_, err := a.S3.PutBucketOwnershipControls(ctx, &s3.PutBucketOwnershipControlsInput{Bucket: name, OwnershipControls: &s3types.OwnershipControls{
 				Rules: []s3types.OwnershipControlsRule{{ObjectOwnership: s3types.ObjectOwnershipObjectWriter}}}})
 			return err
 		}},
-		{"the policy is not the one that refuses calls without TLS", func(ctx context.Context) error {
+		{"the policy that denies calls without TLS was changed", func(ctx context.Context) error {
 			_, err := a.S3.DeleteBucketPolicy(ctx, &s3.DeleteBucketPolicyInput{Bucket: name})
 			return err
 		}},
@@ -151,11 +151,11 @@ func TestBucketDriftIsShownAndPutRight(t *testing.T) {
 			_, err := a.S3.DeleteBucketEncryption(ctx, &s3.DeleteBucketEncryptionInput{Bucket: name})
 			return err
 		}},
-		{"uploads that were given up are not removed", func(ctx context.Context) error {
+		{"incomplete uploads are not aborted", func(ctx context.Context) error {
 			_, err := a.S3.DeleteBucketLifecycle(ctx, &s3.DeleteBucketLifecycleInput{Bucket: name})
 			return err
 		}},
-		{`lifecycle rule "archive" is not one that the provider makes`, func(ctx context.Context) error {
+		{`lifecycle rule "archive" was not created by the provider`, func(ctx context.Context) error {
 			_, err := a.S3.PutBucketLifecycleConfiguration(ctx, &s3.PutBucketLifecycleConfigurationInput{Bucket: name, LifecycleConfiguration: &s3types.BucketLifecycleConfiguration{
 				Rules: []s3types.LifecycleRule{{ID: aws.String("archive"), Status: s3types.ExpirationStatusEnabled, Filter: &s3types.LifecycleRuleFilter{Prefix: aws.String("")},
 					Transitions: []s3types.Transition{{Days: aws.Int32(30), StorageClass: s3types.TransitionStorageClassGlacier}}}}}})
@@ -168,7 +168,7 @@ func TestBucketDriftIsShownAndPutRight(t *testing.T) {
 	a.Test(resource.TestCase{Steps: steps})
 }
 
-func TestBucketAttributesChangedElsewhereArePutRight(t *testing.T) {
+func TestBucketAttributesChangedElsewhereAreReverted(t *testing.T) {
 	a := newAccount(t)
 	name := aws.String(uploads)
 	steps := []resource.TestStep{{Config: bucketConfig(twoRules)}}
@@ -192,7 +192,7 @@ func TestBucketAttributesChangedElsewhereArePutRight(t *testing.T) {
 	a.Test(resource.TestCase{Steps: steps})
 }
 
-func TestBucketThatDisappearedIsMadeAgain(t *testing.T) {
+func TestBucketThatDisappearedIsRecreated(t *testing.T) {
 	a := newAccount(t)
 	a.Test(resource.TestCase{Steps: []resource.TestStep{
 		{Config: bucketConfig("")},
@@ -219,43 +219,43 @@ func (a account) put(ctx context.Context, key string) error {
 	return err
 }
 
-// A create may be interrupted before the tags are there.
-func TestEmptyBucketLeftByAnInterruptedApplyIsTakenOver(t *testing.T) {
+// A create may be interrupted before it sets tags.
+func TestEmptyBucketLeftByAnInterruptedApplyIsAdopted(t *testing.T) {
 	a := newAccount(t)
 	a.createBucket()
 	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: bucketConfig(""), Check: acctest.Check(a.isClosed)}}})
 }
 
-func TestBucketOfAUsedNameIsRefusedAtPlan(t *testing.T) {
+func TestBucketWithAUsedNameIsRejectedAtPlan(t *testing.T) {
 	a := newAccount(t)
 	a.createBucket()
 	if err := a.put(t.Context(), "precious"); err != nil {
 		t.Fatal(err)
 	}
 	a.KeepBaseline()
-	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: bucketConfig(""), PlanOnly: true, ExpectError: says(`exists already: uploads-123456789012, and has objects`)}}})
+	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: bucketConfig(""), PlanOnly: true, ExpectError: matching(`already exists: uploads-123456789012 \(not empty\)`)}}})
 }
 
-func TestBucketOfAnotherAccountIsRefusedAtPlan(t *testing.T) {
+func TestBucketOfAnotherAccountIsRejectedAtPlan(t *testing.T) {
 	a := newAccount(t)
 	if err := a.Front.Inject(fakeaws.Fault{Action: "HeadBucket", Effect: fakeaws.Fail, Status: 403, Code: "AccessDenied", Times: -1}); err != nil {
 		t.Fatal(err)
 	}
-	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: bucketConfig(""), PlanOnly: true, ExpectError: says(`belongs to a bucket of another account`)}}})
+	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: bucketConfig(""), PlanOnly: true, ExpectError: matching(`belongs to a bucket of another account`)}}})
 }
 
-func TestBucketNameTakenInBetweenIsExplained(t *testing.T) {
+func TestBucketNameTakenSinceThePlanIsExplained(t *testing.T) {
 	a := newAccount(t)
 	if err := a.Front.Inject(fakeaws.Fault{Action: "CreateBucket", Effect: fakeaws.Fail, Status: 409, Code: "BucketAlreadyExists", Message: "no", Times: -1}); err != nil {
 		t.Fatal(err)
 	}
-	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: bucketConfig(""), ExpectError: says(`belongs to a bucket of another account`)}}})
+	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: bucketConfig(""), ExpectError: matching(`belongs to a bucket of another account`)}}})
 }
 
-func TestBucketSurvivesWhatPasses(t *testing.T) {
+func TestBucketSurvivesTemporaryErrors(t *testing.T) {
 	a := newAccount(t)
 	for _, fault := range []fakeaws.Fault{
-		{Action: "CreateBucket", Nth: 1, Effect: fakeaws.DropAfter}, // the second try is told that it is there
+		{Action: "CreateBucket", Nth: 1, Effect: fakeaws.DropAfter}, // the second attempt gets BucketAlreadyOwnedByYou
 		{Action: "GetBucketPolicy", Nth: 1, Effect: fakeaws.Fail, Status: 404, Code: "NoSuchBucket"},
 		{Action: "PutBucketPolicy", Nth: 1, Effect: fakeaws.Fail, Status: 409, Code: "OperationAborted"},
 		{Action: "PutBucketTagging", Nth: 1, Effect: fakeaws.Fail, Status: 404, Code: "NoSuchBucket"},
@@ -277,7 +277,7 @@ func TestBucketWithObjectsIsDestroyedOnlyByForce(t *testing.T) {
 	a := newAccount(t)
 	fill := a.behindTerraform(func(ctx context.Context) error {
 		for i := range 4 {
-			if err := a.put(ctx, fmt.Sprintf("object-%d", i%3)); err != nil { // one has two versions
+			if err := a.put(ctx, fmt.Sprintf("object-%d", i%3)); err != nil { // one object has two versions
 				return err
 			}
 		}
@@ -286,12 +286,12 @@ func TestBucketWithObjectsIsDestroyedOnlyByForce(t *testing.T) {
 	})
 	a.Test(resource.TestCase{Steps: []resource.TestStep{
 		{Config: bucketConfig("")},
-		{PreConfig: fill, Config: bucketConfig(""), Destroy: true, ExpectError: says(`set force_destroy = true, apply, and destroy again`)},
+		{PreConfig: fill, Config: bucketConfig(""), Destroy: true, ExpectError: matching(`set force_destroy = true, apply, and destroy again`)},
 		{Config: bucketConfig("force_destroy = true")},
 	}})
 }
 
-func TestObjectsThatS3KeepsAreNamed(t *testing.T) {
+func TestProtectedObjectsAreNamed(t *testing.T) {
 	a := newAccount(t)
 	forced := bucketConfig("force_destroy = true")
 	a.Test(resource.TestCase{Steps: []resource.TestStep{
@@ -305,7 +305,7 @@ func TestObjectsThatS3KeepsAreNamed(t *testing.T) {
 					`{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:DeleteObject","Resource":"arn:aws:s3:::` + uploads + `/*"}]}`)})
 				return err
 			}),
-			Config: forced, Destroy: true, ExpectError: says(`S3 kept 1 objects; remove what protects them, and destroy again: held`),
+			Config: forced, Destroy: true, ExpectError: matching(`S3 did not delete 1 objects; remove their protection and destroy again: held`),
 		},
 		{Config: forced},
 	}})
@@ -315,14 +315,14 @@ func TestBucketErrorsSayWhatToDo(t *testing.T) {
 	for name, tc := range map[string]struct{ config, says string }{
 		"neither":      {`resource "xeroops_bucket" "uploads" {}`, `Exactly one of these attributes must be configured: \[name,prefix\]`},
 		"both":         {bucketConfig(`name = "abc"`), `Exactly one of these attributes must be configured`},
-		"upper case":   {"resource \"xeroops_bucket\" \"uploads\" {\n name = \"Uploads\"\n}", `lower-case letters, digits and hyphens`},
+		"upper case":   {"resource \"xeroops_bucket\" \"uploads\" {\n name = \"Uploads\"\n}", `lowercase letters, digits and hyphens`},
 		"long prefix":  {"resource \"xeroops_bucket\" \"uploads\" {\n prefix = \"" + strings.Repeat("a", 51) + "\"\n}", `1 to 50`},
 		"empty rule":   {bucketConfig(`lifecycle_rules = [{ prefix = "tmp/" }]`), `At least one attribute out of`},
 		"zero days":    {bucketConfig(`lifecycle_rules = [{ expire_days = 0 }]`), `at least 1`},
 		"alias of key": {bucketConfig(`kms_key_id = "alias/mine"`), `not the ARN of a KMS key`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			newAccount(t).Test(resource.TestCase{Steps: []resource.TestStep{{Config: tc.config, PlanOnly: true, ExpectError: says(tc.says)}}})
+			newAccount(t).Test(resource.TestCase{Steps: []resource.TestStep{{Config: tc.config, PlanOnly: true, ExpectError: matching(tc.says)}}})
 		})
 	}
 }

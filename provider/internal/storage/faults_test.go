@@ -8,8 +8,9 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
-// After the destroy nothing is left but one snapshot, so there was one of each.
-func TestNothingIsMadeTwiceWhereAnAnswerIsLost(t *testing.T) {
+// CheckDestroy expects one final snapshot and nothing else, and so fails if a
+// create was duplicated.
+func TestLostResponsesCreateNoDuplicates(t *testing.T) {
 	for _, effect := range []fakeaws.Effect{fakeaws.DropAfter, fakeaws.ServerError} {
 		t.Run(string(effect), func(t *testing.T) {
 			a := newAccount(t)

@@ -21,15 +21,15 @@ const (
 	bucket = "xeroops_bucket.uploads"
 )
 
-// account is an AWS account, and the ids of what the last apply made there.
+// account is an AWS account, with the ids of what the last apply created.
 type account struct {
 	*acctest.AWS
 	t   *testing.T
 	ids map[string]string
 }
 
-// newAccount is an empty account. Changes of its clients pass through the front,
-// whose fixups keep moto's account consistent.
+// newAccount returns an empty account. Its clients go through the proxy, whose
+// fixups keep moto's account consistent.
 func newAccount(t *testing.T) account {
 	a := account{acctest.Setup(t), t, map[string]string{}}
 	cfg := inventory.Config(a.Front.URL, acctest.Region)
@@ -38,7 +38,7 @@ func newAccount(t *testing.T) account {
 	return a
 }
 
-// note is a check that notes the id at each address.
+// note returns a check that records the id at each address.
 func (a account) note(addresses ...string) resource.TestCheckFunc {
 	return func(s *terraform.State) error {
 		for _, address := range addresses {
@@ -52,7 +52,8 @@ func (a account) note(addresses ...string) resource.TestCheckFunc {
 	}
 }
 
-// behindTerraform is a PreConfig that changes something, with what was noted.
+// behindTerraform returns a PreConfig that changes something outside of Terraform,
+// using what was recorded.
 func (a account) behindTerraform(change func(ctx context.Context) error) func() {
 	return func() {
 		a.t.Helper()
@@ -64,9 +65,9 @@ func (a account) behindTerraform(change func(ctx context.Context) error) func() 
 
 func (a account) id(address string) *string { return aws.String(a.ids[address]) }
 
-// The steps and checks that this package's tests share with others.
+// Aliases of acctest's steps and checks.
 var (
-	repairs = acctest.Repairs
-	expect  = acctest.Expect
-	says    = acctest.Says
+	repairs  = acctest.Repairs
+	expect   = acctest.Expect
+	matching = acctest.Matching
 )

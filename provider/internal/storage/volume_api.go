@@ -14,12 +14,12 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
-// volumeAtFault names the attribute that an error of CreateVolume is about.
+// volumeAtFault has the attribute that causes an error of CreateVolume, by code.
 var volumeAtFault = map[string]string{
 	"InvalidZone.NotFound":           "availability_zone",
 	"InvalidSnapshot.NotFound":       "snapshot_id",
 	"InvalidSnapshotID.Malformed":    "snapshot_id",
-	"IncorrectState":                 "snapshot_id", // it is not complete
+	"IncorrectState":                 "snapshot_id", // the snapshot is not complete
 	"InvalidParameterCombination":    "size_gib",
 	"VolumeLimitExceeded":            "size_gib",
 	"MaxIOPSLimitExceeded":           "iops",
@@ -28,8 +28,8 @@ var volumeAtFault = map[string]string{
 	"KMSKeyNotAccessibleFault":       "kms_key_id",
 }
 
-// findByName returns the volumes that the provider made under name and that
-// are not about to vanish.
+// findByName returns the volumes that the provider created under name, without
+// those that are being deleted.
 func (r *volumeResource) findByName(ctx context.Context, name string) ([]ec2types.Volume, error) {
 	var found []ec2types.Volume
 	pages := ec2.NewDescribeVolumesPaginator(r.Client.EC2, &ec2.DescribeVolumesInput{Filters: base.NamedFilters(name)})
@@ -51,8 +51,8 @@ func lives(v ec2types.Volume) bool {
 	return v.State != ec2types.VolumeStateDeleting && v.State != ec2types.VolumeStateDeleted && v.State != ec2types.VolumeStateError
 }
 
-// adoptable tells of the volumes of the model's name whether one of them may be
-// taken over.
+// adoptable returns whether one of the volumes with the model's name can be
+// adopted, or nil if there are none.
 func (m *volumeModel) adoptable(volumes []ec2types.Volume) *base.Found {
 	if len(volumes) == 0 {
 		return nil
@@ -61,24 +61,24 @@ func (m *volumeModel) adoptable(volumes []ec2types.Volume) *base.Found {
 	found := &base.Found{ID: aws.ToString(v.VolumeId)}
 	switch user := attachedTo(v); {
 	case len(volumes) > 1:
-		found.InUse = fmt.Sprintf("%d volumes have that name", len(volumes))
+		found.Conflict = fmt.Sprintf("%d volumes have this name", len(volumes))
 	case user != "":
-		found.InUse = "is " + user
+		found.Conflict = user
 	case !m.AvailabilityZone.IsUnknown() && aws.ToString(v.AvailabilityZone) != m.AvailabilityZone.ValueString():
-		found.InUse = "its zone is " + aws.ToString(v.AvailabilityZone)
+		found.Conflict = "its zone is " + aws.ToString(v.AvailabilityZone)
 	case !m.SizeGiB.IsUnknown() && int64(aws.ToInt32(v.Size)) > m.SizeGiB.ValueInt64():
-		found.InUse = fmt.Sprintf("it has %d GiB", aws.ToInt32(v.Size))
+		found.Conflict = fmt.Sprintf("%d GiB", aws.ToInt32(v.Size))
 	case m.SnapshotID.ValueString() != "" && aws.ToString(v.SnapshotId) != m.SnapshotID.ValueString():
-		found.InUse = "it is not made from " + m.SnapshotID.ValueString()
+		found.Conflict = "not created from " + m.SnapshotID.ValueString()
 	case !aws.ToBool(v.Encrypted):
-		found.InUse = "it is not encrypted"
+		found.Conflict = "not encrypted"
 	}
 	return found
 }
 
-// adoptOrCreate returns the id of the volume. A client token made from the name
-// would not do: for a day AWS answers it with the volume that was made first,
-// even if that has been deleted since.
+// adoptOrCreate returns the id of the adopted or new volume. It does not use a
+// client token derived from the name, because for a day AWS would return the first
+// volume even if it was deleted.
 func (r *volumeResource) adoptOrCreate(ctx context.Context, m volumeModel) (string, error) {
 	var volumes []ec2types.Volume
 	if !r.PlanCache.IsVacant(volumeTypeName, m.Name.ValueString()) {
@@ -115,7 +115,7 @@ func (r *volumeResource) arn(ctx context.Context, id string) (string, error) {
 	return base.EC2ARN(ctx, r.Client, "volume/"+id)
 }
 
-// find describes a volume, or returns nil if it is gone or about to be.
+// find returns a volume, or nil if it is deleted or being deleted.
 func (r *volumeResource) find(ctx context.Context, id string) (*ec2types.Volume, error) {
 	v, exists, err := r.Describe.Volumes.Get(ctx, id)
 	if err != nil || !exists || v.State == ec2types.VolumeStateDeleting || v.State == ec2types.VolumeStateDeleted {
@@ -124,7 +124,7 @@ func (r *volumeResource) find(ctx context.Context, id string) (*ec2types.Volume,
 	return &v, nil
 }
 
-// converge makes a volume what the model says, whatever it is now.
+// converge changes a volume to match the model.
 func (r *volumeResource) converge(ctx context.Context, m *volumeModel) error {
 	v, err := r.awaitUsable(ctx, m.ID.ValueString())
 	if err != nil {
@@ -144,8 +144,8 @@ func (r *volumeResource) converge(ctx context.Context, m *volumeModel) error {
 	return err
 }
 
-// awaitUsable waits until a volume can be attached. That one cannot be made,
-// for want of a key for example, shows only now.
+// awaitUsable waits until a volume can be attached. Some errors of the create, such
+// as an unusable key, only show in its state.
 func (r *volumeResource) awaitUsable(ctx context.Context, id string) (ec2types.Volume, error) {
 	var usable ec2types.Volume
 	err := awswait.Until(ctx, awswait.CreatedVisible, func(ctx context.Context) (bool, string, error) {
@@ -156,7 +156,7 @@ func (r *volumeResource) awaitUsable(ctx context.Context, id string) (ec2types.V
 		case v == nil:
 			return false, "unknown to EC2", nil
 		case v.State == ec2types.VolumeStateError:
-			return false, "", errors.New("EC2 could not make the volume; where kms_key_id is set, check that the key is enabled and that its policy allows EBS to use it")
+			return false, "", errors.New("EC2 failed to create the volume; if kms_key_id is set, check that the key is enabled and that its policy allows EBS to use it")
 		}
 		usable = *v
 		return v.State == ec2types.VolumeStateAvailable || v.State == ec2types.VolumeStateInUse, string(v.State), nil
@@ -164,8 +164,8 @@ func (r *volumeResource) awaitUsable(ctx context.Context, id string) (ec2types.V
 	return usable, err
 }
 
-// modify changes size, speed and type in place. A change is in effect once it
-// is being optimized (EBS user guide, "Monitor the progress of volume
+// modify changes size, performance and type in place. A change is in effect once
+// its state is optimizing (EBS user guide, "Monitor the progress of volume
 // modifications").
 func (r *volumeResource) modify(ctx context.Context, v ec2types.Volume, m volumeModel) error {
 	if !m.differs(v) {
@@ -179,9 +179,9 @@ func (r *volumeResource) modify(ctx context.Context, v ec2types.Volume, m volume
 		Throughput: int32Of(m.ThroughputMiBps),
 	})
 	if tooSoon := awswait.HasCode(err, "IncorrectModificationState", "VolumeModificationRateExceeded"); tooSoon && r.isUnderWay(ctx, m) {
-		err = nil // the answer of the call before was lost, or the apply before was interrupted
+		err = nil // an earlier response was lost, or an earlier apply was interrupted
 	} else if tooSoon {
-		return fmt.Errorf("EBS does not take another change of this volume yet: an earlier one is still being made, or it had four within a day. Apply again later: %w", err)
+		return fmt.Errorf("EBS does not accept another change of this volume yet, because one is in progress or there were four within a day; apply again later: %w", err)
 	}
 	if err != nil {
 		return base.AtAttributeForCode(err, map[string]string{"InvalidParameterValue": "size_gib", "MaxIOPSLimitExceeded": "iops"})
@@ -189,20 +189,20 @@ func (r *volumeResource) modify(ctx context.Context, v ec2types.Volume, m volume
 	return awswait.Until(ctx, awswait.DependencyRelease, func(ctx context.Context) (bool, string, error) {
 		latest, err := r.latestModification(ctx, *v.VolumeId)
 		if err != nil || latest == nil {
-			return false, "not begun", err
+			return false, "not started", err
 		}
 		switch latest.ModificationState {
 		case ec2types.VolumeModificationStateOptimizing, ec2types.VolumeModificationStateCompleted:
 			return true, "", nil
 		case ec2types.VolumeModificationStateFailed:
-			return false, "", fmt.Errorf("EBS could not change the volume: %s", aws.ToString(latest.StatusMessage))
+			return false, "", fmt.Errorf("EBS failed to change the volume: %s", aws.ToString(latest.StatusMessage))
 		default:
 			return false, fmt.Sprintf("%s (%d%%)", latest.ModificationState, aws.ToInt64(latest.Progress)), nil
 		}
 	})
 }
 
-// latestModification returns what EBS last changed of a volume, or nil.
+// latestModification returns the last modification of a volume, or nil.
 func (r *volumeResource) latestModification(ctx context.Context, id string) (*ec2types.VolumeModification, error) {
 	out, err := r.Client.EC2.DescribeVolumesModifications(ctx, &ec2.DescribeVolumesModificationsInput{VolumeIds: []string{id}})
 	if err != nil || len(out.VolumesModifications) == 0 {

@@ -16,19 +16,19 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
-// tagVolume marks a final snapshot with the volume that it is of.
+// tagVolume is the tag of a final snapshot with the id of its volume.
 const tagVolume = "xeroops:volume"
 
-// finalSnapshotAge is how old a final snapshot may be that an interrupted
-// destroy left, for the next to take it as its own.
+// finalSnapshotAge is the maximum age of a final snapshot, left by an interrupted
+// destroy, that the next destroy uses.
 const finalSnapshotAge = 24 * time.Hour
 
-// snapshotRate is how long EBS may refuse a second snapshot of a volume (EC2
-// API reference, SnapshotCreationPerVolumeRateExceeded: 15 seconds), with room.
+// snapshotRate is how long to retry the second snapshot of a volume. EBS rejects it
+// for 15 seconds (EC2 API reference, SnapshotCreationPerVolumeRateExceeded).
 const snapshotRate = time.Minute
 
-// attachedKey is the private key under which Read keeps when the volume was
-// last seen attached: a snapshot from before that is not the final one.
+// attachedKey is the private key of the time at which Read last saw the volume
+// attached. An older snapshot is not the final one.
 const attachedKey = "attached"
 
 type privateState interface {
@@ -41,7 +41,7 @@ func noteAttachment(ctx context.Context, v ec2types.Volume, private privateState
 	for _, a := range v.Attachments {
 		value, err := json.Marshal(aws.ToTime(a.AttachTime))
 		if err != nil {
-			diags.AddError("Note the attachment of "+aws.ToString(v.VolumeId), err.Error())
+			diags.AddError("Save the attachment of "+aws.ToString(v.VolumeId), err.Error())
 			return diags
 		}
 		diags.Append(private.SetKey(ctx, attachedKey, value)...)
@@ -60,8 +60,8 @@ func lastAttachment(ctx context.Context, private privateState) (time.Time, diag.
 	return attached, diags
 }
 
-// delete waits until nothing uses the volume, makes its final snapshot, and
-// removes it. The order keeps every write: none comes after the snapshot.
+// delete waits until the volume is detached, creates the final snapshot, and
+// deletes the volume. In this order, the snapshot has all writes.
 func (r *volumeResource) delete(ctx context.Context, m volumeModel, attached time.Time) error {
 	v, seen, err := r.awaitDetached(ctx, m.ID.ValueString())
 	if err != nil || v == nil {
@@ -81,8 +81,8 @@ func (r *volumeResource) delete(ctx context.Context, m volumeModel, attached tim
 	return awswait.Ignore(err, awswait.IsNotFound)
 }
 
-// awaitDetached returns the volume once nothing uses it, or nil if it is gone,
-// and since when it was used until then.
+// awaitDetached returns the volume once it is detached, or nil if it is deleted,
+// and the time at which it was last attached.
 func (r *volumeResource) awaitDetached(ctx context.Context, id string) (volume *ec2types.Volume, attached time.Time, _ error) {
 	err := awswait.Until(ctx, awswait.DependencyRelease, func(ctx context.Context) (_ bool, _ string, err error) {
 		if volume, err = r.find(ctx, id); err != nil || volume == nil {
@@ -96,20 +96,20 @@ func (r *volumeResource) awaitDetached(ctx context.Context, id string) (volume *
 	})
 	var late *awswait.TimeoutError
 	if errors.As(err, &late) || errors.Is(err, context.DeadlineExceeded) {
-		return nil, attached, fmt.Errorf("%w; destroy what uses the volume, or detach it, and destroy again", err)
+		return nil, attached, fmt.Errorf("%w; destroy the instance or detach the volume, and destroy again", err)
 	}
 	return volume, attached, err
 }
 
-// finalSnapshot makes sure that there is a complete snapshot of the volume.
+// finalSnapshot ensures that there is a complete snapshot of the volume.
 func (r *volumeResource) finalSnapshot(ctx context.Context, m volumeModel, attached time.Time) error {
 	id, err := r.findFinalSnapshot(ctx, m.ID.ValueString(), attached)
 	if err != nil {
-		return fmt.Errorf("look for the final snapshot: %w", err)
+		return fmt.Errorf("find the final snapshot: %w", err)
 	}
 	if id == "" {
 		if id, err = r.createFinalSnapshot(ctx, m, attached); err != nil {
-			return fmt.Errorf("make the final snapshot: %w", err)
+			return fmt.Errorf("create the final snapshot: %w", err)
 		}
 	}
 	err = awswait.Until(ctx, awswait.DependencyRelease, func(ctx context.Context) (bool, string, error) {
@@ -119,12 +119,12 @@ func (r *volumeResource) finalSnapshot(ctx context.Context, m volumeModel, attac
 		}
 		s := out.Snapshots[0]
 		if s.State == ec2types.SnapshotStateError {
-			return false, "", fmt.Errorf("it failed: %s", aws.ToString(s.StateMessage))
+			return false, "", fmt.Errorf("the snapshot failed: %s", aws.ToString(s.StateMessage))
 		}
 		return s.State == ec2types.SnapshotStateCompleted, fmt.Sprintf("%s (%s)", s.State, aws.ToString(s.Progress)), nil
 	})
 	if err != nil {
-		return fmt.Errorf("wait for the final snapshot %s: %w; the volume was kept, and another destroy goes on from here", id, err)
+		return fmt.Errorf("wait for the final snapshot %s: %w; the volume was kept, and the next destroy continues from here", id, err)
 	}
 	return nil
 }

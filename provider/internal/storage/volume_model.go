@@ -19,8 +19,8 @@ const (
 	minIOPS, maxIOPS                     = 3000, 80000
 	minThroughputMiBps, maxThroughputMiB = 125, 2000
 
-	maxIOPSPerGiB        = 500 // beyond the 3,000 that every volume has
-	iopsPerThroughputMiB = 4   // 0.25 MiB/s for each
+	maxIOPSPerGiB        = 500 // above the baseline of 3,000
+	iopsPerThroughputMiB = 4   // 0.25 MiB/s per IOPS
 )
 
 type volumeModel struct {
@@ -40,8 +40,8 @@ type volumeModel struct {
 	Timeouts         timeouts.Value `tfsdk:"timeouts"`
 }
 
-// setID notes the id, and nulls what is not known yet: a state with unknown
-// values would be lost if the create went wrong.
+// setID sets the id, and null for all unknown values: Terraform discards a state
+// with unknown values if the create fails.
 func (m *volumeModel) setID(id string) {
 	m.ID, m.ARN = types.StringValue(id), types.StringNull()
 	for _, s := range []*types.String{&m.KMSKeyID, &m.SnapshotID} {
@@ -64,12 +64,12 @@ func (m *volumeModel) fromAWS(v ec2types.Volume, arn string, defaultTags map[str
 	}
 	m.Drift = base.NoDrift()
 	if v.VolumeType != ec2types.VolumeTypeGp3 {
-		m.Drift = base.Drift([]string{fmt.Sprintf("its type is %s and not gp3", v.VolumeType)})
+		m.Drift = base.Drift([]string{fmt.Sprintf("the volume's type is %s instead of gp3", v.VolumeType)})
 	}
 	m.Tags, m.TagsAll = base.TagsFromAWS(actual, defaultTags, m.Tags)
 }
 
-// setComputed notes what AWS decided where the configuration did not.
+// setComputed sets the values that AWS chose.
 func (m *volumeModel) setComputed(v ec2types.Volume, arn string) {
 	m.ID = types.StringPointerValue(v.VolumeId)
 	m.ARN = types.StringValue(arn)
@@ -80,23 +80,24 @@ func (m *volumeModel) setComputed(v ec2types.Volume, arn string) {
 	}
 }
 
-// checkLimits returns an error for IOPS that the size does not allow, and for a
-// throughput that the IOPS do not allow. Unset values are gp3's baseline.
+// checkLimits returns an error if the size does not allow the IOPS or the IOPS do
+// not allow the throughput. Unset values have gp3's baseline.
 func (m *volumeModel) checkLimits() []error {
 	var errs []error
 	iops, throughput := orBaseline(m.IOPS, minIOPS), orBaseline(m.ThroughputMiBps, minThroughputMiBps)
 	if most := max(minIOPS, maxIOPSPerGiB*m.SizeGiB.ValueInt64()); !m.SizeGiB.IsUnknown() && iops > most {
 		errs = append(errs, base.AtAttribute(path.Root("iops"), fmt.Errorf(
-			"a volume of %d GiB has at most %d IOPS (%d for each GiB); ask for fewer, or for a larger volume", m.SizeGiB.ValueInt64(), most, maxIOPSPerGiB)))
+			"a volume of %d GiB has at most %d IOPS (%d per GiB); reduce iops or increase size_gib", m.SizeGiB.ValueInt64(), most, maxIOPSPerGiB)))
 	}
 	if !m.IOPS.IsUnknown() && throughput*iopsPerThroughputMiB > iops {
 		errs = append(errs, base.AtAttribute(path.Root("throughput_mibps"), fmt.Errorf(
-			"%d MiB/s need %d IOPS (%d for each MiB/s), and iops is %d; ask for more IOPS, or for less throughput", throughput, throughput*iopsPerThroughputMiB, iopsPerThroughputMiB, iops)))
+			"%d MiB/s need %d IOPS (%d per MiB/s), but iops is %d; increase iops or reduce throughput_mibps", throughput, throughput*iopsPerThroughputMiB, iopsPerThroughputMiB, iops)))
 	}
 	return errs
 }
 
-// orBaseline returns 0, which every check accepts, for what is not known yet.
+// orBaseline returns the value, the baseline if it is null, or 0 if it is unknown,
+// which passes every check.
 func orBaseline(v types.Int64, baseline int64) int64 {
 	if v.IsNull() {
 		return baseline
@@ -112,7 +113,7 @@ func (m *volumeModel) checkShrink(state volumeModel) error {
 		return nil
 	}
 	return base.AtAttribute(path.Root("size_gib"), fmt.Errorf(
-		"%s has %d GiB, and EBS makes no volume smaller. Set size_gib to %[2]d or more; or make a smaller volume under another name, and copy the data",
+		"%s has %d GiB, and EBS cannot shrink a volume; set size_gib to %[2]d or more, or create a smaller volume with another name and copy the data",
 		state.ID.ValueString(), state.SizeGiB.ValueInt64()))
 }
 
@@ -122,7 +123,7 @@ func (m *volumeModel) differs(v ec2types.Volume) bool {
 		int64(aws.ToInt32(v.Iops)) != m.IOPS.ValueInt64() || int64(aws.ToInt32(v.Throughput)) != m.ThroughputMiBps.ValueInt64()
 }
 
-// attachedTo names the instances that a volume is attached to, or is "".
+// attachedTo returns a text with the instance that a volume is attached to, or "".
 func attachedTo(v ec2types.Volume) string {
 	for _, a := range v.Attachments {
 		if a.State != ec2types.VolumeAttachmentStateDetached {

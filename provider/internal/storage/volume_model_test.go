@@ -36,7 +36,7 @@ func TestVolumeLimits(t *testing.T) {
 	}
 }
 
-func TestVolumeIsNotMadeSmaller(t *testing.T) {
+func TestCheckShrink(t *testing.T) {
 	zoneA, zoneB := types.StringValue("eu-west-1a"), types.StringValue("eu-west-1b")
 	state := volumeModel{ID: types.StringValue("vol-1"), SizeGiB: types.Int64Value(40), AvailabilityZone: zoneA}
 	for size, want := range map[int64]bool{39: true, 40: false, 41: false} {
@@ -54,7 +54,7 @@ func TestVolumeIsNotMadeSmaller(t *testing.T) {
 	}
 }
 
-func TestVolumesThatMayBeTakenOver(t *testing.T) {
+func TestAdoptableVolumes(t *testing.T) {
 	wanted := volumeModel{SizeGiB: types.Int64Value(20), AvailabilityZone: types.StringValue("eu-west-1a"), SnapshotID: types.StringUnknown()}
 	fits := func(change func(*ec2types.Volume)) []ec2types.Volume {
 		v := ec2types.Volume{VolumeId: aws.String("vol-1"), Size: aws.Int32(20), AvailabilityZone: aws.String("eu-west-1a"), Encrypted: aws.Bool(true)}
@@ -69,9 +69,9 @@ func TestVolumesThatMayBeTakenOver(t *testing.T) {
 		"eu-west-1b":               fits(func(v *ec2types.Volume) { v.AvailabilityZone = aws.String("eu-west-1b") }),
 		"30 GiB":                   fits(func(v *ec2types.Volume) { v.Size = aws.Int32(30) }),
 		"not encrypted":            fits(func(v *ec2types.Volume) { v.Encrypted = nil }),
-		"2 volumes have that name": append(fits(func(*ec2types.Volume) {}), fits(func(*ec2types.Volume) {})...),
+		"2 volumes have this name": append(fits(func(*ec2types.Volume) {}), fits(func(*ec2types.Volume) {})...),
 	} {
-		if got := wanted.adoptable(volumes); got.ID != "vol-1" || want == "" && got.InUse != "" || !strings.Contains(got.InUse, want) {
+		if got := wanted.adoptable(volumes); got.ID != "vol-1" || want == "" && got.Conflict != "" || !strings.Contains(got.Conflict, want) {
 			t.Errorf("got %+v, want %q", got, want)
 		}
 	}
@@ -80,7 +80,7 @@ func TestVolumesThatMayBeTakenOver(t *testing.T) {
 	}
 }
 
-func TestVolumeStateSavedEarlyHasNothingUnknown(t *testing.T) {
+func TestSetIDLeavesNothingUnknown(t *testing.T) {
 	m := volumeModel{ARN: types.StringUnknown(), KMSKeyID: types.StringUnknown(), SnapshotID: types.StringValue("snap-1")}
 	m.setID("vol-1")
 	if m.ARN.IsUnknown() || m.KMSKeyID.IsUnknown() || m.SnapshotID.ValueString() != "snap-1" {

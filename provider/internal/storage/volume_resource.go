@@ -1,5 +1,5 @@
-// Package storage has the resources a cluster keeps its data in: EBS volumes
-// and S3 buckets.
+// Package storage has the resources in which a cluster stores data: EBS volumes and
+// S3 buckets.
 package storage
 
 import (
@@ -38,8 +38,8 @@ func (r *volumeResource) Schema(ctx context.Context, _ resource.SchemaRequest, r
 	replace := []planmodifier.String{stringplanmodifier.RequiresReplace()}
 	replaceIfGiven := []planmodifier.String{stringplanmodifier.UseStateForUnknown(), stringplanmodifier.RequiresReplaceIfConfigured()}
 	resp.Schema = schema.Schema{
-		MarkdownDescription: "An encrypted EBS volume of type gp3. Size, IOPS and throughput change in place, while the volume is in use; " +
-			"the machine grows its file system by itself. EBS takes four changes of a volume a day, and makes none smaller.",
+		MarkdownDescription: "An encrypted EBS volume of type gp3. Size, IOPS and throughput are changed in place while the volume is in use; " +
+			"the node grows the file system. EBS allows four changes of a volume per day, and cannot shrink a volume.",
 		Attributes: map[string]schema.Attribute{
 			"id":  base.IDAttribute("Id of the volume."),
 			"arn": base.ComputedOnce("ARN of the volume."),
@@ -50,7 +50,7 @@ func (r *volumeResource) Schema(ctx context.Context, _ resource.SchemaRequest, r
 			},
 			"availability_zone": schema.StringAttribute{
 				Required:            true,
-				MarkdownDescription: "Availability zone, such as `eu-west-1a`: that of the instance which uses the volume. Another zone makes another volume.",
+				MarkdownDescription: "Availability zone, such as `eu-west-1a`, which must be that of the instance. Changing it replaces the volume.",
 				PlanModifiers:       replace,
 			},
 			"size_gib": schema.Int64Attribute{
@@ -60,7 +60,7 @@ func (r *volumeResource) Schema(ctx context.Context, _ resource.SchemaRequest, r
 			},
 			"iops": schema.Int64Attribute{
 				Optional: true, Computed: true, Default: int64default.StaticInt64(minIOPS),
-				MarkdownDescription: "I/O operations per second: 3,000 to 80,000, and at most 500 for each GiB. Default: 3,000.",
+				MarkdownDescription: "I/O operations per second: 3,000 to 80,000, and at most 500 per GiB. Default: 3,000.",
 				Validators:          []validator.Int64{int64validator.Between(minIOPS, maxIOPS)},
 			},
 			"throughput_mibps": schema.Int64Attribute{
@@ -70,17 +70,17 @@ func (r *volumeResource) Schema(ctx context.Context, _ resource.SchemaRequest, r
 			},
 			"kms_key_id": schema.StringAttribute{
 				Optional: true, Computed: true, PlanModifiers: replaceIfGiven,
-				MarkdownDescription: "ARN of the KMS key that encrypts the volume. Default: the account's default key for EBS. Another key makes another volume.",
+				MarkdownDescription: "ARN of the KMS key that encrypts the volume. Default: the account's default key for EBS. Changing it replaces the volume.",
 				Validators:          []validator.String{base.KeyARNValidator()},
 			},
 			"snapshot_id": schema.StringAttribute{
 				Optional: true, Computed: true, PlanModifiers: replaceIfGiven,
-				MarkdownDescription: "Snapshot that the volume is made from. Another snapshot makes another volume.",
+				MarkdownDescription: "Id of the snapshot to create the volume from. Changing it replaces the volume.",
 				Validators:          []validator.String{stringvalidator.RegexMatches(regexp.MustCompile(`^snap-[0-9a-f]+$`), "not the id of a snapshot, such as snap-0123456789abcdef0")},
 			},
 			"final_snapshot": schema.BoolAttribute{
 				Optional: true, Computed: true, Default: booldefault.StaticBool(true),
-				MarkdownDescription: "Whether a destroy makes a snapshot first, and waits until it is complete. It has the volume's name and tags. Default: `true`.",
+				MarkdownDescription: "Whether destroying the volume first creates a snapshot with the volume's name and tags, and waits until it is complete. Default: `true`.",
 			},
 			"drift":    base.DriftAttribute(),
 			"tags":     base.TagsAttribute(),
@@ -144,8 +144,8 @@ func (r *volumeResource) Create(ctx context.Context, req resource.CreateRequest,
 	resp.Diagnostics.Append(resp.State.Set(ctx, &volume)...)
 }
 
-var errNotEncrypted = errors.New("it is not encrypted, and xeroops_volume keeps only volumes that are. " +
-	"Make a snapshot of it, and from that a new xeroops_volume with snapshot_id")
+var errNotEncrypted = errors.New("the volume is not encrypted, and xeroops_volume manages only encrypted volumes; " +
+	"create a snapshot of it, and a xeroops_volume with that snapshot_id")
 
 func (r *volumeResource) Read(ctx context.Context, req resource.ReadRequest, resp *resource.ReadResponse) {
 	var volume volumeModel

@@ -40,7 +40,7 @@ func (a account) volume(ctx context.Context, id string) (ec2types.Volume, error)
 	return out.Volumes[0], nil
 }
 
-// volumeIs checks size and speed at AWS.
+// volumeIs returns a check of size, IOPS and throughput.
 func (a account) volumeIs(sizeGiB, iops, throughput int32) resource.TestCheckFunc {
 	return acctest.Do(volume, func(ctx context.Context, id string) error {
 		v, err := a.volume(ctx, id)
@@ -58,8 +58,8 @@ func TestVolumeIsCreatedImportedUpdatedAndDestroyed(t *testing.T) {
 		{
 			Config: volumeConfig(20, ""),
 			Check: resource.ComposeAggregateTestCheckFunc(a.volumeIs(20, 3000, 125),
-				resource.TestMatchResourceAttr(volume, "arn", says(`^arn:aws:ec2:eu-west-1:123456789012:volume/vol-`)),
-				resource.TestMatchResourceAttr(volume, "kms_key_id", says(`^arn:aws:kms:`)),
+				resource.TestMatchResourceAttr(volume, "arn", matching(`^arn:aws:ec2:eu-west-1:123456789012:volume/vol-`)),
+				resource.TestMatchResourceAttr(volume, "kms_key_id", matching(`^arn:aws:kms:`)),
 				resource.TestCheckNoResourceAttr(volume, "snapshot_id")),
 		},
 		{ResourceName: volume, ImportState: true, ImportStateVerify: true, ImportStateVerifyIgnore: []string{"final_snapshot"}},
@@ -79,7 +79,7 @@ func TestVolumeIsImportedByIdentity(t *testing.T) {
 	}}})
 }
 
-func TestVolumeDriftIsShownAndPutRight(t *testing.T) {
+func TestVolumeDriftIsShownAndReverted(t *testing.T) {
 	a := newAccount(t)
 	modify := func(in ec2.ModifyVolumeInput) func() {
 		return a.behindTerraform(func(ctx context.Context) error {
@@ -93,15 +93,15 @@ func TestVolumeDriftIsShownAndPutRight(t *testing.T) {
 		{PreConfig: modify(ec2.ModifyVolumeInput{Iops: aws.Int32(9000)}), Config: volumeConfig(20, ""),
 			ConfigPlanChecks: expect(volume, plancheck.ResourceActionUpdate), Check: a.volumeIs(20, 3000, 125)},
 	}
-	steps = append(steps, repairs(volume, volumeConfig(20, ""), "its type is io2 and not gp3", modify(ec2.ModifyVolumeInput{VolumeType: ec2types.VolumeTypeIo2, Iops: aws.Int32(3000)}))...)
+	steps = append(steps, repairs(volume, volumeConfig(20, ""), "type is io2 instead of gp3", modify(ec2.ModifyVolumeInput{VolumeType: ec2types.VolumeTypeIo2, Iops: aws.Int32(3000)}))...)
 	steps = append(steps,
 		resource.TestStep{PreConfig: modify(ec2.ModifyVolumeInput{Size: aws.Int32(40)}), Config: volumeConfig(20, ""), PlanOnly: true,
-			ExpectError: says(`vol-\w+ has 40 GiB, and EBS makes no volume smaller. Set size_gib to 40 or more`)},
+			ExpectError: matching(`vol-\w+ has 40 GiB, and EBS cannot shrink a volume; set size_gib to 40 or more`)},
 		resource.TestStep{Config: volumeConfig(40, ""), ConfigPlanChecks: expect(volume, plancheck.ResourceActionNoop)})
 	a.Test(resource.TestCase{Steps: steps})
 }
 
-func TestVolumeThatDisappearedIsMadeAgain(t *testing.T) {
+func TestVolumeThatDisappearedIsRecreated(t *testing.T) {
 	a := newAccount(t)
 	a.Test(resource.TestCase{Steps: []resource.TestStep{
 		{Config: volumeConfig(20, ""), Check: a.note(volume)},
@@ -127,21 +127,21 @@ func (a account) leaveVolume(sizeGiB int32) *string {
 	return made.VolumeId
 }
 
-func TestVolumeLeftByAnInterruptedApplyIsTakenOver(t *testing.T) {
+func TestVolumeLeftByAnInterruptedApplyIsAdopted(t *testing.T) {
 	a := newAccount(t)
 	left := a.leaveVolume(10)
 	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: volumeConfig(20, ""),
 		Check: resource.ComposeTestCheckFunc(a.volumeIs(20, 3000, 125), resource.TestCheckResourceAttr(volume, "id", *left))}}})
 }
 
-func TestVolumeOfAUsedNameIsRefusedAtPlan(t *testing.T) {
+func TestVolumeWithAUsedNameIsRejectedAtPlan(t *testing.T) {
 	a := newAccount(t)
 	a.leaveVolume(50)
 	a.KeepBaseline()
-	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: volumeConfig(20, ""), PlanOnly: true, ExpectError: says(`"db1-data" exists already: vol-\w+, and it has 50 GiB`)}}})
+	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: volumeConfig(20, ""), PlanOnly: true, ExpectError: matching(`"db1-data" already exists: vol-\w+ \(50 GiB\)`)}}})
 }
 
-// snapshots lists the final snapshots there are.
+// snapshots returns all final snapshots.
 func (a account) snapshots(ctx context.Context) ([]ec2types.Snapshot, error) {
 	out, err := a.EC2.DescribeSnapshots(ctx, &ec2.DescribeSnapshotsInput{OwnerIds: []string{"self"},
 		Filters: []ec2types.Filter{{Name: aws.String("tag:xeroops:name"), Values: []string{"db1-data"}}}})
@@ -151,7 +151,8 @@ func (a account) snapshots(ctx context.Context) ([]ec2types.Snapshot, error) {
 	return out.Snapshots, nil
 }
 
-// leftSnapshots checks that destroy left as many, and nothing else.
+// leftSnapshots returns a check that destroy left this number of snapshots and
+// nothing else.
 func (a account) leftSnapshots(want int) resource.TestCheckFunc {
 	return func(s *terraform.State) error {
 		found, err := a.snapshots(context.Background())
@@ -182,7 +183,8 @@ func TestDestroyLeavesAFinalSnapshotToStartFrom(t *testing.T) {
 				return err
 			})},
 			{
-				// The id is known only now, so the configuration takes it from a variable.
+				// The id becomes known here, so the configuration reads it from a
+				// variable.
 				PreConfig:       func() { a.t.Setenv("TF_VAR_from", snapshot) },
 				Config:          `variable "from" { type = string }` + volumeConfig(20, "snapshot_id = var.from"),
 				ConfigVariables: nil,
@@ -199,7 +201,7 @@ func TestDestroyLeavesAFinalSnapshotToStartFrom(t *testing.T) {
 	})
 }
 
-func TestRepeatedDestroyMakesOneFinalSnapshot(t *testing.T) {
+func TestRepeatedDestroyCreatesOneFinalSnapshot(t *testing.T) {
 	a := newAccount(t)
 	kept := keepLast(volumeConfig(20, ""))
 	a.Test(resource.TestCase{
@@ -211,7 +213,7 @@ func TestRepeatedDestroyMakesOneFinalSnapshot(t *testing.T) {
 						t.Fatal(err)
 					}
 				},
-				Config: kept, Destroy: true, ExpectError: says(`UnauthorizedOperation`),
+				Config: kept, Destroy: true, ExpectError: matching(`UnauthorizedOperation`),
 			},
 			{Config: kept, Destroy: true},
 		},
@@ -219,7 +221,7 @@ func TestRepeatedDestroyMakesOneFinalSnapshot(t *testing.T) {
 	})
 }
 
-// attach attaches the volume to a new instance, and returns its id.
+// attach attaches the volume to a new instance, and returns the instance's id.
 func (a account) attach(ctx context.Context) (string, error) {
 	images, err := a.EC2.DescribeImages(ctx, &ec2.DescribeImagesInput{})
 	if err != nil {
@@ -244,7 +246,7 @@ func (a account) detach(ctx context.Context, instance string) error {
 	return errors.Join(detach, terminate)
 }
 
-func TestSnapshotFromBeforeTheVolumeWasUsedAgainIsNotTheFinalOne(t *testing.T) {
+func TestSnapshotBeforeTheLastAttachmentIsNotFinal(t *testing.T) {
 	a := newAccount(t)
 	kept := keepLast(volumeConfig(20, `timeouts = { delete = "1s" }`))
 	var instance string
@@ -257,14 +259,14 @@ func TestSnapshotFromBeforeTheVolumeWasUsedAgainIsNotTheFinalOne(t *testing.T) {
 						t.Fatal(err)
 					}
 				},
-				Config: kept, Destroy: true, ExpectError: says(`UnauthorizedOperation`),
+				Config: kept, Destroy: true, ExpectError: matching(`UnauthorizedOperation`),
 			},
 			{
 				PreConfig: a.behindTerraform(func(ctx context.Context) (err error) {
 					instance, err = a.attach(ctx)
 					return err
 				}),
-				Config: kept, Destroy: true, ExpectError: says(`attached to i-\w+ as /dev/xvdf[^;]*; destroy what uses the volume`),
+				Config: kept, Destroy: true, ExpectError: matching(`attached to i-\w+ as /dev/xvdf[^;]*; destroy the instance or detach`),
 			},
 			{PreConfig: a.behindTerraform(func(ctx context.Context) error { return a.detach(ctx, instance) }), Config: kept, Destroy: true},
 		},
@@ -284,23 +286,23 @@ func TestVolumeErrorsSayWhatToDo(t *testing.T) {
 		"no snapshot":     {volumeConfig(10, `snapshot_id = "snap-12345678"`), `InvalidSnapshot.NotFound`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			newAccount(t).Test(resource.TestCase{Steps: []resource.TestStep{{Config: tc.config, ExpectError: says(tc.says)}}})
+			newAccount(t).Test(resource.TestCase{Steps: []resource.TestStep{{Config: tc.config, ExpectError: matching(tc.says)}}})
 		})
 	}
 }
 
-func TestChangeThatComesTooSoonIsExplained(t *testing.T) {
+func TestChangeThatIsTooSoonIsExplained(t *testing.T) {
 	a := newAccount(t)
 	if err := a.Front.Inject(fakeaws.Fault{Action: "ModifyVolume", Effect: fakeaws.Fail, Code: "VolumeModificationRateExceeded", Message: "Wait.", Times: -1}); err != nil {
 		t.Fatal(err)
 	}
 	a.Test(resource.TestCase{Steps: []resource.TestStep{
 		{Config: volumeConfig(20, "")},
-		{Config: volumeConfig(30, ""), ExpectError: says(`does not take another change of this volume yet`)},
+		{Config: volumeConfig(30, ""), ExpectError: matching(`does not accept another change of this volume yet`)},
 	}})
 }
 
-func TestVolumeThatIsNotEncryptedIsNotImported(t *testing.T) {
+func TestUnencryptedVolumeIsNotImported(t *testing.T) {
 	a := newAccount(t)
 	made, err := a.EC2.CreateVolume(t.Context(), &ec2.CreateVolumeInput{Size: aws.Int32(1), AvailabilityZone: aws.String("eu-west-1a")})
 	if err != nil {
@@ -308,6 +310,6 @@ func TestVolumeThatIsNotEncryptedIsNotImported(t *testing.T) {
 	}
 	a.KeepBaseline()
 	a.Test(resource.TestCase{Steps: []resource.TestStep{{
-		Config: volumeConfig(1, ""), ResourceName: volume, ImportState: true, ImportStateId: *made.VolumeId, ExpectError: says(`it is not encrypted`),
+		Config: volumeConfig(1, ""), ResourceName: volume, ImportState: true, ImportStateId: *made.VolumeId, ExpectError: matching(`the volume is not encrypted`),
 	}}})
 }

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-func TestAssignGivesTheLowestFreeAddress(t *testing.T) {
-	vpn := netip.MustParsePrefix("10.100.0.0/29") // .1 is the gateway's, .7 is left free
+func TestAssignReturnsTheLowestFreeAddress(t *testing.T) {
+	vpn := netip.MustParsePrefix("10.100.0.0/29") // .1 is the gateway's, .7 is not used
 	held := map[string]string{"b": "10.100.0.3"}
 	for _, want := range []struct{ name, address string }{{"a", "10.100.0.2"}, {"c", "10.100.0.4"}, {"d", "10.100.0.5"}, {"e", "10.100.0.6"}} {
 		got, changed, err := assign(held, vpn, want.name, netip.Addr{})
@@ -30,7 +30,7 @@ func TestAssignKeepsAnAddressThatThePeerHolds(t *testing.T) {
 	}
 }
 
-func TestAssignMovesAPeerWhoseAddressLeftTheRange(t *testing.T) {
+func TestAssignMovesAPeerWhoseAddressIsOutsideTheRange(t *testing.T) {
 	held := map[string]string{"a": "10.99.0.9"}
 	got, changed, err := assign(held, netip.MustParsePrefix("10.100.0.0/24"), "a", netip.Addr{})
 	if err != nil || !changed || got.String() != "10.100.0.2" || held["a"] != "10.100.0.2" {
@@ -38,7 +38,7 @@ func TestAssignMovesAPeerWhoseAddressLeftTheRange(t *testing.T) {
 	}
 }
 
-func TestAssignRefusesAddressesThatNoPeerMayHave(t *testing.T) {
+func TestAssignRejectsReservedAddresses(t *testing.T) {
 	vpn := netip.MustParsePrefix("10.100.0.0/16")
 	for address, says := range map[string]string{
 		"10.101.0.5":     "outside the cluster's VPN range 10.100.0.0/16",

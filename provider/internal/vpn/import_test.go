@@ -11,7 +11,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-go/tftypes"
 )
 
-// Terraform 1.12 imports by identity; this is the same without one at hand.
+// Import by identity needs Terraform 1.12; this tests the same with any version.
 func TestPeerIsImportedByIdentityAlone(t *testing.T) {
 	ctx := context.Background()
 	r := &peerResource{}

@@ -27,16 +27,16 @@ func (keyEphemeral) Metadata(_ context.Context, _ ephemeral.MetadataRequest, res
 
 func (keyEphemeral) Schema(_ context.Context, _ ephemeral.SchemaRequest, resp *ephemeral.SchemaResponse) {
 	resp.Schema = schema.Schema{
-		MarkdownDescription: "A new WireGuard key pair, made at every run and kept nowhere: it may go only where Terraform takes ephemeral values, " +
+		MarkdownDescription: "A new WireGuard key pair, generated in every run and never stored. Use it where Terraform accepts ephemeral values, " +
 			"such as a write-only attribute.",
 		Attributes: map[string]schema.Attribute{
 			"private_key": schema.StringAttribute{
 				Computed: true, Sensitive: true,
-				MarkdownDescription: "Private key in base64, as `wg genkey` prints it.",
+				MarkdownDescription: "Private key in base64, as printed by `wg genkey`.",
 			},
 			"public_key": schema.StringAttribute{
 				Computed:            true,
-				MarkdownDescription: "Public key in base64, as `wg pubkey` prints it.",
+				MarkdownDescription: "Public key in base64, as printed by `wg pubkey`.",
 			},
 		},
 	}

@@ -16,8 +16,7 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/provider"
 )
 
-// The echo provider keeps in its state what an ephemeral value was, which
-// nothing else may.
+// The echo provider stores an ephemeral value in its state for the test.
 func TestEphemeralKeyIsAPair(t *testing.T) {
 	a := acctest.Setup(t)
 	key := knownvalue.StringRegexp(regexp.MustCompile(`^[A-Za-z0-9+/]{43}=$`))

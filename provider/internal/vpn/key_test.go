@@ -12,8 +12,8 @@ import (
 	"github.com/xeroops/xeroops/internal/cluster"
 )
 
-// The key pair of Alice in RFC 7748 §6.1; its private key is printed there
-// before clamping.
+// The key pair of Alice in RFC 7748 §6.1, which has the private key before
+// clamping.
 func TestKeyPairFollowsTheRFC(t *testing.T) {
 	unhex := func(s string) []byte {
 		b, err := hex.DecodeString(s)
@@ -32,7 +32,7 @@ func TestKeyPairFollowsTheRFC(t *testing.T) {
 	}
 }
 
-func TestKeyPairIsWhatWgPubkeySays(t *testing.T) {
+func TestWgPubkeyDerivesTheSamePublicKey(t *testing.T) {
 	wg, err := exec.LookPath("wg")
 	if err != nil {
 		t.Skip("wg is not installed (Debian: wireguard-tools)")
@@ -45,7 +45,7 @@ func TestKeyPairIsWhatWgPubkeySays(t *testing.T) {
 	cmd.Stdin = strings.NewReader(pair.private)
 	out, err := cmd.Output()
 	if err != nil || strings.TrimSpace(string(out)) != pair.public {
-		t.Errorf("wg pubkey says %q (%v), we say %q", out, err, pair.public)
+		t.Errorf("wg pubkey: %q (%v), want %q", out, err, pair.public)
 	}
 }
 

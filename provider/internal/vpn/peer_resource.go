@@ -41,12 +41,12 @@ func (r *peerResource) Configure(_ context.Context, req resource.ConfigureReques
 func (r *peerResource) Schema(ctx context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
 	replace := []planmodifier.String{stringplanmodifier.RequiresReplace()}
 	resp.Schema = schema.Schema{
-		MarkdownDescription: "Somebody who may connect to a cluster's VPN gateway, by public key. The private key stays with the peer: " +
-			"it is neither an argument nor in `client_config`.",
+		MarkdownDescription: "A WireGuard peer that may connect to a cluster's VPN gateway. The private key stays with the peer: " +
+			"it is neither an argument nor part of `client_config`.",
 		Attributes: map[string]schema.Attribute{
 			"cluster": schema.StringAttribute{
 				Required:            true,
-				MarkdownDescription: "Name of the cluster: `xeroops_cluster.<name>.name`, so that the cluster is there first.",
+				MarkdownDescription: "Name of the cluster. Use `xeroops_cluster.<name>.name`, so that the cluster is created first.",
 				Validators:          base.NameValidators(),
 				PlanModifiers:       replace,
 			},
@@ -63,21 +63,21 @@ func (r *peerResource) Schema(ctx context.Context, _ resource.SchemaRequest, res
 			},
 			"public_key": schema.StringAttribute{
 				Required:            true,
-				MarkdownDescription: "The peer's WireGuard public key in base64, as `wg pubkey` prints it. It is changed in place.",
+				MarkdownDescription: "The peer's WireGuard public key in base64, as printed by `wg pubkey`. It can be changed in place.",
 				Validators:          []validator.String{publicKeyValidator()},
 			},
 			"address": schema.StringAttribute{
 				Optional: true,
 				Computed: true,
 				MarkdownDescription: "The peer's IPv4 address within the cluster's VPN range, whose first address is the gateway's. " +
-					"The lowest free one if left out. It is changed in place.",
+					"Default: the lowest free address. It can be changed in place.",
 				Validators:    []validator.String{addressValidator()},
 				PlanModifiers: []planmodifier.String{stringplanmodifier.UseStateForUnknown()},
 			},
 			"client_config": schema.StringAttribute{
 				Computed: true,
-				MarkdownDescription: "The peer's configuration for `wg-quick` and WireGuard's apps. `" + PrivateKeyPlaceholder + "` stands where the peer puts its private key, " +
-					"so that `replace()` and `sed` find it.",
+				MarkdownDescription: "The peer's configuration for `wg-quick` and the WireGuard apps. The peer replaces the placeholder `" + PrivateKeyPlaceholder + "` by its private key, " +
+					"for example with `sed`.",
 			},
 			"timeouts": timeouts.AttributesAll(ctx),
 		},
@@ -89,9 +89,9 @@ func (r *peerResource) IdentitySchema(_ context.Context, _ resource.IdentitySche
 		return identityschema.StringAttribute{RequiredForImport: true, Description: description}
 	}
 	resp.IdentitySchema = identityschema.Schema{Attributes: map[string]identityschema.Attribute{
-		"cluster":        part("name of the cluster"),
-		"uploads_bucket": part("the cluster's uploads bucket"),
-		"name":           part("name of the peer"),
+		"cluster":        part("Name of the cluster"),
+		"uploads_bucket": part("The cluster's uploads bucket"),
+		"name":           part("Name of the peer"),
 	}}
 }
 

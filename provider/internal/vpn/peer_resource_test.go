@@ -48,7 +48,7 @@ func wireGuardKey(fill byte) string {
 	return base64.StdEncoding.EncodeToString([]byte(strings.Repeat(string(fill), 32)))
 }
 
-// account is an account with a cluster's bucket in which there is one peer.
+// account is an AWS account with a cluster's bucket that contains one peer.
 type account struct {
 	*acctest.AWS
 	t *testing.T
@@ -89,7 +89,7 @@ func (a account) delete(key string) {
 	}
 }
 
-// hasPeer checks the object that the gateway reads.
+// hasPeer returns a check of the object that the gateway reads.
 func (a account) hasPeer(want cluster.VPNPeer) resource.TestCheckFunc {
 	return acctest.Check(func(ctx context.Context) error {
 		key := layout.VPNPeer(want.Name)
@@ -176,7 +176,7 @@ func TestPeerIsImportedByIdentity(t *testing.T) {
 	})
 }
 
-func TestPeerChangedElsewhereIsPutRight(t *testing.T) {
+func TestPeerChangedElsewhereIsReverted(t *testing.T) {
 	a := newAccount(t, wholeTopology)
 	a.Test(resource.TestCase{Steps: []resource.TestStep{
 		{Config: config(keyA, `address = "10.100.0.9"`)},
@@ -190,7 +190,7 @@ func TestPeerChangedElsewhereIsPutRight(t *testing.T) {
 	}})
 }
 
-func TestPeerThatDisappearedIsMadeAgainAtItsAddress(t *testing.T) {
+func TestPeerThatDisappearedIsRecreatedAtItsAddress(t *testing.T) {
 	a := newAccount(t, wholeTopology)
 	a.Test(resource.TestCase{Steps: []resource.TestStep{
 		{Config: config(keyA, "")},
@@ -253,7 +253,7 @@ output "distinct" { value = length(distinct(xeroops_vpn_peer.all[*].address)) }`
 
 func TestPeerSurvivesAnAnswerLostAfterThePut(t *testing.T) {
 	a := newAccount(t, wholeTopology)
-	for _, nth := range []int{1, 3} { // the table's put, and after its retry the peer's
+	for _, nth := range []int{1, 3} { // the put of the table, and after its retry that of the peer
 		if err := a.Front.Inject(fakeaws.Fault{Action: "PutObject", Nth: nth, Effect: fakeaws.DropAfter}); err != nil {
 			t.Fatal(err)
 		}
@@ -270,14 +270,14 @@ func TestPeerErrorsSayWhatToDo(t *testing.T) {
 		"no gateway":           {withoutGateway, config(keyA, ""), `cluster "production" has no VPN gateway yet`},
 		"outside the range":    {wholeTopology, config(keyA, `address = "10.1.0.5"`), `10\.1\.0\.5 is outside the cluster's VPN range`},
 		"taken":                {wholeTopology, config(keyA, `address = "10.100.0.2"`), `the address of VPN peer "phone"`},
-		"somebody else's name": {wholeTopology, strings.ReplaceAll(config(keyA, ""), `"laptop"`, `"phone"`), `exists already with another public key`},
+		"somebody else's name": {wholeTopology, strings.ReplaceAll(config(keyA, ""), `"laptop"`, `"phone"`), `already exists with another public key`},
 		"no cluster":           {wholeTopology, strings.ReplaceAll(config(keyA, ""), "production", "staging"), `no cluster "staging"`},
 		"private rubbish":      {wholeTopology, config("c2VjcmV0", ""), `Invalid WireGuard public key`},
 		"no address":           {wholeTopology, config(keyA, `address = "fd00::1"`), `is not an IPv4 address`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newAccount(t, tc.topology)
-			// Terraform breaks an error's lines where it likes.
+			// Terraform wraps the lines of errors.
 			says := strings.ReplaceAll(tc.says, " ", `[\s│]+`)
 			a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: tc.config, ExpectError: regexp.MustCompile(says)}}})
 		})

@@ -77,7 +77,7 @@ func (s store) topology(ctx context.Context) (*cluster.Topology, error) {
 	var t cluster.Topology
 	_, err := s.get(ctx, s.layout.Topology(), &t)
 	if errors.Is(err, errNoObject) {
-		return nil, fmt.Errorf("%w: there is no cluster %q in that bucket; create it first (cluster = xeroops_cluster.<name>.name makes Terraform do so)", err, s.layout.Cluster)
+		return nil, fmt.Errorf("%w: there is no cluster %q in the bucket; create it first (with cluster = xeroops_cluster.<name>.name, Terraform does)", err, s.layout.Cluster)
 	}
 	return &t, err
 }
@@ -96,12 +96,12 @@ func (s store) create(ctx context.Context, p cluster.VPNPeer) error {
 	if !isConflict(err) {
 		return err
 	}
-	there, err := s.peer(ctx, p.Name)
+	existing, err := s.peer(ctx, p.Name)
 	if err != nil {
 		return err
 	}
-	if there.PublicKey != p.PublicKey {
-		return fmt.Errorf("it exists already with another public key; choose another name, or bring it under this configuration with: terraform import <address> %s",
+	if existing.PublicKey != p.PublicKey {
+		return fmt.Errorf("it already exists with another public key; choose another name, or import it: terraform import <address> %s",
 			importID(s.layout.Cluster, s.bucket, p.Name))
 	}
 	return s.update(ctx, p)

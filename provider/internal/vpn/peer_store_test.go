@@ -21,7 +21,7 @@ import (
 
 var vpnRange = netip.MustParsePrefix("10.100.0.0/16")
 
-// newStore returns a store on a real moto_server of this test's own.
+// newStore returns a store in a moto server of its own.
 func newStore(t *testing.T) (context.Context, store) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
@@ -37,7 +37,7 @@ func newStore(t *testing.T) (context.Context, store) {
 	return ctx, store{s3: client, bucket: "uploads", layout: cluster.Layout{Cluster: "test"}}
 }
 
-func TestReserveNeverGivesOneAddressTwice(t *testing.T) {
+func TestReserveReturnsEachAddressOnce(t *testing.T) {
 	ctx, s := newStore(t)
 	const peers = 20
 	var got [peers]netip.Addr
@@ -62,7 +62,7 @@ func TestReserveNeverGivesOneAddressTwice(t *testing.T) {
 
 func TestReserveReturnsTheAddressOfAnInterruptedCreate(t *testing.T) {
 	ctx, s := newStore(t)
-	first, err := s.reserve(ctx, vpnRange, "laptop", netip.Addr{}) // and here the process dies
+	first, err := s.reserve(ctx, vpnRange, "laptop", netip.Addr{}) // the process is killed after this
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func TestReserveReturnsTheAddressOfAnInterruptedCreate(t *testing.T) {
 	}
 }
 
-func TestReserveKnowsPeersWhenTheTableWasLost(t *testing.T) {
+func TestReserveRebuildsALostTableFromThePeers(t *testing.T) {
 	ctx, s := newStore(t)
 	if err := s.create(ctx, cluster.VPNPeer{Name: "old", PublicKey: "A", Address: "10.100.0.2"}); err != nil {
 		t.Fatal(err)
@@ -88,7 +88,7 @@ func TestReserveKnowsPeersWhenTheTableWasLost(t *testing.T) {
 func TestCreateAdoptsItsOwnPeerAndNoOther(t *testing.T) {
 	ctx, s := newStore(t)
 	mine := cluster.VPNPeer{Schema: cluster.VPNPeerSchema, Name: "laptop", PublicKey: "mine", Address: "10.100.0.2"}
-	for range 2 { // the second is the apply after a crash
+	for range 2 { // the second is the apply after a crash of the first
 		if err := s.create(ctx, mine); err != nil {
 			t.Fatal(err)
 		}
@@ -97,14 +97,14 @@ func TestCreateAdoptsItsOwnPeerAndNoOther(t *testing.T) {
 	theirs.PublicKey = "theirs"
 	err := s.create(ctx, theirs)
 	if err == nil || !strings.Contains(err.Error(), "terraform import <address> test/uploads/laptop") {
-		t.Errorf("another's peer: error %v, want one that says how to import it", err)
+		t.Errorf("another's peer: error %v, want one with the import command", err)
 	}
 	if there, err := s.peer(ctx, "laptop"); err != nil || *there != mine {
 		t.Errorf("the object is %v (%v), want %v", there, err, mine)
 	}
 }
 
-func TestDeleteFreesTheAddressAndIsDoneTwice(t *testing.T) {
+func TestDeleteReleasesTheAddressAndCanBeRepeated(t *testing.T) {
 	ctx, s := newStore(t)
 	if _, err := s.reserve(ctx, vpnRange, "laptop", netip.Addr{}); err != nil {
 		t.Fatal(err)
@@ -125,7 +125,7 @@ func TestDeleteFreesTheAddressAndIsDoneTwice(t *testing.T) {
 	}
 }
 
-func TestDeleteWithoutABucketIsDone(t *testing.T) {
+func TestDeleteWithoutABucketSucceeds(t *testing.T) {
 	ctx, s := newStore(t)
 	s.bucket = "gone"
 	if err := s.delete(ctx, "laptop"); err != nil {

@@ -1,5 +1,5 @@
-// Package account is an AWS account for a test or a benchmark: a moto_server
-// of its own and a front before it.
+// Package account provides an AWS account for a test or benchmark: a moto server
+// and a fakeaws.Front.
 package account
 
 import (
@@ -14,10 +14,10 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws/moto"
 )
 
-// Region is where everything works.
+// Region is the region of all tests.
 const Region = "eu-west-1"
 
-// Account is a running moto and front.
+// Account is a running moto server and Front.
 type Account struct {
 	Moto  *moto.Server
 	Front *fakeaws.Front
@@ -44,24 +44,24 @@ func (a *Account) Close() {
 	a.Moto.Stop()
 }
 
-// Reset empties the account and makes the front forget calls and faults.
+// Reset deletes everything in the account, and clears the Front's log and faults.
 func (a *Account) Reset(ctx context.Context) error {
 	a.Front.Reset()
 	a.Front.SetLatency(0)
 	return a.Moto.Reset(ctx)
 }
 
-// Direct is the configuration of clients that go straight to moto: what they
-// do is not in the front's log, nor hit by its faults.
+// Direct returns a configuration for clients of moto itself. Their calls are not in
+// the Front's log and not subject to its faults.
 func (a *Account) Direct() aws.Config { return inventory.Config(a.Moto.URL, Region) }
 
-// Items lists what the account holds.
+// Items returns the content of the account.
 func (a *Account) Items(ctx context.Context) ([]inventory.Item, error) {
 	return inventory.List(ctx, a.Direct())
 }
 
-// Environment returns what a process needs to work in the account, and nothing
-// of the caller's own AWS configuration.
+// Environment returns the environment variables with which a process uses the
+// account and ignores the caller's own AWS configuration.
 func (a *Account) Environment() map[string]string {
 	return map[string]string{
 		"AWS_ENDPOINT_URL":            a.Front.URL,

@@ -1,7 +1,6 @@
-// Package workspace runs a real Terraform or OpenTofu with the provider's own
-// binary on a copy of an example: what the crash sweep and the benchmark need
-// beyond terraform-plugin-testing, namely the provider as a process of its own
-// that can be killed and measured.
+// Package workspace runs Terraform or OpenTofu with the provider's binary on a copy
+// of an example. Unlike terraform-plugin-testing, it runs the provider as a process
+// that the crash sweep can kill and the benchmark can measure.
 package workspace
 
 import (
@@ -20,7 +19,7 @@ import (
 	"github.com/xeroops/xeroops/internal/testkit/tfcli"
 )
 
-// Module returns the directory of the module's go.mod, which contains the examples.
+// Module returns the directory of go.mod, which contains the examples.
 func Module() (string, error) {
 	out, err := exec.Command("go", "env", "GOMOD").Output()
 	if err != nil {
@@ -28,13 +27,13 @@ func Module() (string, error) {
 	}
 	file := strings.TrimSpace(string(out))
 	if file == "" || file == os.DevNull {
-		return "", errors.New("find the module: run this inside a checkout of it")
+		return "", errors.New("find the module: run this in a checkout of the repository")
 	}
 	return filepath.Dir(file), nil
 }
 
-// Build compiles the provider as a release does, stripped, into dir and
-// returns the binary's path.
+// Build compiles the provider into dir like a release, stripped, and returns the
+// path of the binary.
 func Build(ctx context.Context, module, dir string) (string, error) {
 	binary := filepath.Join(dir, "terraform-provider-xeroops")
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "./provider")
@@ -48,32 +47,32 @@ func Build(ctx context.Context, module, dir string) (string, error) {
 
 // Workspace is a directory in which Terraform runs.
 type Workspace struct {
-	dir       string // everything of the workspace
-	root      string // where Terraform runs
+	dir       string // directory of the workspace
+	root      string // directory in which Terraform runs
 	cli       tfcli.CLI
 	variables []string
 	env       []string
 }
 
-// Options say what runs where.
+// Options are the settings of a workspace.
 type Options struct {
-	Dir       string            // an empty directory that the workspace fills
+	Dir       string            // empty directory for the workspace
 	Module    string            // the checkout
 	Example   string            // the example's directory, relative to the module: examples/complete
-	Binary    string            // the provider, see Build
-	Variables map[string]string // of the example
-	Env       map[string]string // of Terraform and the provider
+	Binary    string            // the provider's binary, from Build
+	Variables map[string]string // variables of the example
+	Env       map[string]string // environment of Terraform and the provider
 }
 
-// New copies the examples and writes a CLI configuration by which Terraform
-// uses the binary and asks no registry.
+// New copies the examples and writes a CLI configuration with which Terraform uses
+// the binary and contacts no registry.
 func New(ctx context.Context, o Options) (*Workspace, error) {
 	cli, err := tfcli.Find()
 	if err != nil {
 		return nil, err
 	}
 	w := &Workspace{dir: o.Dir, root: filepath.Join(o.Dir, o.Example), cli: cli}
-	// The whole directory: an example refers to its modules by ../modules.
+	// The whole directory, because examples refer to ../modules.
 	if err := tfcli.CopyExamples(filepath.Join(o.Dir, "examples"), filepath.Join(o.Module, "examples")); err != nil {
 		return nil, fmt.Errorf("copy the examples: %w", err)
 	}
@@ -91,17 +90,17 @@ func New(ctx context.Context, o Options) (*Workspace, error) {
 	return w, err
 }
 
-// Root is the directory in which Terraform runs.
+// Root returns the directory in which Terraform runs.
 func (w *Workspace) Root() string { return w.root }
 
 func (w *Workspace) path(name string) string { return filepath.Join(w.dir, name) }
 
-// version is what the workspace calls the binary; no release has it.
+// version is the binary's version in the workspace, which no release has.
 const version = "0.0.1"
 
-// writeProvider puts a script in the provider's place that notes its process
-// id and becomes the provider. dev_overrides makes Terraform use it whatever
-// the lock file says; the mirror is for init, which ignores overrides.
+// writeProvider installs a script as the provider that records its process id and
+// executes the provider. dev_overrides makes Terraform use it regardless of the
+// lock file; the mirror is for init, which ignores overrides.
 func (w *Workspace) writeProvider(binary string) error {
 	script := fmt.Sprintf("#!/bin/sh\necho $$ >> '%s'\nexec '%s' \"$@\"\n", w.path("pids"), binary)
 	override := w.path("override")
@@ -114,7 +113,7 @@ func (w *Workspace) writeProvider(binary string) error {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err
 		}
-		if err := os.WriteFile(path, []byte(content), 0o755); err != nil { //nolint:gosec // it is a program
+		if err := os.WriteFile(path, []byte(content), 0o755); err != nil { //nolint:gosec // an executable
 			return err
 		}
 	}
@@ -130,7 +129,7 @@ func (w *Workspace) writeProvider(binary string) error {
 	return os.WriteFile(w.path("terraformrc"), []byte(config), 0o600)
 }
 
-// Apply runs terraform apply and returns what it printed, with an error if it
+// Apply runs terraform apply and returns its output. The error is not nil if it
 // failed.
 func (w *Workspace) Apply(ctx context.Context) (string, error) {
 	return w.Run(ctx, append([]string{"apply", "-auto-approve", "-input=false", "-no-color"}, w.variables...)...)
@@ -141,17 +140,17 @@ func (w *Workspace) Destroy(ctx context.Context) (string, error) {
 	return w.Run(ctx, append([]string{"destroy", "-auto-approve", "-input=false", "-no-color"}, w.variables...)...)
 }
 
-// PlanEmpty runs terraform plan and fails if there is anything to do.
+// PlanEmpty runs terraform plan and returns an error if there are changes.
 func (w *Workspace) PlanEmpty(ctx context.Context) (string, error) {
 	out, err := w.Run(ctx, append([]string{"plan", "-detailed-exitcode", "-input=false", "-no-color"}, w.variables...)...)
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() == 2 {
-		return out, fmt.Errorf("there is something left to do:\n%s", out)
+		return out, fmt.Errorf("the plan has changes:\n%s", out)
 	}
 	return out, err
 }
 
-// Run runs Terraform with the arguments and returns what it printed.
+// Run runs Terraform with the arguments and returns its output.
 func (w *Workspace) Run(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, w.cli.Path, args...)
 	cmd.Dir, cmd.Env = w.root, w.env
@@ -163,7 +162,7 @@ func (w *Workspace) Run(ctx context.Context, args ...string) (string, error) {
 	return out.String(), nil
 }
 
-// AfterPlan leaves out the plan with which an apply's output begins.
+// AfterPlan returns the output of an apply without the plan at its start.
 func AfterPlan(out string) string {
 	if at := strings.LastIndex(out, "\nPlan: "); at >= 0 {
 		out = out[at:]
@@ -171,12 +170,12 @@ func AfterPlan(out string) string {
 	return strings.TrimSpace(out)
 }
 
-// ProviderPIDs returns the provider processes of this workspace that are
-// alive. Terraform starts several in a run, one after the other.
+// ProviderPIDs returns the ids of this workspace's running provider processes.
+// Terraform starts several in a run, one after another.
 func (w *Workspace) ProviderPIDs() []int {
 	content, err := os.ReadFile(w.path("pids"))
 	if err != nil {
-		return nil // none was started yet
+		return nil // none has started yet
 	}
 	var alive []int
 	for _, field := range strings.Fields(string(content)) {
@@ -188,7 +187,8 @@ func (w *Workspace) ProviderPIDs() []int {
 	return alive
 }
 
-// isProvider tells our process from a later one that was given its id.
+// isProvider reports whether the process is still the provider, and not a later one
+// with the same id.
 func (w *Workspace) isProvider(pid int) bool {
 	command, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	if err != nil {
@@ -197,17 +197,17 @@ func (w *Workspace) isProvider(pid int) bool {
 	return bytes.Contains(command, []byte("terraform-provider-xeroops"))
 }
 
-// KillProvider ends the provider's processes as a power cut would.
+// KillProvider kills the provider's processes and returns how many there were.
 func (w *Workspace) KillProvider() int {
 	pids := w.ProviderPIDs()
 	for _, pid := range pids {
-		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended by itself
+		_ = syscall.Kill(pid, syscall.SIGKILL) // fails if it has exited
 	}
 	return len(pids)
 }
 
-// PeakMemory returns the largest peak resident size in bytes of the provider
-// processes that are alive, 0 where the system does not tell.
+// PeakMemory returns the largest peak resident size in bytes of the running
+// provider processes, or 0 if the system does not report it.
 func (w *Workspace) PeakMemory() int64 {
 	var peak int64
 	for _, pid := range w.ProviderPIDs() {

@@ -12,10 +12,10 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
-// wire makes the subnet, its table and its routes what the model says, whatever
-// of it is there already: Create, Update and the repair of drift are the same
-// work. Its steps do not depend on each other.
-func (r *subnetResource) wire(ctx context.Context, p *subnetParts, m subnetModel) error {
+// connect changes the subnet, its table and its routes to match the model, whatever
+// exists. Create, Update and the repair of drift all use it. Its steps are
+// independent of each other.
+func (r *subnetResource) connect(ctx context.Context, p *subnetParts, m subnetModel) error {
 	return base.ParallelAll(ctx,
 		func(ctx context.Context) error {
 			return base.SetEC2Tags(ctx, r.Client.EC2, *p.subnet.SubnetId, p.subnet.Tags, r.tags(m))
@@ -35,7 +35,7 @@ func (r *subnetResource) wire(ctx context.Context, p *subnetParts, m subnetModel
 	)
 }
 
-// visible retries a call on what was just created until AWS knows of it.
+// visible retries a call on a new resource until AWS finds it.
 func visible[T any](ctx context.Context, call func(context.Context) (T, error)) error {
 	_, err := awswait.Retry(ctx, awswait.CreatedVisible, awswait.IsNotFound, call)
 	return err
@@ -65,7 +65,7 @@ func (r *subnetResource) associate(ctx context.Context, p *subnetParts) error {
 		return r.Client.EC2.AssociateRouteTable(ctx, &ec2.AssociateRouteTableInput{
 			SubnetId: p.subnet.SubnetId, RouteTableId: p.table.RouteTableId})
 	})
-	// After an answer that was lost, it is associated already.
+	// If a response was lost, the table is already associated.
 	if err != nil && !awswait.HasCode(err, "Resource.AlreadyAssociated") {
 		return fmt.Errorf("associate route table %s with %s: %w", *p.table.RouteTableId, *p.subnet.SubnetId, err)
 	}
@@ -136,7 +136,7 @@ func (r *subnetResource) removeFromEndpoint(ctx context.Context, p *subnetParts)
 	return nil
 }
 
-// disassociate removes associations that outlived the subnet.
+// disassociate removes associations with deleted subnets.
 func (r *subnetResource) disassociate(ctx context.Context, table *ec2types.RouteTable) error {
 	for _, a := range table.Associations {
 		_, err := r.Client.EC2.DisassociateRouteTable(ctx, &ec2.DisassociateRouteTableInput{AssociationId: a.RouteTableAssociationId})
