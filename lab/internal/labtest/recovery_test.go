@@ -230,7 +230,7 @@ func TestMakeUpAndDownRefuseALabOfAnotherCheckout(t *testing.T) {
 	t.Cleanup(func() { must(t, os.RemoveAll(filepath.Join(root(t), ".tools", "up-"+l.name))) })
 	for _, verb := range []string{"up", "down"} {
 		cmd := exec.Command(filepath.Join(root(t), "scripts", "up.sh"), verb)
-		cmd.Env = append(os.Environ(), "XEROOPS_LAB_NAME="+l.name)
+		cmd.Env = append(os.Environ(), cluster.EnvLabName+"="+l.name)
 		if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "belongs to /elsewhere") {
 			t.Errorf("make %s: %v: %s", verb, err, out)
 		}
