@@ -14,8 +14,8 @@ import (
 	"github.com/xeroops/xeroops/internal/registry"
 )
 
-// pollEvery is the interval of polling the registry; a poll is three short reads.
-const pollEvery = 200 * time.Millisecond
+// pollInterval is the interval of polling the registry; a poll is three short reads.
+const pollInterval = 200 * time.Millisecond
 
 // pollTimeout is the time without an answer after which the operator sees a message.
 const pollTimeout = 2 * time.Second
@@ -74,12 +74,12 @@ func Follow(ctx context.Context, client *redis.Client, application, version stri
 			return before.unfinished() // the last poll was interrupted
 		}
 		show(status)
-		if status.over() {
+		if status.done() {
 			return status
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(pollEvery):
+		case <-time.After(pollInterval):
 		}
 	}
 }
@@ -129,8 +129,8 @@ func (s *Status) wait(elapsed time.Duration) {
 	}
 }
 
-// over reports whether there is nothing left to wait for.
-func (s *Status) over() bool {
+// done reports whether there is nothing left to wait for.
+func (s *Status) done() bool {
 	if s.Problem != nil {
 		return false
 	}
