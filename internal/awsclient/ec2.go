@@ -49,6 +49,7 @@ type EC2 struct {
 	DescribeAddresses                      ec2Call[ec2.DescribeAddressesInput, ec2.DescribeAddressesOutput]
 	DescribeIamInstanceProfileAssociations ec2Call[ec2.DescribeIamInstanceProfileAssociationsInput, ec2.DescribeIamInstanceProfileAssociationsOutput]
 	DescribeInstanceAttribute              ec2Call[ec2.DescribeInstanceAttributeInput, ec2.DescribeInstanceAttributeOutput]
+	DescribeInstanceTypes                  ec2Call[ec2.DescribeInstanceTypesInput, ec2.DescribeInstanceTypesOutput]
 	DescribeInternetGateways               ec2Call[ec2.DescribeInternetGatewaysInput, ec2.DescribeInternetGatewaysOutput]
 	DescribeNetworkInterfaces              ec2Call[ec2.DescribeNetworkInterfacesInput, ec2.DescribeNetworkInterfacesOutput]
 	DescribeVolumesModifications           ec2Call[ec2.DescribeVolumesModificationsInput, ec2.DescribeVolumesModificationsOutput]
@@ -84,6 +85,7 @@ type EC2 struct {
 
 	describeImages         ec2Call[ec2.DescribeImagesInput, ec2.DescribeImagesOutput]
 	describeInstances      ec2Call[ec2.DescribeInstancesInput, ec2.DescribeInstancesOutput]
+	describeTypeOfferings  ec2Call[ec2.DescribeInstanceTypeOfferingsInput, ec2.DescribeInstanceTypeOfferingsOutput]
 	describeRouteTables    ec2Call[ec2.DescribeRouteTablesInput, ec2.DescribeRouteTablesOutput]
 	describeSecurityGroups ec2Call[ec2.DescribeSecurityGroupsInput, ec2.DescribeSecurityGroupsOutput]
 	describeSnapshots      ec2Call[ec2.DescribeSnapshotsInput, ec2.DescribeSnapshotsOutput]
@@ -130,6 +132,7 @@ func NewEC2(client *ec2.Client) *EC2 {
 		DescribeAddresses:                      client.DescribeAddresses,
 		DescribeIamInstanceProfileAssociations: client.DescribeIamInstanceProfileAssociations,
 		DescribeInstanceAttribute:              client.DescribeInstanceAttribute,
+		DescribeInstanceTypes:                  client.DescribeInstanceTypes,
 		DescribeInternetGateways:               client.DescribeInternetGateways,
 		DescribeNetworkInterfaces:              client.DescribeNetworkInterfaces,
 		DescribeVolumesModifications:           client.DescribeVolumesModifications,
@@ -163,6 +166,7 @@ func NewEC2(client *ec2.Client) *EC2 {
 
 		describeImages:         client.DescribeImages,
 		describeInstances:      client.DescribeInstances,
+		describeTypeOfferings:  client.DescribeInstanceTypeOfferings,
 		describeRouteTables:    client.DescribeRouteTables,
 		describeSecurityGroups: client.DescribeSecurityGroups,
 		describeSnapshots:      client.DescribeSnapshots,
@@ -180,6 +184,11 @@ func (c *EC2) DescribeImages(ctx context.Context, in *ec2.DescribeImagesInput, o
 // DescribeInstances calls the EC2 API of that name.
 func (c *EC2) DescribeInstances(ctx context.Context, in *ec2.DescribeInstancesInput, options ...func(*ec2.Options)) (*ec2.DescribeInstancesOutput, error) {
 	return c.describeInstances(ctx, in, options...)
+}
+
+// DescribeInstanceTypeOfferings calls the EC2 API of that name.
+func (c *EC2) DescribeInstanceTypeOfferings(ctx context.Context, in *ec2.DescribeInstanceTypeOfferingsInput, options ...func(*ec2.Options)) (*ec2.DescribeInstanceTypeOfferingsOutput, error) {
+	return c.describeTypeOfferings(ctx, in, options...)
 }
 
 // DescribeRouteTables calls the EC2 API of that name.

@@ -58,6 +58,12 @@ func IsIncorrectState(err error) bool {
 	return HasCode(err, "IncorrectState", "IncorrectInstanceState", "InvalidInstanceID", "IncorrectModificationState")
 }
 
+// IsDeviceInUse reports whether the device name of a volume that was just detached
+// is still taken. EC2 has no error code for it.
+func IsDeviceInUse(err error) bool {
+	return HasCode(err, "InvalidParameterValue") && strings.Contains(err.Error(), "is already in use")
+}
+
 // IsProfilePropagating reports whether EC2 does not know a new instance profile, or
 // the role in it, yet. EC2 has no error codes for the two: the texts are those on
 // which hashicorp/aws retries.

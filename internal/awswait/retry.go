@@ -37,6 +37,11 @@ const (
 	// few minutes.
 	StateChange = 5 * time.Minute
 
+	// InstanceStop: a shutdown of the operating system takes up to minutes, and EC2
+	// then may have to force it. Ten minutes is what hashicorp/aws waits
+	// (InstanceStopTimeout).
+	InstanceStop = 10 * time.Minute
+
 	// BucketConflict: S3 returns OperationAborted while another operation on the
 	// bucket is in progress; its error reference says to retry. Deleting a bucket of
 	// that name can take a minute or two.

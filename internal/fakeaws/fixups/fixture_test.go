@@ -92,7 +92,7 @@ func newFront(t *testing.T, f *fixture, o fixups.Options) *fixture {
 }
 
 // fast has no delays: instances are running at once.
-var fast = fixups.Options{PendingFor: time.Nanosecond, ProfileDelay: time.Nanosecond, AddressKeptFor: time.Nanosecond}
+var fast = fixups.Options{PendingFor: time.Nanosecond, ProfileDelay: time.Nanosecond, AddressKeptFor: time.Nanosecond, StoppingFor: time.Nanosecond}
 
 func (f *fixture) ok(err error) {
 	f.t.Helper()

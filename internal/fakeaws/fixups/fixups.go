@@ -27,6 +27,9 @@ type Options struct {
 	// long as it does not know the profile's role; 0 means 200 ms. On AWS it is up to
 	// two minutes.
 	ProfileDelay time.Duration
+	// StoppingFor is how long a stopped instance is shown as stopping, and a detached
+	// volume's device as in use; 0 means 200 ms.
+	StoppingFor time.Duration
 	// AddressKeptFor is how long the address of a terminated instance stays in use; 0
 	// means 200 ms. On AWS it is up to some minutes.
 	AddressKeptFor time.Duration
@@ -54,10 +57,11 @@ func All(o Options) []fakeaws.Fixup {
 		{Name: "client-token", New: clientToken},
 		{Name: "instance-profile", New: instanceProfile(cmp.Or(o.ProfileDelay, shortWait))},
 		pending,
+		{Name: "stopping", New: stopping(cmp.Or(o.StoppingFor, shortWait))},
 		{Name: "terminated", New: terminated(cmp.Or(o.TerminatedFor, time.Hour))},
 		{Name: "address-release", New: addressRelease(cmp.Or(o.AddressKeptFor, shortWait))},
 		{Name: "elastic-ip", New: elasticIP},
-		{Name: "volume", New: volume},
+		{Name: "volume", New: volume(cmp.Or(o.StoppingFor, shortWait))},
 		{Name: "new-image", New: newImage},
 		{Name: "image", New: image},
 		{Name: "dependency", New: dependency},

@@ -6,13 +6,16 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/xeroops/xeroops/internal/cluster"
 )
 
 //go:embed testdata/writer.py
@@ -171,7 +174,7 @@ func (c *livingCluster) checkPowerCutOfThePrimary() {
 func (c *livingCluster) checkManagementIsReplaced() {
 	c.t.Helper()
 	before := c.instanceIDs()["management"]
-	c.replaceByType(`{ db = "t3.medium", management = "t3.large" }`)
+	c.replace("management")
 	if c.instanceIDs()["management"] == before {
 		c.t.Fatal("management was not replaced")
 	}
@@ -179,14 +182,15 @@ func (c *livingCluster) checkManagementIsReplaced() {
 	c.untilEtcdHasThreeMembers()
 }
 
-// replaceByType makes Terraform replace nodes by changing their instance types.
-func (c *livingCluster) replaceByType(types string) {
+// replace makes Terraform replace nodes, by giving their instances another role's tag.
+func (c *livingCluster) replace(nodes ...string) {
 	c.t.Helper()
-	main := filepath.Join(c.terraform.dir, "main.tf")
-	content, err := os.ReadFile(main)
-	must(c.t, err)
-	line := regexp.MustCompile(`(?m)^  instance_types +=.*$`)
-	must(c.t, os.WriteFile(main, line.ReplaceAll(content, []byte("  instance_types = "+types)), 0o600))
+	ids := c.instanceIDs()
+	for _, node := range nodes {
+		_, err := c.ec2.CreateTags(c.t.Context(), &ec2.CreateTagsInput{Resources: []string{ids[node]},
+			Tags: []types.Tag{{Key: aws.String(cluster.TagRole), Value: aws.String("former")}}})
+		must(c.t, err)
+	}
 	c.apply()
 }
 
@@ -204,7 +208,7 @@ func (c *livingCluster) checkDatabasesAreReplaced() {
 	c.t.Helper()
 	before := c.instanceIDs()
 	w := c.whileWriting(150*time.Second, "both databases are replaced", func() {
-		c.replaceByType(`{ db = "t3.large", management = "t3.large" }`)
+		c.replace("db1", "db2")
 	})
 	after := c.instanceIDs()
 	if after["db1"] == before["db1"] || after["db2"] == before["db2"] {

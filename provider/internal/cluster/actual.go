@@ -31,7 +31,7 @@ type actualState struct {
 	ended       []instance          // terminated ones, while AWS shows them
 	terminated  map[string]bool     // ids of the network interfaces of those that this run terminated
 	unprotected map[string]bool     // ids of instances that lack termination protection
-	mu          sync.Mutex          // guards addresses while resources are attached in parallel
+	mu          sync.Mutex          // guards addresses, and operation.stopped, while resources are attached in parallel
 	addresses   []ec2types.Address
 }
 

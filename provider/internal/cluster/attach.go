@@ -51,7 +51,12 @@ func (op *operation) releaseSteps() []base.Step {
 			steps = append(steps, func(ctx context.Context) error { return op.disassociate(ctx, a) })
 		}
 		if volume := i.volumeAt(dataDevice); volume != "" && neededElsewhere(wanted, volume, name) {
-			steps = append(steps, func(ctx context.Context) error { return op.detach(ctx, volume, i) })
+			steps = append(steps, func(ctx context.Context) error { // a running instance has it mounted
+				if err := op.stop(ctx, i); err != nil {
+					return err
+				}
+				return op.detach(ctx, volume, i)
+			})
 		}
 	}
 	return steps
@@ -89,7 +94,7 @@ func (op *operation) attachSteps(n clusterspec.Node, i instance) []base.Step {
 		}
 	}
 	group := op.groups.ID(n.Role)
-	add("start", i.state() == ec2types.InstanceStateNameStopped, func(ctx context.Context) error {
+	add("start", i.state() == ec2types.InstanceStateNameStopped && !op.toBeRestarted(n), func(ctx context.Context) error {
 		_, err := op.Client.EC2.StartInstances(ctx, &ec2.StartInstancesInput{InstanceIds: []string{i.id()}})
 		return err
 	})
@@ -117,7 +122,7 @@ func (op *operation) attachSteps(n clusterspec.Node, i instance) []base.Step {
 	add("associate "+n.EIPID, n.EIPID != "" && !op.hasAddress(n, i), func(ctx context.Context) error { return op.associate(ctx, n, i) })
 	add("disassociate its Elastic IP", n.EIPID == "" && op.actual.addressOf(i) != nil, func(ctx context.Context) error { return op.disassociate(ctx, op.actual.addressOf(i)) })
 	attached := i.volumeAt(dataDevice)
-	add("attach "+n.VolumeID, n.VolumeID != attached, func(ctx context.Context) error { return op.replaceVolume(ctx, n, i, attached) })
+	add("attach "+n.VolumeID, attached == "" && n.VolumeID != "", func(ctx context.Context) error { return op.attachVolume(ctx, n, i) })
 	return steps
 }
 
@@ -231,22 +236,14 @@ func (a *actualState) setAssociation(eip string, i instance) {
 	}
 }
 
-// replaceVolume detaches what is attached as the data device and attaches the
-// node's volume, waiting until it is detached from a former instance.
-func (op *operation) replaceVolume(ctx context.Context, n clusterspec.Node, i instance, attached string) error {
-	if attached != "" {
-		if err := op.detach(ctx, attached, i); err != nil {
-			return err
-		}
-	}
-	if n.VolumeID == "" {
-		return nil
-	}
+// attachVolume attaches the node's volume as the data device, waiting until it is
+// detached from a former instance and the device is free.
+func (op *operation) attachVolume(ctx context.Context, n clusterspec.Node, i instance) error {
 	_, err := awswait.Retry(ctx, awswait.StateChange, func(err error) bool {
-		return awswait.IsIncorrectState(err) || awswait.HasCode(err, "VolumeInUse")
+		return awswait.IsIncorrectState(err) || awswait.IsDeviceInUse(err) || awswait.HasCode(err, "VolumeInUse")
 	}, func(ctx context.Context) (any, error) {
 		out, err := op.Client.EC2.AttachVolume(ctx, &ec2.AttachVolumeInput{VolumeId: &n.VolumeID, InstanceId: i.InstanceId, Device: aws.String(dataDevice)})
-		if awswait.HasCode(err, "VolumeInUse") {
+		if awswait.HasCode(err, "VolumeInUse") || awswait.IsDeviceInUse(err) {
 			if volume, _, err := op.Describe.Volumes.Get(ctx, n.VolumeID); err == nil && attachedTo(volume, i.id()) {
 				return out, nil // the answer to an earlier try was lost
 			}

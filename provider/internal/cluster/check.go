@@ -23,21 +23,22 @@ type dependencies struct {
 	subnets map[string]ec2types.Subnet
 	images  map[string]ec2types.Image
 	volumes map[string]ec2types.Volume
+	types   map[string]instanceTypeInfo // by name; those of the nodes to launch
 }
 
 // check checks, before anything is changed, that the nodes to launch match
 // their dependencies.
-func (op *operation) check() error {
+func (op *operation) check(ctx context.Context) error {
 	if err := op.checkExisting(); err != nil {
 		return err
 	}
 	var nodes []clusterspec.Node
 	for _, n := range op.spec.SortedNodes() {
-		if _, lives := op.actual.live[n.Name]; !lives || op.toBeReplaced(n) {
+		if _, lives := op.actual.live[n.Name]; !lives || op.toBeReplaced(n) || op.toBeRestarted(n) {
 			nodes = append(nodes, n)
 		}
 	}
-	return op.checkLaunch(nodes)
+	return op.checkLaunch(ctx, nodes)
 }
 
 // checkExisting checks, if there is no state, that existing nodes are what an
@@ -69,12 +70,19 @@ func (op *operation) checkVPN() error {
 	return nil
 }
 
-func (op *operation) checkLaunch(nodes []clusterspec.Node) error {
+func (op *operation) checkLaunch(ctx context.Context, nodes []clusterspec.Node) error {
 	if err := op.checkVPN(); err != nil {
 		return base.AtAttribute(path.Root("vpn_cidr"), err)
 	}
+	if err := op.observeTypes(ctx, nodes); err != nil {
+		return err
+	}
 	for _, n := range nodes {
-		for _, check := range []func(clusterspec.Node) (attribute string, err error){op.checkSubnet, op.checkImage, op.checkVolume, op.checkEIP} {
+		checks := []func(clusterspec.Node) (attribute string, err error){op.checkSubnet, op.checkType, op.checkVolume, op.checkEIP}
+		if !op.toBeRestarted(n) { // which needs no image
+			checks = append(checks, op.checkImage)
+		}
+		for _, check := range checks {
 			if attribute, err := check(n); err != nil {
 				return base.AtAttribute(path.Root("nodes").AtMapKey(n.Name).AtName(attribute), fmt.Errorf("node %s: %w", n.Name, err))
 			}
@@ -91,7 +99,7 @@ func (op *operation) observeDependencies(ctx context.Context) error {
 			nodes = append(nodes, n)
 		}
 	}
-	s := dependencies{map[string]ec2types.Subnet{}, map[string]ec2types.Image{}, map[string]ec2types.Volume{}}
+	s := dependencies{subnets: map[string]ec2types.Subnet{}, images: map[string]ec2types.Image{}, volumes: map[string]ec2types.Volume{}}
 	var images []string
 	for _, n := range nodes {
 		images = append(images, n.ImageID)
@@ -176,6 +184,12 @@ func (op *operation) checkImage(n clusterspec.Node) (string, error) {
 	if image.ImageId == nil {
 		return "image_id", fmt.Errorf("image %s does not exist in %s, or this account may not use it", n.ImageID, op.Client.Region)
 	}
+	if image.State != ec2types.ImageStateAvailable {
+		return "image_id", fmt.Errorf("image %s is %s; wait until it is available, or choose another image", n.ImageID, image.State)
+	}
+	if size := rootSnapshotGiB(image); size > op.spec.RootVolumeGiB {
+		return "image_id", fmt.Errorf("image %s has a root volume of %d GiB, and root_volume_gib is %d; set root_volume_gib to %[2]d or more", n.ImageID, size, op.spec.RootVolumeGiB)
+	}
 	role := base.FlattenEC2Tags(image.Tags)[base.TagRole]
 	if role != "" && model.Role(role) != n.Role {
 		return "image_id", fmt.Errorf("image %s is for role %s, and the node's role is %s; choose an image for that role", n.ImageID, role, n.Role)
@@ -227,6 +241,16 @@ func (a *actualState) isOwn(id string) bool {
 		}
 	}
 	return false
+}
+
+// rootSnapshotGiB returns the size of the snapshot of an image's root volume.
+func rootSnapshotGiB(image ec2types.Image) int32 {
+	for _, m := range image.BlockDeviceMappings {
+		if m.Ebs != nil && aws.ToString(m.DeviceName) == aws.ToString(image.RootDeviceName) {
+			return aws.ToInt32(m.Ebs.VolumeSize)
+		}
+	}
+	return 0
 }
 
 // rootDevice returns the name of an image's root device.

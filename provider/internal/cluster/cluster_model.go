@@ -69,8 +69,13 @@ type nodeModel struct {
 // sameInstance reports whether one EC2 instance can be both nodes; if not, the
 // node is replaced.
 func (n nodeModel) sameInstance(o nodeModel) bool {
-	return n.Role.Equal(o.Role) && n.InstanceType.Equal(o.InstanceType) && n.SubnetID.Equal(o.SubnetID) &&
-		n.Address.Equal(o.Address) && n.ImageID.Equal(o.ImageID)
+	return n.Role.Equal(o.Role) && n.SubnetID.Equal(o.SubnetID) && n.Address.Equal(o.Address) && n.ImageID.Equal(o.ImageID)
+}
+
+// staysRunning reports whether the one EC2 instance does not have to be stopped to
+// become the other node.
+func (n nodeModel) staysRunning(o nodeModel) bool {
+	return n.sameInstance(o) && n.InstanceType.Equal(o.InstanceType) && (n.VolumeID.Equal(o.VolumeID) || o.VolumeID.IsNull())
 }
 
 func (n nodeModel) known() bool {

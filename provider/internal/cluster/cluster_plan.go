@@ -180,6 +180,7 @@ func (m *clusterModel) planComputed(state clusterModel) {
 		switch {
 		case existed && runs && n.sameInstance(before) && n.EIPID.Equal(before.EIPID):
 			instances[name] = instance
+			same = same && n.staysRunning(before)
 		default:
 			instances[name] = types.ObjectUnknown(instanceAttrTypes)
 			same = false
@@ -216,7 +217,7 @@ func (r *clusterResource) checkPlan(ctx context.Context, plan, state clusterMode
 	r.checkPolicies(plan, diags)
 	var toLaunch []string
 	for name, n := range plan.Nodes {
-		if before, existed := state.Nodes[name]; n.known() && (!existed || !n.sameInstance(before)) {
+		if before, existed := state.Nodes[name]; n.known() && (!existed || !n.staysRunning(before)) {
 			toLaunch = append(toLaunch, name)
 		}
 	}
@@ -236,7 +237,7 @@ func (r *clusterResource) checkPlan(ctx context.Context, plan, state clusterMode
 	}
 	err := op.checkExisting()
 	if err == nil {
-		err = op.checkLaunch(nodes)
+		err = op.checkLaunch(ctx, nodes)
 	}
 	base.AddError(diags, "plan", clusterTypeName, plan.Name.ValueString(), err)
 	if op.creating && err == nil && len(op.actual.live) > 0 {

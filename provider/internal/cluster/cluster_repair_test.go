@@ -15,6 +15,7 @@ import (
 
 	model "github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/fakeaws"
+	"github.com/xeroops/xeroops/internal/fakeaws/moto"
 )
 
 func TestNodesSwapTheirAddressesAndVolumes(t *testing.T) {
@@ -93,14 +94,14 @@ func TestARolloutStopsAtANodeThatIsNotReadyAlsoWhereOthersOnlyWarn(t *testing.T)
 	a := newAccount(t)
 	a.readiness = "ready_timeout = \"20s\"\n  on_ready_timeout = \"warn\""
 	a.nodesReport(func(_ string, i ec2types.Instance) model.BootReport {
-		if i.InstanceType == "t3.nano" {
+		if *i.ImageId == moto.BaseImageID {
 			return model.BootReport{State: model.BootFailed, Error: "bad image"}
 		}
 		return model.BootReport{State: model.BootReady}
 	})
 	good := a.config()
-	a.change("app1", func(n *node) { n.instanceType = "t3.nano" })
-	a.change("app2", func(n *node) { n.instanceType = "t3.nano" })
+	a.change("app1", func(n *node) { n.image = moto.BaseImageID })
+	a.change("app2", func(n *node) { n.image = moto.BaseImageID })
 	var before map[string]string
 	a.Test(resource.TestCase{Steps: []resource.TestStep{
 		{Config: good, Check: check(func() error { before = a.ids(); return nil })},

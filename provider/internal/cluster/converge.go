@@ -18,7 +18,7 @@ func (op *operation) converge(ctx context.Context) error {
 	if err := op.observe(ctx, op.observeVPC, op.observeDependencies); err != nil {
 		return err
 	}
-	if err := op.check(); err != nil {
+	if err := op.check(ctx); err != nil {
 		return err
 	}
 	op.changed = true
@@ -46,7 +46,7 @@ func (op *operation) launchMissing(ctx context.Context) error {
 		switch {
 		case !lives:
 			missing = append(missing, n)
-		case i.state() == ec2types.InstanceStateNameStopped && !op.toBeReplaced(n):
+		case i.state() == ec2types.InstanceStateNameStopped && !op.toBeReplaced(n) && !op.toBeRestarted(n):
 			stopped = append(stopped, n)
 		}
 	}
@@ -79,35 +79,59 @@ func (op *operation) nodesToVerify(launched []clusterspec.Node) []clusterspec.No
 	}
 	var nodes []clusterspec.Node
 	for _, n := range op.spec.SortedNodes() {
-		if !op.toBeReplaced(n) {
+		if !op.toBeReplaced(n) && !op.toBeRestarted(n) {
 			nodes = append(nodes, n)
 		}
 	}
 	return nodes
 }
 
-// replaceChanged replaces the nodes whose instance cannot be changed in place,
-// one at a time. Each has to report ready before the next is replaced, so that a
-// bad image costs one node.
+// replaceChanged replaces the nodes whose instance cannot be changed, and restarts
+// those that can be changed while they are stopped, one at a time. Each has to
+// report ready before the next, so that a bad image costs one node.
 func (op *operation) replaceChanged(ctx context.Context) error {
 	changed, err := op.rolloutOrder(ctx)
 	if err != nil {
 		return err
 	}
+	if err := op.dryRun(ctx, changed); err != nil {
+		return err
+	}
 	for n, node := range changed {
-		tflog.Info(ctx, "replacing node", map[string]any{"node": node.Name, "number": n + 1, "of": len(changed)})
-		if err := op.replace(ctx, node); err != nil {
-			return fmt.Errorf("replace node %s (%d of %d; the others are unchanged): %w", node.Name, n+1, len(changed), err)
+		how, change := "replace", op.replace
+		if op.toBeRestarted(node) {
+			how, change = "restart", op.restart
+		}
+		tflog.Info(ctx, "changing node", map[string]any{"node": node.Name, "how": how, "number": n + 1, "of": len(changed)})
+		if err := op.apply(ctx, node, change); err != nil {
+			return fmt.Errorf("%s node %s (%d of %d; the others are unchanged): %w", how, node.Name, n+1, len(changed), err)
 		}
 	}
 	return nil
 }
 
+// replace replaces the node's instance. If the new one has another address, the
+// former one runs until the new one does, and so survives a lack of capacity.
 func (op *operation) replace(ctx context.Context, node clusterspec.Node) error {
-	if err := op.terminate(ctx, []instance{op.actual.live[node.Name]}); err != nil {
+	former := op.actual.live[node.Name]
+	if op.isMoved(node) {
+		if err := op.launch(ctx, []clusterspec.Node{node}); err != nil {
+			return fmt.Errorf("instance %s keeps running: %w", former.id(), err)
+		}
+		return op.terminate(ctx, []instance{former})
+	}
+	if err := op.terminate(ctx, []instance{former}); err != nil {
 		return err
 	}
 	if err := op.launch(ctx, []clusterspec.Node{node}); err != nil {
+		return fmt.Errorf("the node has no instance, because its address is that of the terminated %s: %w", former.id(), err)
+	}
+	return nil
+}
+
+// apply changes a node's instance and waits until the node is ready.
+func (op *operation) apply(ctx context.Context, node clusterspec.Node, change func(context.Context, clusterspec.Node) error) error {
+	if err := change(ctx, node); err != nil {
 		return err
 	}
 	if err := op.attachResources(ctx); err != nil {

@@ -139,11 +139,10 @@ func (a *actualState) isEnded(id string, attachment *ec2types.NetworkInterfaceAt
 	return a.terminated[id] || attachment != nil && slices.ContainsFunc(a.ended, func(i instance) bool { return i.id() == aws.ToString(attachment.InstanceId) })
 }
 
-// lastGeneration returns the highest generation among the node's terminated
-// instances.
+// lastGeneration returns the highest generation among the node's instances.
 func (op *operation) lastGeneration(node string) int {
 	last := 0
-	for _, i := range op.actual.ended {
+	for _, i := range op.actual.all() {
 		if i.node == node {
 			g, _ := strconv.Atoi(base.FlattenEC2Tags(i.Tags)[tagGeneration])
 			last = max(last, g)
@@ -208,8 +207,8 @@ func (op *operation) launchError(node clusterspec.Node, err error) error {
 	err = fmt.Errorf("launch node %s: %w", node.Name, err)
 	switch {
 	case awswait.IsNoCapacity(err):
-		return base.AtAttribute(at("instance_type"), fmt.Errorf("AWS has no capacity for %s in the zone of subnet %s; choose another type or a subnet in another zone, or apply again later: %w",
-			node.InstanceType, node.SubnetID, err))
+		return base.AtAttribute(at("instance_type"), fmt.Errorf("AWS has no capacity for %s in zone %s (subnet %s); choose another type or a subnet in another zone, or apply again later: %w",
+			node.InstanceType, op.zone(node), node.SubnetID, err))
 	case awswait.HasCode(err, "InvalidIPAddress.InUse"):
 		return base.AtAttribute(at("address"), fmt.Errorf("address %s is in use in subnet %s; choose another address: %w", node.Address, node.SubnetID, err))
 	case awswait.HasCode(err, "InvalidAMIID.NotFound", "InvalidAMIID.Malformed"):
@@ -241,6 +240,7 @@ func (op *operation) waitRunning(ctx context.Context, nodes []clusterspec.Node) 
 		var waiting []string
 		for name := range wanted {
 			i, visible := op.actual.live[name]
+			visible = visible && i.id() == before[name].id() // and not the instance that it replaces
 			if !visible {
 				op.actual.live[name] = before[name] // not visible yet
 			}

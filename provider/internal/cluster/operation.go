@@ -49,11 +49,12 @@ type operation struct {
 	priorStatus   string // before this run; "" if it is the first
 
 	dependencies      dependencies
-	changed           bool         // something at AWS may have been changed
-	mayHaveLaunched   bool         // an instance may have been launched
-	launched          bool         // some instance was launched or started
-	readinessVerified bool         // readiness was waited for
-	unready           []nodeReport // nodes that did not report ready in time
+	changed           bool            // something at AWS may have been changed
+	mayHaveLaunched   bool            // an instance may have been launched
+	launched          bool            // some instance was launched or started
+	stopped           map[string]bool // nodes that this run stopped to change them
+	readinessVerified bool            // readiness was waited for
+	unready           []nodeReport    // nodes that did not report ready in time
 }
 
 func (r *clusterResource) newOperation(m clusterModel) *operation {
@@ -63,7 +64,7 @@ func (r *clusterResource) newOperation(m clusterModel) *operation {
 }
 
 func newOperation(p *base.ProviderData, spec *clusterspec.Spec) *operation {
-	op := &operation{observer: newObserver(p, spec.Name, spec.Buckets.Uploads), spec: spec}
+	op := &operation{observer: newObserver(p, spec.Name, spec.Buckets.Uploads), spec: spec, stopped: map[string]bool{}}
 	op.configured = map[string]string{}
 	for _, n := range spec.Nodes {
 		op.configured[n.Name] = location(n.SubnetID, n.Address)

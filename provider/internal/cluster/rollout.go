@@ -14,17 +14,34 @@ import (
 // toBeReplaced reports whether a node's instance cannot be changed in place.
 func (op *operation) toBeReplaced(n clusterspec.Node) bool {
 	i, lives := op.actual.live[n.Name]
-	return lives && (i.role != n.Role || string(i.InstanceType) != n.InstanceType || aws.ToString(i.ImageId) != n.ImageID ||
-		aws.ToString(i.SubnetId) != n.SubnetID || aws.ToString(i.PrivateIpAddress) != n.Address)
+	return lives && (i.role != n.Role || aws.ToString(i.ImageId) != n.ImageID || op.isMoved(n))
 }
 
-// rolloutOrder returns the nodes to replace, in a safe order: role by role in
+// isMoved reports whether the node's instance is at another address than the
+// configuration has, so that its successor can run beside it.
+func (op *operation) isMoved(n clusterspec.Node) bool {
+	i, lives := op.actual.live[n.Name]
+	return lives && i.location() != location(n.SubnetID, n.Address)
+}
+
+// toBeRestarted reports whether a node's instance has to be stopped to be changed:
+// it gets another type or gives up a data volume, or this run has stopped it.
+func (op *operation) toBeRestarted(n clusterspec.Node) bool {
+	i, lives := op.actual.live[n.Name]
+	if !lives || op.toBeReplaced(n) {
+		return false
+	}
+	attached := i.volumeAt(dataDevice)
+	return string(i.InstanceType) != n.InstanceType || attached != "" && attached != n.VolumeID || op.stopped[n.Name]
+}
+
+// rolloutOrder returns the nodes to replace or restart, in a safe order: role by role in
 // the order of model.Roles, and the primary database after its replicas, so that
 // there is one failover.
 func (op *operation) rolloutOrder(ctx context.Context) ([]clusterspec.Node, error) {
 	var changed []clusterspec.Node
 	for _, n := range op.spec.SortedNodes() {
-		if op.toBeReplaced(n) {
+		if op.toBeReplaced(n) || op.toBeRestarted(n) {
 			changed = append(changed, n)
 		}
 	}

@@ -1,0 +1,136 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/xeroops/xeroops/internal/awswait"
+	"github.com/xeroops/xeroops/provider/internal/base"
+	"github.com/xeroops/xeroops/provider/internal/clusterspec"
+)
+
+// instanceTypeInfo is what AWS has of an instance type.
+type instanceTypeInfo struct {
+	ec2types.InstanceTypeInfo
+	zones []string // in which it is offered
+}
+
+// observeTypes describes the instance types of nodes to launch, and where they are
+// offered. Without such nodes it makes no call.
+func (op *operation) observeTypes(ctx context.Context, nodes []clusterspec.Node) error {
+	op.dependencies.types = map[string]instanceTypeInfo{}
+	var names []string
+	for _, n := range nodes {
+		names = append(names, n.InstanceType)
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	if len(names) == 0 {
+		return nil
+	}
+	pages := ec2.NewDescribeInstanceTypeOfferingsPaginator(op.Client.EC2, &ec2.DescribeInstanceTypeOfferingsInput{
+		LocationType: ec2types.LocationTypeAvailabilityZone, Filters: []ec2types.Filter{base.Filter("instance-type", names...)}})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return err
+		}
+		for _, o := range page.InstanceTypeOfferings {
+			info := op.dependencies.types[string(o.InstanceType)]
+			info.zones = append(info.zones, aws.ToString(o.Location))
+			op.dependencies.types[string(o.InstanceType)] = info
+		}
+	}
+	in := &ec2.DescribeInstanceTypesInput{}
+	for name := range op.dependencies.types { // AWS fails for all if one does not exist
+		in.InstanceTypes = append(in.InstanceTypes, ec2types.InstanceType(name))
+	}
+	if len(in.InstanceTypes) == 0 {
+		return nil
+	}
+	out, err := op.Client.EC2.DescribeInstanceTypes(ctx, in)
+	if err != nil {
+		return err
+	}
+	for _, found := range out.InstanceTypes {
+		info := op.dependencies.types[string(found.InstanceType)]
+		info.InstanceTypeInfo = found
+		op.dependencies.types[string(found.InstanceType)] = info
+	}
+	return nil
+}
+
+// zone returns the zone of the node's subnet.
+func (op *operation) zone(n clusterspec.Node) string {
+	return aws.ToString(op.dependencies.subnets[n.SubnetID].AvailabilityZone)
+}
+
+// checkType checks that the instance type is offered in the node's zone, runs the
+// image's architecture, and shows a data volume by its id.
+func (op *operation) checkType(n clusterspec.Node) (string, error) {
+	info := op.dependencies.types[n.InstanceType]
+	if len(info.zones) == 0 {
+		return "instance_type", fmt.Errorf("AWS does not offer instance type %s in %s; choose another type", n.InstanceType, op.Client.Region)
+	}
+	if zone := op.zone(n); !slices.Contains(info.zones, zone) {
+		slices.Sort(info.zones)
+		return "instance_type", fmt.Errorf("AWS does not offer instance type %s in zone %s of subnet %s, only in %s; choose another type, or a subnet in one of those zones",
+			n.InstanceType, zone, n.SubnetID, strings.Join(info.zones, ", "))
+	}
+	architecture := string(op.dependencies.images[n.ImageID].Architecture)
+	if p := info.ProcessorInfo; p != nil && architecture != "" && !slices.Contains(p.SupportedArchitectures, ec2types.ArchitectureType(architecture)) {
+		return "instance_type", fmt.Errorf("instance type %s runs %v, and image %s is built for %s; choose another type or image",
+			n.InstanceType, p.SupportedArchitectures, n.ImageID, architecture)
+	}
+	// The node finds its volume by the NVMe serial number, which Xen does not show.
+	if nitro := info.Hypervisor == ec2types.InstanceTypeHypervisorNitro || aws.ToBool(info.BareMetal); n.VolumeID != "" && !nitro {
+		return "instance_type", fmt.Errorf("instance type %s is not built on the Nitro System, which a node with a data volume needs; choose a current type, such as t3 or m7i", n.InstanceType)
+	}
+	return "", nil
+}
+
+// dryRun has AWS check, without doing anything, that it would launch or restart
+// the nodes: permissions, quotas and parameters. It comes before any of their
+// instances is ended.
+func (op *operation) dryRun(ctx context.Context, nodes []clusterspec.Node) error {
+	return base.ParallelAll(ctx, base.StepsFor(nodes, func(ctx context.Context, _ int, n clusterspec.Node) error {
+		if op.toBeRestarted(n) {
+			return op.dryRunRestart(ctx, n)
+		}
+		in, err := op.runInput(n, op.lastGeneration(n.Name)+1)
+		if err != nil {
+			return err
+		}
+		in.DryRun, in.ClientToken = aws.Bool(true), nil
+		_, err = awswait.Retry(ctx, awswait.ProfilePropagation, awswait.IsProfilePropagating, func(ctx context.Context) (*ec2.RunInstancesOutput, error) {
+			return op.Client.EC2.RunInstances(ctx, in, failSoonWithoutCapacity)
+		})
+		// The instance to be replaced still has the address.
+		if err = awswait.Ignore(err, func(err error) bool { return awswait.HasCode(err, "DryRunOperation", "InvalidIPAddress.InUse") }); err != nil {
+			return fmt.Errorf("no node was changed: %w", op.launchError(n, err))
+		}
+		return nil
+	})...)
+}
+
+// dryRunRestart checks that the node's instance may be stopped, changed and
+// started.
+func (op *operation) dryRunRestart(ctx context.Context, n clusterspec.Node) error {
+	dry, ids := aws.Bool(true), []string{op.actual.live[n.Name].id()}
+	_, stop := op.Client.EC2.StopInstances(ctx, &ec2.StopInstancesInput{InstanceIds: ids, DryRun: dry})
+	_, modify := op.Client.EC2.ModifyInstanceAttribute(ctx, &ec2.ModifyInstanceAttributeInput{InstanceId: &ids[0], DryRun: dry,
+		InstanceType: &ec2types.AttributeValue{Value: &n.InstanceType}})
+	_, start := op.Client.EC2.StartInstances(ctx, &ec2.StartInstancesInput{InstanceIds: ids, DryRun: dry})
+	for _, err := range []error{stop, modify, start} {
+		if !awswait.HasCode(err, "DryRunOperation", "IncorrectInstanceState") {
+			return fmt.Errorf("no node was changed: restart node %s: %w", n.Name, err)
+		}
+	}
+	return nil
+}

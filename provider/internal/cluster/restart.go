@@ -1,0 +1,115 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+
+	"github.com/xeroops/xeroops/internal/awswait"
+	"github.com/xeroops/xeroops/provider/internal/clusterspec"
+)
+
+// restart stops the node's instance, changes its type and its data volume, and
+// starts it again. Without capacity for the new type, it starts it with the former
+// one.
+func (op *operation) restart(ctx context.Context, n clusterspec.Node) error {
+	former := op.actual.live[n.Name]
+	if err := op.stop(ctx, former); err != nil {
+		return err
+	}
+	if attached := former.volumeAt(dataDevice); attached != "" && attached != n.VolumeID {
+		if err := op.exchangeVolume(ctx, n, former, attached); err != nil {
+			return err
+		}
+	}
+	if string(former.InstanceType) != n.InstanceType {
+		if err := op.setType(ctx, former, n.InstanceType); err != nil {
+			return err
+		}
+	}
+	err := op.start(ctx, n)
+	if before := string(former.InstanceType); awswait.IsNoCapacity(err) && before != n.InstanceType {
+		back := op.setType(ctx, former, before)
+		if back == nil {
+			back = op.start(ctx, n)
+		}
+		if back == nil {
+			err = fmt.Errorf("the node runs as %s again: %w", before, err)
+		}
+		err = errors.Join(op.launchError(n, err), back)
+	}
+	return err
+}
+
+// stop stops an instance and waits until it is stopped.
+func (op *operation) stop(ctx context.Context, i instance) error {
+	if i.state() == ec2types.InstanceStateNameStopped {
+		return nil
+	}
+	op.actual.mu.Lock()
+	op.stopped[i.node] = true
+	op.actual.mu.Unlock()
+	_, err := awswait.Retry(ctx, awswait.StateChange, awswait.IsIncorrectState, func(ctx context.Context) (any, error) {
+		return op.Client.EC2.StopInstances(ctx, &ec2.StopInstancesInput{InstanceIds: []string{i.id()}})
+	})
+	if err != nil {
+		return fmt.Errorf("stop %s: %w", i.id(), err)
+	}
+	return awswait.Until(ctx, awswait.InstanceStop, func(ctx context.Context) (bool, string, error) {
+		state, err := op.stateOf(ctx, i)
+		return state == ec2types.InstanceStateNameStopped, fmt.Sprintf("waiting for %s, which is %s, to stop", i.id(), state), err
+	})
+}
+
+// stateOf describes one instance. Unlike observeInstances, it can be called while
+// other nodes are changed in parallel.
+func (op *operation) stateOf(ctx context.Context, i instance) (ec2types.InstanceStateName, error) {
+	out, err := op.Client.EC2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{InstanceIds: []string{i.id()}})
+	if err != nil {
+		return "", err
+	}
+	for _, r := range out.Reservations {
+		for _, found := range r.Instances {
+			return found.State.Name, nil
+		}
+	}
+	return "", fmt.Errorf("instance %s does not exist", i.id())
+}
+
+// setType sets the type of a stopped instance.
+func (op *operation) setType(ctx context.Context, i instance, name string) error {
+	_, err := op.Client.EC2.ModifyInstanceAttribute(ctx, &ec2.ModifyInstanceAttributeInput{InstanceId: i.InstanceId,
+		InstanceType: &ec2types.AttributeValue{Value: &name}})
+	if err != nil {
+		return fmt.Errorf("set the type of %s to %s: %w", i.id(), name, err)
+	}
+	return nil
+}
+
+// exchangeVolume replaces the data volume of a stopped instance by the node's, if
+// it has one.
+func (op *operation) exchangeVolume(ctx context.Context, n clusterspec.Node, i instance, attached string) error {
+	if err := op.detach(ctx, attached, i); err != nil {
+		return fmt.Errorf("detach %s from %s: %w", attached, i.id(), err)
+	}
+	if n.VolumeID == "" {
+		return nil
+	}
+	if err := op.attachVolume(ctx, n, i); err != nil {
+		return fmt.Errorf("attach %s to %s: %w", n.VolumeID, i.id(), err)
+	}
+	return nil
+}
+
+// start starts the node's stopped instance and waits until it is running.
+func (op *operation) start(ctx context.Context, n clusterspec.Node) error {
+	i := op.actual.live[n.Name]
+	if _, err := op.Client.EC2.StartInstances(ctx, &ec2.StartInstancesInput{InstanceIds: []string{i.id()}}, failSoonWithoutCapacity); err != nil {
+		return fmt.Errorf("start %s: %w", i.id(), err)
+	}
+	delete(op.stopped, n.Name)
+	return op.waitRunning(ctx, []clusterspec.Node{n})
+}
