@@ -97,7 +97,7 @@ func New(ctx context.Context, s Settings) (*Client, error) {
 	if cfg.Region == "" {
 		return nil, errors.New("configure AWS: no region; set region in the provider block, or AWS_REGION")
 	}
-	cfg.APIOptions = append(cfg.APIOptions, logToTerraform)
+	cfg.APIOptions = append(cfg.APIOptions, logToTerraform, explainDenials)
 
 	c := &Client{
 		EC2: NewEC2(ec2.NewFromConfig(cfg, func(o *ec2.Options) {
