@@ -34,6 +34,10 @@ type clusterModel struct {
 	CredentialsVersion    types.Int64          `tfsdk:"credentials_wo_version"`
 	InternalVersion       types.Int64          `tfsdk:"internal_credentials_version"`
 	InstanceProfiles      types.Map            `tfsdk:"instance_profiles"`
+	IAMPath               types.String         `tfsdk:"iam_path"`
+	PermissionsBoundary   types.String         `tfsdk:"permissions_boundary"`
+	AdditionalPolicies    types.Map            `tfsdk:"additional_policy_arns"`
+	ExclusivePolicies     types.Bool           `tfsdk:"exclusive_policies"`
 	KeyName               types.String         `tfsdk:"key_name"`
 	RootVolumeGiB         types.Int64          `tfsdk:"root_volume_gib"`
 	KMSKeyID              types.String         `tfsdk:"kms_key_id"`
@@ -125,6 +129,8 @@ func (m clusterModel) spec() *clusterspec.Spec {
 		TerminationProtection: m.TerminationProtection.ValueBool(),
 		ReadyTimeout:          readyTimeout, OnReadyTimeout: m.OnReadyTimeout.ValueString(),
 		TagsAll: m.TagsAll,
+		IAM: clusterspec.IAM{Path: m.IAMPath.ValueString(), PermissionsBoundary: m.PermissionsBoundary.ValueString(),
+			AdditionalPolicies: m.additionalPolicies(), ExclusivePolicies: m.ExclusivePolicies.ValueBool()},
 	}
 	if b := m.Buckets; b != nil { // nil after an import
 		s.Buckets = clusterspec.Buckets{Uploads: b.Uploads.ValueString(), PGDump: b.PGDump.ValueString(), WALG: b.WALG.ValueString(), Logs: b.Logs.ValueString()}
@@ -138,6 +144,20 @@ func (m clusterModel) spec() *clusterspec.Spec {
 			EIPID: n.EIPID.ValueString(), VolumeID: n.VolumeID.ValueString()}
 	}
 	return s
+}
+
+// additionalPolicies returns the known ARNs of additional_policy_arns, by role.
+func (m clusterModel) additionalPolicies() map[model.Role][]string {
+	byRole := map[model.Role][]string{}
+	for role, value := range m.AdditionalPolicies.Elements() {
+		set, _ := value.(types.Set)
+		for _, element := range set.Elements() {
+			if arn, ok := element.(types.String); ok && !arn.IsUnknown() {
+				byRole[model.Role(role)] = append(byRole[model.Role(role)], arn.ValueString())
+			}
+		}
+	}
+	return byRole
 }
 
 // nullUnknown sets unknown attributes and the write-only one to null.

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -47,6 +48,7 @@ func (r *clusterResource) ValidateConfig(ctx context.Context, req resource.Valid
 	validateUnique(known, "volume_id", func(n nodeModel) types.String { return n.VolumeID }, &resp.Diagnostics)
 	validateSingle(known, &resp.Diagnostics)
 	validateCredentials(ctx, req, &resp.Diagnostics)
+	validateAdditionalPolicies(ctx, req, &resp.Diagnostics)
 	var vpn types.String
 	resp.Diagnostics.Append(req.Config.GetAttribute(ctx, path.Root("vpn_cidr"), &vpn)...)
 	validateOutsideVPN(known, vpn, &resp.Diagnostics)
@@ -111,6 +113,19 @@ func validateCredentials(ctx context.Context, req resource.ValidateConfigRequest
 	}
 }
 
+// validateAdditionalPolicies refuses policies for roles that are not managed.
+func validateAdditionalPolicies(ctx context.Context, req resource.ValidateConfigRequest, diags *diag.Diagnostics) {
+	var policies, profiles types.Map
+	diags.Append(req.Config.GetAttribute(ctx, path.Root("additional_policy_arns"), &policies)...)
+	diags.Append(req.Config.GetAttribute(ctx, path.Root("instance_profiles"), &profiles)...)
+	for role := range policies.Elements() {
+		if _, own := profiles.Elements()[role]; own {
+			diags.AddAttributeError(path.Root("additional_policy_arns").AtMapKey(role), "Role with an instance profile of its own",
+				fmt.Sprintf("instance_profiles has a profile for role %s, whose IAM role is not managed here; attach the policies to that IAM role instead.", role))
+		}
+	}
+}
+
 // ModifyPlan plans the computed attributes and checks the plan against AWS.
 func (r *clusterResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
 	if r.ProviderData == nil || req.Plan.Raw.IsNull() {
@@ -134,6 +149,7 @@ func (r *clusterResource) ModifyPlan(ctx context.Context, req resource.ModifyPla
 		return
 	}
 	checkSameUploads(plan, state, &resp.Diagnostics)
+	checkSamePath(plan, state, &resp.Diagnostics)
 	plan.planComputed(state)
 	resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("status"), plan.Status)...)
 	resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("instances"), plan.Instances)...)
@@ -167,6 +183,17 @@ func checkSameUploads(plan, state clusterModel, diags *diag.Diagnostics) {
 	}
 	diags.AddAttributeError(path.Root("buckets").AtName("uploads"), "The uploads bucket cannot change",
 		fmt.Sprintf("The cluster's secrets are in %s, and its nodes boot from there. Keep the bucket, or create another cluster with another name.", state.Buckets.Uploads.ValueString()))
+}
+
+// checkSamePath refuses another IAM path: roles cannot be moved, and their names
+// are taken while nodes use them. An import does not know the path.
+func checkSamePath(plan, state clusterModel, diags *diag.Diagnostics) {
+	before, after := cmp.Or(state.IAMPath.ValueString(), "/"), cmp.Or(plan.IAMPath.ValueString(), "/")
+	if state.Buckets == nil || plan.IAMPath.IsUnknown() || before == after {
+		return
+	}
+	diags.AddAttributeError(path.Root("iam_path"), "The IAM path cannot change",
+		fmt.Sprintf("The cluster's IAM roles are under %s, and IAM cannot move roles. Keep the path, or create another cluster with another name.", before))
 }
 
 // planComputed plans status, instances and vpn. What the change does not affect

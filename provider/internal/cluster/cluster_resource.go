@@ -189,6 +189,7 @@ func (r *clusterResource) Update(ctx context.Context, req resource.UpdateRequest
 	op.setTags = !plan.TagsAll.Equal(state.TagsAll) || op.priorStatus == statusIncomplete
 	op.roles.SetTags = op.setTags
 	op.roles.ReadPolicies = true
+	op.roles.Former = state.spec().IAM
 
 	planned := plan
 	err := op.converge(ctx)
@@ -200,6 +201,7 @@ func (r *clusterResource) Update(ctx context.Context, req resource.UpdateRequest
 		// The next apply tries again what these versions stand for.
 		plan.CredentialsVersion, plan.InternalVersion = state.CredentialsVersion, state.InternalVersion
 		plan.TerminationProtection = state.TerminationProtection
+		plan.PermissionsBoundary, plan.AdditionalPolicies = state.PermissionsBoundary, state.AdditionalPolicies
 	}
 	resp.Diagnostics.Append(resp.State.Set(ctx, &plan)...)
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, clusterIdentity{plan.Name})...)

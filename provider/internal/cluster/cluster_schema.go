@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework-timeouts/resource/timeouts"
 	"github.com/hashicorp/terraform-plugin-framework-validators/int64validator"
 	"github.com/hashicorp/terraform-plugin-framework-validators/mapvalidator"
+	"github.com/hashicorp/terraform-plugin-framework-validators/setvalidator"
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
@@ -74,8 +75,20 @@ func (r *clusterResource) Schema(ctx context.Context, _ resource.SchemaRequest, 
 			"internal_credentials_version": schema.Int64Attribute{Optional: true, Computed: true, Default: int64default.StaticInt64(1),
 				MarkdownDescription: "Increase it to generate new internal secrets, except the key of backups. Nodes read them at their next boot. Default: `1`."},
 			"instance_profiles": schema.MapAttribute{Optional: true, ElementType: types.StringType,
-				MarkdownDescription: "Your own instance profiles, by role. For these roles, the provider creates no IAM role. From the IAM roles that it creates, it removes all policies that others add.",
+				MarkdownDescription: "Your own instance profiles, by role. For these roles, the provider creates no IAM role.",
 				Validators:          []validator.Map{mapvalidator.KeysAre(roleValidator())}},
+			"iam_path": schema.StringAttribute{Optional: true,
+				MarkdownDescription: "Path that IAM roles and instance profiles are created under, such as `/platform/`. It cannot be changed. Default: `/`.",
+				Validators:          []validator.String{iamPath()}},
+			"permissions_boundary": schema.StringAttribute{Optional: true,
+				MarkdownDescription: "ARN of the policy that is the permissions boundary of all IAM roles.",
+				Validators:          []validator.String{policyARN()}},
+			"additional_policy_arns": schema.MapAttribute{Optional: true, ElementType: types.SetType{ElemType: types.StringType},
+				MarkdownDescription: "ARNs of managed policies to attach to the IAM roles, by role, such as `{ app = [aws_iam_policy.queue.arn] }`.",
+				Validators: []validator.Map{mapvalidator.KeysAre(roleValidator()),
+					mapvalidator.ValueSetsAre(setvalidator.SizeAtMost(maxAttachedPolicies), setvalidator.ValueStringsAre(policyARN()))}},
+			"exclusive_policies": schema.BoolAttribute{Optional: true, Computed: true, Default: booldefault.StaticBool(false),
+				MarkdownDescription: "Remove policies that others add to the IAM roles, and report them in `drift`. Default: `false`."},
 			"key_name": schema.StringAttribute{Optional: true, MarkdownDescription: "Key pair for SSH over the VPN. A change applies to nodes launched later."},
 			"root_volume_gib": schema.Int64Attribute{Optional: true, Computed: true, Default: int64default.StaticInt64(16),
 				MarkdownDescription: "Size of each node's root volume in GiB. A change applies to nodes launched later. Default: `16`.",
@@ -146,6 +159,21 @@ func nodeAttributes() map[string]schema.Attribute {
 		"eip_id":    schema.StringAttribute{Optional: true, MarkdownDescription: "Allocation id of an Elastic IP address."},
 		"volume_id": schema.StringAttribute{Optional: true, MarkdownDescription: "Id of a data volume in the subnet's zone."},
 	}
+}
+
+// maxAttachedPolicies is the maximum of managed policies per role that AWS grants
+// on request; the quota of a new account is 10 (IAM user guide, "IAM and AWS STS
+// quotas").
+const maxAttachedPolicies = 25
+
+func policyARN() validator.String {
+	return stringvalidator.RegexMatches(regexp.MustCompile(`^arn:[\w-]+:iam::(\d{12}|aws):policy/.+$`), "must be the ARN of an IAM policy, such as arn:aws:iam::123456789012:policy/boundary")
+}
+
+// iamPath validates the path of an IAM role. IAM allows 512 characters, which
+// include the cluster's own part.
+func iamPath() validator.String {
+	return stringvalidator.RegexMatches(regexp.MustCompile(`^/([!-~]{1,440}/)?$`), "must begin and end with /, such as /platform/, and have at most 442 characters")
 }
 
 func roleValidator() validator.String {

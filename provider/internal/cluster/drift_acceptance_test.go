@@ -26,6 +26,7 @@ func TestWhatOthersGiveARoleIsShownAndTakenAway(t *testing.T) {
 	made, err := a.IAM.CreatePolicy(t.Context(), &iam.CreatePolicyInput{PolicyName: aws.String("wide"), PolicyDocument: aws.String(somePolicy)})
 	a.must(err)
 	a.KeepBaseline()
+	a.extra = "exclusive_policies = true"
 	attach := func() {
 		_, err := a.IAM.AttachRolePolicy(t.Context(), &iam.AttachRolePolicyInput{RoleName: role, PolicyArn: made.Policy.Arn})
 		a.must(err)

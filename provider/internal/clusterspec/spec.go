@@ -28,6 +28,7 @@ type Spec struct {
 	Nodes                 map[string]Node
 	Settings              map[string]string
 	InstanceProfiles      map[model.Role]string // the customer's own
+	IAM                   IAM
 	KeyName               string
 	RootVolumeGiB         int32
 	KMSKeyID              string // of root volumes; "" is the account's default key
@@ -39,6 +40,14 @@ type Spec struct {
 
 // Buckets are the names of the cluster's buckets.
 type Buckets struct{ Uploads, PGDump, WALG, Logs string }
+
+// IAM is what the customer's organization requires of the IAM roles.
+type IAM struct {
+	Path                string // begins the path of roles and profiles; "" is "/"
+	PermissionsBoundary string // ARN of a policy, or ""
+	AdditionalPolicies  map[model.Role][]string
+	ExclusivePolicies   bool // policies that others add are drift
+}
 
 // Node is the configuration of one node. EIPID and VolumeID are optional.
 type Node struct {

@@ -98,15 +98,23 @@ func (r *Roles) deleteRole(ctx context.Context, name string) error {
 	_, err := awswait.Retry(ctx, awswait.ProfilePropagation, awswait.IsInUse, func(ctx context.Context) (any, error) {
 		out, err := r.client.IAM.DeleteRole(ctx, &iam.DeleteRoleInput{RoleName: &name})
 		if awswait.IsInUse(err) {
-			var actual role
-			if err := r.readRole(ctx, name, &actual); err != nil {
-				return nil, err
-			}
-			if err := r.removePolicies(ctx, name, actual.inline, actual.attached); err != nil {
+			if err := r.removeAllPolicies(ctx, name); err != nil {
 				return nil, err
 			}
 		}
 		return out, err
 	})
 	return err
+}
+
+func (r *Roles) removeAllPolicies(ctx context.Context, name string) error {
+	inline, err := r.listInline(ctx, name)
+	if err != nil {
+		return awswait.Ignore(err, awswait.IsNotFound)
+	}
+	attached, err := r.listAttached(ctx, name)
+	if err != nil {
+		return awswait.Ignore(err, awswait.IsNotFound)
+	}
+	return r.removePolicies(ctx, name, inline, attached)
 }

@@ -1,13 +1,14 @@
 // Package iamrole manages a cluster's IAM roles and instance profiles: one of
 // each per role, of the same name. A role has one inline policy, which allows
-// what the role's nodes need and nothing else; policies that others add are
-// removed.
+// what the role's nodes need and nothing else, and the managed policies and the
+// permissions boundary that the customer configures.
 //
-// Roles are found by their path. policy.go holds the policies; a permissions
-// boundary or further managed policies belong to Ensure, Drift and role.
+// Roles are found by their path. policy.go holds the policies, ensure.go gives
+// them to the roles.
 package iamrole
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -34,6 +35,9 @@ type Roles struct {
 	// SetTags makes Ensure set the tags of existing roles and profiles, which
 	// costs a call per role and profile even if they are right.
 	SetTags bool
+	// Former is what was configured before: Ensure takes from the roles what
+	// is not configured any more.
+	Former clusterspec.IAM
 
 	client     *awsclient.Client
 	encryption *base.BucketEncryption
@@ -50,6 +54,7 @@ type role struct {
 	policy   string   // inline policy policyName, or ""
 	inline   []string // names of other inline policies
 	attached []string // ARNs of managed policies
+	boundary string   // ARN of the permissions boundary, or ""
 }
 
 type profile struct{ hasRole bool }
@@ -71,7 +76,9 @@ func (r *Roles) ProfileName(role model.Role) string {
 func (r *Roles) Exist() bool { return len(r.roles) > 0 || len(r.profiles) > 0 }
 
 // path is the path of all roles and profiles of the cluster; IAM lists by it.
-func (r *Roles) path() string { return "/xeroops/" + r.client.Region + "/" + r.spec.Name + "/" }
+func (r *Roles) path() string {
+	return cmp.Or(r.spec.IAM.Path, "/") + "xeroops/" + r.client.Region + "/" + r.spec.Name + "/"
+}
 
 // prefix begins the name of each role and profile. IAM is global, so it has
 // the region.
@@ -103,7 +110,7 @@ func (r *Roles) ensure(ctx context.Context, of model.Role) error {
 	actual, roleExists := r.roles[of]
 	profile, profileExists := r.profiles[of]
 	err = base.ParallelAll(ctx,
-		base.StepIf(!roleExists, func(ctx context.Context) error { return r.createRole(ctx, name, wanted.trust) }),
+		base.StepIf(!roleExists, func(ctx context.Context) error { return r.createRole(ctx, name, wanted) }),
 		base.StepIf(!profileExists, func(ctx context.Context) error { return r.createProfile(ctx, name) }),
 	)
 	if err != nil {
@@ -111,7 +118,7 @@ func (r *Roles) ensure(ctx context.Context, of model.Role) error {
 	}
 	return base.ParallelAll(ctx,
 		func(ctx context.Context) error {
-			if err := r.ensurePolicies(ctx, name, actual, wanted, roleExists); err != nil || !roleExists || !r.SetTags {
+			if err := r.ensurePolicies(ctx, of, actual, wanted, roleExists); err != nil || !roleExists || !r.SetTags {
 				return err
 			}
 			return r.tagRole(ctx, name)
@@ -123,43 +130,6 @@ func (r *Roles) ensure(ctx context.Context, of model.Role) error {
 			return r.tagProfile(ctx, name)
 		},
 	)
-}
-
-// ensurePolicies sets the inline policy and the trust policy, and removes all
-// other policies. The calls run in sequence: IAM answers some concurrent
-// changes of one role with ConcurrentModification.
-func (r *Roles) ensurePolicies(ctx context.Context, name string, actual, wanted role, existed bool) error {
-	if !base.SamePolicy(actual.policy, wanted.policy) {
-		_, err := awswait.Retry(ctx, awswait.ProfilePropagation, awswait.IsNotFound, func(ctx context.Context) (any, error) {
-			return r.client.IAM.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: &name, PolicyName: aws.String(policyName), PolicyDocument: &wanted.policy})
-		})
-		if err != nil {
-			return err
-		}
-	}
-	if existed && !base.SamePolicy(actual.trust, wanted.trust) {
-		_, err := r.client.IAM.UpdateAssumeRolePolicy(ctx, &iam.UpdateAssumeRolePolicyInput{RoleName: &name, PolicyDocument: &wanted.trust})
-		if err != nil {
-			return err
-		}
-	}
-	return r.removePolicies(ctx, name, actual.inline, actual.attached)
-}
-
-func (r *Roles) removePolicies(ctx context.Context, name string, inline, attached []string) error {
-	for _, policy := range inline {
-		_, err := r.client.IAM.DeleteRolePolicy(ctx, &iam.DeleteRolePolicyInput{RoleName: &name, PolicyName: &policy})
-		if err = awswait.Ignore(err, awswait.IsNotFound); err != nil {
-			return fmt.Errorf("delete policy %s: %w", policy, err)
-		}
-	}
-	for _, policy := range attached {
-		_, err := r.client.IAM.DetachRolePolicy(ctx, &iam.DetachRolePolicyInput{RoleName: &name, PolicyArn: &policy})
-		if err = awswait.Ignore(err, awswait.IsNotFound); err != nil {
-			return fmt.Errorf("detach policy %s: %w", policy, err)
-		}
-	}
-	return nil
 }
 
 // addRoleToProfile adds the role to the instance profile of the same name.
@@ -174,9 +144,10 @@ func (r *Roles) addRoleToProfile(ctx context.Context, name string, actual profil
 	return awswait.Ignore(err, func(err error) bool { return awswait.HasCode(err, "LimitExceeded") || isEntityExists(err) })
 }
 
-func (r *Roles) createRole(ctx context.Context, name, trust string) error {
+func (r *Roles) createRole(ctx context.Context, name string, wanted role) error {
 	_, err := r.client.IAM.CreateRole(ctx, &iam.CreateRoleInput{RoleName: &name, Path: aws.String(r.path()),
-		AssumeRolePolicyDocument: &trust, Description: aws.String("Node of XeroOps cluster " + r.spec.Name), Tags: newTags(r.tags(name))})
+		AssumeRolePolicyDocument: &wanted.trust, PermissionsBoundary: base.Optional(wanted.boundary),
+		Description: aws.String("Node of XeroOps cluster " + r.spec.Name), Tags: newTags(r.tags(name))})
 	return r.acceptOwn(ctx, err, "role", name, r.ownsRole)
 }
 
@@ -229,7 +200,10 @@ func (r *Roles) drift(of model.Role, wanted role) []string {
 	}
 	add(!base.SamePolicy(actual.policy, wanted.policy), "policy of IAM role %s was changed", name)
 	add(!base.SamePolicy(actual.trust, wanted.trust), "trust policy of IAM role %s was changed", name)
-	others := slices.Concat(actual.inline, actual.attached)
-	add(len(others) > 0, "IAM role %s has additional policies: %s", name, strings.Join(others, ", "))
+	add(actual.boundary != wanted.boundary, "permissions boundary of IAM role %s was changed", name)
+	missing := without(wanted.attached, actual.attached)
+	add(len(missing) > 0, "IAM role %s lacks policies: %s", name, strings.Join(missing, ", "))
+	others := slices.Concat(actual.inline, without(actual.attached, wanted.attached))
+	add(r.spec.IAM.ExclusivePolicies && len(others) > 0, "IAM role %s has additional policies: %s", name, strings.Join(others, ", "))
 	return found
 }

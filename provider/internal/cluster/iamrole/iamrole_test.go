@@ -62,8 +62,10 @@ func TestDriftNamesTheRoleAndWhatDiffers(t *testing.T) {
 		"nothing":              {func(*Roles, *role) {}, ""},
 		"another policy":       {func(_ *Roles, a *role) { a.policy = `{"Statement":[{"Effect":"Deny"}]}` }, "policy of IAM role " + name + " was changed"},
 		"another trust policy": {func(_ *Roles, a *role) { a.trust = `{}` }, "trust policy of IAM role " + name + " was changed"},
-		"an inline policy":     {func(_ *Roles, a *role) { a.inline = []string{"mine"} }, "additional policies: mine"},
-		"a managed policy":     {func(_ *Roles, a *role) { a.attached = []string{"arn:p"} }, "additional policies: arn:p"},
+		"an inline policy":     {func(r *Roles, a *role) { r.spec.IAM.ExclusivePolicies = true; a.inline = []string{"mine"} }, "additional policies: mine"},
+		"a managed policy":     {func(r *Roles, a *role) { r.spec.IAM.ExclusivePolicies = true; a.attached = []string{"arn:p"} }, "additional policies: arn:p"},
+		"policies of others":   {func(_ *Roles, a *role) { a.inline, a.attached = []string{"mine"}, []string{"arn:p"} }, ""},
+		"another boundary":     {func(_ *Roles, a *role) { a.boundary = "arn:b" }, "permissions boundary of IAM role " + name + " was changed"},
 		"an empty profile":     {func(r *Roles, _ *role) { r.profiles = nil }, "instance profile " + name + " does not contain its role"},
 	}
 	for what, c := range cases {

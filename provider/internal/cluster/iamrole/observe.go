@@ -30,7 +30,7 @@ func (r *Roles) observeRoles(ctx context.Context) error {
 	steps := []base.Step{func(ctx context.Context) error { return r.listRoles(ctx, trust) }}
 	if r.ReadPolicies {
 		steps = append(steps, base.StepsFor(managed, func(ctx context.Context, n int, of model.Role) error {
-			return r.readRole(ctx, r.name(of), &read[n])
+			return r.readRole(ctx, of, &read[n])
 		})...)
 	}
 	if err := base.Parallel(ctx, steps...); err != nil {
@@ -89,24 +89,39 @@ func (r *Roles) observeProfiles(ctx context.Context) error {
 	return nil
 }
 
-// readRole reads a role's policies in parallel; a role that does not exist has
-// none.
-func (r *Roles) readRole(ctx context.Context, name string, into *role) error {
+// readRole reads in parallel what is compared of a role; a role that does not
+// exist has nothing.
+func (r *Roles) readRole(ctx context.Context, of model.Role, into *role) error {
+	name, wanted := r.name(of), r.spec.IAM
 	err := base.Parallel(ctx,
 		func(ctx context.Context) (err error) {
 			into.policy, err = r.readPolicy(ctx, name)
 			return err
 		},
-		func(ctx context.Context) (err error) {
+		base.StepIf(wanted.ExclusivePolicies, func(ctx context.Context) (err error) {
 			into.inline, err = r.listInline(ctx, name)
 			return err
-		},
-		func(ctx context.Context) (err error) {
+		}),
+		base.StepIf(wanted.ExclusivePolicies || len(wanted.AdditionalPolicies[of]) > 0, func(ctx context.Context) (err error) {
 			into.attached, err = r.listAttached(ctx, name)
 			return err
-		},
+		}),
+		base.StepIf(wanted.PermissionsBoundary != "", func(ctx context.Context) (err error) {
+			into.boundary, err = r.readBoundary(ctx, name)
+			return err
+		}),
 	)
 	return awswait.Ignore(err, awswait.IsNotFound)
+}
+
+// readBoundary returns the ARN of a role's permissions boundary, or "". ListRoles
+// does not return it.
+func (r *Roles) readBoundary(ctx context.Context, name string) (string, error) {
+	out, err := r.client.IAM.GetRole(ctx, &iam.GetRoleInput{RoleName: &name})
+	if err != nil || out.Role.PermissionsBoundary == nil {
+		return "", err
+	}
+	return aws.ToString(out.Role.PermissionsBoundary.PermissionsBoundaryArn), nil
 }
 
 // readPolicy returns the role's inline policy policyName, or "".

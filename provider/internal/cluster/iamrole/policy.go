@@ -66,7 +66,7 @@ func (r *Roles) policies(ctx context.Context, of model.Role) (role, error) {
 	}
 	a := awsAccount{partition: partition, region: r.client.Region, id: id, keys: r.keys}
 	policy, err := policyDocument(r.spec, a, of)
-	return role{trust: trustPolicy(a), policy: policy}, err
+	return role{trust: trustPolicy(a), policy: policy, boundary: r.spec.IAM.PermissionsBoundary, attached: r.spec.IAM.AdditionalPolicies[of]}, err
 }
 
 // trustPolicy lets EC2 instances, and nothing else, assume a role.
