@@ -97,6 +97,8 @@ func TestErrorPredicates(t *testing.T) {
 		{apiError("InvalidParameterValue", "Value (x) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"), IsProfilePropagating, true},
 		{apiError("InvalidParameterValue", `IAM Instance Profile "arn:aws:iam::123456789012:instance-profile/x" has no associated IAM Roles`), IsProfilePropagating, true},
 		{apiError("InvalidParameterValue", "Invalid instance type"), IsProfilePropagating, false},
+		{apiError("InvalidParameterValue", "Invalid value '/dev/sdf' for unixDevice. Attachment point /dev/sdf is already in use"), IsDeviceInUse, true},
+		{apiError("InvalidParameterValue", "Invalid value '/dev/sdf'"), IsDeviceInUse, false},
 		{apiError("DependencyViolation", ""), IsInUse, true},
 		{apiError("InvalidGroup.InUse", ""), IsInUse, true},
 		{apiError("DeleteConflict", ""), IsInUse, true},

@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/path"
 
 	"github.com/xeroops/xeroops/internal/awswait"
 	"github.com/xeroops/xeroops/provider/internal/base"
@@ -58,6 +59,21 @@ func lastAttachment(ctx context.Context, private privateState) (time.Time, diag.
 		}
 	}
 	return attached, diags
+}
+
+// checkSnapshot returns an error if another snapshot would replace a volume that is
+// attached: Terraform destroys the old volume before the node gets the new one.
+func (r *volumeResource) checkSnapshot(ctx context.Context, volume, state volumeModel) error {
+	if state.ID.IsNull() || volume.SnapshotID.IsUnknown() || volume.SnapshotID.Equal(state.SnapshotID) {
+		return nil
+	}
+	found, err := r.find(ctx, state.ID.ValueString())
+	if err != nil || found == nil || attachedTo(*found) == "" {
+		return err
+	}
+	return base.AtAttribute(path.Root("snapshot_id"), fmt.Errorf(
+		"%s is %s, and another snapshot would replace it; add another xeroops_volume with that snapshot_id, set the node's volume_id to its id "+
+			"and apply, which restarts the node with the new volume; then remove this volume", state.ID.ValueString(), attachedTo(*found)))
 }
 
 // delete waits until the volume is detached, creates the final snapshot, and

@@ -115,6 +115,7 @@ func (r *volumeResource) ModifyPlan(ctx context.Context, req resource.ModifyPlan
 		return
 	}
 	base.AddError(&resp.Diagnostics, "plan", volumeTypeName, volume.Name.ValueString(), volume.checkShrink(state))
+	base.AddError(&resp.Diagnostics, "plan", volumeTypeName, volume.Name.ValueString(), r.checkSnapshot(ctx, volume, state))
 	r.PlanAdoption(ctx, volumeTypeName, func(ctx context.Context, name string) (*base.Found, error) {
 		volumes, err := r.findByName(ctx, name)
 		return volume.adoptable(volumes), err

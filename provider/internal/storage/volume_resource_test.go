@@ -274,6 +274,24 @@ func TestSnapshotBeforeTheLastAttachmentIsNotFinal(t *testing.T) {
 	})
 }
 
+func TestAnotherSnapshotOfAnAttachedVolumeIsRefused(t *testing.T) {
+	a := newAccount(t)
+	var instance string
+	a.Test(resource.TestCase{
+		Steps: []resource.TestStep{
+			{Config: volumeConfig(20, ""), Check: a.note(volume)},
+			{
+				PreConfig: a.behindTerraform(func(ctx context.Context) (err error) {
+					instance, err = a.attach(ctx)
+					return err
+				}),
+				Config: volumeConfig(20, `snapshot_id = "snap-12345678"`), PlanOnly: true, ExpectError: matching(`attached to i-\w+ as /dev/xvdf[^;]*; add another`),
+			},
+			{PreConfig: a.behindTerraform(func(ctx context.Context) error { return a.detach(ctx, instance) }), Config: volumeConfig(20, "")},
+		},
+	})
+}
+
 func TestVolumeErrorsSayWhatToDo(t *testing.T) {
 	for name, tc := range map[string]struct{ config, says string }{
 		"too many IOPS":   {volumeConfig(10, "iops = 6000"), `a volume of 10 GiB has at most 5000 IOPS`},
