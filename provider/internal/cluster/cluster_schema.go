@@ -47,7 +47,7 @@ func (r *clusterResource) Schema(ctx context.Context, _ resource.SchemaRequest, 
 	resp.Schema = schema.Schema{
 		MarkdownDescription: "A cluster: its nodes and, for each role, a security group, an IAM role with an instance profile, and the objects in S3 that nodes boot from. " +
 			"VPC, subnets, addresses, volumes and buckets are referenced by id, so any provider can create them. " +
-			"Nodes whose image, type, subnet or address changes are replaced one at a time, each after the previous one has reported ready.",
+			"Nodes whose image, subnet or address changes are replaced, and nodes whose type or data volume changes are stopped, changed and started, one at a time, each after the previous one has reported ready.",
 		Attributes: map[string]schema.Attribute{
 			"id": base.IDAttribute("The cluster's name."),
 			"name": schema.StringAttribute{Required: true,
