@@ -24,6 +24,8 @@ import (
 	"github.com/aws/smithy-go/middleware"
 	awsbase "github.com/hashicorp/aws-sdk-go-base/v2"
 	"github.com/hashicorp/aws-sdk-go-base/v2/logging"
+
+	"github.com/xeroops/xeroops/internal/bucketowner"
 )
 
 // DefaultMaxRetries is the maximum number of attempts if max_retries is not set.
@@ -109,7 +111,7 @@ func New(ctx context.Context, s Settings) (*Client, error) {
 		Region: cfg.Region,
 		Config: cfg,
 	}
-	c.S3 = s3.NewFromConfig(cfg, func(o *s3.Options) {
+	c.S3 = s3.NewFromConfig(cfg, bucketowner.Require(c.AccountID), func(o *s3.Options) {
 		o.BaseEndpoint = endpoint(s.Endpoints.S3, o.BaseEndpoint)
 		o.UsePathStyle = s.S3UsePathStyle
 	})

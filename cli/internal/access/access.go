@@ -11,8 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/user"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -22,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/xeroops/xeroops/internal/awswait"
+	"github.com/xeroops/xeroops/internal/bucketowner"
 	"github.com/xeroops/xeroops/internal/cluster"
 )
 
@@ -63,15 +62,16 @@ func Open(ctx context.Context, s Settings) (*Access, error) {
 		return nil, fmt.Errorf("%w: no AWS region; set --region or AWS_REGION", ErrUnreachable)
 	}
 	a := &Access{Cluster: s.Cluster, Bucket: s.UploadsBucket, via: s.Via}
-	a.S3 = s3.NewFromConfig(cfg, func(o *s3.Options) {
+	account, err := a.identify(ctx, sts.NewFromConfig(cfg))
+	if err != nil {
+		return nil, err
+	}
+	a.S3 = s3.NewFromConfig(cfg, bucketowner.Require(bucketowner.Account(account)), func(o *s3.Options) {
 		o.DisableLogOutputChecksumValidationSkipped = true
 		// S3's answer to concurrent creates of an object, which has to be retried (S3 API
 		// reference, PutObject, If-None-Match).
 		o.Retryer = retry.AddWithErrorCodes(o.Retryer, "ConditionalRequestConflict")
 	})
-	if err := a.findBucket(ctx, sts.NewFromConfig(cfg)); err != nil {
-		return nil, err
-	}
 	if err := a.findCluster(ctx); err != nil {
 		return nil, err
 	}
@@ -88,29 +88,20 @@ func Open(ctx context.Context, s Settings) (*Access, error) {
 	return a, nil
 }
 
-// findBucket sets the operator's identity, and the bucket's name from its account.
-func (a *Access) findBucket(ctx context.Context, client *sts.Client) error {
+// identify sets the operator's identity, and the bucket's name if none is set. It
+// returns the account of the credentials, which has to own the bucket: no policy can
+// deny GetCallerIdentity.
+func (a *Access) identify(ctx context.Context, client *sts.Client) (account string, err error) {
 	identity, err := client.GetCallerIdentity(ctx, nil)
-	switch {
-	case err == nil:
-		// The resource: user/jane, or assumed-role/operators/jane.
-		parts := strings.SplitN(aws.ToString(identity.Arn), ":", 6)
-		a.Operator = parts[len(parts)-1]
-		a.Bucket = cmp.Or(a.Bucket, "uploads-"+aws.ToString(identity.Account))
-	case a.Bucket == "":
-		return fmt.Errorf("%w: find the AWS account, which is part of the uploads bucket's name: %w; check your AWS credentials, or set --uploads-bucket", ErrUnreachable, err)
-	default: // the bucket is known, and STS is not needed for anything else
-		a.Operator = localUser()
+	if err != nil {
+		return "", fmt.Errorf("%w: find the AWS account, which has to own the uploads bucket: %w; check your AWS credentials", ErrUnreachable, err)
 	}
-	return nil
-}
-
-func localUser() string {
-	host, _ := os.Hostname() // only shown to other operators
-	if u, err := user.Current(); err == nil {
-		return u.Username + "@" + host
-	}
-	return "unknown@" + host
+	// The resource: user/jane, or assumed-role/operators/jane.
+	parts := strings.SplitN(aws.ToString(identity.Arn), ":", 6)
+	a.Operator = parts[len(parts)-1]
+	account = aws.ToString(identity.Account)
+	a.Bucket = cmp.Or(a.Bucket, "uploads-"+account)
+	return account, nil
 }
 
 // findCluster sets the cluster to the bucket's only one if none is set.

@@ -71,6 +71,7 @@ var startMoto = sync.OnceValues(func() (*moto.Server, error) {
 // objects, and a Redis with the management node's users, reached through --via.
 type fixture struct {
 	t     *testing.T
+	moto  *moto.Server
 	s3    *s3.Client
 	redis string // address
 	nodes *redis.Client
@@ -93,6 +94,7 @@ func newFixture(t *testing.T) *fixture {
 	} else if err != nil {
 		t.Fatal(err)
 	}
+	f.moto = server
 	for name, value := range map[string]string{
 		"AWS_ENDPOINT_URL": server.URL, "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
 		"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,

@@ -71,6 +71,7 @@ func All(o Options) []fakeaws.Fixup {
 		{Name: "launch", New: launch},
 		{Name: "role-policy", New: rolePolicy},
 		{Name: "policy-form", New: policyForm},
+		{Name: "bucket-owner", New: bucketOwner},
 		{Name: "bucket-defaults", New: bucketDefaults},
 		{Name: "secure-transport", New: secureTransport},
 	}

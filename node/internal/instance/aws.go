@@ -12,6 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/xeroops/xeroops/internal/bucketowner"
 )
 
 // metadataEndpoint is the same in every region. It is passed to the SDK so that no
@@ -45,12 +47,20 @@ func (i Instance) Identify(ctx context.Context, metadata *imds.Client) (Identity
 }
 
 // S3 returns a client with the credentials of the instance's role, which it gets from the
-// metadata service only and renews before they expire. The first request fetches them.
+// metadata service only and renews before they expire. The first request fetches them, and
+// the account that has to own the buckets.
 func (i Instance) S3() *s3.Client { return i.S3By(Metadata()) }
 
 // S3By is [Instance.S3] with an existing metadata client.
 func (i Instance) S3By(metadata *imds.Client, options ...func(*s3.Options)) *s3.Client {
 	role := ec2rolecreds.New(func(o *ec2rolecreds.Options) { o.Client = metadata })
+	owner := func(ctx context.Context) (string, error) {
+		out, err := metadata.GetInstanceIdentityDocument(ctx, nil)
+		if err != nil {
+			return "", fmt.Errorf("get the instance identity from the metadata service: %w", err)
+		}
+		return out.AccountID, nil
+	}
 	return s3.New(s3.Options{
 		Region: i.Region,
 		// The clock may be wrong by minutes until chrony has set it.
@@ -59,5 +69,5 @@ func (i Instance) S3By(metadata *imds.Client, options ...func(*s3.Options)) *s3.
 		Retryer: retry.NewStandard(func(o *retry.StandardOptions) { o.MaxBackoff = time.Second }),
 		// The gateway endpoint is in the same region, and callers retry.
 		HTTPClient: awshttp.NewBuildableClient().WithDialerOptions(func(d *net.Dialer) { d.Timeout = 5 * time.Second }),
-	}, options...)
+	}, append(options, bucketowner.Require(owner))...)
 }

@@ -7,14 +7,20 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"github.com/xeroops/xeroops/internal/awswait"
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/envfile"
+	"github.com/xeroops/xeroops/internal/fakeaws"
+	"github.com/xeroops/xeroops/internal/fakeaws/fixups"
+	"github.com/xeroops/xeroops/internal/fakeaws/moto"
+	"github.com/xeroops/xeroops/internal/testkit/mototest"
 	"github.com/xeroops/xeroops/node/internal/instance/imdstest"
 )
 
@@ -104,6 +110,27 @@ func TestOnlyTheRolesCredentialsAreUsed(t *testing.T) {
 	}
 	if !strings.Contains(authorization, *service.AccessKey.Load()) {
 		t.Errorf("the request was signed by %q, want the role's credentials", authorization)
+	}
+}
+
+func TestAStrangersBucketIsNeitherReadNorWritten(t *testing.T) {
+	server := mototest.Start(t, moto.Options{})
+	front, err := fakeaws.Start(fakeaws.Options{Upstream: server.URL, Fixups: fixups.All(fixups.Options{})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = front.Close() })
+	const bucket, key = "uploads-" + moto.Account, "clusters/production/topology.json"
+	stranger := mototest.StrangersBucket(t, front.URL, bucket, map[string]string{key: "{}"})
+	client := app1.S3By(Metadata(imdstest.Start(t).Endpoint), func(o *s3.Options) { o.BaseEndpoint, o.UsePathStyle = &front.URL, true })
+	if _, err := client.GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: aws.String(key)}); !awswait.HasCode(err, "AccessDenied") {
+		t.Errorf("read: got %v, want AccessDenied", err)
+	}
+	if _, err := client.PutObject(t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: aws.String("report")}); !awswait.HasCode(err, "AccessDenied") {
+		t.Errorf("write: got %v, want AccessDenied", err)
+	}
+	if keys := mototest.Keys(t, stranger, bucket); !slices.Equal(keys, []string{key}) {
+		t.Errorf("the stranger's bucket has %v", keys)
 	}
 }
 
