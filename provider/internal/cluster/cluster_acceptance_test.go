@@ -52,7 +52,7 @@ func TestClusterIsWhatTheDesignSaysAndASecondApplyChangesNothing(t *testing.T) {
 			ImportStateVerifyIdentifierAttribute: "name",
 			// The next apply sets what AWS does not know from the configuration.
 			ImportStateVerifyIgnore: []string{"buckets", "vpn", "vpn_cidr", "on_ready_timeout", "ready_timeout", "root_volume_gib",
-				"termination_protection", "internal_credentials_version", "status"}},
+				"termination_protection", "exclusive_policies", "internal_credentials_version", "status"}},
 	}})
 }
 
