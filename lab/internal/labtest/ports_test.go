@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"slices"
 	"sort"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -38,6 +37,7 @@ for protocol, port in ports:
         tcp.append(s)
     else:
         udp.append(s)
+open("/run/listening", "w").close()
 while True:
     for s in select.select(tcp + udp, [], [])[0]:
         if s in tcp:
@@ -55,7 +55,7 @@ import json, socket, sys, threading
 targets, source, opened = json.loads(sys.argv[1]), sys.argv[2], []
 def attempt(name, address, protocol, port):
     s = socket.socket(socket.AF_INET, socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM)
-    s.settimeout(2)
+    s.settimeout(5)
     try:
         if source:
             s.bind((source, 0))
@@ -87,10 +87,9 @@ func checkPortMatrix(l *lab) {
 			"cat >/run/connect.py <<'EOF'"+connectScript+"EOF")
 	}
 	for _, n := range reference {
-		l.until(n.name+" listens on its ports", 10*time.Second, func() (bool, string) {
-			count := l.shell(n.name, "ss -Htuln4 | wc -l")
-			n, err := strconv.Atoi(count)
-			return err == nil && n >= len(ports), count
+		l.until(n.name+" listens on its ports", 30*time.Second, func() (bool, string) {
+			state := l.shell(n.name, "ls /run/listening 2>&1; systemctl status listen 2>&1; true")
+			return strings.HasPrefix(state, "/run/listening"), state
 		})
 	}
 	l.shell("gateway", "ip address add "+vpnClient+"/32 dev lo")

@@ -3,6 +3,7 @@ package s3front
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,14 +13,12 @@ import (
 	"testing"
 	"time"
 
-	"errors"
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
-
 	"github.com/hashicorp/go-hclog"
 	"github.com/xeroops/xeroops/internal/fakeaws"
 	"github.com/xeroops/xeroops/internal/fakeaws/moto"
@@ -67,6 +66,7 @@ func start(t *testing.T) *lab {
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	l.http = trusting(ca, server.Listener.Addr().String())
+	l.createBucket()
 	return l
 }
 
@@ -107,7 +107,6 @@ func (l *lab) put(key string) {
 }
 
 func (l *lab) createBucket() {
-	l.t.Helper()
 	_, err := l.admin.CreateBucket(l.t.Context(), &s3.CreateBucketInput{Bucket: aws.String(bucket),
 		CreateBucketConfiguration: &types.CreateBucketConfiguration{LocationConstraint: region}})
 	if err != nil {
@@ -133,9 +132,27 @@ func code(err error) string {
 	return fmt.Sprint(err)
 }
 
-func TestRolePolicyIsEnforced(t *testing.T) {
+// TestFront runs its subtests on one moto. The last two change the clock and the
+// bucket's policy.
+func TestFront(t *testing.T) {
 	l := start(t)
-	l.createBucket()
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, *lab)
+	}{
+		{"RolePolicyIsEnforced", checkRolePolicy},
+		{"AbsentKeyIsDeniedWithoutListPermission", checkAbsentKey},
+		{"InvalidCredentialsAreRejected", checkInvalidCredentials},
+		{"BucketPolicyDenies", checkBucketPolicy},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			l.t = t
+			test.run(t, l)
+		})
+	}
+}
+
+func checkRolePolicy(t *testing.T, l *lab) {
 	l.put("clusters/c/credentials/db/prod-credentials.env")
 	l.put("clusters/c/credentials/app/prod-credentials.env")
 	policy := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["s3:GetObject","s3:PutObject"],"Resource":"arn:aws:s3:::uploads-1/clusters/c/credentials/db/*"}]}`
@@ -144,6 +161,7 @@ func TestRolePolicyIsEnforced(t *testing.T) {
 		"path":           func(o *s3.Options) { o.UsePathStyle = true },
 	} {
 		t.Run(style, func(t *testing.T) {
+			l.t = t
 			client := l.role("db-"+style, policy, option)
 			if content, _ := get(t.Context(), client, "clusters/c/credentials/db/prod-credentials.env"); content != "content of clusters/c/credentials/db/prod-credentials.env" {
 				t.Errorf("own credentials: %q", content)
@@ -166,9 +184,7 @@ func TestRolePolicyIsEnforced(t *testing.T) {
 	}
 }
 
-func TestAbsentKeyIsDeniedWithoutListPermission(t *testing.T) {
-	l := start(t)
-	l.createBucket()
+func checkAbsentKey(t *testing.T, l *lab) {
 	read := `{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::uploads-1/*"}`
 	list := `,{"Effect":"Allow","Action":"s3:ListBucket","Resource":"arn:aws:s3:::uploads-1"}`
 	blind := l.role("blind", `{"Version":"2012-10-17","Statement":[`+read+`]}`)
@@ -181,23 +197,25 @@ func TestAbsentKeyIsDeniedWithoutListPermission(t *testing.T) {
 	}
 }
 
-func TestBucketPolicyDenies(t *testing.T) {
-	l := start(t)
-	l.createBucket()
+func checkBucketPolicy(t *testing.T, l *lab) {
 	l.put("k")
-	client := l.role("r", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}`)
+	client := l.role("denied", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}`)
 	deny := `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::uploads-1/*","Condition":{"StringEquals":{"aws:PrincipalAccount":"123456789012"}}}]}`
 	if _, err := l.admin.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{Bucket: aws.String(bucket), Policy: &deny}); err != nil {
 		t.Fatal(err)
 	}
-	if _, code := get(t.Context(), client, "k"); code != "AccessDenied" {
-		t.Errorf("read denied by the bucket policy: %s, want AccessDenied", code)
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) { // policies are cached for policyLife
+		_, code := get(t.Context(), client, "k")
+		if code == "AccessDenied" {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("read denied by the bucket policy: %s, want AccessDenied", code)
+		}
 	}
 }
 
-func TestInvalidCredentialsAreRejected(t *testing.T) {
-	l := start(t)
-	l.createBucket()
+func checkInvalidCredentials(t *testing.T, l *lab) {
 	l.put("k")
 	client := l.role("r", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}`)
 	with := func(provider aws.CredentialsProvider) func(*s3.Options) {
