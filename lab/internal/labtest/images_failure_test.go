@@ -42,8 +42,13 @@ func TestImageBuildsThatEndEarlyLeaveNothing(t *testing.T) {
 			t.Run("Failed", func(t *testing.T) { l.with(t).checkFailedBuild() })
 			t.Run("Interrupted", func(t *testing.T) { l.with(t).checkInterruptedBuild() })
 			t.Run("NextOneWorks", func(t *testing.T) {
-				if got := readManifest(t, l.with(t).images("-fresh", "-var", onlyWireGuard)); len(got) != 1 {
+				got := readManifest(t, l.with(t).images("-fresh", "-var", onlyWireGuard))
+				if len(got) != 1 {
 					t.Errorf("the manifest has %v", got)
+				}
+				for _, id := range got { // other tests in this lab expect the base image
+					_, err := l.ec2.DeregisterImage(t.Context(), &ec2.DeregisterImageInput{ImageId: &id})
+					must(t, err)
 				}
 			})
 		})

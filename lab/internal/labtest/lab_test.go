@@ -55,8 +55,8 @@ func newLab(t testing.TB) *lab {
 	return l
 }
 
-// sharedLab returns the running lab that tests share. They leave no instances in it;
-// those that stop a lab, or need an account of their own, use newLab.
+// sharedLab returns the running lab that tests share. They leave no instances and no
+// role images in it. Tests that stop a lab, or need a new account, use newLab.
 func sharedLab(t *testing.T) *lab {
 	t.Helper()
 	if shared == nil {
