@@ -101,8 +101,10 @@ func TestBadInputIsRefusedBeforeAnythingIsChanged(t *testing.T) {
 		"a VPN range within the VPC":      {func(a *account) { a.extra = ""; a.vpnInVPC = true }, `overlaps the VPC's|is in vpn_cidr`},
 		"a name that is too long":         {func(a *account) { a.longName = true }, `at most 28`},
 		"more nodes than a policy has room for": {func(a *account) {
-			for n := range 80 {
-				a.nodes[fmt.Sprintf("app-%d", n)] = node{"app", "t3.small", a.private, fmt.Sprintf("10.0.2.%d", 100+n), image("app"), "", ""}
+			for n := range 80 { // whose names no prefix tells from those of another role
+				app, db := a.nodes["app1"], a.nodes["db1"]
+				app.address, db.address, db.volume = fmt.Sprintf("10.0.2.%d", 40+n), fmt.Sprintf("10.0.2.%d", 140+n), ""
+				a.nodes[fmt.Sprintf("node%02d", n)], a.nodes[fmt.Sprintf("node%02d-db", n)] = app, db
 			}
 		}, `the policy of role app for its 82\s+nodes`},
 		"credentials of an unknown role": {func(a *account) { a.extra = `credentials_wo = { web = { A = "b" } }` }, `unknown role "web"`},
