@@ -43,7 +43,7 @@ func (op *operation) launch(ctx context.Context, nodes []clusterspec.Node) error
 	unanswered := make([]bool, len(nodes))
 	err := base.ParallelAll(ctx, base.StepsFor(nodes, func(ctx context.Context, n int, node clusterspec.Node) (err error) {
 		launched[n], err = op.run(ctx, node)
-		unanswered[n] = err != nil && !isRefused(err)
+		unanswered[n] = awswait.OutcomeUnknown(err)
 		return err
 	})...)
 	for n, node := range nodes {
@@ -56,12 +56,6 @@ func (op *operation) launch(ctx context.Context, nodes []clusterspec.Node) error
 		return err
 	}
 	return op.waitRunning(ctx, nodes)
-}
-
-// isRefused reports whether AWS refused to launch the instance. Without an
-// answer, or after a server error, it may have been launched.
-func isRefused(err error) bool {
-	return awswait.Code(err) != "" && !awswait.HasCode(err, "InternalError", "InternalFailure", "ServiceUnavailable", "Unavailable")
 }
 
 // run launches one node. If the client token of the next generation belongs to
