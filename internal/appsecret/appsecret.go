@@ -28,8 +28,8 @@ const (
 
 const keyBytes = sha256.Size
 
-// Key is the key of a service, from which the passwords of all applications
-// follow. Its zero value is of no use.
+// Key is the key of a service, from which the passwords of all applications are
+// derived. The zero value has no key: Password returns an error.
 type Key struct {
 	service    Service
 	secret     [keyBytes]byte
@@ -51,7 +51,7 @@ func ParseKey(service Service, text string, generation int) (Key, error) {
 	return k, nil
 }
 
-// Generation returns how often the key was generated.
+// Generation returns the key's generation: 1, and one more with each rotation.
 func (k Key) Generation() int { return k.generation }
 
 // label separates these passwords from whatever else a key could be used for.
@@ -86,18 +86,18 @@ func (k Key) GoString() string { return k.String() }
 // owns all that is in it. Nobody logs in as the owner.
 func Database(application string) string { return "app_" + identifier(application) }
 
-// LoginRole returns the role as which the application logs in with the key of a
-// generation. PostgreSQL has one password per role: with a role per generation, a
-// member of the owner, the passwords of both work during a rotation.
+// LoginRole returns the role that the application logs in as with the password of one
+// generation of the key. It is a member of the owner. PostgreSQL has one password per
+// role, so a role per generation lets both passwords work during a rotation.
 func LoginRole(application string, generation int) string {
 	return "login_" + identifier(application) + "_" + strconv.Itoa(generation)
 }
 
 func identifier(application string) string { return strings.ReplaceAll(application, "-", "_") }
 
-// RedisUser returns the application's user. A user of Redis may have the passwords
-// of both generations.
+// RedisUser returns the application's user in Redis. A Redis user can have several
+// passwords, so it has those of both generations.
 func RedisUser(application string) string { return "app-" + application }
 
-// RedisPrefix returns what the application's keys and channels begin with.
+// RedisPrefix returns the prefix of the application's keys and channels.
 func RedisPrefix(application string) string { return "app:" + application + ":" }

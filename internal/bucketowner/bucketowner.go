@@ -1,6 +1,6 @@
 // Package bucketowner makes S3 refuse the requests of a client to buckets of other
-// accounts. Names of buckets are unique among all accounts and ours can be guessed,
-// so a stranger may have created a bucket under one (docs/decisions/0015).
+// accounts. Bucket names are unique among all accounts and those of a cluster can be
+// guessed, so another account may have created the bucket (docs/decisions/0015).
 package bucketowner
 
 import (
@@ -16,11 +16,11 @@ import (
 // middlewareID is the name of the middleware in an operation's stack.
 const middlewareID = "XeroOpsBucketOwner"
 
-// Require returns an option that sets the expected bucket owner of every operation
-// that has one to an account, and that of a copy's source too. S3 answers AccessDenied
-// if the bucket belongs to another account. An input that names its owner keeps it.
-// account is called for each operation until it succeeds; its error fails the
-// operation, so that no request is sent without an owner.
+// Require returns an option that sets the expected bucket owner, and that of a copy's
+// source, on every operation that has one. S3 answers AccessDenied if the bucket
+// belongs to another account. An owner that the input names already is kept. account
+// is called for each operation until it succeeds; its error fails the operation, so
+// that no request is sent without an owner.
 func Require(account func(context.Context) (string, error)) func(*s3.Options) {
 	owner := &cached{find: account}
 	return func(o *s3.Options) {
@@ -30,7 +30,7 @@ func Require(account func(context.Context) (string, error)) func(*s3.Options) {
 	}
 }
 
-// Account returns the function of an account that is known already.
+// Account returns a function for [Require] that returns an account known in advance.
 func Account(id string) func(context.Context) (string, error) {
 	return func(context.Context) (string, error) { return id, nil }
 }

@@ -11,20 +11,21 @@ import (
 	"github.com/xeroops/xeroops/internal/bundle"
 )
 
-// Ledger is which application each port and each route prefix belongs to. It is
-// kept in an object that only management writes, so that no deployer can claim to
-// have been first.
+// Ledger records which application each port and each route prefix belongs to. It
+// is kept in an object that only management writes, so that no deployer can claim
+// to have been first.
 type Ledger struct {
 	Schema   int               `json:"schema"`
 	Ports    map[int]string    `json:"ports"`    // application by port
 	Prefixes map[string]string `json:"prefixes"` // application by route prefix
 }
 
-// ErrUnassigned is the error of a port and prefix that nobody holds yet: management
-// assigns them once it has seen the application's object.
+// ErrUnassigned is returned for a port and prefix that no application holds yet:
+// management assigns them once it has read the application's object.
 var ErrUnassigned = errors.New("management has not assigned the port and route prefix yet")
 
-// TakenError is the error of an application that desires what is another's.
+// TakenError reports that the port or route prefix that an application desires
+// belongs to another application.
 type TakenError struct {
 	Application string
 	What        string // port 8001, route prefix /api/notes
@@ -35,9 +36,9 @@ func (e *TakenError) Error() string {
 	return fmt.Sprintf("application %s: %s belongs to application %s, which had it first; choose another in [tool.xeroops]", e.Application, e.What, e.By)
 }
 
-// Check returns nil if port and prefix of s belong to its application, and else a
-// [TakenError] or [ErrUnassigned]. Nodes start no version, and routing sends no
-// request, before it returns nil; the CLI says so before it deploys.
+// Check returns nil if the port and the prefix of s belong to its application, and
+// otherwise a [TakenError] or [ErrUnassigned]. Until it returns nil, nodes start no
+// version and routing sends no request; the CLI returns the error before it deploys.
 func (l Ledger) Check(s State) error {
 	if err := l.conflict(s); err != nil {
 		return err
@@ -52,7 +53,8 @@ func (l Ledger) holds(s State) bool {
 	return l.Ports[s.Port] == s.Application && l.Prefixes[s.RoutePrefix] == s.Application
 }
 
-// conflict returns a [TakenError] if s desires what another application holds.
+// conflict returns a [TakenError] if s desires a port or prefix that another
+// application holds.
 func (l Ledger) conflict(s State) error {
 	if by := l.Ports[s.Port]; by != "" && by != s.Application {
 		return &TakenError{s.Application, fmt.Sprintf("port %d", s.Port), by}
@@ -65,18 +67,19 @@ func (l Ledger) conflict(s State) error {
 	return nil
 }
 
-// overlap reports whether one prefix is the other, or has it below: the longer one
-// would take requests of the shorter one.
+// overlap reports whether the prefixes are equal or one is below the other: the
+// longer one would take requests of the shorter one.
 func overlap(a, b string) bool {
 	return strings.HasPrefix(a+"/", b+"/") || strings.HasPrefix(b+"/", a+"/")
 }
 
-// Assign returns the ledger after before, for the objects that there are, and why
-// applications got nothing, by name. What an application holds stays its own until
-// it holds all that it desires now, or its object is gone. Others get what they
-// desire in the order in which S3 took their objects; two that S3 took in the same
-// second get neither, as nothing says who was first. unreadable are applications
-// whose objects could not be read: they keep what they hold.
+// Assign returns the ledger that follows before, given the objects that exist, and
+// by application the reason for which it was refused. An application keeps what it
+// holds until it holds all that it desires now, or its object is gone. Others get
+// what they desire in the order in which S3 stored their objects; of two that were
+// stored in the same second and desire the same, neither gets it, because their
+// order is unknown. unreadable lists the applications whose objects could not be
+// read: they keep what they hold.
 func Assign(before Ledger, objects map[string]Object, unreadable []string) (after Ledger, refused map[string]error) {
 	after = Ledger{Schema: Schema, Ports: maps.Clone(before.Ports), Prefixes: maps.Clone(before.Prefixes)}
 	if after.Ports == nil {
@@ -113,7 +116,8 @@ func Assign(before Ledger, objects map[string]Object, unreadable []string) (afte
 	return after, refused
 }
 
-// admit assigns what applications desire that came at the same time.
+// admit assigns ports and prefixes to the applications of a group, whose objects S3
+// stored in the same second.
 func (l Ledger) admit(group []Object, refused map[string]error) {
 	var granted []State
 	for i, o := range group {
@@ -134,7 +138,8 @@ func (l Ledger) admit(group []Object, refused map[string]error) {
 	}
 }
 
-// clash returns a [TakenError] if s and other desire the same.
+// clash returns a [TakenError] if s and other desire the same port or overlapping
+// prefixes.
 func clash(s, other State) error {
 	switch {
 	case s.Port == other.Port:
@@ -145,7 +150,8 @@ func clash(s, other State) error {
 	return nil
 }
 
-// grant makes s all that its application holds.
+// grant assigns the port and prefix of s to its application, and releases all others
+// that it held.
 func (l Ledger) grant(s State) {
 	maps.DeleteFunc(l.Ports, func(_ int, application string) bool { return application == s.Application })
 	maps.DeleteFunc(l.Prefixes, func(_ string, application string) bool { return application == s.Application })
@@ -157,7 +163,7 @@ func (l Ledger) Equal(other Ledger) bool {
 	return maps.Equal(l.Ports, other.Ports) && maps.Equal(l.Prefixes, other.Prefixes)
 }
 
-// check returns the first thing that is wrong with l.
+// check returns the first error in l, or nil.
 func (l Ledger) check() error {
 	if l.Schema != Schema {
 		return fmt.Errorf("schema %d: this version reads schema %d", l.Schema, Schema)

@@ -2,7 +2,7 @@
 // per application in the uploads bucket. Whoever may write an application's object
 // may deploy it, and nothing else; the registry carries hints only. Which
 // application a port and a route prefix belong to is in a ledger that management
-// writes, since an object's content is its deployer's word.
+// writes, since deployers can write anything into their own objects.
 package desired
 
 import (
@@ -39,7 +39,7 @@ type State struct {
 	By          string    `json:"by"`    // the deployer, for others to read
 }
 
-// Check returns the first thing that is wrong with s.
+// Check returns the first error in s, or nil.
 func (s State) Check() error {
 	if s.Schema != Schema {
 		return fmt.Errorf("schema %d: this version reads schema %d", s.Schema, Schema)
@@ -64,8 +64,8 @@ func (s State) Check() error {
 	return bundle.CheckRoute(s.Port, s.RoutePrefix, "/")
 }
 
-// Decode reads the object of an application. It takes nothing that Encode does not
-// write.
+// Decode parses the object of an application. It rejects anything that Encode would
+// not write.
 func Decode(application string, content []byte) (State, error) {
 	var s State
 	err := decodeStrictly(content, &s)

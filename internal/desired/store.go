@@ -32,10 +32,10 @@ const (
 	changeTries     = 5
 )
 
-// ErrNone is the error of an object that does not exist.
+// ErrNone is returned for an object that does not exist.
 var ErrNone = errors.New("there is no such object")
 
-// ConflictError is the error of a put that came too late: somebody else wrote the
+// ConflictError reports that a put was refused because somebody else has written the
 // object since it was read.
 type ConflictError struct {
 	Key string
@@ -45,7 +45,7 @@ func (e *ConflictError) Error() string {
 	return "write " + e.Key + ": somebody else changed it meanwhile; run the same again"
 }
 
-// Store is the objects of one bucket.
+// Store reads and writes the objects in one bucket.
 type Store struct {
 	client *s3.Client
 	bucket string
@@ -54,7 +54,7 @@ type Store struct {
 	ledger string // key
 }
 
-// Object is an application's state with what S3 says of it.
+// Object is an application's state with the metadata that S3 has of its object.
 type Object struct {
 	State
 	ETag     string
@@ -63,9 +63,9 @@ type Object struct {
 
 var accountID = regexp.MustCompile(`^[0-9]{12}$`)
 
-// New returns the store of a bucket that has to belong to account owner: a bucket
-// that somebody else made under the name is never read or written. prefix begins
-// the keys of applications; ledger is the key of the [Ledger].
+// New returns the store of a bucket that has to belong to the account owner: a bucket
+// of that name in another account is never read or written. The keys of applications
+// begin with prefix; ledger is the key of the [Ledger].
 func New(client *s3.Client, bucket, owner, prefix, ledger string) (Store, error) {
 	if !accountID.MatchString(owner) {
 		return Store{}, fmt.Errorf("open bucket %s: its owner %q is not the id of an AWS account", bucket, owner)
@@ -80,7 +80,7 @@ func (s Store) Read(ctx context.Context, application string) (Object, error) {
 	return s.readUnless(ctx, application, Object{})
 }
 
-// readUnless returns known if the object is still that one.
+// readUnless reads an application's object, or returns known if it has not changed.
 func (s Store) readUnless(ctx context.Context, application string, known Object) (Object, error) {
 	if err := bundle.CheckName(application); err != nil {
 		return Object{}, err
@@ -96,7 +96,7 @@ func (s Store) readUnless(ctx context.Context, application string, known Object)
 	return o, nil
 }
 
-// get returns an object's content, which is nil if its ETag is known.
+// get returns an object's content, or nil if the object's ETag is still known.
 func (s Store) get(ctx context.Context, key, known string) (content []byte, o Object, err error) {
 	in := &s3.GetObjectInput{Bucket: &s.bucket, Key: &key, ExpectedBucketOwner: &s.owner}
 	if known != "" {
@@ -122,8 +122,8 @@ func (s Store) get(ctx context.Context, key, known string) (content []byte, o Ob
 	return content, Object{ETag: aws.ToString(out.ETag), Modified: aws.ToTime(out.LastModified)}, nil
 }
 
-// Write writes next over the object with an ETag, or creates it where etag is "".
-// If the object is another by now, the error is a [ConflictError].
+// Write replaces the object that has the given ETag, or creates it if etag is "". If
+// the object has changed in the meantime, it returns a [ConflictError].
 func (s Store) Write(ctx context.Context, next State, etag string) error {
 	if err := next.Check(); err != nil {
 		return fmt.Errorf("write the desired version of %s: %w", next.Application, err)
@@ -148,7 +148,7 @@ func (s Store) put(ctx context.Context, key string, value any, etag string) erro
 	case err == nil:
 		return nil
 	case awswait.HasCode(err, "PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"): // NoSuchKey: deleted since it was read
-		// A put whose response was lost is retried, and then meets itself.
+		// If the response to a put was lost, the SDK's retry finds the object that it wrote.
 		if now, _, readErr := s.get(ctx, key, ""); readErr == nil && bytes.Equal(now, content) {
 			return nil
 		}
@@ -157,9 +157,10 @@ func (s Store) put(ctx context.Context, key string, value any, etag string) erro
 	return fmt.Errorf("write s3://%s/%s: %w", s.bucket, key, err)
 }
 
-// Change writes what change makes of an application's object, of an empty one if
-// there is none, and returns it. If somebody else wrote meanwhile, change is called
-// again with their object; an error of change ends it.
+// Change reads an application's object, calls change with it, or with an empty one if
+// none exists, and writes and returns the result. If somebody else has written the
+// object in the meantime, change is called again with that one. An error of change is
+// returned and nothing is written.
 func (s Store) Change(ctx context.Context, application string, change func(now State) (next State, err error)) (State, error) {
 	for try := 1; ; try++ {
 		now, err := s.Read(ctx, application)
@@ -181,8 +182,9 @@ func (s Store) Change(ctx context.Context, application string, change func(now S
 }
 
 // List returns the objects of all applications by name, in one call for the names
-// and one for each application. What known has is not transferred again. Objects
-// that can't be read are in problems, by name of the application.
+// and one for each application. Objects that have not changed since known was read are
+// not transferred again. problems has the errors of objects that can't be read, by
+// application.
 func (s Store) List(ctx context.Context, known map[string]Object) (all map[string]Object, problems map[string]error, err error) {
 	page, err := s.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &s.bucket, Prefix: &s.prefix, Delimiter: aws.String("/"),
 		MaxKeys: aws.Int32(maxApplications), ExpectedBucketOwner: &s.owner})
@@ -238,8 +240,9 @@ func (s Store) ReadLedger(ctx context.Context) (l Ledger, etag string, err error
 }
 
 // Settle brings the ledger up to date with a listing, and writes it if it changed.
-// It is management's part: no other role may write the ledger. A [ConflictError]
-// is one with another run of it, and the next one settles.
+// Only management calls it, since no other role may write the ledger. A
+// [ConflictError] means that another run wrote the ledger first; the next run settles
+// it.
 func (s Store) Settle(ctx context.Context, objects map[string]Object, problems map[string]error) (l Ledger, refused map[string]error, err error) {
 	before, etag, err := s.ReadLedger(ctx)
 	if err != nil {

@@ -1,8 +1,8 @@
 // Package pep parses what Python's packaging standards define: names of
 // distributions, versions, tags and file names of wheels. Text from the registry,
 // S3 or a node becomes one of these types before it is used in a file's path or
-// in the input of another program; no value of them has a separator of paths,
-// white space, or a leading hyphen or dot.
+// in the input of another program; none of their values contains a path separator or
+// white space, or begins with a hyphen or dot.
 package pep
 
 import (
@@ -16,7 +16,7 @@ import (
 // wheel's file name, of which they are parts, has at most 255 (NAME_MAX).
 const maxLength = 128
 
-// SyntaxError is the error of text that is not what a standard defines.
+// SyntaxError reports text that does not conform to a packaging standard.
 type SyntaxError struct {
 	Kind  string // what the text should be, with the standard
 	Value string

@@ -11,7 +11,7 @@ import (
 type Version string
 
 // versionSyntax is the expression of PEP 440, appendix B, without the white space
-// and the leading v that it forgives.
+// and the leading v that it tolerates.
 var versionSyntax = regexp.MustCompile(`(?i)^(?:([0-9]+)!)?([0-9]+(?:\.[0-9]+)*)` +
 	`(?:[-_.]?(alpha|a|beta|b|preview|pre|c|rc)[-_.]?([0-9]*))?` +
 	`(-[0-9]+|[-_.]?(?:post|rev|r)[-_.]?[0-9]*)?` +
@@ -57,7 +57,7 @@ func ParseVersion(s string) (Version, error) {
 	return Version(v.String()), nil
 }
 
-// number is a number without leading zeros; none is 0.
+// number removes leading zeros; a number without digits is 0.
 func number(digits string) string { return cmp.Or(strings.TrimLeft(digits, "0"), "0") }
 
 // UnmarshalText parses a version.

@@ -33,8 +33,8 @@ func (p Platform) Machine() string {
 	return machine
 }
 
-// Older returns that of two platforms of one machine whose C library is older:
-// what is built for it runs on both.
+// Older returns whichever of two platforms of one machine has the older C library:
+// wheels built for it run on both.
 func (p Platform) Older(other Platform) Platform {
 	mine, _ := p.parts()
 	if theirs, _ := other.parts(); theirs < mine {
@@ -52,9 +52,9 @@ func (p Platform) parts() (minor int, machine string) {
 	return minor, parts[2]
 }
 
-// Compatible returns the tags of all wheels that run where those of p do, the
-// best first: those of older C libraries down to 2.5, where PEP 600 begins, also
-// by their former names (PEP 599, 571, 513), and those built on such a machine.
+// Compatible returns the platform tags of all wheels that run on p, the best match
+// first: older C libraries down to 2.5, where PEP 600 begins, also by their former
+// names (PEP 599, 571, 513), and then wheels without a manylinux tag.
 func (p Platform) Compatible() []string {
 	const oldest = 5
 	former := map[int]string{17: "manylinux2014_", 12: "manylinux2010_", 5: "manylinux1_"}

@@ -1,5 +1,5 @@
-// Package pki issues the certificates by which the parts of a cluster know each
-// other. A cluster has two certificate authorities: one for the services of all
+// Package pki issues the certificates with which the nodes of a cluster authenticate
+// each other. A cluster has two certificate authorities: one for the services of all
 // nodes, and one for etcd alone, since etcd lets every certificate of its
 // authority write every key. The provider holds the authorities' keys in S3,
 // where no role may read them, and issues a certificate per node.
@@ -31,7 +31,7 @@ const (
 	clockSkew = time.Hour
 )
 
-// Use is what the certificates of an authority are for.
+// Use is the purpose of an authority's certificates.
 type Use string
 
 // The authorities of a cluster.

@@ -15,7 +15,7 @@ import (
 	"github.com/xeroops/xeroops/internal/cluster"
 )
 
-// Identity is what a certificate says of its node.
+// Identity is the node that a certificate identifies.
 type Identity struct {
 	Cluster string
 	Node    string       // the subject's CN; HAProxy reads it with ssl_c_s_dn(cn)
@@ -74,22 +74,22 @@ func (a *Authority) Issue(id Identity, now time.Time) (*Certificate, error) {
 // [Authority.ID] does.
 func (c *Certificate) AuthorityID() string { return hex.EncodeToString(c.Leaf.AuthorityKeyId) }
 
-// TLS returns c as crypto/tls takes it.
+// TLS returns c in the form that crypto/tls uses.
 func (c *Certificate) TLS() tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{c.Leaf.Raw}, PrivateKey: c.key, Leaf: c.Leaf}
 }
 
-// Reason is why a certificate is to be issued anew; "" is no reason.
+// Reason is why a certificate has to be reissued; "" means that it does not.
 type Reason string
 
-// The reasons to issue a certificate anew.
+// The reasons to reissue a certificate.
 const (
 	ReasonHalfLife  Reason = "half of its lifetime is over"
 	ReasonIdentity  Reason = "its node's name, role, services or address changed"
 	ReasonAuthority Reason = "it was issued by another authority"
 )
 
-// RenewalDue returns the reason for which issuer should issue c anew to id.
+// RenewalDue returns the reason for which issuer should reissue c to id, or "".
 func (c *Certificate) RenewalDue(id Identity, issuer *Authority, now time.Time) Reason {
 	subject := c.Leaf.Subject
 	names := slices.Clone(c.Leaf.DNSNames)

@@ -19,8 +19,8 @@ const maxGenerations = 2
 //  2. All nodes trust the new one: it issues (see [Generations.Issuer]).
 //  3. All nodes' certificates are of the new one: [Generations.Retire].
 //
-// What the step is follows from the object in S3 and the reports alone, so an
-// interrupted rotation is resumed by the next apply.
+// The current step follows from the object in S3 and the reports alone, so the next
+// apply resumes an interrupted rotation.
 type Generations []*Authority
 
 // ErrRotating is returned by [Generations.Add] while a rotation is under way.
@@ -60,7 +60,7 @@ func (g Generations) PEM() ([]byte, error) {
 	return content, nil
 }
 
-// Newest returns the generation that is to stay.
+// Newest returns the newest generation, which a rotation keeps.
 func (g Generations) Newest() *Authority { return g[len(g)-1] }
 
 // Add begins a rotation to next.
@@ -84,8 +84,8 @@ func (g Generations) Issuer(trusted map[string][]string) *Authority {
 	return g.Newest()
 }
 
-// Retire ends a rotation: only the newest generation is left. It is for when no
-// node uses a certificate of another.
+// Retire ends a rotation: it removes all generations except the newest. Call it once
+// no node uses a certificate of an older one.
 func (g Generations) Retire() Generations { return g[len(g)-1:] }
 
 // Bundle returns the certificates of all generations without their keys: what
@@ -125,7 +125,7 @@ func ParseBundle(object string, content []byte) (Bundle, error) {
 	return bundle, nil
 }
 
-// Pool returns the bundle as crypto/tls takes it.
+// Pool returns the bundle in the form that crypto/tls uses.
 func (b Bundle) Pool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	for _, certificate := range b {

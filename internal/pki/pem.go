@@ -15,8 +15,8 @@ const (
 	keyBlock         = "PRIVATE KEY" // PKCS #8
 )
 
-// ObjectError is the error of an S3 object, or a file, whose content is not what
-// the package writes.
+// ObjectError reports that an S3 object or a file has content that this package does
+// not write.
 type ObjectError struct {
 	Object string // key in the bucket, or path
 	Err    error
@@ -58,7 +58,7 @@ func parsePairs(content []byte) ([]pair, error) {
 	return pairs, nil
 }
 
-// decode returns the PEM blocks of content, between which there may be nothing.
+// decode returns the PEM blocks of content. Any text between them is an error.
 func decode(content []byte) ([]*pem.Block, error) {
 	var blocks []*pem.Block
 	for len(content) > 0 {

@@ -24,8 +24,8 @@ import (
 // servers of their own and have to pass on a machine with two cores.
 const parallelPackages = "2"
 
-// longTest is the number of seconds from which on the output of a passed test is
-// printed, because it may hold measurements.
+// longTest is the duration in seconds above which the output of a passed test is
+// printed, because it may contain measurements.
 const longTest = 10
 
 // slowestTests is how many of the slowest tests the summary lists.

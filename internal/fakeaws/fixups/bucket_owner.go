@@ -13,8 +13,8 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws/moto"
 )
 
-// bucketOwner refuses requests that expect another owner of a bucket, or of a copy's
-// source, than it has. Moto ignores both headers
+// bucketOwner refuses requests whose expected owner of a bucket, or of a copy's source,
+// is not its actual owner. Moto ignores both headers
 // (https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html).
 func bucketOwner() fakeaws.Middleware {
 	var strangers sync.Map // account by bucket, of buckets of accounts other than moto's default

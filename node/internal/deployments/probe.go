@@ -76,8 +76,8 @@ type assessment struct {
 	unhealthySince time.Time
 }
 
-// add adds an answer and reports whether the version is healthy. The error is that it has
-// been unhealthy for too long.
+// add adds an answer and reports whether the version is healthy. It returns an error if
+// the version has been unhealthy for too long.
 func (s *assessment) add(p probe, a answer, now time.Time) (healthy bool, err error) {
 	switch {
 	case a.version != p.version:

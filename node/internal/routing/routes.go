@@ -104,7 +104,7 @@ func (b *builder) build() []Application {
 	for name, c := range b.applications {
 		a := Application{Name: name, Prefixes: distinct(c.prefixes), Servers: c.alive}
 		// A silent node is taken out only if another is alive, so that an empty registry
-		// empties no backend; whether a node serves is up to HAProxy's own checks.
+		// does not empty the backends; HAProxy's own checks decide whether a node serves.
 		if len(a.Servers) == 0 {
 			a.Servers = c.silent
 		}

@@ -15,7 +15,7 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/clusterspec"
 )
 
-// instanceTypeInfo is what AWS has of an instance type.
+// instanceTypeInfo is the description of an instance type by EC2.
 type instanceTypeInfo struct {
 	ec2types.InstanceTypeInfo
 	zones []string // in which it is offered
@@ -95,9 +95,9 @@ func (op *operation) checkType(n clusterspec.Node) (string, error) {
 	return "", nil
 }
 
-// dryRun has AWS check, without doing anything, that it would launch or restart
-// the nodes: permissions, quotas and parameters. It comes before any of their
-// instances is ended.
+// dryRun has EC2 check permissions and parameters of the calls that launch or restart
+// the nodes, without executing them. It runs before any of their instances is
+// terminated or stopped.
 func (op *operation) dryRun(ctx context.Context, nodes []clusterspec.Node) error {
 	return base.ParallelAll(ctx, base.StepsFor(nodes, func(ctx context.Context, _ int, n clusterspec.Node) error {
 		if op.toBeRestarted(n) {

@@ -78,8 +78,8 @@ func newOperation(p *base.ProviderData, spec *clusterspec.Spec) *operation {
 	return op
 }
 
-// observe reads all of the cluster in parallel, and runs the additional steps
-// with it.
+// observe reads all of the cluster in parallel, and runs the additional steps at
+// the same time.
 func (op *operation) observe(ctx context.Context, additional ...base.Step) error {
 	op.actual = newActual(op.spec.VPCID)
 	steps := append(additional, op.observeProtectedInstances, op.observeAddresses)

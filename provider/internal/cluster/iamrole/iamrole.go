@@ -29,8 +29,9 @@ const policyName = "xeroops"
 
 // Roles are the IAM roles and instance profiles of one cluster.
 type Roles struct {
-	// ReadPolicies makes Observe read the roles' policies, which costs three
-	// calls per role. Without it, Ensure writes them whatever they are.
+	// ReadPolicies makes Observe read the roles' policies, which costs one call per
+	// role, and up to three more for a boundary, additional policies and
+	// ExclusivePolicies. Without it, Ensure writes them whatever they are.
 	ReadPolicies bool
 	// SetTags makes Ensure set the tags of existing roles and profiles, which
 	// costs a call per role and profile even if they are right.
