@@ -45,7 +45,7 @@ func ParseKey(service Service, text string, generation int) (Key, error) {
 		return Key{}, fmt.Errorf("read the key of the applications' %s passwords: want %d bytes, hexadecimal", service, keyBytes)
 	}
 	if generation < 1 || (service != Postgres && service != Redis) {
-		return Key{}, fmt.Errorf("read the key of the applications' %s passwords: there is no generation %d of it", service, generation)
+		return Key{}, fmt.Errorf("read the key of the applications' %s passwords: generation %d is invalid; use 1 or more", service, generation)
 	}
 	copy(k.secret[:], raw)
 	return k, nil

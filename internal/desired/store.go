@@ -33,7 +33,7 @@ const (
 )
 
 // ErrNone is returned for an object that does not exist.
-var ErrNone = errors.New("there is no such object")
+var ErrNone = errors.New("object does not exist")
 
 // ConflictError reports that a put was refused because somebody else has written the
 // object since it was read.
@@ -42,7 +42,7 @@ type ConflictError struct {
 }
 
 func (e *ConflictError) Error() string {
-	return "write " + e.Key + ": somebody else changed it meanwhile; run the same again"
+	return "write " + e.Key + ": it was changed in the meantime; retry"
 }
 
 // Store reads and writes the objects in one bucket.

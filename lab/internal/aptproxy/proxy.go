@@ -71,7 +71,7 @@ func hostProxy(ctx context.Context, scheme string) *url.URL {
 // ServeHTTP serves a file of the mirror.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		http.Error(w, "a mirror is only read", http.StatusMethodNotAllowed)
+		http.Error(w, "the mirror is read-only; use GET or HEAD", http.StatusMethodNotAllowed)
 		return
 	}
 	name := r.URL.Path

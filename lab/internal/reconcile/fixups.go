@@ -57,7 +57,7 @@ func (r *Reconciler) followMutations(next fakeaws.Handler) fakeaws.Handler {
 			return nil, err
 		}
 		if err := r.follow(c, string(body)); err != nil {
-			r.Log.Error("apply API call to the machines failed", "action", c.Action, "error", err)
+			r.Log.Error("applying an API call to the machines failed", "action", c.Action, "error", err)
 			return c.Error(http.StatusBadRequest, "InternalError", "xeroops-lab: "+err.Error()), nil
 		}
 		return res, nil

@@ -87,7 +87,7 @@ func (r *Reconciler) captureImage(ctx context.Context, instanceID, imageID strin
 	for _, i := range out.Images {
 		r.recordImage(i, volumes)
 		if err := r.cacheImage(ctx, i, r.imageOf(instanceID)); err != nil { // the image itself is complete
-			r.Log.Warn("cache image failed", "image_id", imageID, "error", err)
+			r.Log.Warn("caching the image failed", "image_id", imageID, "error", err)
 		}
 	}
 	return nil

@@ -322,7 +322,7 @@ func (i *instance) wentOff(ctx context.Context) {
 	if expected {
 		return
 	}
-	i.r.Log.Info("machine went off", "instance_id", i.id, "node", tag(i.latest().Tags, cluster.TagNode), "reason", why)
+	i.r.Log.Info("machine powered off", "instance_id", i.id, "node", tag(i.latest().Tags, cluster.TagNode), "reason", why)
 	if why == nil && i.terminatesOnShutdown(ctx) {
 		_, err := i.r.EC2.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: []string{i.id}})
 		i.note(err)

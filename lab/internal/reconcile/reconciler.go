@@ -162,7 +162,7 @@ func (r *Reconciler) readRoles(ctx context.Context, a *account) map[string]strin
 		}
 		role, err := readRole(ctx, r.IAM, arn)
 		if err != nil {
-			r.Log.Warn("read role failed", "instance_id", *i.InstanceId, "error", err)
+			r.Log.Warn("reading the role failed", "instance_id", *i.InstanceId, "error", err)
 		}
 		roles[arn] = role
 	}

@@ -34,7 +34,7 @@ func (s *Supervisor) startMoto(ctx context.Context) (err error) {
 func (s *Supervisor) motoLog() io.Writer {
 	f, err := os.Create(filepath.Join(s.config.RunDir(), "moto.log"))
 	if err != nil {
-		s.log.Warn("create moto's log failed", "error", err)
+		s.log.Warn("creating moto's log failed", "error", err)
 		return s.output
 	}
 	return f

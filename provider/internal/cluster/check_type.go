@@ -128,7 +128,7 @@ func (op *operation) dryRunRestart(ctx context.Context, n clusterspec.Node) erro
 		InstanceType: &ec2types.AttributeValue{Value: &n.InstanceType}})
 	_, start := op.Client.EC2.StartInstances(ctx, &ec2.StartInstancesInput{InstanceIds: ids, DryRun: dry})
 	for _, err := range []error{stop, modify, start} {
-		if !awswait.HasCode(err, "DryRunOperation", "IncorrectInstanceState") {
+		if err != nil && !awswait.HasCode(err, "DryRunOperation", "IncorrectInstanceState") {
 			return fmt.Errorf("no node was changed: restart node %s: %w", n.Name, err)
 		}
 	}

@@ -88,13 +88,13 @@ func (r *clusterResource) Schema(ctx context.Context, _ resource.SchemaRequest, 
 				Validators: []validator.Map{mapvalidator.KeysAre(roleValidator()),
 					mapvalidator.ValueSetsAre(setvalidator.SizeAtMost(maxAttachedPolicies), setvalidator.ValueStringsAre(policyARN()))}},
 			"exclusive_policies": schema.BoolAttribute{Optional: true, Computed: true, Default: booldefault.StaticBool(false),
-				MarkdownDescription: "Remove policies that others add to the IAM roles, and report them in `drift`. Default: `false`."},
+				MarkdownDescription: "Whether to remove policies that were added to the IAM roles outside of Terraform. Until the next apply, `drift` lists them. Default: `false`."},
 			"key_name": schema.StringAttribute{Optional: true, MarkdownDescription: "Key pair for SSH over the VPN. A change applies to nodes launched later."},
 			"root_volume_gib": schema.Int64Attribute{Optional: true, Computed: true, Default: int64default.StaticInt64(16),
 				MarkdownDescription: "Size of each node's root volume in GiB. A change applies to nodes launched later. Default: `16`.",
 				Validators:          []validator.Int64{int64validator.Between(8, 16384)}},
 			"kms_key_id": schema.StringAttribute{Optional: true,
-				MarkdownDescription: "ARN of the KMS key that encrypts the root volumes. A change applies to nodes launched later. Default: the account's default key for EBS. Data volumes have the key of their `xeroops_volume`.",
+				MarkdownDescription: "ARN of the KMS key that encrypts the root volumes. A change applies to nodes launched later. Default: the account's default key for EBS. Data volumes are encrypted with the key of their `xeroops_volume`.",
 				Validators:          []validator.String{base.KeyARNValidator()}},
 			"termination_protection": schema.BoolAttribute{Optional: true, Computed: true, Default: booldefault.StaticBool(false),
 				MarkdownDescription: "Enable termination protection of the EC2 instances. Also prevents `terraform destroy`. Default: `false`."},
@@ -126,7 +126,7 @@ func instancesAttribute() schema.Attribute {
 }
 
 func vpnAttribute() schema.Attribute {
-	return schema.SingleNestedAttribute{Computed: true, MarkdownDescription: "VPN gateway, as clients need it.",
+	return schema.SingleNestedAttribute{Computed: true, MarkdownDescription: "Endpoint and public key of the VPN gateway, for client configurations.",
 		Attributes: map[string]schema.Attribute{
 			"endpoint":   schema.StringAttribute{Computed: true, MarkdownDescription: "Address and port. Null without a `wireguard` node that has an Elastic IP."},
 			"public_key": schema.StringAttribute{Computed: true, MarkdownDescription: "Public key. Null without a `wireguard` node."},
@@ -139,7 +139,7 @@ func bucketsAttribute() schema.Attribute {
 	}
 	return schema.SingleNestedAttribute{Required: true, MarkdownDescription: "Names of the cluster's buckets.",
 		Attributes: map[string]schema.Attribute{
-			"uploads": bucket("configuration, credentials, boot reports and application bundles. It cannot be changed. Nodes may use the KMS keys that encrypt the buckets by default, through S3 only; a key's policy must leave that to IAM policies, as the default key policy does"),
+			"uploads": bucket("configuration, credentials, boot reports and application bundles. It cannot be changed. Nodes may use the KMS keys that encrypt the buckets by default, through S3 only; a key's policy must delegate access to IAM policies, as the default key policy does"),
 			"pgdump":  bucket("logical backups"),
 			"walg":    bucket("physical backups and write-ahead logs"),
 			"logs":    bucket("logs"),

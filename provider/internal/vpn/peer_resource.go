@@ -76,7 +76,7 @@ func (r *peerResource) Schema(ctx context.Context, _ resource.SchemaRequest, res
 			},
 			"client_config": schema.StringAttribute{
 				Computed: true,
-				MarkdownDescription: "The peer's configuration for `wg-quick` and the WireGuard apps. The peer replaces the placeholder `" + PrivateKeyPlaceholder + "` by its private key, " +
+				MarkdownDescription: "The peer's configuration for `wg-quick` and the WireGuard apps. The peer replaces the placeholder `" + PrivateKeyPlaceholder + "` with its private key, " +
 					"for example with `sed`.",
 			},
 			"timeouts": timeouts.AttributesAll(ctx),
