@@ -120,7 +120,8 @@ func (op *operation) attachSteps(n clusterspec.Node, i instance) []base.Step {
 	})
 	add("set its termination protection", op.setProtection || op.actual.unprotected[i.id()], func(ctx context.Context) error { return op.protect(ctx, i, op.spec.TerminationProtection) })
 	add("associate "+n.EIPID, n.EIPID != "" && !op.hasAddress(n, i), func(ctx context.Context) error { return op.associate(ctx, n, i) })
-	add("disassociate its Elastic IP", n.EIPID == "" && op.actual.addressOf(i) != nil, func(ctx context.Context) error { return op.disassociate(ctx, op.actual.addressOf(i)) })
+	address := op.actual.addressOf(i) // now: another step may give it to another node
+	add("disassociate its Elastic IP", n.EIPID == "" && address != nil, func(ctx context.Context) error { return op.disassociate(ctx, address) })
 	attached := i.volumeAt(dataDevice)
 	add("attach "+n.VolumeID, attached == "" && n.VolumeID != "", func(ctx context.Context) error { return op.attachVolume(ctx, n, i) })
 	return steps

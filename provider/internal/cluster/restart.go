@@ -12,9 +12,8 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/clusterspec"
 )
 
-// restart stops the node's instance, changes its type and its data volume, and
-// starts it again. Without capacity for the new type, it starts it with the former
-// one.
+// restart stops the node's instance, changes its data volume and its type, and
+// starts it again. If AWS refuses the new type, it starts it with the former one.
 func (op *operation) restart(ctx context.Context, n clusterspec.Node) error {
 	former := op.actual.live[n.Name]
 	if err := op.stop(ctx, former); err != nil {
@@ -22,26 +21,27 @@ func (op *operation) restart(ctx context.Context, n clusterspec.Node) error {
 	}
 	if attached := former.volumeAt(dataDevice); attached != "" && attached != n.VolumeID {
 		if err := op.exchangeVolume(ctx, n, former, attached); err != nil {
-			return err
+			return fmt.Errorf("node %s is stopped until the next apply: %w", n.Name, err)
 		}
 	}
-	if string(former.InstanceType) != n.InstanceType {
-		if err := op.setType(ctx, former, n.InstanceType); err != nil {
-			return err
-		}
+	if string(former.InstanceType) == n.InstanceType {
+		return op.start(ctx, n)
 	}
-	err := op.start(ctx, n)
-	if before := string(former.InstanceType); awswait.IsNoCapacity(err) && before != n.InstanceType {
-		back := op.setType(ctx, former, before)
-		if back == nil {
-			back = op.start(ctx, n)
-		}
-		if back == nil {
-			err = fmt.Errorf("the node runs as %s again: %w", before, err)
-		}
-		err = errors.Join(op.launchError(n, err), back)
+	err := op.setType(ctx, former, n.InstanceType)
+	if err == nil {
+		err = op.start(ctx, n)
 	}
-	return err
+	if err == nil {
+		return nil
+	}
+	back := op.setType(ctx, former, string(former.InstanceType))
+	if back == nil {
+		back = op.start(ctx, n)
+	}
+	if back == nil {
+		err = fmt.Errorf("the node runs as %s again: %w", former.InstanceType, err)
+	}
+	return errors.Join(op.launchError(n, err), back)
 }
 
 // stop stops an instance and waits until it is stopped.

@@ -66,18 +66,30 @@ func TestAnotherTypeKeepsTheInstanceAndItsDisk(t *testing.T) {
 	}})
 }
 
-func TestWithoutCapacityForAnotherTypeTheNodeRunsAsBefore(t *testing.T) {
-	a := newAccount(t)
-	first := a.config()
-	a.change("app1", func(n *node) { n.instanceType = "t3.large" })
-	var before map[string]string
-	a.Test(resource.TestCase{Steps: []resource.TestStep{
-		{Config: first, Check: resource.ComposeTestCheckFunc(a.remember(&before), check(func() error { // the first start is a dry run
-			return a.Front.Inject(fakeaws.Fault{Action: "StartInstances", Nth: 2, Effect: fakeaws.Fail, Status: 500, Code: "InsufficientInstanceCapacity", Message: "none left"})
-		}))},
-		{Config: a.config(), ExpectError: regexp.MustCompile(`AWS\s+has\s+no\s+capacity\s+for\s+t3\.large\s+in\s+zone\s+eu-west-1a[\s\S]*runs\s+as\s+t3\.small\s+again`)},
-		{Config: first, ConfigPlanChecks: inPlace(), Check: a.keeps(&before)},
-	}})
+func TestIfAnotherTypeIsRefusedTheNodeRunsAsBefore(t *testing.T) {
+	for name, refused := range map[string]struct {
+		fault fakeaws.Fault // the second call: the first one is a dry run
+		text  string
+	}{
+		"no capacity": {fakeaws.Fault{Action: "StartInstances", Status: 500, Code: "InsufficientInstanceCapacity"},
+			`AWS\s+has\s+no\s+capacity\s+for\s+t3\.large\s+in\s+zone\s+eu-west-1a`},
+		"quota":            {fakeaws.Fault{Action: "StartInstances", Status: 400, Code: "VcpuLimitExceeded"}, `quota\s+for\s+this\s+instance\s+type`},
+		"unsuitable image": {fakeaws.Fault{Action: "ModifyInstanceAttribute", Status: 400, Code: "InvalidParameterCombination"}, `InvalidParameterCombination`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAccount(t)
+			first := a.config()
+			a.change("app1", func(n *node) { n.instanceType = "t3.large" })
+			fault := refused.fault
+			fault.Nth, fault.Effect, fault.Message = 2, fakeaws.Fail, "refused"
+			var before map[string]string
+			a.Test(resource.TestCase{Steps: []resource.TestStep{
+				{Config: first, Check: resource.ComposeTestCheckFunc(a.remember(&before), check(func() error { return a.Front.Inject(fault) }))},
+				{Config: a.config(), ExpectError: regexp.MustCompile(`(?s)(` + refused.text + `.*runs\s+as\s+t3\.small\s+again|runs\s+as\s+t3\.small\s+again.*` + refused.text + `)`)},
+				{Config: first, ConfigPlanChecks: inPlace(), Check: a.keeps(&before)},
+			}})
+		})
+	}
 }
 
 func TestAReplacementThatAWSWouldRefuseEndsNoNode(t *testing.T) {
