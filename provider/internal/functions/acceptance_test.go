@@ -34,7 +34,7 @@ output "parsed"    { value = provider::xeroops::parse_env_file("# comment\nA='1 
 		},
 		{
 			Config:      `output "plan" { value = provider::xeroops::address_plan("10.0.0.0/28") }`,
-			ExpectError: regexp.MustCompile(`VPC[\s│]+range[\s│]+from[\s│]+/16[\s│]+to[\s│]+/22`),
+			ExpectError: regexp.MustCompile(`range[\s│]+from[\s│]+/16[\s│]+to[\s│]+/22`),
 		},
 	}})
 }
