@@ -18,6 +18,7 @@ import (
 
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/internal/testkit/await"
 	"github.com/xeroops/xeroops/node/internal/backoff"
 	"github.com/xeroops/xeroops/node/internal/registrytest"
 	"github.com/xeroops/xeroops/node/internal/topology"
@@ -114,20 +115,10 @@ func (f *fixture) entry() (n registry.Node, found bool) {
 	return n, found
 }
 
-// deadline is how long a condition may take to become true. Tests log how long it took.
-const deadline = 30 * time.Second
-
 // await polls until a condition is true.
 func (f *fixture) await(what string, condition func() bool) {
 	f.t.Helper()
-	began := time.Now()
-	for !condition() {
-		if time.Since(began) > deadline {
-			f.t.Fatalf("waited %s for %s", deadline, what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	f.t.Logf("waited %s for %s", time.Since(began).Round(time.Millisecond), what)
+	await.Until(f.t, what, condition)
 }
 
 // awaitPolls waits until discovery has polled the node twice, and so has published what
@@ -146,8 +137,8 @@ func (f *fixture) mustNotify(what string) {
 		if m.Payload != "app1" {
 			f.t.Errorf("%s: message %q, want app1", what, m.Payload)
 		}
-	case <-time.After(deadline):
-		f.t.Fatalf("%s: no message within %s", what, deadline)
+	case <-time.After(await.Deadline):
+		f.t.Fatalf("%s: no message within %s", what, await.Deadline)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/internal/testkit/await"
 	"github.com/xeroops/xeroops/node/internal/topology"
 	"github.com/xeroops/xeroops/templates"
 )
@@ -41,7 +42,7 @@ func TestMessageAboutAnUnknownNodeCausesAnEarlyFetch(t *testing.T) {
 	publish("app9")
 	select {
 	case <-early:
-	case <-time.After(deadline):
+	case <-time.After(await.Deadline):
 		t.Error("a message about an unknown node caused no early fetch")
 	}
 	select {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/internal/testkit/await"
 )
 
 // database is a db node. On PgBouncer's port it answers each byte with a line that has
@@ -111,7 +112,7 @@ func (f *fixture) session(address string) *session {
 
 // ask returns the name of the database.
 func (s *session) ask() (string, error) {
-	_ = s.conn.SetDeadline(time.Now().Add(deadline))
+	_ = s.conn.SetDeadline(time.Now().Add(await.Deadline))
 	if _, err := s.conn.Write([]byte{'?'}); err != nil {
 		return "", err
 	}

@@ -24,6 +24,7 @@ import (
 
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/internal/testkit/await"
 	"github.com/xeroops/xeroops/internal/testkit/debiantree"
 	"github.com/xeroops/xeroops/node/internal/registrytest"
 	"github.com/xeroops/xeroops/node/internal/topology"
@@ -176,21 +177,10 @@ func (f *fixture) beat(name string, state registry.NodeState, apps ...registry.A
 	}
 }
 
-// deadline is how long a condition may take to become true. It usually takes well below
-// a second; how long it took is logged, and asserted in no test.
-const deadline = 30 * time.Second
-
 // await polls until a condition is true.
 func (f *fixture) await(what string, condition func() bool) {
 	f.t.Helper()
-	began := time.Now()
-	for !condition() {
-		if time.Since(began) > deadline {
-			f.t.Fatalf("waited %s for %s", deadline, what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	f.t.Logf("waited %s for %s", time.Since(began).Round(time.Millisecond), what)
+	await.Until(f.t, what, condition)
 }
 
 // up reports whether HAProxy has the server and considers it up.

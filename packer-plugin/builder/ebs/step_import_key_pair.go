@@ -62,7 +62,7 @@ func (s *stepImportKeyPair) Cleanup(state multistep.StateBag) {
 	})
 }
 
-// newKey makes// generateKey generates an ed25519 key pair in OpenSSH's formats.
+// generateKey generates an ed25519 key pair in OpenSSH's formats.
 func generateKey(comment string) (private, public []byte, err error) {
 	publicKey, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
