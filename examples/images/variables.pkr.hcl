@@ -28,7 +28,7 @@ variable "manifest" {
 }
 
 variable "source_ami" {
-  description = "Image to start from; if null, the newest Debian 13 image of Debian's account."
+  description = "Image to start from; if null, the newest Debian 13 image of Debian's account. Required in AWS GovCloud and the China regions, where Debian publishes none."
   type        = string
   default     = null
 }

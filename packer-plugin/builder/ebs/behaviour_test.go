@@ -252,3 +252,13 @@ func TestInvalidConfigurationIsRejectedBeforeTheBuild(t *testing.T) {
 		t.Errorf("0.0.0.0/0: got %v, %v, want a warning", warnings, err)
 	}
 }
+
+func TestTheDefaultSourceImageIsRefusedWhereDebianPublishesNone(t *testing.T) {
+	f := newFixture(t)
+	for _, elsewhere := range []string{"cn-north-1", "us-gov-west-1"} {
+		_, err := f.build(t.Context(), map[string]any{"region": elsewhere})
+		if err == nil || !strings.Contains(err.Error(), "set source_ami, or source_ami_filter with the owners") {
+			t.Errorf("a build in %s: %v", elsewhere, err)
+		}
+	}
+}

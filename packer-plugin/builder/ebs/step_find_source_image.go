@@ -10,10 +10,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/hashicorp/packer-plugin-sdk/multistep"
+
+	"github.com/xeroops/xeroops/internal/awsclient"
 )
 
-// debianOwner is the account that publishes Debian's images, see
-// https://wiki.debian.org/Cloud/AmazonEC2Image.
+// debianOwner is the account that publishes Debian's images in the partition aws,
+// see https://wiki.debian.org/Cloud/AmazonEC2Image. Debian publishes none in other
+// partitions; images of that name there belong to resellers and strangers.
 const debianOwner = "136693071363"
 
 // stepFindSourceImage finds the image to start from: source_ami, the match of
@@ -34,6 +37,9 @@ func (s *stepFindSourceImage) Run(ctx context.Context, state multistep.StateBag)
 }
 
 func (s *stepFindSourceImage) find(ctx context.Context, b *build) (types.Image, error) {
+	if err := checkDefaultSource(ctx, b); err != nil {
+		return types.Image{}, err
+	}
 	in, newest := sourceQuery(b.config)
 	var found []types.Image
 	pages := ec2.NewDescribeImagesPaginator(b.aws.EC2, in)
@@ -58,6 +64,20 @@ func (s *stepFindSourceImage) find(ctx context.Context, b *build) (types.Image, 
 		return source, fmt.Errorf("%s (%s) has root device type %s; this builder needs ebs", aws.ToString(source.ImageId), aws.ToString(source.Name), source.RootDeviceType)
 	}
 	return source, nil
+}
+
+// checkDefaultSource returns an error if the source image is Debian's and the
+// account is in a partition where Debian publishes no images.
+func checkDefaultSource(ctx context.Context, b *build) error {
+	if b.config.SourceAMI != "" || len(b.config.SourceAMIFilter.Filters) > 0 {
+		return nil
+	}
+	partition, err := b.aws.Partition(ctx)
+	if err != nil || partition == awsclient.PartitionAWS {
+		return err
+	}
+	return fmt.Errorf("the default source image is Debian's, which is published by account %s in the partition %s only, and %s is in %s; "+
+		"set source_ami, or source_ami_filter with the owners whose Debian 13 images you trust", debianOwner, awsclient.PartitionAWS, b.aws.Region, partition)
 }
 
 func sourceQuery(c *Config) (in *ec2.DescribeImagesInput, newest bool) {

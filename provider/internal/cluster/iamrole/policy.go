@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/terraform-plugin-framework/path"
 
+	"github.com/xeroops/xeroops/internal/awsclient"
 	model "github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/provider/internal/base"
 	"github.com/xeroops/xeroops/provider/internal/clusterspec"
@@ -32,25 +33,17 @@ type awsAccount struct {
 	keys                  map[string]string // the customer's KMS key by bucket
 }
 
-// ec2Service returns the service principal of EC2. In the China partition, it has
-// the partition's DNS suffix.
-func (a awsAccount) ec2Service() string {
-	if a.partition == chinaPartition {
-		return "ec2.amazonaws.com.cn"
-	}
-	return "ec2.amazonaws.com"
-}
+// ec2Service returns the service principal of EC2.
+func (a awsAccount) ec2Service() string { return "ec2." + awsclient.DNSSuffix(a.partition) }
 
 // s3Services returns what kms:ViaService is when S3 uses a key in region.
 func (a awsAccount) s3Services(region string) []string {
-	services := []string{"s3." + region + ".amazonaws.com"}
-	if a.partition == chinaPartition {
-		services = append(services, services[0]+".cn")
+	services := []string{"s3." + region + "." + awsclient.DNSSuffix(awsclient.PartitionAWS)}
+	if a.partition == awsclient.PartitionChina {
+		services = append(services, "s3."+region+"."+awsclient.DNSSuffix(a.partition))
 	}
 	return services
 }
-
-const chinaPartition = "aws-cn"
 
 // policies returns the role that a role's nodes get: its trust policy, and access
 // to the objects of docs/design.md#s3-layout that the nodes read and write, and
@@ -78,7 +71,7 @@ func trustPolicy(a awsAccount) string {
 // needs no call: what is not known yet only makes a policy longer.
 func CheckPolicies(spec *clusterspec.Spec) error {
 	for _, role := range spec.ManagedRoles() {
-		if _, err := policyDocument(spec, awsAccount{partition: "aws"}, role); err != nil {
+		if _, err := policyDocument(spec, awsAccount{partition: awsclient.PartitionAWS}, role); err != nil {
 			return err
 		}
 	}
