@@ -5,14 +5,12 @@ package command
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -28,6 +26,7 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws/moto"
 	"github.com/xeroops/xeroops/internal/pep"
 	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/internal/testkit/mototest"
 	"github.com/xeroops/xeroops/internal/wheelfile"
 )
 
@@ -54,18 +53,8 @@ func TestMain(m *testing.M) {
 		_, _ = io.Copy(os.Stdout, conn)
 		os.Exit(0)
 	}
-	code := m.Run()
-	if server, err := startMoto(); err == nil {
-		server.Stop()
-	}
-	os.Exit(code)
+	os.Exit(mototest.Main(m))
 }
-
-// startMoto starts the server that all tests share; each begins with an empty
-// account.
-var startMoto = sync.OnceValues(func() (*moto.Server, error) {
-	return moto.Start(context.Background(), moto.Options{})
-})
 
 // fixture is a cluster as the CLI sees it: a bucket in moto with the cluster's
 // objects, and a Redis with the management node's users, reached through --via.
@@ -85,15 +74,7 @@ func newFixture(t *testing.T) *fixture {
 		t.Skip(err)
 	}
 	f := &fixture{t: t, redis: startRedis(t)}
-	server, err := startMoto()
-	if err == nil {
-		err = server.Reset(t.Context())
-	}
-	if errors.Is(err, moto.ErrMissing) {
-		t.Skip(err)
-	} else if err != nil {
-		t.Fatal(err)
-	}
+	server := mototest.Empty(t)
 	f.moto = server
 	for name, value := range map[string]string{
 		"AWS_ENDPOINT_URL": server.URL, "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,23 +18,12 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws/fixups"
 	"github.com/xeroops/xeroops/internal/fakeaws/inventory"
 	"github.com/xeroops/xeroops/internal/fakeaws/moto"
+	"github.com/xeroops/xeroops/internal/testkit/mototest"
 )
 
 var ctx = context.Background()
 
-// sharedMoto is used by all tests of the package, each of which begins with a
-// reset.
-var sharedMoto = sync.OnceValues(func() (*moto.Server, error) {
-	return moto.Start(ctx, moto.Options{})
-})
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if server, err := sharedMoto(); err == nil {
-		server.Stop()
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(mototest.Main(m)) }
 
 // fixture is an account behind a Front, with a VPC and a subnet.
 type fixture struct {
@@ -54,17 +42,7 @@ const zone = "eu-west-1a"
 
 func newFixture(t *testing.T, o fixups.Options) *fixture {
 	t.Helper()
-	server, err := sharedMoto()
-	if errors.Is(err, moto.ErrMissing) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := server.Reset(ctx); err != nil {
-		t.Fatal(err)
-	}
-	f := newFront(t, &fixture{moto: server}, o)
+	f := newFront(t, &fixture{moto: mototest.Empty(t)}, o)
 	vpc, err := f.ec2.CreateVpc(ctx, &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16")})
 	f.ok(err)
 	f.vpc = vpc.Vpc.VpcId

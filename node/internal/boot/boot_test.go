@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -22,7 +21,7 @@ import (
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/envfile"
 	"github.com/xeroops/xeroops/internal/fakeaws"
-	"github.com/xeroops/xeroops/internal/fakeaws/moto"
+	"github.com/xeroops/xeroops/internal/testkit/mototest"
 	"github.com/xeroops/xeroops/node/internal/configure"
 	"github.com/xeroops/xeroops/node/internal/instance"
 	"github.com/xeroops/xeroops/node/internal/instance/imdstest"
@@ -44,31 +43,15 @@ type fixture struct {
 	secrets  map[string]string
 }
 
-// startMoto starts the S3 API that the package's tests share. Each test has a bucket of
-// its own.
-var startMoto = sync.OnceValues(func() (*moto.Server, error) {
-	return moto.Start(context.Background(), moto.Options{})
-})
-
-// buckets counts the buckets of the shared S3 API.
+// buckets counts the buckets of the S3 API that the package's tests share. Each test has
+// one of its own.
 var buckets atomic.Int32
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if server, err := startMoto(); err == nil {
-		server.Stop()
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(mototest.Main(m)) }
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	server, err := startMoto()
-	if errors.Is(err, moto.ErrMissing) {
-		t.Skip(err)
-	}
-	check(t, err)
-	front, err := fakeaws.Start(fakeaws.Options{Upstream: server.URL})
+	front, err := fakeaws.Start(fakeaws.Options{Upstream: mototest.Shared(t).URL})
 	check(t, err)
 	t.Cleanup(func() { _ = front.Close() })
 	f := &fixture{front: front, metadata: imdstest.Start(t), dir: t.TempDir(),

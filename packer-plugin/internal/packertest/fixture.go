@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -26,17 +25,12 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws"
 	"github.com/xeroops/xeroops/internal/fakeaws/fixups"
 	"github.com/xeroops/xeroops/internal/fakeaws/inventory"
-	"github.com/xeroops/xeroops/internal/fakeaws/moto"
+	"github.com/xeroops/xeroops/internal/testkit/mototest"
 	"github.com/xeroops/xeroops/packer-plugin/internal/sshmachine"
 )
 
 // The regions of the account.
 const Region, OtherRegion = "eu-west-1", "eu-central-1"
-
-// sharedMoto is shared by a package's tests; each begins with a reset.
-var sharedMoto = sync.OnceValues(func() (*moto.Server, error) {
-	return moto.Start(context.Background(), moto.Options{})
-})
 
 // Main runs a package's tests.
 func Main(m *testing.M) {
@@ -48,11 +42,7 @@ func Main(m *testing.M) {
 			panic(err)
 		}
 	}
-	code := m.Run()
-	if server, err := sharedMoto(); err == nil {
-		server.Stop()
-	}
-	os.Exit(code)
+	os.Exit(mototest.Main(m))
 }
 
 // Fixture is an account behind the fakeaws proxy, and an SSH server that has
@@ -77,16 +67,7 @@ func New(t *testing.T) *Fixture {
 // NewWith is New with other options for the behaviour of AWS.
 func NewWith(t *testing.T, o fixups.Options) *Fixture {
 	t.Helper()
-	server, err := sharedMoto()
-	if errors.Is(err, moto.ErrMissing) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := server.Reset(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	server := mototest.Empty(t)
 	front, err := fakeaws.Start(fakeaws.Options{Upstream: server.URL, Fixups: fixups.All(o)})
 	if err != nil {
 		t.Fatal(err)
@@ -168,7 +149,7 @@ func (f *Fixture) Ran() []string {
 func (f *Fixture) Holdings() []string {
 	f.t.Helper()
 	var lines []string
-	server, _ := sharedMoto()
+	server := mototest.Shared(f.t)
 	for region := range f.EC2 {
 		items, err := inventory.List(context.Background(), inventory.Config(server.URL, region))
 		if err != nil {
