@@ -1,4 +1,4 @@
-# gp3, encrypted. Size, IOPS and throughput are changed in place.
+# gp3, encrypted. Type, size, IOPS and throughput are changed in place.
 resource "xeroops_volume" "db1" {
   name              = "production-db1-data"
   availability_zone = "eu-west-1a"
@@ -13,4 +13,14 @@ resource "xeroops_volume" "scratch" {
   availability_zone = "eu-west-1a"
   size_gib          = 20
   final_snapshot    = false
+}
+
+# io2, for a database that needs many IOPS. Its first snapshot may take long.
+resource "xeroops_volume" "db2" {
+  name                   = "production-db2-data"
+  availability_zone      = "eu-west-1a"
+  type                   = "io2"
+  size_gib               = 500
+  iops                   = 32000
+  final_snapshot_timeout = "24h"
 }

@@ -24,6 +24,7 @@ func TestLostResponsesCreateNoDuplicates(t *testing.T) {
 				Steps: []resource.TestStep{
 					{Config: keepLast(volumeConfig(10, "")) + bucketConfig("")},
 					{Config: keepLast(volumeConfig(20, "")) + bucketConfig(""), Check: a.volumeIs(20, 3000, 125)},
+					{Config: keepLast(volumeConfig(20, "type = \"io2\"\n iops = 5000")) + bucketConfig(""), Check: resource.TestCheckResourceAttr(volume, "type", "io2")},
 				},
 				CheckDestroy: a.leftSnapshots(1),
 			})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
@@ -92,7 +93,7 @@ func (r *volumeResource) adoptOrCreate(ctx context.Context, m volumeModel) (stri
 	}
 	out, err := r.Client.EC2.CreateVolume(ctx, &ec2.CreateVolumeInput{
 		AvailabilityZone:  m.AvailabilityZone.ValueStringPointer(),
-		VolumeType:        ec2types.VolumeTypeGp3,
+		VolumeType:        m.volumeType(),
 		Size:              int32Of(m.SizeGiB),
 		Iops:              int32Of(m.IOPS),
 		Throughput:        int32Of(m.ThroughputMiBps),
@@ -173,18 +174,16 @@ func (r *volumeResource) modify(ctx context.Context, v ec2types.Volume, m volume
 	}
 	_, err := r.Client.EC2.ModifyVolume(ctx, &ec2.ModifyVolumeInput{
 		VolumeId:   v.VolumeId,
-		VolumeType: ec2types.VolumeTypeGp3,
+		VolumeType: m.volumeType(),
 		Size:       int32Of(m.SizeGiB),
 		Iops:       int32Of(m.IOPS),
 		Throughput: int32Of(m.ThroughputMiBps),
 	})
-	if tooSoon := awswait.HasCode(err, "IncorrectModificationState", "VolumeModificationRateExceeded"); tooSoon && r.isUnderWay(ctx, m) {
-		err = nil // an earlier response was lost, or an earlier apply was interrupted
-	} else if tooSoon {
-		return fmt.Errorf("EBS does not accept another change of this volume yet, because one is in progress or there were four within a day; apply again later: %w", err)
+	if awswait.HasCode(err, "IncorrectModificationState", "VolumeModificationRateExceeded") {
+		err = r.explainRate(ctx, m, err)
 	}
 	if err != nil {
-		return base.AtAttributeForCode(err, map[string]string{"InvalidParameterValue": "size_gib", "MaxIOPSLimitExceeded": "iops"})
+		return base.AtAttributeForCode(err, map[string]string{"InvalidParameterValue": "size_gib", "MaxIOPSLimitExceeded": "iops", "UnsupportedOperation": "type"})
 	}
 	return awswait.Until(ctx, awswait.DependencyRelease, func(ctx context.Context) (bool, string, error) {
 		latest, err := r.latestModification(ctx, *v.VolumeId)
@@ -211,15 +210,27 @@ func (r *volumeResource) latestModification(ctx context.Context, id string) (*ec
 	return &out.VolumesModifications[len(out.VolumesModifications)-1], nil
 }
 
-// isUnderWay reports whether the modification in progress is the one that the model
-// needs.
-func (r *volumeResource) isUnderWay(ctx context.Context, m volumeModel) bool {
+// explainRate returns an error that says when the last modification began, or nil if
+// it is the one that the model needs: an earlier response was lost, or an earlier
+// apply was interrupted.
+func (r *volumeResource) explainRate(ctx context.Context, m volumeModel, refused error) error {
 	latest, err := r.latestModification(ctx, m.ID.ValueString())
-	if err != nil || latest == nil {
-		return false
+	if err == nil && latest != nil && m.isTargetOf(*latest) {
+		return nil
 	}
+	last := "the volume was changed shortly before"
+	if err == nil && latest != nil && latest.StartTime != nil {
+		last = fmt.Sprintf("the last change began at %s and is %s (%d%%)", latest.StartTime.UTC().Format(time.RFC3339), latest.ModificationState, aws.ToInt64(latest.Progress))
+	}
+	return fmt.Errorf("EBS does not accept another change of this volume yet, because %s; it starts a change only after the previous one is complete, "+
+		"at most four within 24 hours, and in some partitions one in six hours; the volume was not changed, so apply again later: %w", last, refused)
+}
+
+// isTargetOf reports whether a modification results in what the model needs.
+func (m *volumeModel) isTargetOf(latest ec2types.VolumeModification) bool {
 	is := func(target *int32, wanted types.Int64) bool {
-		return target != nil && int64(*target) == wanted.ValueInt64()
+		return wanted.IsNull() || target != nil && int64(*target) == wanted.ValueInt64()
 	}
-	return latest.TargetVolumeType == ec2types.VolumeTypeGp3 && is(latest.TargetSize, m.SizeGiB) && is(latest.TargetIops, m.IOPS) && is(latest.TargetThroughput, m.ThroughputMiBps)
+	return latest.ModificationState != ec2types.VolumeModificationStateFailed && latest.TargetVolumeType == m.volumeType() &&
+		is(latest.TargetSize, m.SizeGiB) && is(latest.TargetIops, m.IOPS) && is(latest.TargetThroughput, m.ThroughputMiBps)
 }

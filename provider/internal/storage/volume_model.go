@@ -12,28 +12,19 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
-// Limits of gp3 (EC2 API reference, CreateVolume; EBS user guide, "General
-// Purpose SSD volumes").
-const (
-	minSizeGiB, maxSizeGiB               = 1, 65536
-	minIOPS, maxIOPS                     = 3000, 80000
-	minThroughputMiBps, maxThroughputMiB = 125, 2000
-
-	maxIOPSPerGiB        = 500 // above the baseline of 3,000
-	iopsPerThroughputMiB = 4   // 0.25 MiB/s per IOPS
-)
-
 type volumeModel struct {
 	ID               types.String   `tfsdk:"id"`
 	ARN              types.String   `tfsdk:"arn"`
 	Name             types.String   `tfsdk:"name"`
 	AvailabilityZone types.String   `tfsdk:"availability_zone"`
+	Type             types.String   `tfsdk:"type"`
 	SizeGiB          types.Int64    `tfsdk:"size_gib"`
 	IOPS             types.Int64    `tfsdk:"iops"`
 	ThroughputMiBps  types.Int64    `tfsdk:"throughput_mibps"`
 	KMSKeyID         types.String   `tfsdk:"kms_key_id"`
 	SnapshotID       types.String   `tfsdk:"snapshot_id"`
 	FinalSnapshot    types.Bool     `tfsdk:"final_snapshot"`
+	SnapshotTimeout  types.String   `tfsdk:"final_snapshot_timeout"`
 	Drift            types.Set      `tfsdk:"drift"`
 	Tags             types.Map      `tfsdk:"tags"`
 	TagsAll          types.Map      `tfsdk:"tags_all"`
@@ -56,16 +47,20 @@ func (m *volumeModel) fromAWS(v ec2types.Volume, arn string, defaultTags map[str
 	m.setComputed(v, arn)
 	m.Name = types.StringValue(actual[base.TagName])
 	m.AvailabilityZone = types.StringPointerValue(v.AvailabilityZone)
+	m.Type = types.StringValue(string(v.VolumeType))
 	m.SizeGiB = types.Int64Value(int64(aws.ToInt32(v.Size)))
 	m.IOPS = types.Int64Value(int64(aws.ToInt32(v.Iops)))
-	m.ThroughputMiBps = types.Int64Value(int64(aws.ToInt32(v.Throughput)))
+	m.ThroughputMiBps = types.Int64Null()
+	if v.VolumeType == ec2types.VolumeTypeGp3 {
+		m.ThroughputMiBps = types.Int64Value(int64(aws.ToInt32(v.Throughput)))
+	}
 	if m.FinalSnapshot.IsNull() { // imported
 		m.FinalSnapshot = types.BoolValue(true)
 	}
-	m.Drift = base.NoDrift()
-	if v.VolumeType != ec2types.VolumeTypeGp3 {
-		m.Drift = base.Drift([]string{fmt.Sprintf("the volume's type is %s instead of gp3", v.VolumeType)})
+	if m.SnapshotTimeout.IsNull() { // imported, or created by an earlier version
+		m.SnapshotTimeout = types.StringValue(defaultSnapshotTimeout)
 	}
+	m.Drift = base.NoDrift()
 	m.Tags, m.TagsAll = base.TagsFromAWS(actual, defaultTags, m.Tags)
 }
 
@@ -78,31 +73,6 @@ func (m *volumeModel) setComputed(v ec2types.Volume, arn string) {
 	if id := aws.ToString(v.SnapshotId); id != "" {
 		m.SnapshotID = types.StringValue(id)
 	}
-}
-
-// checkLimits returns an error if the size does not allow the IOPS or the IOPS do
-// not allow the throughput. Unset values have gp3's baseline.
-func (m *volumeModel) checkLimits() []error {
-	var errs []error
-	iops, throughput := orBaseline(m.IOPS, minIOPS), orBaseline(m.ThroughputMiBps, minThroughputMiBps)
-	if most := max(minIOPS, maxIOPSPerGiB*m.SizeGiB.ValueInt64()); !m.SizeGiB.IsUnknown() && iops > most {
-		errs = append(errs, base.AtAttribute(path.Root("iops"), fmt.Errorf(
-			"a volume of %d GiB has at most %d IOPS (%d per GiB); reduce iops or increase size_gib", m.SizeGiB.ValueInt64(), most, maxIOPSPerGiB)))
-	}
-	if !m.IOPS.IsUnknown() && throughput*iopsPerThroughputMiB > iops {
-		errs = append(errs, base.AtAttribute(path.Root("throughput_mibps"), fmt.Errorf(
-			"%d MiB/s need %d IOPS (%d per MiB/s), but iops is %d; increase iops or reduce throughput_mibps", throughput, throughput*iopsPerThroughputMiB, iopsPerThroughputMiB, iops)))
-	}
-	return errs
-}
-
-// orBaseline returns the value, the baseline if it is null, or 0 if it is unknown,
-// which passes every check.
-func orBaseline(v types.Int64, baseline int64) int64 {
-	if v.IsNull() {
-		return baseline
-	}
-	return v.ValueInt64()
 }
 
 // checkShrink returns an error if the volume would become smaller, which EBS does
@@ -119,8 +89,8 @@ func (m *volumeModel) checkShrink(state volumeModel) error {
 
 // differs reports whether the volume has to be modified to match the model.
 func (m *volumeModel) differs(v ec2types.Volume) bool {
-	return v.VolumeType != ec2types.VolumeTypeGp3 || int64(aws.ToInt32(v.Size)) != m.SizeGiB.ValueInt64() ||
-		int64(aws.ToInt32(v.Iops)) != m.IOPS.ValueInt64() || int64(aws.ToInt32(v.Throughput)) != m.ThroughputMiBps.ValueInt64()
+	return v.VolumeType != m.volumeType() || int64(aws.ToInt32(v.Size)) != m.SizeGiB.ValueInt64() || int64(aws.ToInt32(v.Iops)) != m.IOPS.ValueInt64() ||
+		!m.ThroughputMiBps.IsNull() && int64(aws.ToInt32(v.Throughput)) != m.ThroughputMiBps.ValueInt64()
 }
 
 // attachedTo returns a text with the instance that a volume is attached to, or "".
@@ -133,4 +103,11 @@ func attachedTo(v ec2types.Volume) string {
 	return ""
 }
 
-func int32Of(v types.Int64) *int32 { return aws.Int32(int32(v.ValueInt64())) } // validated
+// int32Of returns a value for AWS, or nil if it is null. Validators keep it within
+// 32 bits.
+func int32Of(v types.Int64) *int32 {
+	if v.IsNull() {
+		return nil
+	}
+	return aws.Int32(int32(v.ValueInt64()))
+}

@@ -12,27 +12,75 @@ import (
 func TestVolumeLimits(t *testing.T) {
 	null, unknown := types.Int64Null(), types.Int64Unknown()
 	number := types.Int64Value
+	gp3, io2 := types.StringValue("gp3"), types.StringValue("io2")
 	for _, tc := range []struct {
+		kind                   types.String
 		size, iops, throughput types.Int64
 		want                   string
 	}{
-		{number(1), null, null, ""},
-		{number(1), number(3000), number(750), ""},
-		{number(160), number(80000), number(2000), ""},
-		{number(8), number(4000), number(1000), ""},
-		{number(159), number(80000), null, "at most 79500 IOPS"},
-		{number(5), number(3001), null, "at most 3000 IOPS"},
-		{number(100), null, number(751), "751 MiB/s need 3004 IOPS"},
-		{number(100), number(7999), number(2000), "2000 MiB/s need 8000 IOPS"},
-		{unknown, number(80000), number(2000), ""},
-		{number(1), unknown, number(2000), ""},
-		{number(1), null, unknown, ""},
+		{types.StringNull(), number(1), null, null, ""},
+		{gp3, number(1), number(3000), number(750), ""},
+		{gp3, number(160), number(80000), number(2000), ""},
+		{gp3, number(8), number(4000), number(1000), ""},
+		{gp3, number(159), number(80000), null, "at most 79500 IOPS"},
+		{gp3, number(5), number(3001), null, "at most 3000 IOPS"},
+		{gp3, number(5), number(2999), null, "between 3000 and 80000 IOPS"},
+		{gp3, number(500), number(80001), null, "between 3000 and 80000 IOPS"},
+		{gp3, number(100), null, number(751), "751 MiB/s need 3004 IOPS"},
+		{gp3, number(100), null, number(124), "between 125 and 2000 MiB/s"},
+		{gp3, number(100), number(7999), number(2000), "2000 MiB/s need 8000 IOPS"},
+		{gp3, unknown, number(80000), number(2000), ""},
+		{gp3, number(1), unknown, number(2000), ""},
+		{gp3, number(1), null, unknown, ""},
+		{io2, number(4), number(4000), null, ""},
+		{io2, number(256), number(256000), null, ""},
+		{io2, number(65536), number(100), null, ""},
+		{io2, number(3), number(1000), null, "has 4 to 65536 GiB"},
+		{io2, number(4), number(4001), null, "at most 4000 IOPS"},
+		{io2, number(1000), number(256001), null, "between 100 and 256000 IOPS"},
+		{io2, number(10), number(99), null, "between 100 and 256000 IOPS"},
+		{io2, number(10), null, null, "needs iops"},
+		{io2, number(10), unknown, null, ""},
+		{io2, number(10), number(3000), number(125), "remove throughput_mibps"},
+		{types.StringUnknown(), number(1), number(256000), number(125), ""},
 	} {
-		m := volumeModel{SizeGiB: tc.size, IOPS: tc.iops, ThroughputMiBps: tc.throughput}
+		m := volumeModel{Type: tc.kind, SizeGiB: tc.size, IOPS: tc.iops, ThroughputMiBps: tc.throughput}
 		errs := m.checkLimits()
 		if tc.want == "" && len(errs) > 0 || tc.want != "" && (len(errs) != 1 || !strings.Contains(errs[0].Error(), tc.want)) {
-			t.Errorf("%s GiB, %s IOPS, %s MiB/s: %v, want %q", tc.size, tc.iops, tc.throughput, errs, tc.want)
+			t.Errorf("%s, %s GiB, %s IOPS, %s MiB/s: %v, want %q", tc.kind, tc.size, tc.iops, tc.throughput, errs, tc.want)
 		}
+	}
+}
+
+func TestDefaultsOfUnconfiguredPerformance(t *testing.T) {
+	for _, tc := range []struct {
+		kind             types.String
+		iops, throughput types.Int64
+	}{
+		{types.StringNull(), types.Int64Value(3000), types.Int64Value(125)},
+		{types.StringValue("io2"), types.Int64Null(), types.Int64Null()},
+		{types.StringUnknown(), types.Int64Unknown(), types.Int64Unknown()},
+	} {
+		iops, throughput := (&volumeModel{Type: tc.kind}).defaults()
+		if !iops.Equal(tc.iops) || !throughput.Equal(tc.throughput) {
+			t.Errorf("%s: %s IOPS, %s MiB/s", tc.kind, iops, throughput)
+		}
+	}
+}
+
+func TestModificationUnderWayIsRecognized(t *testing.T) {
+	m := volumeModel{Type: types.StringValue("io2"), SizeGiB: types.Int64Value(20), IOPS: types.Int64Value(5000), ThroughputMiBps: types.Int64Null()}
+	latest := ec2types.VolumeModification{TargetVolumeType: ec2types.VolumeTypeIo2, TargetSize: aws.Int32(20), TargetIops: aws.Int32(5000), TargetThroughput: aws.Int32(0)}
+	if !m.isTargetOf(latest) {
+		t.Error("the modification is not recognized")
+	}
+	latest.ModificationState = ec2types.VolumeModificationStateFailed
+	if m.isTargetOf(latest) {
+		t.Error("a failed modification counts")
+	}
+	latest.ModificationState, latest.TargetIops = "", aws.Int32(4000)
+	if m.isTargetOf(latest) {
+		t.Error("one to other IOPS counts")
 	}
 }
 

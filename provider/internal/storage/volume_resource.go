@@ -6,16 +6,18 @@ import (
 	"context"
 	"errors"
 	"regexp"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/hashicorp/terraform-plugin-framework-timeouts/resource/timeouts"
 	"github.com/hashicorp/terraform-plugin-framework-validators/int64validator"
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/booldefault"
-	"github.com/hashicorp/terraform-plugin-framework/resource/schema/int64default"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/planmodifier"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema/stringdefault"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/stringplanmodifier"
 	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 
@@ -38,8 +40,9 @@ func (r *volumeResource) Schema(ctx context.Context, _ resource.SchemaRequest, r
 	replace := []planmodifier.String{stringplanmodifier.RequiresReplace()}
 	replaceIfGiven := []planmodifier.String{stringplanmodifier.UseStateForUnknown(), stringplanmodifier.RequiresReplaceIfConfigured()}
 	resp.Schema = schema.Schema{
-		MarkdownDescription: "An encrypted EBS volume of type gp3. Size, IOPS and throughput are changed in place while the volume is in use; " +
-			"the node grows the file system. EBS allows four changes of a volume per day, and cannot shrink a volume.",
+		MarkdownDescription: "An encrypted EBS volume. Type, size, IOPS and throughput are changed in place while the volume is in use; " +
+			"the node grows the file system. EBS starts a change of a volume only after the previous one is complete, at most four within 24 hours " +
+			"(in some partitions one in six hours), so make all changes in one apply. It cannot shrink a volume.",
 		Attributes: map[string]schema.Attribute{
 			"id":  base.IDAttribute("Id of the volume."),
 			"arn": base.ComputedOnce("ARN of the volume."),
@@ -53,20 +56,25 @@ func (r *volumeResource) Schema(ctx context.Context, _ resource.SchemaRequest, r
 				MarkdownDescription: "Availability zone, such as `eu-west-1a`, which must be that of the instance. Changing it replaces the volume.",
 				PlanModifiers:       replace,
 			},
+			"type": schema.StringAttribute{
+				Optional: true, Computed: true, Default: stringdefault.StaticString(string(ec2types.VolumeTypeGp3)),
+				MarkdownDescription: "Type: `gp3`, or `io2` for IOPS with a latency below a millisecond and a durability of 99.999 %. Default: `gp3`.",
+				Validators:          []validator.String{stringvalidator.OneOf(string(ec2types.VolumeTypeGp3), string(ec2types.VolumeTypeIo2))},
+			},
 			"size_gib": schema.Int64Attribute{
 				Required:            true,
-				MarkdownDescription: "Size in GiB: 1 to 65,536.",
+				MarkdownDescription: "Size in GiB: 1 to 65,536, with `io2` 4 to 65,536.",
 				Validators:          []validator.Int64{int64validator.Between(minSizeGiB, maxSizeGiB)},
 			},
 			"iops": schema.Int64Attribute{
-				Optional: true, Computed: true, Default: int64default.StaticInt64(minIOPS),
-				MarkdownDescription: "I/O operations per second: 3,000 to 80,000, and at most 500 per GiB. Default: 3,000.",
-				Validators:          []validator.Int64{int64validator.Between(minIOPS, maxIOPS)},
+				Optional: true, Computed: true,
+				MarkdownDescription: "I/O operations per second. `gp3`: 3,000 to 80,000, and at most 500 per GiB; default: 3,000. " +
+					"`io2`: required, 100 to 256,000, and at most 1,000 per GiB. Instance types without io2 Block Express reach 64,000.",
+				Validators: []validator.Int64{int64validator.Between(minIOPS, maxIOPS)},
 			},
 			"throughput_mibps": schema.Int64Attribute{
-				Optional: true, Computed: true, Default: int64default.StaticInt64(minThroughputMiBps),
-				MarkdownDescription: "Throughput in MiB/s: 125 to 2,000, and at most a quarter of `iops`. Default: 125.",
-				Validators:          []validator.Int64{int64validator.Between(minThroughputMiBps, maxThroughputMiB)},
+				Optional: true, Computed: true,
+				MarkdownDescription: "Throughput in MiB/s of `gp3`: 125 to 2,000, and at most a quarter of `iops`. Default: 125. The throughput of `io2` follows from `iops`.",
 			},
 			"kms_key_id": schema.StringAttribute{
 				Optional: true, Computed: true, PlanModifiers: replaceIfGiven,
@@ -81,6 +89,13 @@ func (r *volumeResource) Schema(ctx context.Context, _ resource.SchemaRequest, r
 			"final_snapshot": schema.BoolAttribute{
 				Optional: true, Computed: true, Default: booldefault.StaticBool(true),
 				MarkdownDescription: "Whether destroying the volume first creates a snapshot with the volume's name and tags, and waits until it is complete. Default: `true`.",
+			},
+			"final_snapshot_timeout": schema.StringAttribute{
+				Optional: true, Computed: true, Default: stringdefault.StaticString(defaultSnapshotTimeout),
+				MarkdownDescription: "How long destroying the volume waits for the final snapshot, in addition to `timeouts.delete`: the first snapshot of a large volume " +
+					"takes hours. The log has its progress (`TF_LOG_PROVIDER=INFO`). If the time is over or the destroy is interrupted, the volume stays, EBS " +
+					"continues the snapshot, and the next destroy waits for the same one. Default: `" + defaultSnapshotTimeout + "`.",
+				Validators: []validator.String{base.DurationBetween(time.Second, 7*24*time.Hour)},
 			},
 			"drift":    base.DriftAttribute(),
 			"tags":     base.TagsAttribute(),
@@ -102,7 +117,11 @@ func (r *volumeResource) ValidateConfig(ctx context.Context, req resource.Valida
 }
 
 func (r *volumeResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
-	if r.ProviderData == nil || req.Plan.Raw.IsNull() {
+	if req.Plan.Raw.IsNull() {
+		return
+	}
+	planPerformance(ctx, req, resp)
+	if r.ProviderData == nil {
 		return
 	}
 	base.PlanTags(ctx, r.DefaultTags, req, resp)
@@ -201,12 +220,12 @@ func (r *volumeResource) Delete(ctx context.Context, req resource.DeleteRequest,
 	resp.Diagnostics.Append(req.State.Get(ctx, &volume)...)
 	attached, diags := lastAttachment(ctx, req.Private)
 	resp.Diagnostics.Append(diags...)
-	ctx, cancel := base.Deadline(ctx, volume.Timeouts.Delete, awswait.DependencyRelease, &resp.Diagnostics)
-	defer cancel()
+	timeout, diags := volume.Timeouts.Delete(ctx, awswait.DependencyRelease)
+	resp.Diagnostics.Append(diags...)
 	if resp.Diagnostics.HasError() {
 		return
 	}
 
-	err := r.delete(ctx, volume, attached)
+	err := r.delete(ctx, volume, attached, timeout)
 	base.AddError(&resp.Diagnostics, "delete", volumeTypeName, volume.ID.ValueString(), err)
 }

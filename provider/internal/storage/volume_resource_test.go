@@ -69,6 +69,37 @@ func TestVolumeIsCreatedImportedUpdatedAndDestroyed(t *testing.T) {
 	}})
 }
 
+func TestVolumeChangesItsTypeInPlace(t *testing.T) {
+	a := newAccount(t)
+	update := expect(volume, plancheck.ResourceActionUpdate)
+	io2 := func(sizeGiB int, iops int32) resource.TestCheckFunc {
+		return acctest.Do(volume, func(ctx context.Context, id string) error {
+			v, err := a.volume(ctx, id)
+			if err == nil && (*v.Size != int32(sizeGiB) || *v.Iops != iops || v.VolumeType != ec2types.VolumeTypeIo2 || id != *a.id(volume)) {
+				err = fmt.Errorf("%s is %d GiB, %d IOPS, %s", id, *v.Size, *v.Iops, v.VolumeType)
+			}
+			return err
+		})
+	}
+	fast := "type = \"io2\"\n iops = %d"
+	a.Test(resource.TestCase{Steps: []resource.TestStep{
+		{Config: volumeConfig(20, ""), Check: a.note(volume)},
+		{Config: volumeConfig(20, fmt.Sprintf(fast, 5000)), ConfigPlanChecks: update, Check: resource.ComposeTestCheckFunc(io2(20, 5000), resource.TestCheckNoResourceAttr(volume, "throughput_mibps"))},
+		{ResourceName: volume, ImportState: true, ImportStateVerify: true, ImportStateVerifyIgnore: []string{"final_snapshot"}},
+		{Config: volumeConfig(30, fmt.Sprintf(fast, 30000)), ConfigPlanChecks: update, Check: io2(30, 30000)},
+		{Config: volumeConfig(30, ""), ConfigPlanChecks: update, Check: a.volumeIs(30, 3000, 125)},
+	}})
+}
+
+func TestVolumeIsCreatedAsIo2(t *testing.T) {
+	a := newAccount(t)
+	a.Test(resource.TestCase{Steps: []resource.TestStep{{
+		Config: volumeConfig(4, "type = \"io2\"\n iops = 4000"),
+		Check: resource.ComposeTestCheckFunc(resource.TestCheckResourceAttr(volume, "iops", "4000"), resource.TestCheckResourceAttr(volume, "type", "io2"),
+			resource.TestCheckNoResourceAttr(volume, "throughput_mibps")),
+	}}})
+}
+
 func TestVolumeIsImportedByIdentity(t *testing.T) {
 	a := newAccount(t)
 	a.Test(resource.TestCase{Steps: []resource.TestStep{{
@@ -93,8 +124,9 @@ func TestVolumeDriftIsShownAndReverted(t *testing.T) {
 		{PreConfig: modify(ec2.ModifyVolumeInput{Iops: aws.Int32(9000)}), Config: volumeConfig(20, ""),
 			ConfigPlanChecks: expect(volume, plancheck.ResourceActionUpdate), Check: a.volumeIs(20, 3000, 125)},
 	}
-	steps = append(steps, repairs(volume, volumeConfig(20, ""), "type is io2 instead of gp3", modify(ec2.ModifyVolumeInput{VolumeType: ec2types.VolumeTypeIo2, Iops: aws.Int32(3000)}))...)
 	steps = append(steps,
+		resource.TestStep{PreConfig: modify(ec2.ModifyVolumeInput{VolumeType: ec2types.VolumeTypeIo2, Iops: aws.Int32(3000)}), Config: volumeConfig(20, ""),
+			ConfigPlanChecks: expect(volume, plancheck.ResourceActionUpdate), Check: a.volumeIs(20, 3000, 125)},
 		resource.TestStep{PreConfig: modify(ec2.ModifyVolumeInput{Size: aws.Int32(40)}), Config: volumeConfig(20, ""), PlanOnly: true,
 			ExpectError: matching(`vol-\w+ has 40 GiB, and EBS cannot shrink a volume; set size_gib to 40 or more`)},
 		resource.TestStep{Config: volumeConfig(40, ""), ConfigPlanChecks: expect(volume, plancheck.ResourceActionNoop)})
@@ -298,6 +330,11 @@ func TestVolumeErrorsSayWhatToDo(t *testing.T) {
 		"small with base": {volumeConfig(1, "iops = 3001"), `a volume of 1 GiB has at most 3000 IOPS`},
 		"throughput":      {volumeConfig(100, "throughput_mibps = 1000"), `1000 MiB/s need 4000 IOPS`},
 		"few IOPS":        {volumeConfig(10, "iops = 100"), `between 3000 and 80000`},
+		"io2, no IOPS":    {volumeConfig(10, `type = "io2"`), `type io2 needs iops`},
+		"io2, IOPS":       {volumeConfig(10, "type = \"io2\"\n iops = 10001"), `at most 10000 IOPS`},
+		"io2, throughput": {volumeConfig(10, "type = \"io2\"\n iops = 1000\n throughput_mibps = 125"), `remove throughput_mibps`},
+		"other type":      {volumeConfig(10, `type = "gp2"`), `must be one of`},
+		"snapshot time":   {volumeConfig(10, `final_snapshot_timeout = "tomorrow"`), `not a duration`},
 		"no size":         {volumeConfig(0, ""), `between 1 and 65536`},
 		"key alias":       {volumeConfig(10, `kms_key_id = "alias/mine"`), `not the ARN of a KMS key`},
 		"no such zone":    {strings.Replace(volumeConfig(10, ""), "eu-west-1a", "mars-1a", 1), `mars-1a`},
@@ -316,7 +353,7 @@ func TestChangeThatIsTooSoonIsExplained(t *testing.T) {
 	}
 	a.Test(resource.TestCase{Steps: []resource.TestStep{
 		{Config: volumeConfig(20, "")},
-		{Config: volumeConfig(30, ""), ExpectError: matching(`does not accept another change of this volume yet`)},
+		{Config: volumeConfig(30, ""), ExpectError: matching(`does not accept another change of this volume yet, because [^;]*; it starts`)},
 	}})
 }
 
