@@ -23,6 +23,7 @@ type EC2 struct {
 	AuthorizeSecurityGroupEgress           ec2Call[ec2.AuthorizeSecurityGroupEgressInput, ec2.AuthorizeSecurityGroupEgressOutput]
 	AuthorizeSecurityGroupIngress          ec2Call[ec2.AuthorizeSecurityGroupIngressInput, ec2.AuthorizeSecurityGroupIngressOutput]
 	CopyImage                              ec2Call[ec2.CopyImageInput, ec2.CopyImageOutput]
+	CreateFlowLogs                         ec2Call[ec2.CreateFlowLogsInput, ec2.CreateFlowLogsOutput]
 	CreateImage                            ec2Call[ec2.CreateImageInput, ec2.CreateImageOutput]
 	CreateInternetGateway                  ec2Call[ec2.CreateInternetGatewayInput, ec2.CreateInternetGatewayOutput]
 	CreateRoute                            ec2Call[ec2.CreateRouteInput, ec2.CreateRouteOutput]
@@ -34,6 +35,7 @@ type EC2 struct {
 	CreateVolume                           ec2Call[ec2.CreateVolumeInput, ec2.CreateVolumeOutput]
 	CreateVpc                              ec2Call[ec2.CreateVpcInput, ec2.CreateVpcOutput]
 	CreateVpcEndpoint                      ec2Call[ec2.CreateVpcEndpointInput, ec2.CreateVpcEndpointOutput]
+	DeleteFlowLogs                         ec2Call[ec2.DeleteFlowLogsInput, ec2.DeleteFlowLogsOutput]
 	DeleteInternetGateway                  ec2Call[ec2.DeleteInternetGatewayInput, ec2.DeleteInternetGatewayOutput]
 	DeleteKeyPair                          ec2Call[ec2.DeleteKeyPairInput, ec2.DeleteKeyPairOutput]
 	DeleteRoute                            ec2Call[ec2.DeleteRouteInput, ec2.DeleteRouteOutput]
@@ -47,6 +49,7 @@ type EC2 struct {
 	DeleteVpcEndpoints                     ec2Call[ec2.DeleteVpcEndpointsInput, ec2.DeleteVpcEndpointsOutput]
 	DeregisterImage                        ec2Call[ec2.DeregisterImageInput, ec2.DeregisterImageOutput]
 	DescribeAddresses                      ec2Call[ec2.DescribeAddressesInput, ec2.DescribeAddressesOutput]
+	DescribeFlowLogs                       ec2Call[ec2.DescribeFlowLogsInput, ec2.DescribeFlowLogsOutput]
 	DescribeIamInstanceProfileAssociations ec2Call[ec2.DescribeIamInstanceProfileAssociationsInput, ec2.DescribeIamInstanceProfileAssociationsOutput]
 	DescribeInstanceAttribute              ec2Call[ec2.DescribeInstanceAttributeInput, ec2.DescribeInstanceAttributeOutput]
 	DescribeInstanceTypes                  ec2Call[ec2.DescribeInstanceTypesInput, ec2.DescribeInstanceTypesOutput]
@@ -106,6 +109,7 @@ func NewEC2(client *ec2.Client) *EC2 {
 		AuthorizeSecurityGroupEgress:           client.AuthorizeSecurityGroupEgress,
 		AuthorizeSecurityGroupIngress:          client.AuthorizeSecurityGroupIngress,
 		CopyImage:                              client.CopyImage,
+		CreateFlowLogs:                         client.CreateFlowLogs,
 		CreateImage:                            client.CreateImage,
 		CreateInternetGateway:                  client.CreateInternetGateway,
 		CreateRoute:                            client.CreateRoute,
@@ -117,6 +121,7 @@ func NewEC2(client *ec2.Client) *EC2 {
 		CreateVolume:                           client.CreateVolume,
 		CreateVpc:                              client.CreateVpc,
 		CreateVpcEndpoint:                      client.CreateVpcEndpoint,
+		DeleteFlowLogs:                         client.DeleteFlowLogs,
 		DeleteInternetGateway:                  client.DeleteInternetGateway,
 		DeleteKeyPair:                          client.DeleteKeyPair,
 		DeleteRoute:                            client.DeleteRoute,
@@ -130,6 +135,7 @@ func NewEC2(client *ec2.Client) *EC2 {
 		DeleteVpcEndpoints:                     client.DeleteVpcEndpoints,
 		DeregisterImage:                        client.DeregisterImage,
 		DescribeAddresses:                      client.DescribeAddresses,
+		DescribeFlowLogs:                       client.DescribeFlowLogs,
 		DescribeIamInstanceProfileAssociations: client.DescribeIamInstanceProfileAssociations,
 		DescribeInstanceAttribute:              client.DescribeInstanceAttribute,
 		DescribeInstanceTypes:                  client.DescribeInstanceTypes,

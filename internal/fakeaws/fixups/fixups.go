@@ -67,6 +67,7 @@ func All(o Options) []fakeaws.Fixup {
 		{Name: "dependency", New: dependency},
 		{Name: "security-group-rules", New: securityGroupRules},
 		{Name: "endpoint-routes", New: endpointRoutes},
+		{Name: "flow-log", New: flowLog},
 		{Name: "instance-attribute", New: instanceAttribute},
 		{Name: "launch", New: launch},
 		{Name: "role-policy", New: rolePolicy},

@@ -20,6 +20,7 @@ func networkLists(cfg aws.Config) []lister {
 		func(ctx context.Context) ([]Item, error) { return routeTables(ctx, c) },
 		func(ctx context.Context) ([]Item, error) { return gateways(ctx, c) },
 		func(ctx context.Context) ([]Item, error) { return endpoints(ctx, c) },
+		func(ctx context.Context) ([]Item, error) { return flowLogs(ctx, c) },
 		func(ctx context.Context) ([]Item, error) { return groups(ctx, c) },
 		func(ctx context.Context) ([]Item, error) { return addresses(ctx, c) },
 	}
@@ -150,6 +151,19 @@ func endpoints(ctx context.Context, c *ec2.Client) (items []Item, err error) {
 				fact("vpc", aws.ToString(e.VpcId)), fact("service", aws.ToString(e.ServiceName)),
 				listed("route-tables", e.RouteTableIds), tagFact(e.Tags))})
 		}
+	}
+	return items, nil
+}
+
+func flowLogs(ctx context.Context, c *ec2.Client) (items []Item, err error) {
+	out, err := c.DescribeFlowLogs(ctx, &ec2.DescribeFlowLogsInput{})
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range out.FlowLogs {
+		items = append(items, Item{Kind: "flow-log", ID: *l.FlowLogId, Name: nameOf(l.Tags), Facts: facts(
+			fact("of", aws.ToString(l.ResourceId)), fact("to", aws.ToString(l.LogDestination)), fact("traffic", string(l.TrafficType)),
+			fact("aggregation", aws.ToInt32(l.MaxAggregationInterval)), tagFact(l.Tags))})
 	}
 	return items, nil
 }

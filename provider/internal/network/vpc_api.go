@@ -106,6 +106,7 @@ func (r *vpcResource) converge(ctx context.Context, m *vpcModel) error {
 		func(ctx context.Context) error { return r.emptyDefaultGroup(ctx, found.defaultGroup) },
 		func(ctx context.Context) error { return r.ensureGateway(ctx, id, found, *m) },
 		func(ctx context.Context) error { return r.ensureEndpoint(ctx, id, found, *m) },
+		func(ctx context.Context) error { return r.ensureFlowLog(ctx, id, found, *m) },
 	)
 	m.ARN = types.StringValue(found.arn)
 	m.setParts(found)
@@ -183,6 +184,14 @@ func (r *vpcResource) findParts(ctx context.Context, id string) (*vpcParts, erro
 			if err == nil && len(out.SecurityGroups) > 0 {
 				p.defaultGroup = &out.SecurityGroups[0]
 			}
+			return err
+		},
+		func(ctx context.Context) (err error) {
+			p.flowLogs, err = r.findFlowLogs(ctx, id)
+			return err
+		},
+		func(ctx context.Context) (err error) {
+			p.partition, err = r.Client.Partition(ctx)
 			return err
 		},
 		func(ctx context.Context) (err error) {

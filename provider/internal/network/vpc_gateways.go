@@ -153,6 +153,7 @@ func (r *vpcResource) delete(ctx context.Context, id string) error {
 	err := base.ParallelAll(ctx,
 		func(ctx context.Context) error { return r.deleteEndpoint(ctx, id) },
 		func(ctx context.Context) error { return r.deleteGateway(ctx, id) },
+		func(ctx context.Context) error { return r.deleteAllFlowLogs(ctx, id) },
 	)
 	if err != nil {
 		return err

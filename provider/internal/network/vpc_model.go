@@ -16,6 +16,7 @@ type vpcModel struct {
 	ARN                    types.String   `tfsdk:"arn"`
 	Name                   types.String   `tfsdk:"name"`
 	CIDR                   types.String   `tfsdk:"cidr"`
+	FlowLogs               *flowLogsModel `tfsdk:"flow_logs"`
 	InternetGatewayID      types.String   `tfsdk:"internet_gateway_id"`
 	S3EndpointID           types.String   `tfsdk:"s3_endpoint_id"`
 	DefaultSecurityGroupID types.String   `tfsdk:"default_security_group_id"`
@@ -32,10 +33,12 @@ type vpcParts struct {
 	detached     *ec2types.InternetGateway // created for the VPC; set only for create and repair
 	endpoint     *ec2types.VpcEndpoint
 	defaultGroup *ec2types.SecurityGroup
+	flowLogs     []ec2types.FlowLog // that the provider created
 	dnsSupport   bool
 	dnsHostnames bool
 	wantedPolicy string // of the endpoint
 	arn          string
+	partition    string
 }
 
 // setID sets the id, and null for all unknown values: Terraform discards a state
@@ -54,7 +57,9 @@ func (m *vpcModel) fromAWS(found *vpcParts, defaultTags map[string]string) {
 	m.CIDR = types.StringPointerValue(found.vpc.CidrBlock)
 	m.Name = types.StringValue(actual[base.TagName])
 	m.setParts(found)
-	m.Drift = base.Drift(found.drift())
+	flowLogs, severalFlowLogs := flowLogsFromAWS(found.flowLogs, m.FlowLogs, found.partition)
+	m.FlowLogs = flowLogs
+	m.Drift = base.Drift(append(found.drift(), severalFlowLogs...))
 	m.Tags, m.TagsAll = base.TagsFromAWS(actual, defaultTags, m.Tags)
 }
 

@@ -47,6 +47,7 @@ func (r *vpcResource) Schema(ctx context.Context, _ resource.SchemaRequest, resp
 				Validators:          []validator.String{CIDRBetween(vpcLargest, vpcSmallest)},
 				PlanModifiers:       []planmodifier.String{stringplanmodifier.RequiresReplace()},
 			},
+			"flow_logs":                 flowLogsAttribute(),
 			"internet_gateway_id":       base.ComputedOnce("Id of the internet gateway."),
 			"s3_endpoint_id":            base.ComputedOnce("Id of the gateway endpoint for S3."),
 			"default_security_group_id": base.ComputedOnce("Id of the default security group."),
@@ -112,6 +113,9 @@ func (r *vpcResource) Read(ctx context.Context, req resource.ReadRequest, resp *
 	if found == nil {
 		resp.State.RemoveResource(ctx)
 		return
+	}
+	if err := undelivered(found.flowLogs); err != nil {
+		resp.Diagnostics.AddAttributeWarning(path.Root("flow_logs"), "Flow logs are not delivered", err.Error()+".")
 	}
 	vpc.fromAWS(found, r.DefaultTags)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &vpc)...)
