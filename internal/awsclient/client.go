@@ -12,11 +12,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -65,10 +63,6 @@ type Client struct {
 	identity func() (identity, error)
 }
 
-type identity struct {
-	account, partition string
-}
-
 // New resolves credentials and creates the clients. It returns an error if there
 // are no credentials or no region, or if the credentials belong to an account that
 // is not allowed. Without AllowedAccountIDs, it looks up the account in the
@@ -115,7 +109,7 @@ func New(ctx context.Context, s Settings) (*Client, error) {
 		o.BaseEndpoint = endpoint(s.Endpoints.S3, o.BaseEndpoint)
 		o.UsePathStyle = s.S3UsePathStyle
 	})
-	c.identity = sync.OnceValues(func() (identity, error) { return callerIdentity(context.WithoutCancel(ctx), c.STS) })
+	c.identity = (&cachedIdentity{find: func() (identity, error) { return callerIdentity(context.WithoutCancel(ctx), c.STS) }}).get
 	if len(s.AllowedAccountIDs) > 0 {
 		return c, c.checkAccount(ctx, s.AllowedAccountIDs)
 	}
@@ -149,28 +143,4 @@ func (c *Client) checkAccount(ctx context.Context, allowed []string) error {
 		return fmt.Errorf("configure AWS: the credentials belong to account %s, and allowed_account_ids allows %v; use other credentials or allow the account", account, allowed)
 	}
 	return nil
-}
-
-// AccountID returns the account that the credentials belong to.
-func (c *Client) AccountID(_ context.Context) (string, error) {
-	who, err := c.identity()
-	return who.account, err
-}
-
-// Partition returns the partition of the account: aws, aws-cn or aws-us-gov.
-func (c *Client) Partition(_ context.Context) (string, error) {
-	who, err := c.identity()
-	return who.partition, err
-}
-
-func callerIdentity(ctx context.Context, client *sts.Client) (identity, error) {
-	out, err := client.GetCallerIdentity(ctx, nil)
-	if err != nil {
-		return identity{}, fmt.Errorf("find the account of the AWS credentials: %w", err)
-	}
-	parsed, err := arn.Parse(aws.ToString(out.Arn))
-	if err != nil {
-		return identity{}, fmt.Errorf("find the account of the AWS credentials: %w", err)
-	}
-	return identity{account: aws.ToString(out.Account), partition: parsed.Partition}, nil
 }

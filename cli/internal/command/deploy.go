@@ -14,12 +14,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/xeroops/xeroops/cli/internal/access"
-	"github.com/xeroops/xeroops/cli/internal/printable"
 	"github.com/xeroops/xeroops/cli/internal/project"
 	"github.com/xeroops/xeroops/cli/internal/publish"
 	"github.com/xeroops/xeroops/cli/internal/wheel"
 	"github.com/xeroops/xeroops/internal/bundle"
 	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/printable"
 	"github.com/xeroops/xeroops/internal/registry"
 )
 

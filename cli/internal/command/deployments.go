@@ -14,10 +14,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/xeroops/xeroops/cli/internal/access"
-	"github.com/xeroops/xeroops/cli/internal/printable"
 	"github.com/xeroops/xeroops/cli/internal/publish"
 	"github.com/xeroops/xeroops/cli/internal/rollout"
 	"github.com/xeroops/xeroops/internal/bundle"
+	"github.com/xeroops/xeroops/internal/printable"
 	"github.com/xeroops/xeroops/internal/registry"
 )
 

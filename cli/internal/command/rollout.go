@@ -8,10 +8,10 @@ import (
 	"time"
 
 	"github.com/xeroops/xeroops/cli/internal/access"
-	"github.com/xeroops/xeroops/cli/internal/printable"
 	"github.com/xeroops/xeroops/cli/internal/publish"
 	"github.com/xeroops/xeroops/cli/internal/rollout"
 	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/printable"
 	"github.com/xeroops/xeroops/internal/registry"
 )
 

@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/xeroops/xeroops/cli/internal/access"
-	"github.com/xeroops/xeroops/cli/internal/printable"
 	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/printable"
 	"github.com/xeroops/xeroops/internal/registry"
 )
 

@@ -22,9 +22,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/xeroops/xeroops/cli/internal/access"
-	"github.com/xeroops/xeroops/cli/internal/printable"
 	"github.com/xeroops/xeroops/internal/awswait"
 	"github.com/xeroops/xeroops/internal/bundle"
+	"github.com/xeroops/xeroops/internal/printable"
 )
 
 // atOnce is how many files are uploaded at the same time.

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/xeroops/xeroops/cli/internal/printable"
+	"github.com/xeroops/xeroops/internal/printable"
 )
 
 // Screen shows a deployment: on a terminal as a table that is redrawn in place,

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/xeroops/xeroops/cli/internal/printable"
+	"github.com/xeroops/xeroops/internal/printable"
 )
 
 var shown = Status{Nodes: []Node{

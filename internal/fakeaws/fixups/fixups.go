@@ -58,6 +58,7 @@ func All(o Options) []fakeaws.Fixup {
 		{Name: "instance-profile", New: instanceProfile(cmp.Or(o.ProfileDelay, shortWait))},
 		pending,
 		{Name: "stopping", New: stopping(cmp.Or(o.StoppingFor, shortWait))},
+		{Name: "launch-time", New: launchTime},
 		{Name: "terminated", New: terminated(cmp.Or(o.TerminatedFor, time.Hour))},
 		{Name: "address-release", New: addressRelease(cmp.Or(o.AddressKeptFor, shortWait))},
 		{Name: "elastic-ip", New: elasticIP},

@@ -38,32 +38,24 @@ func (op *operation) attachResources(ctx context.Context) error {
 	return nil
 }
 
-// releaseSteps returns the steps that release addresses and volumes which one
-// node has and another needs: otherwise each could wait for the other.
+// releaseSteps returns the steps that release Elastic IPs which one node has and
+// another needs: otherwise each could wait for the other. Volumes are released by the
+// rollout.
 func (op *operation) releaseSteps() []base.Step {
-	wanted := map[string]string{} // node by address or volume
+	wanted := map[string]string{} // node by address
 	for _, n := range op.spec.SortedNodes() {
-		wanted[n.EIPID], wanted[n.VolumeID] = n.Name, n.Name
+		wanted[n.EIPID] = n.Name
 	}
 	var steps []base.Step
 	for name, i := range op.actual.live {
 		if a := op.actual.addressOf(i); a != nil && neededElsewhere(wanted, aws.ToString(a.AllocationId), name) {
 			steps = append(steps, func(ctx context.Context) error { return op.disassociate(ctx, a) })
 		}
-		if volume := i.volumeAt(dataDevice); volume != "" && neededElsewhere(wanted, volume, name) {
-			steps = append(steps, func(ctx context.Context) error { // a running instance has it mounted
-				if err := op.stop(ctx, i); err != nil {
-					return err
-				}
-				return op.detach(ctx, volume, i)
-			})
-		}
 	}
 	return steps
 }
 
-// neededElsewhere reports whether a node other than the holder needs the address
-// or volume.
+// neededElsewhere reports whether a node other than the holder needs the address.
 func neededElsewhere(wanted map[string]string, id, holder string) bool {
 	node, needed := wanted[id]
 	return needed && node != holder
@@ -95,6 +87,9 @@ func (op *operation) attachSteps(n clusterspec.Node, i instance) []base.Step {
 	}
 	group := op.groups.ID(n.Role)
 	add("start", i.state() == ec2types.InstanceStateNameStopped && !op.toBeRestarted(n), func(ctx context.Context) error {
+		if err := op.forgetBoot(ctx, n); err != nil {
+			return err
+		}
 		_, err := op.Client.EC2.StartInstances(ctx, &ec2.StartInstancesInput{InstanceIds: []string{i.id()}})
 		return err
 	})
@@ -123,7 +118,7 @@ func (op *operation) attachSteps(n clusterspec.Node, i instance) []base.Step {
 	address := op.actual.addressOf(i) // now: another step may give it to another node
 	add("disassociate its Elastic IP", n.EIPID == "" && address != nil, func(ctx context.Context) error { return op.disassociate(ctx, address) })
 	attached := i.volumeAt(dataDevice)
-	add("attach "+n.VolumeID, attached == "" && n.VolumeID != "", func(ctx context.Context) error { return op.attachVolume(ctx, n, i) })
+	add("attach "+n.VolumeID, attached == "" && n.VolumeID != "" && op.volumeHolder(n) == "", func(ctx context.Context) error { return op.attachVolume(ctx, n, i) })
 	return steps
 }
 
@@ -276,6 +271,7 @@ func (op *operation) driftOfNodes() []string {
 		s := i.state()
 		add(s != ec2types.InstanceStateNameRunning && s != ec2types.InstanceStateNamePending, "node %s is %s", n.Name, s)
 		add(!i.inGroup(op.groups.ID(n.Role)), "node %s is not in exactly its own security group", n.Name)
+		add(base.FlattenEC2Tags(i.Tags)[tagAddress] == "", "node %s lacks the tag %s, which tells it from copies", n.Name, tagAddress)
 		add(!op.hasProfile(n, i), "node %s does not have instance profile %s", n.Name, op.roles.ProfileName(n.Role))
 		add(!i.requiresTokens(), "node %s does not require IMDSv2 with a hop limit of 1", n.Name)
 		add(op.actual.unprotected[i.id()], "node %s is not protected against termination", n.Name)

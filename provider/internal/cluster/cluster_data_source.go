@@ -104,6 +104,7 @@ func (d *clusterDataSource) Read(ctx context.Context, req datasource.ReadRequest
 		base.AddError(&resp.Diagnostics, "read", clusterTypeName, name, err)
 		return
 	}
+	q.warnUnreadable(&resp.Diagnostics)
 	data.fromQuery(&q, reports)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &data)...)
 	if data.RequireReady.ValueBool() && !data.Ready.ValueBool() {
@@ -178,6 +179,9 @@ func (m *clusterDataModel) fromQuery(q *statusQuery, reports []nodeReport) {
 		}
 		if !r.missing {
 			node.BootState = types.StringValue(string(r.State))
+		}
+		if r.unreadable != nil {
+			node.Error = types.StringValue(r.unreadable.Error())
 		}
 		if r.Error != "" {
 			node.Error = types.StringValue(r.Error)

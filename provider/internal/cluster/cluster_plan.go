@@ -252,7 +252,7 @@ func (r *clusterResource) checkPlan(ctx context.Context, plan, state clusterMode
 		return
 	}
 	op := r.newOperation(plan)
-	op.creating = state.Name.IsNull()
+	op.creating, op.former = state.Name.IsNull(), locations(state.spec())
 	if err := op.observe(ctx, op.observeVPC, op.observeDependencies); err != nil {
 		base.AddError(diags, "plan", clusterTypeName, plan.Name.ValueString(), err)
 		return

@@ -157,6 +157,7 @@ func (r *clusterResource) Read(ctx context.Context, req resource.ReadRequest, re
 		// Otherwise the data source with require_ready would fail every plan
 		// that changes nothing here, including that of a destroy.
 		ready, err := op.allReady(ctx)
+		op.warnUnreadable(&resp.Diagnostics)
 		base.AddError(&resp.Diagnostics, "read", clusterTypeName, state.Name.ValueString(), err)
 		if !ready {
 			state.Status = types.StringValue(statusIncomplete)
@@ -179,6 +180,7 @@ func (r *clusterResource) Update(ctx context.Context, req resource.UpdateRequest
 		return
 	}
 	op := r.newOperation(plan)
+	op.former = locations(state.spec())
 	op.objects.Configured = configured
 	op.setPrivateState(saved)
 	op.objects.RewriteCredentials = !plan.CredentialsVersion.Equal(state.CredentialsVersion)

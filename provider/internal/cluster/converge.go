@@ -3,6 +3,8 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/hashicorp/terraform-plugin-log/tflog"
@@ -38,12 +40,13 @@ func (op *operation) converge(ctx context.Context) error {
 }
 
 // launchMissing launches all nodes without an instance in parallel: those of a
-// first create, added ones and lost ones.
+// first create, added ones and lost ones, except those that wait for a data volume.
 func (op *operation) launchMissing(ctx context.Context) error {
 	var missing, stopped []clusterspec.Node
 	for _, n := range op.spec.SortedNodes() {
 		i, lives := op.actual.live[n.Name]
 		switch {
+		case op.toBeLaunchedLater(n):
 		case !lives:
 			missing = append(missing, n)
 		case i.state() == ec2types.InstanceStateNameStopped && !op.toBeReplaced(n) && !op.toBeRestarted(n):
@@ -79,7 +82,7 @@ func (op *operation) nodesToVerify(launched []clusterspec.Node) []clusterspec.No
 	}
 	var nodes []clusterspec.Node
 	for _, n := range op.spec.SortedNodes() {
-		if !op.toBeReplaced(n) && !op.toBeRestarted(n) {
+		if !op.toBeReplaced(n) && !op.toBeRestarted(n) && !op.toBeLaunchedLater(n) {
 			nodes = append(nodes, n)
 		}
 	}
@@ -98,16 +101,35 @@ func (op *operation) replaceChanged(ctx context.Context) error {
 		return err
 	}
 	for n, node := range changed {
-		how, change := "replace", op.replace
-		if op.toBeRestarted(node) {
-			how, change = "restart", op.restart
-		}
+		how, change := op.howToChange(node)
 		tflog.Info(ctx, "changing node", map[string]any{"node": node.Name, "how": how, "number": n + 1, "of": len(changed)})
 		if err := op.apply(ctx, node, change); err != nil {
-			return fmt.Errorf("%s node %s (%d of %d; the others are unchanged): %w", how, node.Name, n+1, len(changed), err)
+			return fmt.Errorf("%s node %s (%d of %d; %s): %w", how, node.Name, n+1, len(changed), op.stateOfOthers(node), err)
 		}
 	}
 	return nil
+}
+
+// howToChange returns how a node of the rollout is changed, for messages, and the
+// function that does it.
+func (op *operation) howToChange(n clusterspec.Node) (string, func(context.Context, clusterspec.Node) error) {
+	switch {
+	case op.toBeRestarted(n):
+		return "restart", op.restart
+	case op.toBeReplaced(n):
+		return "replace", op.replace
+	}
+	return "launch", func(ctx context.Context, n clusterspec.Node) error { return op.launch(ctx, []clusterspec.Node{n}) }
+}
+
+// stateOfOthers describes the nodes that a rollout has not reached when it ends at n.
+func (op *operation) stateOfOthers(n clusterspec.Node) string {
+	for _, name := range slices.Sorted(maps.Keys(op.stopped)) {
+		if name != n.Name {
+			return "node " + name + " is stopped until the next apply, because the two exchange their data volumes"
+		}
+	}
+	return "the others are unchanged"
 }
 
 // replace replaces the node's instance. If the new one has another address, the
@@ -118,7 +140,10 @@ func (op *operation) replace(ctx context.Context, node clusterspec.Node) error {
 		if err := op.launch(ctx, []clusterspec.Node{node}); err != nil {
 			return fmt.Errorf("instance %s keeps running: %w", former.id(), err)
 		}
-		return op.terminate(ctx, []instance{former})
+		if err := op.terminate(ctx, []instance{former}); err != nil {
+			return err
+		}
+		return op.releaseVolume(ctx, node)
 	}
 	if err := op.terminate(ctx, []instance{former}); err != nil {
 		return err
@@ -126,7 +151,7 @@ func (op *operation) replace(ctx context.Context, node clusterspec.Node) error {
 	if err := op.launch(ctx, []clusterspec.Node{node}); err != nil {
 		return fmt.Errorf("the node has no instance, because its address is that of the terminated %s: %w", former.id(), err)
 	}
-	return nil
+	return op.releaseVolume(ctx, node)
 }
 
 // apply changes a node's instance and waits until the node is ready.

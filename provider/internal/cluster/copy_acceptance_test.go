@@ -81,6 +81,37 @@ func TestACopyOfANodeIsNeitherTheNodeNorEnded(t *testing.T) {
 	}})
 }
 
+// untag removes the tag with which versions before this one did not launch instances.
+func (a *account) untag(ids ...string) {
+	_, err := a.EC2.DeleteTags(a.t.Context(), &ec2.DeleteTagsInput{Resources: ids, Tags: []ec2types.Tag{{Key: aws.String("xeroops:address")}}})
+	a.must(err)
+}
+
+func TestANodeWithoutTheTagOfItsAddressIsTaggedMovedOrRemovedLikeOthers(t *testing.T) {
+	a := newAccount(t)
+	first := a.config()
+	a.change("app1", func(n *node) { n.address = "10.0.2.12" })
+	delete(a.nodes, "app2")
+	second := a.config()
+	a.Test(resource.TestCase{Steps: []resource.TestStep{
+		{Config: first},
+		{
+			PreConfig: func() { a.untag(a.ids()["app1"]) },
+			Config:    first, ConfigPlanChecks: inPlace(), Check: check(func() error {
+				if got := tag(a.live()["app1"].Tags, "xeroops:address"); got != a.private+"/10.0.2.10" {
+					return fmt.Errorf("the tag is %q", got)
+				}
+				return nil
+			}),
+		},
+		{PreConfig: func() { a.untag(a.ids()["app1"], a.ids()["app2"]) }, Config: second, Check: check(a.checkInstances)},
+		{PreConfig: func() { a.untag(a.ids()["app1"]) }, Config: "removed {\n  from = xeroops_cluster.main\n  lifecycle {\n    destroy = false\n  }\n}"},
+		{Config: second, ResourceName: resourceName, ImportState: true, ImportStateId: "production", ImportStatePersist: true, ImportStateVerifyIdentifierAttribute: "name"},
+		{Config: second, ConfigPlanChecks: inPlace(), Check: check(a.checkInstances)},
+		{Config: second, ConfigPlanChecks: nothingToDo()},
+	}})
+}
+
 func TestACopyThatHoldsASecurityGroupIsNamedBeforeADestroy(t *testing.T) {
 	a := newAccount(t)
 	var before map[string]string

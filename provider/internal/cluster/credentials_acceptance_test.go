@@ -2,11 +2,13 @@ package cluster_test
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
 
 	model "github.com/xeroops/xeroops/internal/cluster"
@@ -85,5 +87,30 @@ func TestARaisedVersionRemovesASecretFromS3(t *testing.T) {
 			}
 			return nil
 		})},
+	}})
+}
+
+// The objects are those of a version of the provider that did not have these secrets.
+func TestASecretThatAnUpdateOfTheProviderAddsReachesAnExistingCluster(t *testing.T) {
+	a := newAccount(t)
+	var before map[string]string
+	a.Test(resource.TestCase{Steps: []resource.TestStep{
+		{Config: a.config(), Check: check(func() error { before = a.credentialsOf(model.RoleDB); return nil })},
+		{Config: "removed {\n  from = xeroops_cluster.main\n  lifecycle {\n    destroy = false\n  }\n}"},
+		{PreConfig: func() {
+			older := maps.Clone(before)
+			delete(older, model.ApplicationsPostgresKey)
+			text, err := envfile.Format(older)
+			a.must(err)
+			_, err = a.S3.PutObject(t.Context(), &s3.PutObjectInput{Bucket: &a.uploads, Key: aws.String(layout.Credentials(model.RoleDB)), Body: strings.NewReader(text)})
+			a.must(err)
+		}, Config: a.config(), ResourceName: resourceName, ImportState: true, ImportStateId: "production", ImportStatePersist: true, ImportStateVerifyIdentifierAttribute: "name"},
+		{Config: a.config(), ConfigPlanChecks: inPlace(), Check: check(func() error {
+			if after := a.credentialsOf(model.RoleDB); !maps.Equal(before, after) { // it is one that the app nodes have
+				return fmt.Errorf("the secrets of db were %d and are %d others", len(before), len(after))
+			}
+			return nil
+		})},
+		{Config: a.config(), ConfigPlanChecks: nothingToDo()},
 	}})
 }

@@ -196,7 +196,7 @@ func (a *account) object(key string) string {
 }
 
 // nodesReport stands in for the nodes, which do not run under moto: until the
-// test ends, it writes the boot report that report returns for each running
+// test ends, it writes the boot report that report returns for each start of an
 // instance.
 func (a *account) nodesReport(report func(node string, i ec2types.Instance) model.BootReport) {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -215,17 +215,23 @@ func (a *account) nodesReport(report func(node string, i ec2types.Instance) mode
 }
 
 func (a *account) reportOnce(ctx context.Context, reported map[string]bool, reportOf func(string, ec2types.Instance) model.BootReport) {
-	out, err := a.EC2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{Filters: []ec2types.Filter{{Name: aws.String("instance-state-name"), Values: []string{"running"}}}})
+	out, err := a.EC2.DescribeInstances(ctx, &ec2.DescribeInstancesInput{})
 	if err != nil {
 		return
 	}
 	for _, r := range out.Reservations {
 		for _, i := range r.Instances {
 			name := tag(i.Tags, "xeroops:node")
+			if i.State.Name != ec2types.InstanceStateNameRunning {
+				delete(reported, *i.InstanceId)
+				continue
+			}
 			if reported[*i.InstanceId] || name == "" {
 				continue
 			}
 			report := reportOf(name, i)
+			report.StartedAt = time.Now()
+			report.BootID = report.StartedAt.String()
 			report.Schema, report.Cluster, report.Node, report.InstanceID = model.BootReportSchema, "production", name, *i.InstanceId
 			body, _ := json.Marshal(report)
 			_, err := a.S3.PutObject(ctx, &s3.PutObjectInput{Bucket: &a.uploads, Key: aws.String(layout.Report(name)), Body: strings.NewReader(string(body))})

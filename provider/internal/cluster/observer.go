@@ -21,8 +21,9 @@ type observer struct {
 	uploads string // bucket
 	actual  *actualState
 	reports *reportCache
-	// configured is the location of each node in the configuration, if there is one.
-	configured map[string]string
+	// configured is the location of each node in the configuration, and former that in
+	// the state of the run before; nil if there is none.
+	configured, former map[string]string
 }
 
 func newObserver(p *base.ProviderData, name, uploads string) observer {
@@ -89,14 +90,15 @@ func (o *observer) add(i ec2types.Instance) error {
 }
 
 // isNode reports whether an instance is the node that its tags name: it is where
-// it was launched for. One without that tag is the node if it is where the
-// configuration has it.
+// it was launched for. One without that tag, which older versions launched, is
+// the node if it is where the configuration or the state has it; the next apply sets
+// its tag. Without both, as at an import, it is taken for the node.
 func (o *observer) isNode(i instance, tags map[string]string) bool {
-	launchedFor, tagged := tags[tagAddress]
-	if !tagged {
-		launchedFor = o.configured[i.node]
+	if launchedFor, tagged := tags[tagAddress]; tagged {
+		return i.location() == launchedFor
 	}
-	return i.location() == launchedFor
+	here := i.location()
+	return here == o.configured[i.node] || here == o.former[i.node] || len(o.configured)+len(o.former) == 0
 }
 
 // isPreferred reports whether i, and not other, counts as the node: the one where

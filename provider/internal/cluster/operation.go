@@ -65,10 +65,7 @@ func (r *clusterResource) newOperation(m clusterModel) *operation {
 
 func newOperation(p *base.ProviderData, spec *clusterspec.Spec) *operation {
 	op := &operation{observer: newObserver(p, spec.Name, spec.Buckets.Uploads), spec: spec, stopped: map[string]bool{}}
-	op.configured = map[string]string{}
-	for _, n := range spec.Nodes {
-		op.configured[n.Name] = location(n.SubnetID, n.Address)
-	}
+	op.configured = locations(spec)
 	op.groups = securitygroup.New(p.Client.EC2, spec)
 	op.roles = iamrole.New(p.Client, p.Encryption, spec)
 	op.routes = vpnroute.New(p.Client.EC2, spec, vpnroute.Inputs{
@@ -76,6 +73,15 @@ func newOperation(p *base.ProviderData, spec *clusterspec.Spec) *operation {
 	op.objects = clusterobject.New(p.Client.S3, spec, clusterobject.Inputs{
 		VPNEndpoint: op.vpnEndpoint, VPCCIDR: func() string { return op.actual.vpcCIDR }})
 	return op
+}
+
+// locations returns the location of each node, by name.
+func locations(spec *clusterspec.Spec) map[string]string {
+	at := map[string]string{}
+	for _, n := range spec.Nodes {
+		at[n.Name] = location(n.SubnetID, n.Address)
+	}
+	return at
 }
 
 // observe reads all of the cluster in parallel, and runs the additional steps at

@@ -24,6 +24,7 @@ type privateState struct {
 type knownReport struct {
 	ETag       string          `json:"etag"`
 	InstanceID string          `json:"instance_id"`
+	BootID     string          `json:"boot_id"`
 	State      model.BootState `json:"state"`
 	StartedAt  time.Time       `json:"started_at"`
 }
@@ -46,13 +47,18 @@ func (op *operation) setPrivateState(saved []byte) {
 	op.reports.set(state.Reports)
 }
 
-// reportCache holds known boot reports by node. It is safe for concurrent use.
+// reportCache holds what is known of boot reports, by node. It is safe for
+// concurrent use.
 type reportCache struct {
-	mu     sync.Mutex
-	byNode map[string]knownReport
+	mu         sync.Mutex
+	byNode     map[string]knownReport
+	formerBoot map[string]string // boot ids whose reports do not count
+	unreadable map[string]error
 }
 
-func newReportCache() *reportCache { return &reportCache{byNode: map[string]knownReport{}} }
+func newReportCache() *reportCache {
+	return &reportCache{byNode: map[string]knownReport{}, formerBoot: map[string]string{}, unreadable: map[string]error{}}
+}
 
 func (c *reportCache) all() map[string]knownReport {
 	c.mu.Lock()
@@ -79,4 +85,33 @@ func (c *reportCache) isReady(node, etag string, i instance) bool {
 	defer c.mu.Unlock()
 	known := c.byNode[node]
 	return etag != "" && known.ETag == etag && known.State == model.BootReady && known.isOf(i)
+}
+
+func (c *reportCache) setFormerBoot(node, bootID string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.formerBoot[node] = bootID
+}
+
+func (c *reportCache) isFormerBoot(node, bootID string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	former, ended := c.formerBoot[node]
+	return ended && former == bootID
+}
+
+// setUnreadable records why a node's report cannot be read, or that it can.
+func (c *reportCache) setUnreadable(node string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.unreadable, node)
+	if err != nil {
+		c.unreadable[node] = err
+	}
+}
+
+func (c *reportCache) allUnreadable() map[string]error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.unreadable)
 }

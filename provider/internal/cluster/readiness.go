@@ -2,26 +2,23 @@ package cluster
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/hashicorp/terraform-plugin-log/tflog"
 
 	"github.com/xeroops/xeroops/internal/awswait"
 	model "github.com/xeroops/xeroops/internal/cluster"
-	"github.com/xeroops/xeroops/provider/internal/base"
 	"github.com/xeroops/xeroops/provider/internal/clusterspec"
 )
 
 // nodeReport is a node's boot report, which may be missing.
 type nodeReport struct {
 	model.BootReport
-	missing bool // the node has not reported since its instance was launched
+	missing    bool  // the node has not reported since its last start
+	unreadable error // why its report object counts as missing, or nil
 }
 
 // state returns the report's state for logs.
@@ -34,6 +31,9 @@ func (r nodeReport) state() string {
 
 // describe returns the node's state and error in sentences.
 func (r nodeReport) describe() string {
+	if r.unreadable != nil {
+		return r.unreadable.Error()
+	}
 	if r.missing {
 		return "no boot report since its launch; check its console output, and whether its image was built by XeroOps"
 	}
@@ -64,6 +64,9 @@ func (op *operation) waitReady(ctx context.Context, nodes []clusterspec.Node) er
 	err := awswait.Until(ctx, op.spec.ReadyTimeout, func(ctx context.Context) (bool, string, error) {
 		reports, err := op.readReports(ctx, nodes)
 		if err != nil {
+			return false, "", err
+		}
+		if err := deniedReport(reports); err != nil {
 			return false, "", err
 		}
 		last = reports
@@ -128,47 +131,6 @@ func (p *bootProgress) log(ctx context.Context, reports []nodeReport) {
 	}
 }
 
-// readReports reads the nodes' boot reports. Those of an earlier instance or
-// start count as missing.
-func (o *observer) readReports(ctx context.Context, nodes []clusterspec.Node) ([]nodeReport, error) {
-	return o.readReportsOf(ctx, nodes, func(clusterspec.Node) bool { return true })
-}
-
-// readReportsOf is readReports for nodes of which only some have a report.
-func (o *observer) readReportsOf(ctx context.Context, nodes []clusterspec.Node, has func(clusterspec.Node) bool) ([]nodeReport, error) {
-	reports := make([]nodeReport, len(nodes))
-	err := base.Parallel(ctx, base.StepsFor(nodes, func(ctx context.Context, n int, node clusterspec.Node) error {
-		reports[n] = nodeReport{BootReport: model.BootReport{Node: node.Name, Role: node.Role}, missing: true}
-		if !has(node) {
-			return nil
-		}
-		report, etag, err := readJSON[model.BootReport](ctx, o.Client.S3, o.uploads, o.layout().Report(node.Name))
-		if err != nil || report == nil {
-			return err
-		}
-		known := knownReport{ETag: etag, InstanceID: report.InstanceID, State: report.State, StartedAt: report.StartedAt}
-		if known.isOf(o.actual.live[node.Name]) {
-			reports[n] = nodeReport{BootReport: *report}
-			o.reports.add(node.Name, known)
-		}
-		return nil
-	})...)
-	return reports, err
-}
-
-// clockSkew is how far a node's clock may be behind at boot, before chrony has
-// set it.
-const clockSkew = time.Minute
-
-// isOf reports whether a report is of the instance since its last start: AWS
-// sets LaunchTime when a stopped instance starts, but not at a reboot.
-func (r knownReport) isOf(i instance) bool {
-	if r.InstanceID != i.id() {
-		return false
-	}
-	return r.StartedAt.IsZero() || i.LaunchTime == nil || r.StartedAt.After(i.LaunchTime.Add(-clockSkew))
-}
-
 // allReady reports whether every node with an instance is ready according to its
 // boot report. It reads only reports that have changed.
 func (op *operation) allReady(ctx context.Context) (bool, error) {
@@ -186,19 +148,4 @@ func (op *operation) allReady(ctx context.Context) (bool, error) {
 		}
 	}
 	return true, err
-}
-
-// readJSON returns the content and ETag of a JSON object, or nil if it does not
-// exist.
-func readJSON[T any](ctx context.Context, client *s3.Client, bucket, key string) (content *T, etag string, err error) {
-	out, err := client.GetObject(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: &key})
-	if err != nil {
-		return nil, "", awswait.Ignore(err, awswait.IsNotFound)
-	}
-	defer func() { err = errors.Join(err, out.Body.Close()) }()
-	content = new(T)
-	if err := json.NewDecoder(out.Body).Decode(content); err != nil {
-		return nil, "", fmt.Errorf("read s3://%s/%s: %w", bucket, key, err)
-	}
-	return content, aws.ToString(out.ETag), nil
 }

@@ -19,7 +19,7 @@ func TestAReportOfAnEarlierInstanceOrStartDoesNotCount(t *testing.T) {
 		"of a clock that lags":   {knownReport{InstanceID: "i-1", StartedAt: launched.Add(-10 * time.Second)}, true},
 		"of an earlier start":    {knownReport{InstanceID: "i-1", StartedAt: launched.Add(-time.Hour)}, false},
 		"of an earlier instance": {knownReport{InstanceID: "i-0", StartedAt: launched.Add(10 * time.Second)}, false},
-		"without a time":         {knownReport{InstanceID: "i-1"}, true},
+		"without a time":         {knownReport{InstanceID: "i-1"}, false},
 	} {
 		if got := c.report.isOf(now); got != c.counts {
 			t.Errorf("a report %s counts: %v", name, got)

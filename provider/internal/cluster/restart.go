@@ -19,7 +19,7 @@ func (op *operation) restart(ctx context.Context, n clusterspec.Node) error {
 	if err := op.stop(ctx, former); err != nil {
 		return err
 	}
-	if attached := former.volumeAt(dataDevice); attached != "" && attached != n.VolumeID {
+	if attached := former.volumeAt(dataDevice); attached != n.VolumeID {
 		if err := op.exchangeVolume(ctx, n, former, attached); err != nil {
 			return fmt.Errorf("node %s is stopped until the next apply: %w", n.Name, err)
 		}
@@ -89,14 +89,19 @@ func (op *operation) setType(ctx context.Context, i instance, name string) error
 	return nil
 }
 
-// exchangeVolume replaces the data volume of a stopped instance by the node's, if
-// it has one.
+// exchangeVolume replaces the data volume of a stopped instance, if it has one, by the
+// node's, if it has one.
 func (op *operation) exchangeVolume(ctx context.Context, n clusterspec.Node, i instance, attached string) error {
-	if err := op.detach(ctx, attached, i); err != nil {
-		return fmt.Errorf("detach %s from %s: %w", attached, i.id(), err)
+	if attached != "" {
+		if err := op.detach(ctx, attached, i); err != nil {
+			return fmt.Errorf("detach %s from %s: %w", attached, i.id(), err)
+		}
 	}
 	if n.VolumeID == "" {
 		return nil
+	}
+	if err := op.releaseVolume(ctx, n); err != nil {
+		return err
 	}
 	if err := op.attachVolume(ctx, n, i); err != nil {
 		return fmt.Errorf("attach %s to %s: %w", n.VolumeID, i.id(), err)
@@ -104,9 +109,29 @@ func (op *operation) exchangeVolume(ctx context.Context, n clusterspec.Node, i i
 	return nil
 }
 
+// releaseVolume takes the node's data volume from the node that has it and that gets
+// another one: they exchange their volumes. That node stays stopped until its turn.
+func (op *operation) releaseVolume(ctx context.Context, n clusterspec.Node) error {
+	name := op.volumeHolder(n)
+	if name == "" {
+		return nil
+	}
+	holder := op.actual.live[name]
+	if err := op.stop(ctx, holder); err != nil { // a running instance has it mounted
+		return err
+	}
+	if err := op.detach(ctx, n.VolumeID, holder); err != nil {
+		return fmt.Errorf("detach %s from %s: %w", n.VolumeID, holder.id(), err)
+	}
+	return op.observeInstances(ctx)
+}
+
 // start starts the node's stopped instance and waits until it is running.
 func (op *operation) start(ctx context.Context, n clusterspec.Node) error {
 	i := op.actual.live[n.Name]
+	if err := op.forgetBoot(ctx, n); err != nil {
+		return err
+	}
 	if _, err := op.Client.EC2.StartInstances(ctx, &ec2.StartInstancesInput{InstanceIds: []string{i.id()}}, failSoonWithoutCapacity); err != nil {
 		return fmt.Errorf("start %s: %w", i.id(), err)
 	}

@@ -187,5 +187,51 @@ func TestTwoNodesExchangeTheirVolumes(t *testing.T) {
 		{Config: first, Check: a.remember(&before)},
 		{Config: a.config(), ConfigPlanChecks: inPlace(), Check: resource.ComposeTestCheckFunc(a.keeps(&before), check(a.checkAttached))},
 		{Config: a.config(), ConfigPlanChecks: nothingToDo()},
+		{PreConfig: func() {
+			a.must(a.Front.Inject(fakeaws.Fault{Action: "StopInstances", Effect: fakeaws.Fail, Status: 403, Code: "UnauthorizedOperation", Message: "no"}))
+		}, Config: first, ExpectError: regexp.MustCompile(`no\s+node\s+was\s+changed`)},
+		{PreConfig: a.Front.ClearCalls, Config: first, Check: resource.ComposeTestCheckFunc(a.keeps(&before), check(func() error {
+			want := []string{"StopInstances", "DetachVolume", "StopInstances", "DetachVolume", "AttachVolume", "StartInstances", "AttachVolume", "StartInstances"}
+			if got := slices.Compact(a.mutations(want...)); !slices.Equal(got, want) {
+				return fmt.Errorf("calls: %v", got)
+			}
+			return nil
+		}))},
+	}})
+}
+
+// db1 gives its volume to db2, which gives its own to the new db3: no two of them are
+// stopped at a time.
+func TestVolumesArePassedOnOneNodeAfterTheOther(t *testing.T) {
+	a := newAccount(t)
+	other := a.volume()
+	a.KeepBaseline()
+	first := a.config()
+	a.nodes["db3"] = node{"db", "t3.medium", a.private, "10.0.2.32", image("db"), "", a.volumes[1]}
+	a.change("db2", func(n *node) { n.volume = a.volumes[0] })
+	a.change("db1", func(n *node) { n.volume = other })
+	want := []string{"StopInstances", "DetachVolume", "AttachVolume", "StartInstances",
+		"StopInstances", "DetachVolume", "AttachVolume", "StartInstances", "RunInstances", "AttachVolume"}
+	a.Test(resource.TestCase{Steps: []resource.TestStep{
+		{Config: first},
+		{PreConfig: a.Front.ClearCalls, Config: a.config(), ConfigPlanChecks: inPlace(), Check: resource.ComposeTestCheckFunc(check(a.checkAttached), check(func() error {
+			if got := slices.Compact(a.mutations(want...)); !slices.Equal(got, want) {
+				return fmt.Errorf("calls: %v", got)
+			}
+			return nil
+		}))},
+		{Config: a.config(), ConfigPlanChecks: nothingToDo()},
+	}})
+}
+
+func TestNodesWithOtherImagesExchangeTheirVolumes(t *testing.T) {
+	a := newAccount(t)
+	first := a.config()
+	a.change("db1", func(n *node) { n.volume, n.image = a.volumes[1], moto.BaseImageID })
+	a.change("db2", func(n *node) { n.volume = a.volumes[0] })
+	a.Test(resource.TestCase{Steps: []resource.TestStep{
+		{Config: first},
+		{Config: a.config(), ConfigPlanChecks: inPlace(), Check: resource.ComposeTestCheckFunc(check(a.checkInstances), check(a.checkAttached))},
+		{Config: a.config(), ConfigPlanChecks: nothingToDo()},
 	}})
 }

@@ -35,13 +35,31 @@ func (op *operation) toBeRestarted(n clusterspec.Node) bool {
 	return string(i.InstanceType) != n.InstanceType || attached != "" && attached != n.VolumeID || op.stopped[n.Name]
 }
 
-// rolloutOrder returns the nodes to replace or restart, in a safe order: role by role in
-// the order of model.Roles, and the primary database after its replicas, so that
-// there is one failover.
+// volumeHolder returns another node whose instance has the node's data volume, or "".
+func (op *operation) volumeHolder(n clusterspec.Node) string {
+	for name, i := range op.actual.live {
+		if name != n.Name && n.VolumeID != "" && i.volumeAt(dataDevice) == n.VolumeID {
+			return name
+		}
+	}
+	return ""
+}
+
+// toBeLaunchedLater reports whether a node without an instance needs a data volume
+// that another node's instance gives up in the rollout.
+func (op *operation) toBeLaunchedLater(n clusterspec.Node) bool {
+	_, lives := op.actual.live[n.Name]
+	return !lives && op.volumeHolder(n) != ""
+}
+
+// rolloutOrder returns the nodes to replace, to restart or to launch later, in a safe
+// order: role by role in the order of model.Roles, and the primary database after its
+// replicas, so that there is one failover. But a node that gives up a data volume is
+// before the one that gets it.
 func (op *operation) rolloutOrder(ctx context.Context) ([]clusterspec.Node, error) {
 	var changed []clusterspec.Node
 	for _, n := range op.spec.SortedNodes() {
-		if op.toBeReplaced(n) || op.toBeRestarted(n) {
+		if op.toBeReplaced(n) || op.toBeRestarted(n) || op.toBeLaunchedLater(n) {
 			changed = append(changed, n)
 		}
 	}
@@ -65,7 +83,24 @@ func (op *operation) rolloutOrder(ctx context.Context) ([]clusterspec.Node, erro
 		}
 		return strings.Compare(a.Name, b.Name)
 	})
-	return changed, nil
+	return op.holdersFirst(changed), nil
+}
+
+// holdersFirst returns the nodes in the same order, except that each is after the one
+// that has its data volume. Where nodes exchange volumes in a circle, the first stays
+// first.
+func (op *operation) holdersFirst(nodes []clusterspec.Node) []clusterspec.Node {
+	rest, ordered := slices.Clone(nodes), []clusterspec.Node(nil)
+	for len(rest) > 0 {
+		next := slices.IndexFunc(rest, func(n clusterspec.Node) bool {
+			holder := op.volumeHolder(n)
+			return !slices.ContainsFunc(rest, func(other clusterspec.Node) bool { return other.Name == holder })
+		})
+		next = max(next, 0)
+		ordered = append(ordered, rest[next])
+		rest = slices.Delete(rest, next, next+1)
+	}
+	return ordered
 }
 
 // primary returns the node that reports to run the primary database. If none

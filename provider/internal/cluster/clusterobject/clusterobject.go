@@ -96,9 +96,9 @@ func (o *Objects) Ensure(ctx context.Context) error {
 	var steps []base.Step
 	for key, content := range credentials {
 		steps = append(steps, func(ctx context.Context) error {
-			etag, err := o.put(ctx, key, content, "text/plain")
+			etag, err := o.put(ctx, key, content.text, "text/plain")
 			if err == nil {
-				o.records.set(key, Record{ETag: etag})
+				o.records.set(key, Record{ETag: etag, Internal: content.internal})
 			}
 			return err
 		})
@@ -153,8 +153,12 @@ func (o *Objects) Drift(context.Context) []string {
 	var found []string
 	for _, role := range o.spec.Roles() {
 		key := o.layout.Credentials(role)
-		if o.actual[key] == "" && o.records.etag(key) == "" { // with a record, it is found below
+		recorded := o.records.etag(key) != ""
+		if o.actual[key] == "" && !recorded { // with a record, it is found below
 			found = append(found, "credentials of role "+string(role)+" do not exist")
+		}
+		if lacking := o.lacking(role); recorded && len(lacking) > 0 {
+			found = append(found, fmt.Sprintf("credentials of role %s lack %s, which the provider generates since its update", role, strings.Join(lacking, ", ")))
 		}
 	}
 	written := o.Records()

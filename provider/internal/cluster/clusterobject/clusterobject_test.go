@@ -3,6 +3,7 @@ package clusterobject
 import (
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -26,7 +27,7 @@ func reference(t *testing.T) *Objects {
 	for _, role := range model.Roles() {
 		key := o.layout.Credentials(role)
 		o.actual[key] = "etag of " + key
-		o.records.set(key, Record{ETag: o.actual[key]})
+		o.records.set(key, Record{ETag: o.actual[key], Internal: strings.Join(internalNames(role), ",")})
 	}
 	return o
 }
@@ -38,11 +39,15 @@ func TestDriftNamesTheObjectThatWasChangedOrDeleted(t *testing.T) {
 		change func(*Objects)
 		want   string
 	}{
-		"nothing":                        {func(*Objects) {}, ""},
-		"the topology changed":           {func(o *Objects) { o.actual[topology] = "other" }, topology + " was changed"},
-		"the topology deleted":           {func(o *Objects) { delete(o.actual, topology) }, topology + " was deleted"},
-		"credentials deleted":            {func(o *Objects) { delete(o.actual, credentials) }, credentials + " was deleted"},
-		"credentials never written":      {func(o *Objects) { delete(o.actual, credentials); o.records.remove(credentials) }, "credentials of role db do not exist"},
+		"nothing":                   {func(*Objects) {}, ""},
+		"the topology changed":      {func(o *Objects) { o.actual[topology] = "other" }, topology + " was changed"},
+		"the topology deleted":      {func(o *Objects) { delete(o.actual, topology) }, topology + " was deleted"},
+		"credentials deleted":       {func(o *Objects) { delete(o.actual, credentials) }, credentials + " was deleted"},
+		"credentials never written": {func(o *Objects) { delete(o.actual, credentials); o.records.remove(credentials) }, "credentials of role db do not exist"},
+		"a credential that an update of the provider added": {func(o *Objects) {
+			names := slices.DeleteFunc(internalNames(model.RoleDB), func(name string) bool { return name == "PATRONI_REST_PASSWORD" })
+			o.records.set(credentials, Record{ETag: o.actual[credentials], Internal: strings.Join(names, ",")})
+		}, "credentials of role db lack PATRONI_REST_PASSWORD, which the provider generates since its update"},
 		"an import, without any bucket":  {func(o *Objects) { o.actual = nil; o.spec.Buckets.Uploads = "" }, ""},
 		"an object that is not recorded": {func(o *Objects) { o.actual[layout.TLS()+"edge.pem"] = "e" }, ""},
 	}

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
@@ -21,10 +23,16 @@ import (
 
 type secrets = map[string]string
 
+// credentialsObject is the content of a role's credentials object.
+type credentialsObject struct {
+	text     string
+	internal string // as in Record
+}
+
 // wantedCredentials returns the credentials objects to write, by key. If every
 // role has its credentials and no new version is requested there are none, and
 // no secret is read.
-func (o *Objects) wantedCredentials(ctx context.Context) (map[string]string, error) {
+func (o *Objects) wantedCredentials(ctx context.Context) (map[string]credentialsObject, error) {
 	if !o.credentialsMissing() && !o.RewriteCredentials && !o.RotateInternal {
 		return nil, nil
 	}
@@ -45,15 +53,18 @@ func (o *Objects) wantedCredentials(ctx context.Context) (map[string]string, err
 			return nil, err
 		}
 	}
-	objects := map[string]string{}
+	objects := map[string]credentialsObject{}
 	for role, vars := range merged {
 		text, err := envfile.Format(vars)
 		if err != nil {
 			return nil, fmt.Errorf("credentials of role %s: %w", role, err)
 		}
-		if !maps.Equal(vars, existing[role]) {
-			objects[o.layout.Credentials(role)] = text
+		key, internal := o.layout.Credentials(role), strings.Join(internalNames(role), ",")
+		if maps.Equal(vars, existing[role]) {
+			o.records.set(key, Record{ETag: o.actual[key], Internal: internal})
+			continue
 		}
+		objects[key] = credentialsObject{text, internal}
 	}
 	return objects, nil
 }
@@ -73,9 +84,25 @@ func internalOnly(existing map[model.Role]secrets) map[model.Role]secrets {
 	return internal
 }
 
+// internalNames returns the names of a role's internal credentials.
+func internalNames(role model.Role) []string {
+	var names []string
+	for _, c := range model.CredentialsOf(role) {
+		names = append(names, c.Name)
+	}
+	return names
+}
+
+// lacking returns the role's internal credentials that its object does not have
+// according to its record: those that this version of the provider added.
+func (o *Objects) lacking(role model.Role) []string {
+	recorded := strings.Split(o.records.internal(o.layout.Credentials(role)), ",")
+	return slices.DeleteFunc(internalNames(role), func(name string) bool { return slices.Contains(recorded, name) })
+}
+
 func (o *Objects) credentialsMissing() bool {
 	for _, role := range o.spec.Roles() {
-		if o.actual[o.layout.Credentials(role)] == "" {
+		if o.actual[o.layout.Credentials(role)] == "" || len(o.lacking(role)) > 0 {
 			return true
 		}
 	}

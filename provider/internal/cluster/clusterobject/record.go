@@ -16,6 +16,9 @@ import (
 type Record struct {
 	ETag   string `json:"etag"`
 	SHA256 string `json:"sha256,omitempty"` // of the content
+	// Internal are the names of the internal credentials in it, separated by commas;
+	// "" if they are not known.
+	Internal string `json:"internal,omitempty"`
 }
 
 // records are the records by key. They are safe for concurrent use.
@@ -67,6 +70,13 @@ func (r *records) etag(key string) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.byKey[key].ETag
+}
+
+// internal returns the field Internal of an object's record.
+func (r *records) internal(key string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.byKey[key].Internal
 }
 
 func digest(content string) string {

@@ -62,7 +62,7 @@ func (o *Objects) restore(ctx context.Context, key, written string) (string, err
 		return "", fmt.Errorf("restore s3://%s/%s: %w", o.spec.Buckets.Uploads, key, err)
 	}
 	etag := aws.ToString(out.CopyObjectResult.ETag)
-	o.records.set(key, Record{ETag: etag})
+	o.records.set(key, Record{ETag: etag, Internal: o.records.internal(key)})
 	return etag, nil
 }
 
