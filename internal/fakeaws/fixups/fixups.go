@@ -76,6 +76,7 @@ func All(o Options) []fakeaws.Fixup {
 		{Name: "bucket-owner", New: bucketOwner},
 		{Name: "bucket-defaults", New: bucketDefaults},
 		{Name: "secure-transport", New: secureTransport},
+		{Name: "conditional-put", New: conditionalPut},
 	}
 }
 
