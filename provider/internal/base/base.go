@@ -15,11 +15,11 @@ import (
 // ProviderData is the data that the provider passes to its resources and data
 // sources.
 type ProviderData struct {
-	Client      *awsclient.Client
-	Describe    *Describer
-	DefaultTags map[string]string
-	PlanCache   *PlanCache
-	Encryption  *BucketEncryption
+	Client     *awsclient.Client
+	Describe   *Describer
+	Tags       TagSettings
+	PlanCache  *PlanCache
+	Encryption *BucketEncryption
 }
 
 // FromProvider returns the provider's data, or nil if the provider is not

@@ -126,15 +126,12 @@ func TagOnCreate(kind types.ResourceType, tags []types.Tag) []types.TagSpecifica
 	return []types.TagSpecification{{ResourceType: kind, Tags: tags}}
 }
 
-// SetEC2Tags changes the tags of a resource from actual to wanted.
-func SetEC2Tags(ctx context.Context, client *awsclient.EC2, id string, actual []types.Tag, wanted []types.Tag) error {
-	set, remove := TagChanges(FlattenEC2Tags(actual), FlattenEC2Tags(wanted))
+// SetEC2Tags changes the tags of a resource from actual to wanted. Tags of others
+// stay.
+func SetEC2Tags(ctx context.Context, client *awsclient.EC2, id string, actual, wanted []types.Tag, managed ManagedTags) error {
+	set, remove := managed.Changes(FlattenEC2Tags(actual), FlattenEC2Tags(wanted))
 	if len(set) > 0 {
-		var tags []types.Tag
-		for k, v := range set {
-			tags = append(tags, types.Tag{Key: aws.String(k), Value: aws.String(v)})
-		}
-		if _, err := client.CreateTags(ctx, &ec2.CreateTagsInput{Resources: []string{id}, Tags: tags}); err != nil {
+		if _, err := client.CreateTags(ctx, &ec2.CreateTagsInput{Resources: []string{id}, Tags: ExpandEC2Tags(set)}); err != nil {
 			return err
 		}
 	}

@@ -8,12 +8,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"github.com/hashicorp/terraform-plugin-framework-validators/mapvalidator"
-	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
-	"github.com/hashicorp/terraform-plugin-framework/path"
-	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
-	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 	tftypes "github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/xeroops/xeroops/internal/cluster"
@@ -33,22 +28,17 @@ const (
 	managedBy = "terraform"
 )
 
-// AWS's limits on the tags of a resource (EC2 user guide, "Tag restrictions"),
-// minus the tags that the provider sets.
-const (
-	maxTags        = 50 - 8
-	maxTagKey      = 128
-	maxTagValue    = 256
-	displayNameTag = "Name" // shown by the AWS console
-)
+// displayNameTag is the tag that the AWS console shows as a resource's name.
+const displayNameTag = "Name"
 
 // TagsAttribute returns the attribute tags.
 func TagsAttribute() schema.MapAttribute {
 	return schema.MapAttribute{
-		ElementType:         tftypes.StringType,
-		Optional:            true,
-		MarkdownDescription: "Tags of the resource, in addition to the provider's `default_tags`. They override default tags with the same key.",
-		Validators:          TagValidators(),
+		ElementType: tftypes.StringType,
+		Optional:    true,
+		MarkdownDescription: "Tags of the resource, in addition to the provider's `default_tags`. They override default tags with the same key. " +
+			"A tag whose value is null is not set. Tags that others add to the resource stay.",
+		Validators: TagValidators(),
 	}
 }
 
@@ -57,53 +47,35 @@ func TagsAllAttribute() schema.MapAttribute {
 	return schema.MapAttribute{
 		ElementType:         tftypes.StringType,
 		Computed:            true,
-		MarkdownDescription: "All tags of the resource, including the provider's `default_tags`.",
+		MarkdownDescription: "All tags that the provider sets on the resource, including `default_tags` and without `ignore_tags`.",
 	}
 }
 
-// TagValidators returns validators for AWS's limits on tags.
-func TagValidators() []validator.Map {
-	return []validator.Map{
-		mapvalidator.SizeAtMost(maxTags),
-		mapvalidator.KeysAre(stringvalidator.LengthBetween(1, maxTagKey), noReservedPrefix{}),
-		mapvalidator.ValueStringsAre(stringvalidator.LengthAtMost(maxTagValue)),
-	}
+// TagSettings are the provider's settings for the tags of all resources.
+type TagSettings struct {
+	Default                    map[string]string // default_tags
+	IgnoreKeys, IgnorePrefixes []string          // ignore_tags
 }
 
-type noReservedPrefix struct{}
-
-func (noReservedPrefix) Description(context.Context) string {
-	return "the key of a tag must not start with aws: or " + reservedPrefix
+// Ignores reports whether ignore_tags has the key of a customer's tag. Such a tag is
+// not read, set or removed.
+func (s TagSettings) Ignores(key string) bool {
+	if isReserved(key) {
+		return false
+	}
+	return slices.Contains(s.IgnoreKeys, key) || slices.ContainsFunc(s.IgnorePrefixes, func(prefix string) bool { return strings.HasPrefix(key, prefix) })
 }
 
-func (v noReservedPrefix) MarkdownDescription(ctx context.Context) string { return v.Description(ctx) }
-
-func (v noReservedPrefix) ValidateString(ctx context.Context, req validator.StringRequest, resp *validator.StringResponse) {
-	key := strings.ToLower(req.ConfigValue.ValueString())
-	if strings.HasPrefix(key, "aws:") || strings.HasPrefix(key, reservedPrefix) {
-		resp.Diagnostics.AddAttributeError(req.Path, "Reserved tag", v.Description(ctx)+"; choose another key than "+req.ConfigValue.ValueString()+".")
-	}
+// Merge returns the tags of several attributes, the later of which override the
+// earlier ones, with the default tags and without ignored ones.
+func (s TagSettings) Merge(attributes ...map[string]string) map[string]string {
+	all := merge(append([]map[string]string{s.Default}, attributes...)...)
+	maps.DeleteFunc(all, func(key, _ string) bool { return s.Ignores(key) })
+	return all
 }
 
-// PlanTags plans tags_all from default_tags and the configured tags, so that a
-// change of either and drift cause an update.
-func PlanTags(ctx context.Context, defaults map[string]string, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
-	if req.Plan.Raw.IsNull() {
-		return
-	}
-	var tags tftypes.Map
-	resp.Diagnostics.Append(req.Plan.GetAttribute(ctx, path.Root("tags"), &tags)...)
-	if resp.Diagnostics.HasError() {
-		return
-	}
-	all := tftypes.MapUnknown(tftypes.StringType)
-	if own, known := TagMap(tags); known {
-		all = mapValue(merge(defaults, own), false)
-	}
-	resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("tags_all"), all)...)
-}
-
-// TagMap returns the content of a map attribute, and whether all of it is known.
+// TagMap returns the content of a map attribute without null values, and whether all
+// of it is known.
 func TagMap(m tftypes.Map) (tags map[string]string, known bool) {
 	tags = map[string]string{}
 	if m.IsUnknown() {
@@ -114,7 +86,9 @@ func TagMap(m tftypes.Map) (tags map[string]string, known bool) {
 		if !ok || s.IsUnknown() {
 			return nil, false
 		}
-		tags[k] = s.ValueString()
+		if !s.IsNull() {
+			tags[k] = s.ValueString()
+		}
 	}
 	return tags, true
 }
@@ -127,10 +101,7 @@ func merge(ms ...map[string]string) map[string]string {
 	return all
 }
 
-func mapValue(m map[string]string, nullIfEmpty bool) tftypes.Map {
-	if len(m) == 0 && nullIfEmpty {
-		return tftypes.MapNull(tftypes.StringType)
-	}
+func mapValue[V string | tftypes.String](m map[string]V) tftypes.Map {
 	value, diags := tftypes.MapValueFrom(context.Background(), tftypes.StringType, m)
 	if diags.HasError() {
 		panic("convert a map of strings") // does not happen
@@ -141,18 +112,33 @@ func mapValue(m map[string]string, nullIfEmpty bool) tftypes.Map {
 // EC2Tags returns the tags of a resource: the customer's (tagsAll), the provider's
 // own, and extra.
 func EC2Tags(name string, tagsAll tftypes.Map, extra map[string]string) []types.Tag {
+	own, _ := TagMap(tagsAll)
+	return ExpandEC2Tags(AllTags(name, own, extra))
+}
+
+// ExpandEC2Tags returns a map as EC2 tags, sorted by key.
+func ExpandEC2Tags(m map[string]string) []types.Tag {
 	var tags []types.Tag
-	for k, v := range AllTags(name, tagsAll, extra) {
-		tags = append(tags, types.Tag{Key: aws.String(k), Value: aws.String(v)})
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		tags = append(tags, types.Tag{Key: aws.String(k), Value: aws.String(m[k])})
 	}
-	slices.SortFunc(tags, func(a, b types.Tag) int { return strings.Compare(*a.Key, *b.Key) })
 	return tags
 }
 
-// AllTags is like EC2Tags but returns a map, for services with their own tag type.
-func AllTags(name string, tagsAll tftypes.Map, extra map[string]string) map[string]string {
-	own, _ := TagMap(tagsAll)
-	return merge(map[string]string{displayNameTag: name}, own, extra, map[string]string{TagName: name, TagManagedBy: managedBy})
+// AllTags returns the tags of a resource: the customer's, the provider's own, and
+// extra.
+func AllTags(name string, customers, extra map[string]string) map[string]string {
+	return merge(map[string]string{displayNameTag: name}, customers, extra, ownTags(name))
+}
+
+// AllTagsWithoutName is like AllTags, but Name is only the customer's: IAM ignores
+// the case of keys, so the provider's Name would be the customer's name.
+func AllTagsWithoutName(name string, customers, extra map[string]string) map[string]string {
+	return merge(customers, extra, ownTags(name))
+}
+
+func ownTags(name string) map[string]string {
+	return map[string]string{TagName: name, TagManagedBy: managedBy}
 }
 
 // FlattenEC2Tags returns EC2 tags as a map.
@@ -165,52 +151,52 @@ func FlattenEC2Tags(tags []types.Tag) map[string]string {
 }
 
 // TagsFromAWS returns the values of tags and tags_all for the actual tags. It omits
-// the tags of the provider and AWS. tags also omits default tags, unless the state
-// has them in tags.
-func TagsFromAWS(actual, defaults map[string]string, stateTags tftypes.Map) (tags, tagsAll tftypes.Map) {
-	inState, _ := TagMap(stateTags)
-	own, all := map[string]string{}, map[string]string{}
+// the tags of the provider, of AWS and of others. Tags that the state does not have
+// belong to others, except after an import, when tags_all is null. tags also omits
+// default tags, unless the state has them in tags, and keeps those of the state that
+// are null or ignored.
+func (s TagSettings) TagsFromAWS(actual map[string]string, stateTags, stateAll tftypes.Map) (tags, tagsAll tftypes.Map) {
+	imported := stateAll.IsNull()
+	own, all := map[string]tftypes.String{}, map[string]string{}
 	for k, v := range actual {
-		if isProvidersTag(k, actual, inState, defaults) {
+		listed := hasValue(stateTags, k)
+		byDefault, isDefault := s.Default[k]
+		switch {
+		case isReserved(k) || s.Ignores(k):
+			continue
+		case listed || hasValue(stateAll, k):
+		case k == displayNameTag && !isDefault:
+			if v == actual[TagName] {
+				continue // the provider's; with another value, it was changed
+			}
+		case !imported:
 			continue
 		}
 		all[k] = v
-		_, listed := inState[k]
-		if byDefault, ok := defaults[k]; listed || !ok || byDefault != v {
-			own[k] = v
+		if listed || imported && (!isDefault || byDefault != v) {
+			own[k] = tftypes.StringValue(v)
 		}
 	}
-	emptyIsNull := stateTags.IsNull() || len(own) > 0
-	return mapValue(own, emptyIsNull), mapValue(all, false)
+	for k, v := range stateTags.Elements() {
+		if value, ok := v.(tftypes.String); ok && (value.IsNull() || s.Ignores(k)) {
+			own[k] = value
+		}
+	}
+	if len(own) == 0 && stateTags.IsNull() {
+		return stateTags, mapValue(all)
+	}
+	return mapValue(own), mapValue(all)
 }
 
-// isProvidersTag reports whether a tag belongs to AWS or the provider. Name is the
-// provider's if it is the resource's name and not configured.
-func isProvidersTag(key string, actual, inState, defaults map[string]string) bool {
-	if strings.HasPrefix(key, "aws:") || strings.HasPrefix(key, reservedPrefix) {
-		return true
-	}
-	_, listed := inState[key]
-	_, byDefault := defaults[key]
-	return key == displayNameTag && !listed && !byDefault && actual[key] == actual[TagName]
+// isReserved reports whether a key is one of AWS or of the provider.
+func isReserved(key string) bool {
+	key = strings.ToLower(key)
+	return strings.HasPrefix(key, "aws:") || strings.HasPrefix(key, reservedPrefix)
 }
 
-// TagChanges returns the tags to set and the keys to remove to change actual,
-// including the provider's own tags, to wanted. AWS's own tags stay.
-func TagChanges(actual, wanted map[string]string) (set map[string]string, remove []string) {
-	set = map[string]string{}
-	for k, v := range wanted {
-		if have, ok := actual[k]; !ok || have != v {
-			set[k] = v
-		}
-	}
-	for k := range actual {
-		if _, ok := wanted[k]; !ok && !strings.HasPrefix(k, "aws:") {
-			remove = append(remove, k)
-		}
-	}
-	slices.Sort(remove)
-	return set, remove
+func hasValue(m tftypes.Map, key string) bool {
+	value, ok := m.Elements()[key]
+	return ok && !value.IsNull()
 }
 
 // IsManagedAs reports whether tags belong to a resource that the provider created

@@ -94,7 +94,7 @@ func (op *operation) attachSteps(n clusterspec.Node, i instance) []base.Step {
 		return err
 	})
 	add("set tags", op.tagsDiffer(n, i), func(ctx context.Context) error {
-		return base.SetEC2Tags(ctx, op.Client.EC2, i.id(), i.Tags, op.wantedNodeTags(n, i))
+		return base.SetEC2Tags(ctx, op.Client.EC2, i.id(), i.Tags, op.wantedNodeTags(n, i), op.managedTags(n.Name))
 	})
 	add("set the tags of its root volume", op.setTags, func(ctx context.Context) error { return op.tagRootVolume(ctx, n, i) })
 	add("turn off the source/destination check", n.Role == model.RoleWireGuard && aws.ToBool(i.SourceDestCheck), func(ctx context.Context) error {
@@ -172,7 +172,7 @@ func (op *operation) wantedNodeTags(n clusterspec.Node, i instance) []ec2types.T
 }
 
 func (op *operation) tagsDiffer(n clusterspec.Node, i instance) bool {
-	set, remove := base.TagChanges(base.FlattenEC2Tags(i.Tags), base.FlattenEC2Tags(op.wantedNodeTags(n, i)))
+	set, remove := op.managedTags(n.Name).Changes(base.FlattenEC2Tags(i.Tags), base.FlattenEC2Tags(op.wantedNodeTags(n, i)))
 	return len(set)+len(remove) > 0
 }
 
@@ -182,7 +182,7 @@ func (op *operation) tagRootVolume(ctx context.Context, n clusterspec.Node, i in
 	if err != nil || !exists {
 		return err
 	}
-	return base.SetEC2Tags(ctx, op.Client.EC2, aws.ToString(volume.VolumeId), volume.Tags, op.wantedNodeTags(n, i))
+	return base.SetEC2Tags(ctx, op.Client.EC2, aws.ToString(volume.VolumeId), volume.Tags, op.wantedNodeTags(n, i), op.managedTags(n.Name))
 }
 
 // addressOf returns the Elastic IP associated with the instance, or nil.

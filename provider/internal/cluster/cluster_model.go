@@ -210,7 +210,7 @@ func (m *clusterModel) keepPlanned(planned clusterModel, diags *diag.Diagnostics
 // fromAWS sets the attributes to what was observed. A node without an instance
 // is left out of nodes, so that the plan shows its creation; differences that no
 // attribute shows are listed in drift.
-func (m *clusterModel) fromAWS(ctx context.Context, op *operation, defaultTags map[string]string) {
+func (m *clusterModel) fromAWS(ctx context.Context, op *operation, settings base.TagSettings) {
 	m.ID = m.Name
 	m.VPCID = types.StringValue(op.actual.vpcID)
 	nodes := map[string]nodeModel{}
@@ -220,7 +220,7 @@ func (m *clusterModel) fromAWS(ctx context.Context, op *operation, defaultTags m
 	m.Nodes = nodes
 	m.Instances = op.actual.instancesValue()
 	m.Drift = base.Drift(op.drift(ctx))
-	m.Tags, m.TagsAll = base.TagsFromAWS(op.commonTags(), defaultTags, m.Tags)
+	m.Tags, m.TagsAll = settings.TagsFromAWS(op.commonTags(), m.Tags, m.TagsAll)
 	if m.VPN.IsNull() {
 		m.VPN = newVPN(op.vpnEndpoint(), op.objects.VPNPublicKey)
 	}

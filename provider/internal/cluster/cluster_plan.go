@@ -131,7 +131,7 @@ func (r *clusterResource) ModifyPlan(ctx context.Context, req resource.ModifyPla
 	if r.ProviderData == nil || req.Plan.Raw.IsNull() {
 		return
 	}
-	base.PlanTags(ctx, r.DefaultTags, req, resp)
+	r.PlanTags(ctx, clusterTagRules, req, resp)
 	if resp.Diagnostics.HasError() {
 		return
 	}
@@ -219,23 +219,27 @@ func (m *clusterModel) planComputed(state clusterModel) {
 	if !same || state.Status.IsNull() || len(state.Drift.Elements()) > 0 || needsVerification(state.Status.ValueString(), m.OnReadyTimeout.ValueString()) {
 		m.Status = types.StringUnknown()
 	}
-	if !sameGateway(m.Nodes, state.Nodes) || publicKeyOf(state.VPN) == "" || !m.InternalVersion.Equal(state.InternalVersion) || !m.CredentialsVersion.Equal(state.CredentialsVersion) {
+	lacksKey := publicKeyOf(state.VPN) == "" && len(gatewayEIPs(m.Nodes)) > 0
+	if !sameGateway(m.Nodes, state.Nodes) || lacksKey || !m.InternalVersion.Equal(state.InternalVersion) || !m.CredentialsVersion.Equal(state.CredentialsVersion) {
 		m.VPN = types.ObjectUnknown(vpnAttrTypes)
 	}
 }
 
 // sameGateway reports whether the endpoint of the VPN stays the same.
 func sameGateway(plan, state map[string]nodeModel) bool {
-	eips := func(nodes map[string]nodeModel) map[string]types.String {
-		of := map[string]types.String{}
-		for name, n := range nodes {
-			if n.Role.IsUnknown() || n.Role.ValueString() == string(model.RoleWireGuard) {
-				of[name] = n.EIPID
-			}
+	return maps.EqualFunc(gatewayEIPs(plan), gatewayEIPs(state), func(a, b types.String) bool { return a.Equal(b) && !a.IsUnknown() })
+}
+
+// gatewayEIPs returns the Elastic IP of each node that is or may be a gateway, by
+// node.
+func gatewayEIPs(nodes map[string]nodeModel) map[string]types.String {
+	of := map[string]types.String{}
+	for name, n := range nodes {
+		if n.Role.IsUnknown() || n.Role.ValueString() == string(model.RoleWireGuard) {
+			of[name] = n.EIPID
 		}
-		return of
 	}
-	return maps.EqualFunc(eips(plan), eips(state), func(a, b types.String) bool { return a.Equal(b) && !a.IsUnknown() })
+	return of
 }
 
 // checkPlan checks the nodes to launch against their dependencies, as far as

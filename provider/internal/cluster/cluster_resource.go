@@ -152,7 +152,7 @@ func (r *clusterResource) Read(ctx context.Context, req resource.ReadRequest, re
 		resp.State.RemoveResource(ctx)
 		return
 	}
-	state.fromAWS(ctx, op, r.DefaultTags)
+	state.fromAWS(ctx, op, r.Tags)
 	if state.Status.ValueString() == statusReady {
 		// Otherwise the data source with require_ready would fail every plan
 		// that changes nothing here, including that of a destroy.
@@ -190,6 +190,8 @@ func (r *clusterResource) Update(ctx context.Context, req resource.UpdateRequest
 	op.setProtection = !plan.TerminationProtection.Equal(state.TerminationProtection)
 	op.setTags = !plan.TagsAll.Equal(state.TagsAll) || op.priorStatus == statusIncomplete
 	op.roles.SetTags = op.setTags
+	op.managedTags = r.ManagedTagsOfParts(ctx, req.Private, &resp.Diagnostics)
+	op.groups.ManagedTags, op.roles.ManagedTags = op.managedTags(""), op.managedTags("")
 	op.roles.ReadPolicies = true
 	op.roles.Former = state.spec().IAM
 
@@ -199,6 +201,7 @@ func (r *clusterResource) Update(ctx context.Context, req resource.UpdateRequest
 	plan.fromOperation(op, err)
 	if err == nil {
 		plan.keepPlanned(planned, &resp.Diagnostics)
+		resp.Diagnostics.Append(base.KeepManagedTags(ctx, resp.Private, plan.TagsAll, nil)...)
 	} else {
 		// The next apply tries again what these versions stand for.
 		plan.CredentialsVersion, plan.InternalVersion = state.CredentialsVersion, state.InternalVersion

@@ -30,6 +30,10 @@ const tagGeneration = "xeroops:generation"
 // tags: AWS Backup restores them, and "launch more like this" copies them.
 const tagAddress = "xeroops:address"
 
+// clusterTagRules count the tags of an instance: base.TagCluster, base.TagNode,
+// base.TagRole, tagGeneration and tagAddress.
+var clusterTagRules = base.TagRules{Extra: 5, Service: "IAM"}
+
 // maxGenerations limits the search for an unused client token.
 const maxGenerations = 20
 

@@ -48,6 +48,8 @@ type operation struct {
 	setTags       bool   // tags were changed: also set those that cost a call to read
 	priorStatus   string // before this run; "" if it is the first
 
+	managedTags func(node string) base.ManagedTags // of a node's objects; of "", of all others
+
 	dependencies      dependencies
 	changed           bool            // something at AWS may have been changed
 	mayHaveLaunched   bool            // an instance may have been launched
@@ -64,7 +66,8 @@ func (r *clusterResource) newOperation(m clusterModel) *operation {
 }
 
 func newOperation(p *base.ProviderData, spec *clusterspec.Spec) *operation {
-	op := &operation{observer: newObserver(p, spec.Name, spec.Buckets.Uploads), spec: spec, stopped: map[string]bool{}}
+	op := &operation{observer: newObserver(p, spec.Name, spec.Buckets.Uploads), spec: spec, stopped: map[string]bool{},
+		managedTags: func(string) base.ManagedTags { return base.ManagedTags{Settings: p.Tags} }}
 	op.configured = locations(spec)
 	op.groups = securitygroup.New(p.Client.EC2, spec)
 	op.roles = iamrole.New(p.Client, p.Encryption, spec)

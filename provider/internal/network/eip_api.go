@@ -96,7 +96,7 @@ func (r *eipResource) converge(ctx context.Context, m *eipModel, actual []ec2typ
 		return err
 	}
 	m.ARN = types.StringValue(arn)
-	return base.SetEC2Tags(ctx, r.Client.EC2, m.ID.ValueString(), actual, r.tags(*m))
+	return base.SetEC2Tags(ctx, r.Client.EC2, m.ID.ValueString(), actual, r.tags(*m), m.managed)
 }
 
 func (r *eipResource) tags(m eipModel) []ec2types.Tag {

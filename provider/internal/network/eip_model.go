@@ -19,15 +19,17 @@ type eipModel struct {
 	Tags     types.Map      `tfsdk:"tags"`
 	TagsAll  types.Map      `tfsdk:"tags_all"`
 	Timeouts timeouts.Value `tfsdk:"timeouts"`
+
+	managed base.ManagedTags // of an update; not in the state
 }
 
-func (m *eipModel) fromAWS(address ec2types.Address, arn string, defaultTags map[string]string) {
+func (m *eipModel) fromAWS(address ec2types.Address, arn string, settings base.TagSettings) {
 	actual := base.FlattenEC2Tags(address.Tags)
 	m.ID = types.StringPointerValue(address.AllocationId)
 	m.ARN = types.StringValue(arn)
 	m.Name = types.StringValue(actual[base.TagName])
 	m.PublicIP = types.StringPointerValue(address.PublicIp)
-	m.Tags, m.TagsAll = base.TagsFromAWS(actual, defaultTags, m.Tags)
+	m.Tags, m.TagsAll = settings.TagsFromAWS(actual, m.Tags, m.TagsAll)
 }
 
 // associatedWith returns a text with what the address is associated with, or "".

@@ -46,7 +46,7 @@ func (r *eipResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanReq
 	if r.ProviderData == nil {
 		return
 	}
-	base.PlanTags(ctx, r.DefaultTags, req, resp)
+	r.PlanTags(ctx, base.TagRules{}, req, resp)
 	r.PlanAdoption(ctx, eipTypeName, r.findByName, req, resp)
 }
 
@@ -94,13 +94,14 @@ func (r *eipResource) Read(ctx context.Context, req resource.ReadRequest, resp *
 	}
 	arn, err := base.EC2ARN(ctx, r.Client, "elastic-ip/"+eip.ID.ValueString())
 	base.AddError(&resp.Diagnostics, "read", eipTypeName, eip.ID.ValueString(), err)
-	eip.fromAWS(address, arn, r.DefaultTags)
+	eip.fromAWS(address, arn, r.Tags)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &eip)...)
 }
 
 func (r *eipResource) Update(ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse) {
 	var eip eipModel
 	resp.Diagnostics.Append(req.Plan.Get(ctx, &eip)...)
+	eip.managed = r.ManagedTags(ctx, req.Private, &resp.Diagnostics)
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: eip.ID})...)
 	ctx, cancel := base.Deadline(ctx, eip.Timeouts.Update, awswait.CreatedVisible, &resp.Diagnostics)
 	defer cancel()
@@ -120,6 +121,7 @@ func (r *eipResource) Update(ctx context.Context, req resource.UpdateRequest, re
 		return
 	}
 	resp.Diagnostics.Append(resp.State.Set(ctx, &eip)...)
+	resp.Diagnostics.Append(base.KeepManagedTags(ctx, resp.Private, eip.TagsAll, nil)...)
 }
 
 func (r *eipResource) Delete(ctx context.Context, req resource.DeleteRequest, resp *resource.DeleteResponse) {

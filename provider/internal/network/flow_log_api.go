@@ -44,7 +44,7 @@ func (r *vpcResource) ensureFlowLog(ctx context.Context, vpc string, p *vpcParts
 	}
 	tags := base.EC2Tags(m.Name.ValueString(), m.TagsAll, nil)
 	if kept != nil {
-		if err := base.SetEC2Tags(ctx, r.Client.EC2, aws.ToString(kept.FlowLogId), kept.Tags, tags); err != nil {
+		if err := base.SetEC2Tags(ctx, r.Client.EC2, aws.ToString(kept.FlowLogId), kept.Tags, tags, m.managed); err != nil {
 			return err
 		}
 		return r.deleteFlowLogs(ctx, append(before, after...))

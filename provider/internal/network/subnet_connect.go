@@ -18,10 +18,10 @@ import (
 func (r *subnetResource) connect(ctx context.Context, p *subnetParts, m subnetModel) error {
 	return base.ParallelAll(ctx,
 		func(ctx context.Context) error {
-			return base.SetEC2Tags(ctx, r.Client.EC2, *p.subnet.SubnetId, p.subnet.Tags, r.tags(m))
+			return base.SetEC2Tags(ctx, r.Client.EC2, *p.subnet.SubnetId, p.subnet.Tags, r.tags(m), m.managed)
 		},
 		func(ctx context.Context) error {
-			return base.SetEC2Tags(ctx, r.Client.EC2, *p.table.RouteTableId, p.table.Tags, r.tags(m))
+			return base.SetEC2Tags(ctx, r.Client.EC2, *p.table.RouteTableId, p.table.Tags, r.tags(m), m.managed)
 		},
 		func(ctx context.Context) error { return r.privateOnLaunch(ctx, p) },
 		func(ctx context.Context) error { return r.associate(ctx, p) },

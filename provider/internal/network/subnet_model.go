@@ -33,6 +33,8 @@ type subnetModel struct {
 	Tags             types.Map      `tfsdk:"tags"`
 	TagsAll          types.Map      `tfsdk:"tags_all"`
 	Timeouts         timeouts.Value `tfsdk:"timeouts"`
+
+	managed base.ManagedTags // of an update; not in the state
 }
 
 // subnetParts is the actual state of a subnet and its parts. A missing part is nil.
@@ -60,7 +62,7 @@ func (m *subnetModel) setIDs(found *subnetParts) {
 	}
 }
 
-func (m *subnetModel) fromAWS(found *subnetParts, defaultTags map[string]string) {
+func (m *subnetModel) fromAWS(found *subnetParts, settings base.TagSettings) {
 	actual := base.FlattenEC2Tags(found.subnet.Tags)
 	m.setIDs(found)
 	m.Name = types.StringValue(actual[base.TagName])
@@ -71,7 +73,7 @@ func (m *subnetModel) fromAWS(found *subnetParts, defaultTags map[string]string)
 		m.Type = types.StringValue(found.typeByRoutes())
 	}
 	m.Drift = base.Drift(found.drift(m.Type.ValueString()))
-	m.Tags, m.TagsAll = base.TagsFromAWS(actual, defaultTags, m.Tags)
+	m.Tags, m.TagsAll = settings.TagsFromAWS(actual, m.Tags, m.TagsAll)
 }
 
 // typeByRoutes returns the type of an imported subnet, by its routes.

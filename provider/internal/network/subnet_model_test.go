@@ -108,12 +108,12 @@ func TestSubnetDrift(t *testing.T) {
 
 func TestTypeByRoutes(t *testing.T) {
 	var m subnetModel
-	m.fromAWS(sound(route("0.0.0.0/0", "igw-1")), nil)
+	m.fromAWS(sound(route("0.0.0.0/0", "igw-1")), base.TagSettings{})
 	if m.Type.ValueString() != typePublic {
 		t.Errorf("with a route to the internet gateway it is %s", m.Type)
 	}
 	m = subnetModel{}
-	if m.fromAWS(sound(), nil); m.Type.ValueString() != typePrivate {
+	if m.fromAWS(sound(), base.TagSettings{}); m.Type.ValueString() != typePrivate {
 		t.Errorf("without one it is %s", m.Type)
 	}
 }

@@ -74,7 +74,7 @@ func (r *subnetResource) ModifyPlan(ctx context.Context, req resource.ModifyPlan
 	if r.ProviderData == nil || req.Plan.Raw.IsNull() {
 		return
 	}
-	base.PlanTags(ctx, r.DefaultTags, req, resp)
+	r.PlanTags(ctx, base.TagRules{}, req, resp)
 	var subnet subnetModel
 	resp.Diagnostics.Append(resp.Plan.Get(ctx, &subnet)...)
 	if resp.Diagnostics.HasError() {
@@ -146,13 +146,14 @@ func (r *subnetResource) Read(ctx context.Context, req resource.ReadRequest, res
 		resp.State.RemoveResource(ctx)
 		return
 	}
-	subnet.fromAWS(found, r.DefaultTags)
+	subnet.fromAWS(found, r.Tags)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &subnet)...)
 }
 
 func (r *subnetResource) Update(ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse) {
 	var subnet subnetModel
 	resp.Diagnostics.Append(req.Plan.Get(ctx, &subnet)...)
+	subnet.managed = r.ManagedTags(ctx, req.Private, &resp.Diagnostics)
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: subnet.ID})...)
 	ctx, cancel := base.Deadline(ctx, subnet.Timeouts.Update, awswait.CreatedVisible, &resp.Diagnostics)
 	defer cancel()
@@ -173,6 +174,7 @@ func (r *subnetResource) Update(ctx context.Context, req resource.UpdateRequest,
 	}
 	subnet.setIDs(found)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &subnet)...)
+	resp.Diagnostics.Append(base.KeepManagedTags(ctx, resp.Private, subnet.TagsAll, nil)...)
 }
 
 func (r *subnetResource) Delete(ctx context.Context, req resource.DeleteRequest, resp *resource.DeleteResponse) {

@@ -18,6 +18,9 @@ import (
 // one that was created but not attached is found.
 const tagVPC = "xeroops:vpc"
 
+// vpcTagRules count tagVPC.
+var vpcTagRules = base.TagRules{Extra: 1}
+
 // vpcAtFault has the attribute that causes an error of CreateVpc, by code.
 var vpcAtFault = map[string]string{"InvalidVpc.Range": "cidr", "InvalidParameterValue": "cidr"}
 
@@ -100,7 +103,7 @@ func (r *vpcResource) converge(ctx context.Context, m *vpcModel) error {
 	}
 	err = base.ParallelAll(ctx,
 		func(ctx context.Context) error {
-			return base.SetEC2Tags(ctx, r.Client.EC2, id, found.vpc.Tags, r.tags(*m))
+			return base.SetEC2Tags(ctx, r.Client.EC2, id, found.vpc.Tags, r.tags(*m), m.managed)
 		},
 		func(ctx context.Context) error { return r.enableDNS(ctx, found) },
 		func(ctx context.Context) error { return r.emptyDefaultGroup(ctx, found.defaultGroup) },

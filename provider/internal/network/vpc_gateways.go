@@ -20,7 +20,7 @@ import (
 func (r *vpcResource) ensureGateway(ctx context.Context, id string, p *vpcParts, m vpcModel) error {
 	tags := base.EC2Tags(m.Name.ValueString(), m.TagsAll, map[string]string{tagVPC: id})
 	if p.gateway != nil {
-		return base.SetEC2Tags(ctx, r.Client.EC2, aws.ToString(p.gateway.InternetGatewayId), p.gateway.Tags, tags)
+		return base.SetEC2Tags(ctx, r.Client.EC2, aws.ToString(p.gateway.InternetGatewayId), p.gateway.Tags, tags, m.managed)
 	}
 	gateway, err := p.detached, error(nil)
 	if gateway == nil {
@@ -71,7 +71,7 @@ func (r *vpcResource) ensureEndpoint(ctx context.Context, id string, p *vpcParts
 	if p.endpoint == nil {
 		return r.createEndpoint(ctx, id, p, m)
 	}
-	err := base.SetEC2Tags(ctx, r.Client.EC2, aws.ToString(p.endpoint.VpcEndpointId), p.endpoint.Tags, base.EC2Tags(m.Name.ValueString(), m.TagsAll, nil))
+	err := base.SetEC2Tags(ctx, r.Client.EC2, aws.ToString(p.endpoint.VpcEndpointId), p.endpoint.Tags, r.tags(m), m.managed)
 	if err != nil || base.SamePolicy(aws.ToString(p.endpoint.PolicyDocument), p.wantedPolicy) {
 		return err
 	}
@@ -94,14 +94,13 @@ func (r *vpcResource) createEndpoint(ctx context.Context, id string, p *vpcParts
 		return err
 	}
 	out, err := r.Client.EC2.CreateVpcEndpoint(ctx, &ec2.CreateVpcEndpointInput{
-		ClientToken:     &token,
-		VpcId:           &id,
-		ServiceName:     aws.String(base.S3ServiceName(r.Client.Region)),
-		VpcEndpointType: ec2types.VpcEndpointTypeGateway,
-		PolicyDocument:  &p.wantedPolicy,
-		RouteTableIds:   tables,
-		TagSpecifications: base.TagOnCreate(ec2types.ResourceTypeVpcEndpoint,
-			base.EC2Tags(m.Name.ValueString(), m.TagsAll, nil)),
+		ClientToken:       &token,
+		VpcId:             &id,
+		ServiceName:       aws.String(base.S3ServiceName(r.Client.Region)),
+		VpcEndpointType:   ec2types.VpcEndpointTypeGateway,
+		PolicyDocument:    &p.wantedPolicy,
+		RouteTableIds:     tables,
+		TagSpecifications: base.TagOnCreate(ec2types.ResourceTypeVpcEndpoint, r.tags(m)),
 	})
 	if err != nil {
 		return fmt.Errorf("create gateway endpoint for S3: %w", err)

@@ -24,6 +24,8 @@ type vpcModel struct {
 	Tags                   types.Map      `tfsdk:"tags"`
 	TagsAll                types.Map      `tfsdk:"tags_all"`
 	Timeouts               timeouts.Value `tfsdk:"timeouts"`
+
+	managed base.ManagedTags // of an update; not in the state
 }
 
 // vpcParts is the actual state of a VPC and its parts. A missing part is nil.
@@ -50,7 +52,7 @@ func (m *vpcModel) setID(id string) {
 	}
 }
 
-func (m *vpcModel) fromAWS(found *vpcParts, defaultTags map[string]string) {
+func (m *vpcModel) fromAWS(found *vpcParts, settings base.TagSettings) {
 	actual := base.FlattenEC2Tags(found.vpc.Tags)
 	m.ID = types.StringPointerValue(found.vpc.VpcId)
 	m.ARN = types.StringValue(found.arn)
@@ -60,7 +62,7 @@ func (m *vpcModel) fromAWS(found *vpcParts, defaultTags map[string]string) {
 	flowLogs, severalFlowLogs := flowLogsFromAWS(found.flowLogs, m.FlowLogs, found.partition)
 	m.FlowLogs = flowLogs
 	m.Drift = base.Drift(append(found.drift(), severalFlowLogs...))
-	m.Tags, m.TagsAll = base.TagsFromAWS(actual, defaultTags, m.Tags)
+	m.Tags, m.TagsAll = settings.TagsFromAWS(actual, m.Tags, m.TagsAll)
 }
 
 // setParts sets the ids of the parts. A missing part is null, so that the next plan

@@ -7,6 +7,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/hashicorp/terraform-plugin-framework/types"
+
+	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
 func soundVPC() *vpcParts {
@@ -41,9 +43,9 @@ func TestVPCDrift(t *testing.T) {
 // fail the apply.
 func TestMissingPartsHaveNoID(t *testing.T) {
 	m, p := vpcModel{}, soundVPC()
-	m.fromAWS(p, nil)
+	m.fromAWS(p, base.TagSettings{})
 	p.gateway, p.endpoint = nil, nil
-	m.fromAWS(p, nil)
+	m.fromAWS(p, base.TagSettings{})
 	if !m.InternetGatewayID.IsNull() || !m.S3EndpointID.IsNull() || m.DefaultSecurityGroupID.ValueString() != "sg-1" {
 		t.Errorf("ids are %s, %s, %s", m.InternetGatewayID, m.S3EndpointID, m.DefaultSecurityGroupID)
 	}

@@ -63,7 +63,7 @@ func (r *vpcResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanReq
 	if r.ProviderData == nil {
 		return
 	}
-	base.PlanTags(ctx, r.DefaultTags, req, resp)
+	r.PlanTags(ctx, vpcTagRules, req, resp)
 	if req.Plan.Raw.IsNull() {
 		return
 	}
@@ -117,13 +117,14 @@ func (r *vpcResource) Read(ctx context.Context, req resource.ReadRequest, resp *
 	if err := undelivered(found.flowLogs); err != nil {
 		resp.Diagnostics.AddAttributeWarning(path.Root("flow_logs"), "Flow logs are not delivered", err.Error()+".")
 	}
-	vpc.fromAWS(found, r.DefaultTags)
+	vpc.fromAWS(found, r.Tags)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &vpc)...)
 }
 
 func (r *vpcResource) Update(ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse) {
 	var vpc vpcModel
 	resp.Diagnostics.Append(req.Plan.Get(ctx, &vpc)...)
+	vpc.managed = r.ManagedTags(ctx, req.Private, &resp.Diagnostics)
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: vpc.ID})...)
 	ctx, cancel := base.Deadline(ctx, vpc.Timeouts.Update, awswait.CreatedVisible, &resp.Diagnostics)
 	defer cancel()
@@ -136,6 +137,7 @@ func (r *vpcResource) Update(ctx context.Context, req resource.UpdateRequest, re
 		return
 	}
 	resp.Diagnostics.Append(resp.State.Set(ctx, &vpc)...)
+	resp.Diagnostics.Append(base.KeepManagedTags(ctx, resp.Private, vpc.TagsAll, nil)...)
 }
 
 func (r *vpcResource) Delete(ctx context.Context, req resource.DeleteRequest, resp *resource.DeleteResponse) {

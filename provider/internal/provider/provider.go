@@ -57,8 +57,7 @@ func (p *xeroops) Configure(ctx context.Context, req provider.ConfigureRequest, 
 		resp.Diagnostics.AddError("Configure the xeroops provider", err.Error())
 		return
 	}
-	tags, _ := base.TagMap(config.DefaultTags)
-	data := &base.ProviderData{Client: client, Describe: base.NewDescriber(client.EC2, client.Region), DefaultTags: tags, PlanCache: &base.PlanCache{},
+	data := &base.ProviderData{Client: client, Describe: base.NewDescriber(client.EC2, client.Region), Tags: config.tagSettings(), PlanCache: &base.PlanCache{},
 		Encryption: base.NewBucketEncryption(client.S3)}
 	resp.ResourceData, resp.DataSourceData, resp.EphemeralResourceData = data, data, data
 }

@@ -2,18 +2,20 @@ package provider
 
 import (
 	"context"
+	"regexp"
+	"slices"
 	"time"
 
 	awsbase "github.com/hashicorp/aws-sdk-go-base/v2"
 	"github.com/hashicorp/terraform-plugin-framework-validators/int64validator"
 	"github.com/hashicorp/terraform-plugin-framework-validators/listvalidator"
+	"github.com/hashicorp/terraform-plugin-framework-validators/setvalidator"
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
+	"github.com/hashicorp/terraform-plugin-framework/attr"
 	"github.com/hashicorp/terraform-plugin-framework/provider"
 	"github.com/hashicorp/terraform-plugin-framework/provider/schema"
 	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 	"github.com/hashicorp/terraform-plugin-framework/types"
-
-	"regexp"
 
 	"github.com/xeroops/xeroops/internal/awsclient"
 	"github.com/xeroops/xeroops/provider/internal/base"
@@ -26,6 +28,7 @@ type providerModel struct {
 	Endpoints         *endpointsModel  `tfsdk:"endpoints"`
 	S3UsePathStyle    types.Bool       `tfsdk:"s3_use_path_style"`
 	DefaultTags       types.Map        `tfsdk:"default_tags"`
+	IgnoreTags        *ignoreTagsModel `tfsdk:"ignore_tags"`
 	AllowedAccountIDs []types.String   `tfsdk:"allowed_account_ids"`
 	MaxRetries        types.Int64      `tfsdk:"max_retries"`
 }
@@ -35,6 +38,11 @@ type assumeRoleModel struct {
 	SessionName types.String `tfsdk:"session_name"`
 	ExternalID  types.String `tfsdk:"external_id"`
 	Duration    types.String `tfsdk:"duration"`
+}
+
+type ignoreTagsModel struct {
+	Keys        types.Set `tfsdk:"keys"`
+	KeyPrefixes types.Set `tfsdk:"key_prefixes"`
 }
 
 type endpointsModel struct {
@@ -56,7 +64,8 @@ func (p *xeroops) Schema(_ context.Context, _ provider.SchemaRequest, resp *prov
 			"s3_use_path_style": schema.BoolAttribute{Optional: true,
 				MarkdownDescription: "Whether to use the bucket in the path of S3 URLs instead of the host name, for a custom S3 endpoint. Default: `false`."},
 			"default_tags": schema.MapAttribute{Optional: true, ElementType: types.StringType, Validators: base.TagValidators(),
-				MarkdownDescription: "Tags for all resources."},
+				MarkdownDescription: "Tags for all resources. A tag whose value is null is not set."},
+			"ignore_tags": ignoreTagsAttribute(),
 			"allowed_account_ids": schema.ListAttribute{Optional: true, ElementType: types.StringType,
 				Validators: []validator.List{listvalidator.SizeAtLeast(1), listvalidator.ValueStringsAre(
 					stringvalidator.RegexMatches(regexp.MustCompile(`^\d{12}$`), "an account id has twelve digits"))},
@@ -81,6 +90,22 @@ func assumeRoleAttribute() schema.Attribute {
 			"external_id":  optionalString("External id that the role requires."),
 			"duration": schema.StringAttribute{Optional: true, MarkdownDescription: "Lifetime of the credentials, such as `1h`: 15 minutes to 12 hours.",
 				Validators: []validator.String{base.DurationBetween(15*time.Minute, 12*time.Hour)}},
+		},
+	}
+}
+
+func ignoreTagsAttribute() schema.Attribute {
+	keys := func(description string) schema.SetAttribute {
+		return schema.SetAttribute{Optional: true, ElementType: types.StringType, MarkdownDescription: description,
+			Validators: []validator.Set{setvalidator.ValueStringsAre(stringvalidator.LengthAtLeast(1))}}
+	}
+	return schema.SingleNestedAttribute{
+		Optional: true,
+		MarkdownDescription: "Tags that the provider neither shows nor sets nor removes, on all resources, even if `tags` or `default_tags` has them. " +
+			"Tags that others add stay without it; it is for tags that both configure, such as one that the configuration sets and automation changes.",
+		Attributes: map[string]schema.Attribute{
+			"keys":         keys("Keys of the tags."),
+			"key_prefixes": keys("Prefixes of the keys of the tags, such as `aws-backup:`."),
 		},
 	}
 }
@@ -112,7 +137,34 @@ func (m providerModel) unknownSetting() string {
 	if _, known := base.TagMap(m.DefaultTags); !known {
 		return "default_tags"
 	}
+	if i := m.IgnoreTags; i != nil && !(fullyKnown(i.Keys) && fullyKnown(i.KeyPrefixes)) {
+		return "ignore_tags"
+	}
 	return ""
+}
+
+func fullyKnown(set types.Set) bool {
+	return !set.IsUnknown() && !slices.ContainsFunc(set.Elements(), attr.Value.IsUnknown)
+}
+
+func (m providerModel) tagSettings() base.TagSettings {
+	var s base.TagSettings
+	s.Default, _ = base.TagMap(m.DefaultTags)
+	if i := m.IgnoreTags; i != nil {
+		s.IgnoreKeys, s.IgnorePrefixes = stringsOf(i.Keys), stringsOf(i.KeyPrefixes)
+	}
+	return s
+}
+
+// stringsOf returns the elements of a set that are not null.
+func stringsOf(set types.Set) []string {
+	var all []string
+	for _, element := range set.Elements() {
+		if s, ok := element.(types.String); ok && !s.IsNull() {
+			all = append(all, s.ValueString())
+		}
+	}
+	return all
 }
 
 func (m providerModel) settings(version string) awsclient.Settings {

@@ -97,7 +97,7 @@ func (r *bucketResource) adoptOrCreate(ctx context.Context, m bucketModel) error
 	if id, err := found.Adoptable(bucketTypeName, name); err != nil || id != "" {
 		return err
 	}
-	config := &s3types.CreateBucketConfiguration{Tags: r.tags(m)}
+	config := &s3types.CreateBucketConfiguration{Tags: expandTags(m.allTags())}
 	if r.Client.Region != noConstraint {
 		config.LocationConstraint = s3types.BucketLocationConstraint(r.Client.Region)
 	}
@@ -118,9 +118,15 @@ func (r *bucketResource) adoptOrCreate(ctx context.Context, m bucketModel) error
 	return base.AtAttributeForCode(err, map[string]string{"InvalidBucketName": "name", "TooManyBuckets": "name"})
 }
 
-func (r *bucketResource) tags(m bucketModel) []s3types.Tag {
+// allTags returns the tags that the provider sets on the bucket.
+func (m bucketModel) allTags() map[string]string {
+	customers, _ := base.TagMap(m.TagsAll)
+	return base.AllTags(m.Name.ValueString(), customers, nil)
+}
+
+func expandTags(from map[string]string) []s3types.Tag {
 	var tags []s3types.Tag
-	for k, v := range base.AllTags(m.Name.ValueString(), m.TagsAll, nil) {
+	for k, v := range from {
 		tags = append(tags, s3types.Tag{Key: &k, Value: &v})
 	}
 	return tags

@@ -61,10 +61,8 @@ func (r *bucketResource) parts(found *bucketParts, m bucketModel, arn string) []
 		status = s3types.BucketVersioningStatusSuspended
 	}
 	return []part{
-		{name: "tags", matches: maps.Equal(found.tags, base.AllTags(*name, m.TagsAll, nil)), put: func(ctx context.Context) error {
-			_, err := c.PutBucketTagging(ctx, &s3.PutBucketTaggingInput{Bucket: name, Tagging: &s3types.Tagging{TagSet: r.tags(m)}})
-			return err
-		}, atFault: map[string]string{"InvalidTag": "tags"}},
+		{name: "tags", matches: maps.Equal(found.tags, m.managed.Apply(found.tags, m.allTags())), put: func(ctx context.Context) error { return r.putTags(ctx, m) },
+			atFault: map[string]string{"InvalidTag": "tags"}},
 		{name: "versioning", matches: found.versioning == status || found.versioning == "" && !m.Versioning.ValueBool(), put: func(ctx context.Context) error {
 			_, err := c.PutBucketVersioning(ctx, &s3.PutBucketVersioningInput{Bucket: name, VersioningConfiguration: &s3types.VersioningConfiguration{Status: status}})
 			return err
@@ -99,4 +97,16 @@ func (r *bucketResource) parts(found *bucketParts, m bucketModel, arn string) []
 			return err
 		}, atFault: map[string]string{"InvalidRequest": "lifecycle_rules", "InvalidArgument": "lifecycle_rules", "MalformedXML": "lifecycle_rules"}},
 	}
+}
+
+// putTags sets the tags of a bucket. S3 replaces all of them, so those of others and
+// of AWS are read just before and written again.
+func (r *bucketResource) putTags(ctx context.Context, m bucketModel) error {
+	actual, err := r.tagsOf(ctx, m.Name.ValueString())
+	if err != nil {
+		return err
+	}
+	_, err = r.Client.S3.PutBucketTagging(ctx, &s3.PutBucketTaggingInput{Bucket: m.Name.ValueStringPointer(),
+		Tagging: &s3types.Tagging{TagSet: expandTags(m.managed.Apply(actual, m.allTags()))}})
+	return err
 }

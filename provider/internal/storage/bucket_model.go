@@ -29,6 +29,8 @@ type bucketModel struct {
 	Tags           types.Map        `tfsdk:"tags"`
 	TagsAll        types.Map        `tfsdk:"tags_all"`
 	Timeouts       timeouts.Value   `tfsdk:"timeouts"`
+
+	managed base.ManagedTags // of an update; not in the state
 }
 
 type lifecycleModel struct {
@@ -56,7 +58,7 @@ const (
 	abortAfterDays = 7
 )
 
-func (m *bucketModel) fromAWS(found *bucketParts, arn, account string, defaultTags map[string]string) {
+func (m *bucketModel) fromAWS(found *bucketParts, arn, account string, settings base.TagSettings) {
 	m.Name, m.ARN = m.ID, types.StringValue(arn)
 	if m.ForceDestroy.IsNull() { // imported
 		m.ForceDestroy = types.BoolValue(false)
@@ -76,7 +78,7 @@ func (m *bucketModel) fromAWS(found *bucketParts, arn, account string, defaultTa
 		m.LifecycleRules = []lifecycleModel{}
 	}
 	m.Drift = base.Drift(append(found.drift(m.ID.ValueString(), arn), foreign...))
-	m.Tags, m.TagsAll = base.TagsFromAWS(found.tags, defaultTags, m.Tags)
+	m.Tags, m.TagsAll = settings.TagsFromAWS(found.tags, m.Tags, m.TagsAll)
 }
 
 func (p *bucketParts) encryptionDefault() *s3types.ServerSideEncryptionByDefault {

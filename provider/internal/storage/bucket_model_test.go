@@ -116,7 +116,7 @@ func TestBucketName(t *testing.T) {
 
 func TestImportedBucketGetsItsPrefix(t *testing.T) {
 	m := bucketModel{ID: types.StringValue("uploads-123456789012")}
-	m.fromAWS(soundBucket(), testARN, "123456789012", nil)
+	m.fromAWS(soundBucket(), testARN, "123456789012", base.TagSettings{})
 	if m.Prefix.ValueString() != "uploads" || m.ForceDestroy.ValueBool() || m.LifecycleRules != nil || !m.Versioning.ValueBool() {
 		t.Errorf("imported %+v", m)
 	}

@@ -104,7 +104,7 @@ func (r *bucketResource) ModifyPlan(ctx context.Context, req resource.ModifyPlan
 	if r.ProviderData == nil || req.Plan.Raw.IsNull() {
 		return
 	}
-	base.PlanTags(ctx, r.DefaultTags, req, resp)
+	r.PlanTags(ctx, base.TagRules{Service: "S3"}, req, resp)
 	r.planName(ctx, req, resp)
 	if resp.Diagnostics.HasError() {
 		return
@@ -192,13 +192,14 @@ func (r *bucketResource) Read(ctx context.Context, req resource.ReadRequest, res
 		base.AddError(&resp.Diagnostics, "read", bucketTypeName, name, err)
 		return
 	}
-	bucket.fromAWS(found, arn, account, r.DefaultTags)
+	bucket.fromAWS(found, arn, account, r.Tags)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &bucket)...)
 }
 
 func (r *bucketResource) Update(ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse) {
 	var bucket bucketModel
 	resp.Diagnostics.Append(req.Plan.Get(ctx, &bucket)...)
+	bucket.managed = r.ManagedTags(ctx, req.Private, &resp.Diagnostics)
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: bucket.ID})...)
 	ctx, cancel := base.Deadline(ctx, bucket.Timeouts.Update, awswait.CreatedVisible, &resp.Diagnostics)
 	defer cancel()
@@ -211,6 +212,7 @@ func (r *bucketResource) Update(ctx context.Context, req resource.UpdateRequest,
 		return
 	}
 	resp.Diagnostics.Append(resp.State.Set(ctx, &bucket)...)
+	resp.Diagnostics.Append(base.KeepManagedTags(ctx, resp.Private, bucket.TagsAll, nil)...)
 }
 
 func (r *bucketResource) Delete(ctx context.Context, req resource.DeleteRequest, resp *resource.DeleteResponse) {

@@ -133,7 +133,7 @@ func (r *volumeResource) converge(ctx context.Context, m *volumeModel) error {
 	}
 	err = base.ParallelAll(ctx,
 		func(ctx context.Context) error {
-			return base.SetEC2Tags(ctx, r.Client.EC2, m.ID.ValueString(), v.Tags, r.tags(*m))
+			return base.SetEC2Tags(ctx, r.Client.EC2, m.ID.ValueString(), v.Tags, r.tags(*m), m.managed)
 		},
 		func(ctx context.Context) error { return r.modify(ctx, v, *m) },
 	)

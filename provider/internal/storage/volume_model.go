@@ -29,6 +29,8 @@ type volumeModel struct {
 	Tags             types.Map      `tfsdk:"tags"`
 	TagsAll          types.Map      `tfsdk:"tags_all"`
 	Timeouts         timeouts.Value `tfsdk:"timeouts"`
+
+	managed base.ManagedTags // of an update; not in the state
 }
 
 // setID sets the id, and null for all unknown values: Terraform discards a state
@@ -42,7 +44,7 @@ func (m *volumeModel) setID(id string) {
 	}
 }
 
-func (m *volumeModel) fromAWS(v ec2types.Volume, arn string, defaultTags map[string]string) {
+func (m *volumeModel) fromAWS(v ec2types.Volume, arn string, settings base.TagSettings) {
 	actual := base.FlattenEC2Tags(v.Tags)
 	m.setComputed(v, arn)
 	m.Name = types.StringValue(actual[base.TagName])
@@ -61,7 +63,7 @@ func (m *volumeModel) fromAWS(v ec2types.Volume, arn string, defaultTags map[str
 		m.SnapshotTimeout = types.StringValue(defaultSnapshotTimeout)
 	}
 	m.Drift = base.NoDrift()
-	m.Tags, m.TagsAll = base.TagsFromAWS(actual, defaultTags, m.Tags)
+	m.Tags, m.TagsAll = settings.TagsFromAWS(actual, m.Tags, m.TagsAll)
 }
 
 // setComputed sets the values that AWS chose.

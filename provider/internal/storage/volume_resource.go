@@ -124,7 +124,7 @@ func (r *volumeResource) ModifyPlan(ctx context.Context, req resource.ModifyPlan
 	if r.ProviderData == nil {
 		return
 	}
-	base.PlanTags(ctx, r.DefaultTags, req, resp)
+	r.PlanTags(ctx, volumeTagRules, req, resp)
 	var volume, state volumeModel
 	resp.Diagnostics.Append(req.Plan.Get(ctx, &volume)...)
 	if !req.State.Raw.IsNull() {
@@ -193,7 +193,7 @@ func (r *volumeResource) Read(ctx context.Context, req resource.ReadRequest, res
 		base.AddError(&resp.Diagnostics, "read", volumeTypeName, volume.ID.ValueString(), err)
 		return
 	}
-	volume.fromAWS(*found, arn, r.DefaultTags)
+	volume.fromAWS(*found, arn, r.Tags)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &volume)...)
 	resp.Diagnostics.Append(noteAttachment(ctx, *found, resp.Private)...)
 }
@@ -201,6 +201,7 @@ func (r *volumeResource) Read(ctx context.Context, req resource.ReadRequest, res
 func (r *volumeResource) Update(ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse) {
 	var volume volumeModel
 	resp.Diagnostics.Append(req.Plan.Get(ctx, &volume)...)
+	volume.managed = r.ManagedTags(ctx, req.Private, &resp.Diagnostics)
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: volume.ID})...)
 	ctx, cancel := base.Deadline(ctx, volume.Timeouts.Update, awswait.DependencyRelease, &resp.Diagnostics)
 	defer cancel()
@@ -213,6 +214,7 @@ func (r *volumeResource) Update(ctx context.Context, req resource.UpdateRequest,
 		return
 	}
 	resp.Diagnostics.Append(resp.State.Set(ctx, &volume)...)
+	resp.Diagnostics.Append(base.KeepManagedTags(ctx, resp.Private, volume.TagsAll, nil)...)
 }
 
 func (r *volumeResource) Delete(ctx context.Context, req resource.DeleteRequest, resp *resource.DeleteResponse) {

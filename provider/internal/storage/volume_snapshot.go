@@ -19,6 +19,9 @@ import (
 // tagVolume is the tag of a final snapshot with the id of its volume.
 const tagVolume = "xeroops:volume"
 
+// volumeTagRules count tagVolume.
+var volumeTagRules = base.TagRules{Extra: 1}
+
 // defaultSnapshotTimeout is the default of final_snapshot_timeout. AWS documents no
 // limit; the first snapshot copies all written blocks of the volume.
 const defaultSnapshotTimeout = "12h"

@@ -36,6 +36,9 @@ type Roles struct {
 	// SetTags makes Ensure set the tags of existing roles and profiles, which
 	// costs a call per role and profile even if they are right.
 	SetTags bool
+	// ManagedTags tells tags that the provider set on existing roles and profiles
+	// from those of others.
+	ManagedTags base.ManagedTags
 	// Former is what was configured before: Ensure takes from the roles what
 	// is not configured any more.
 	Former clusterspec.IAM

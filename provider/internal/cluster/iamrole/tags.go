@@ -2,6 +2,9 @@ package iamrole
 
 import (
 	"context"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
@@ -12,7 +15,8 @@ import (
 
 // tags returns the tags of the role or instance profile with that name.
 func (r *Roles) tags(name string) map[string]string {
-	return base.AllTags(name, r.spec.TagsAll, map[string]string{base.TagCluster: r.spec.Name})
+	customers, _ := base.TagMap(r.spec.TagsAll)
+	return base.AllTagsWithoutName(name, customers, map[string]string{base.TagCluster: r.spec.Name})
 }
 
 func newTags(from map[string]string) []iamtypes.Tag {
@@ -37,7 +41,13 @@ func (r *Roles) tagRole(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	set, remove := base.TagChanges(flattenTags(out.Role.Tags), r.tags(name))
+	wanted := r.tags(name)
+	set, remove := r.ManagedTags.Changes(flattenTags(out.Role.Tags), wanted)
+	// Setting Owner replaces owner: keys of roles ignore case, those of instance
+	// profiles do not (IAM user guide, "Tags for IAM resources").
+	remove = slices.DeleteFunc(remove, func(key string) bool {
+		return slices.ContainsFunc(slices.Collect(maps.Keys(wanted)), func(other string) bool { return strings.EqualFold(key, other) })
+	})
 	if len(set) > 0 {
 		if _, err := r.client.IAM.TagRole(ctx, &iam.TagRoleInput{RoleName: &name, Tags: newTags(set)}); err != nil {
 			return err
@@ -55,7 +65,7 @@ func (r *Roles) tagProfile(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	set, remove := base.TagChanges(flattenTags(out.InstanceProfile.Tags), r.tags(name))
+	set, remove := r.ManagedTags.Changes(flattenTags(out.InstanceProfile.Tags), r.tags(name))
 	if len(set) > 0 {
 		if _, err := r.client.IAM.TagInstanceProfile(ctx, &iam.TagInstanceProfileInput{InstanceProfileName: &name, Tags: newTags(set)}); err != nil {
 			return err

@@ -23,6 +23,10 @@ import (
 
 // Groups are the security groups of one cluster.
 type Groups struct {
+	// ManagedTags tells tags that the provider set on existing groups from those of
+	// others.
+	ManagedTags base.ManagedTags
+
 	client *awsclient.EC2
 	spec   *clusterspec.Spec
 	actual map[model.Role]ec2types.SecurityGroup
@@ -110,7 +114,7 @@ func (g *Groups) tags(role model.Role) []ec2types.Tag {
 
 func (g *Groups) ensureGroup(ctx context.Context, role model.Role) (ec2types.SecurityGroup, error) {
 	if group, exists := g.actual[role]; exists {
-		return group, base.SetEC2Tags(ctx, g.client, aws.ToString(group.GroupId), group.Tags, g.tags(role))
+		return group, base.SetEC2Tags(ctx, g.client, aws.ToString(group.GroupId), group.Tags, g.tags(role), g.ManagedTags)
 	}
 	name := "xeroops-" + g.spec.Name + "-" + string(role)
 	out, err := g.client.CreateSecurityGroup(ctx, &ec2.CreateSecurityGroupInput{
