@@ -1,5 +1,5 @@
-# The reference cluster in one region: seven nodes, their network, storage and
-# images. Needs images: build them with packer build first.
+# The reference cluster in two zones of one region: seven nodes, their network, storage
+# and images. Needs images: build them with packer build first.
 
 terraform {
   required_version = ">= 1.11" # write-only attributes
@@ -27,9 +27,9 @@ data "xeroops_image" "this" {
 module "cluster" {
   source = "../modules/cluster"
 
-  name              = var.name
-  availability_zone = coalesce(var.availability_zone, "${var.region}a")
-  image_ids         = merge({ for role, image in data.xeroops_image.this : role => image.id }, var.image_ids)
+  name               = var.name
+  availability_zones = var.availability_zones
+  image_ids          = merge({ for role, image in data.xeroops_image.this : role => image.id }, var.image_ids)
 
   app_count        = var.app_count
   instance_types   = { db = "t3.medium" }

@@ -4,9 +4,9 @@ variable "region" {
   default     = "eu-west-1"
 }
 
-variable "availability_zone" {
-  description = "Zone of the cluster; if null, zone a of the region."
-  type        = string
+variable "availability_zones" {
+  description = "Zones of the cluster. Default: two zones of the region."
+  type        = list(string)
   default     = null
 }
 

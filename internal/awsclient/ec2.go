@@ -49,6 +49,7 @@ type EC2 struct {
 	DeleteVpcEndpoints                     ec2Call[ec2.DeleteVpcEndpointsInput, ec2.DeleteVpcEndpointsOutput]
 	DeregisterImage                        ec2Call[ec2.DeregisterImageInput, ec2.DeregisterImageOutput]
 	DescribeAddresses                      ec2Call[ec2.DescribeAddressesInput, ec2.DescribeAddressesOutput]
+	DescribeAvailabilityZones              ec2Call[ec2.DescribeAvailabilityZonesInput, ec2.DescribeAvailabilityZonesOutput]
 	DescribeFlowLogs                       ec2Call[ec2.DescribeFlowLogsInput, ec2.DescribeFlowLogsOutput]
 	DescribeIamInstanceProfileAssociations ec2Call[ec2.DescribeIamInstanceProfileAssociationsInput, ec2.DescribeIamInstanceProfileAssociationsOutput]
 	DescribeInstanceAttribute              ec2Call[ec2.DescribeInstanceAttributeInput, ec2.DescribeInstanceAttributeOutput]
@@ -135,6 +136,7 @@ func NewEC2(client *ec2.Client) *EC2 {
 		DeleteVpcEndpoints:                     client.DeleteVpcEndpoints,
 		DeregisterImage:                        client.DeregisterImage,
 		DescribeAddresses:                      client.DescribeAddresses,
+		DescribeAvailabilityZones:              client.DescribeAvailabilityZones,
 		DescribeFlowLogs:                       client.DescribeFlowLogs,
 		DescribeIamInstanceProfileAssociations: client.DescribeIamInstanceProfileAssociations,
 		DescribeInstanceAttribute:              client.DescribeInstanceAttribute,

@@ -6,9 +6,8 @@ ephemeral "xeroops_wireguard_key" "gateway" {}
 module "cluster" {
   source = "../../modules/cluster" # examples/modules/cluster in XeroOps' repository
 
-  name              = "production"
-  availability_zone = "eu-west-1a"
-  image_ids         = { for role, image in data.xeroops_image.all : role => image.id }
+  name      = "production"
+  image_ids = { for role, image in data.xeroops_image.all : role => image.id }
 
   credentials         = { wireguard = { WIREGUARD_PRIVATE_KEY = ephemeral.xeroops_wireguard_key.gateway.private_key } }
   credentials_version = 1 # increase it to write another key

@@ -1,11 +1,28 @@
-# The reference cluster: a VPC with a public and a private subnet, an edge, a VPN
-# gateway, a management node, and any number of app and database nodes.
+# The reference cluster: in each zone a public and a private subnet with app and
+# database nodes spread over them, and in the first zone an edge, a VPN gateway and a
+# management node.
 
 locals {
-  plan = provider::xeroops::address_plan(var.vpc_cidr, var.app_count, var.db_count)
+  zones = var.availability_zones != null ? var.availability_zones : terraform_data.zones[0].input
+  plan  = provider::xeroops::address_plan(var.vpc_cidr, var.app_count, var.db_count, local.zones)
 
-  public_nodes   = [for name, node in local.plan.nodes : name if node.subnet == "public"]
-  database_nodes = [for name, node in local.plan.nodes : name if node.role == "db"]
+  public_nodes   = [for name, node in local.plan.nodes : name if startswith(node.subnet, "public")]
+  database_nodes = { for name, node in local.plan.nodes : name => node if node.role == "db" }
+}
+
+data "xeroops_availability_zones" "this" {
+  count = var.availability_zones == null ? 1 : 0
+}
+
+# The zones of the first apply. If AWS lists other zones later, no node moves.
+resource "terraform_data" "zones" {
+  count = var.availability_zones == null ? 1 : 0
+
+  input = slice(data.xeroops_availability_zones.this[0].names, 0, min(2, length(data.xeroops_availability_zones.this[0].names)))
+
+  lifecycle {
+    ignore_changes = [input]
+  }
 }
 
 resource "xeroops_vpc" "this" {
@@ -19,9 +36,9 @@ resource "xeroops_subnet" "this" {
 
   name              = "${var.name}-${each.key}"
   vpc_id            = xeroops_vpc.this.id
-  type              = each.key
+  type              = startswith(each.key, "public") ? "public" : "private"
   cidr              = each.value
-  availability_zone = var.availability_zone
+  availability_zone = local.plan.zones[each.key]
   tags              = var.tags
 }
 
@@ -32,20 +49,29 @@ resource "xeroops_eip" "this" {
   tags = var.tags
 }
 
+# A volume is in the zone of its node. If the node moves, the new volume has another
+# name and exists before the former one is destroyed, with a final snapshot: the node
+# is replaced in between, and copies the database from the primary.
 resource "xeroops_volume" "data" {
-  for_each = toset(local.database_nodes)
+  for_each = local.database_nodes
 
-  name              = "${var.name}-${each.key}-data"
-  availability_zone = var.availability_zone
+  name              = "${var.name}-${each.key}-data${trimprefix(each.value.subnet, "private")}"
+  availability_zone = each.value.zone
   size_gib          = var.db_volume_gib
+  kms_key_id        = var.kms_key_ids.data_volumes
   final_snapshot    = var.keep_data
   tags              = var.tags
+
+  lifecycle {
+    create_before_destroy = true
+  }
 }
 
 resource "xeroops_bucket" "this" {
   for_each = toset(["uploads", "pgdump", "walg", "logs"])
 
   prefix        = "${var.bucket_prefix}${each.key}"
+  kms_key_id    = var.kms_key_ids.buckets
   force_destroy = !var.keep_data
   tags          = var.tags
 }
@@ -64,13 +90,25 @@ resource "xeroops_cluster" "this" {
       subnet_id     = xeroops_subnet.this[node.subnet].id
       address       = node.address
       eip_id        = contains(local.public_nodes, name) ? xeroops_eip.this[name].id : null
-      volume_id     = contains(local.database_nodes, name) ? xeroops_volume.data[name].id : null
+      volume_id     = contains(keys(local.database_nodes), name) ? xeroops_volume.data[name].id : null
     }
   }
 
-  settings               = var.settings
-  credentials_wo         = var.credentials
-  credentials_wo_version = var.credentials_version
+  settings                     = var.settings
+  credentials_wo               = var.credentials
+  credentials_wo_version       = var.credentials_version
+  internal_credentials_version = var.internal_credentials_version
+
+  instance_profiles      = var.instance_profiles
+  iam_path               = var.iam_path
+  permissions_boundary   = var.permissions_boundary
+  additional_policy_arns = var.additional_policy_arns
+  exclusive_policies     = var.exclusive_policies
+
+  key_name               = var.key_name
+  root_volume_gib        = var.root_volume_gib
+  kms_key_id             = var.kms_key_ids.root_volumes
+  termination_protection = var.termination_protection
 
   ready_timeout    = var.ready_timeout
   on_ready_timeout = var.on_ready_timeout

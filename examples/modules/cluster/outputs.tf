@@ -13,8 +13,13 @@ output "vpc_id" {
   value       = xeroops_vpc.this.id
 }
 
+output "availability_zones" {
+  description = "Zones of the cluster. The first has the edge, the gateway and the management node."
+  value       = local.zones
+}
+
 output "subnet_ids" {
-  description = "Ids of the subnets: public and private."
+  description = "Ids of the subnets: public, private and, in the second zone, public-2 and private-2."
   value       = { for kind, subnet in xeroops_subnet.this : kind => subnet.id }
 }
 

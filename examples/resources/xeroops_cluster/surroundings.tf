@@ -1,5 +1,7 @@
 # The resources that the cluster uses; they may come from another provider.
 
+data "xeroops_availability_zones" "available" {}
+
 resource "xeroops_vpc" "main" {
   name = "production"
   cidr = "10.0.0.0/16"
@@ -10,7 +12,7 @@ resource "xeroops_subnet" "public" {
   vpc_id            = xeroops_vpc.main.id
   type              = "public"
   cidr              = "10.0.1.0/24"
-  availability_zone = "eu-west-1a"
+  availability_zone = data.xeroops_availability_zones.available.names[0]
 }
 
 resource "xeroops_subnet" "private" {
@@ -18,7 +20,7 @@ resource "xeroops_subnet" "private" {
   vpc_id            = xeroops_vpc.main.id
   type              = "private"
   cidr              = "10.0.2.0/24"
-  availability_zone = "eu-west-1a"
+  availability_zone = data.xeroops_availability_zones.available.names[0]
 }
 
 resource "xeroops_eip" "edge" {
@@ -31,7 +33,7 @@ resource "xeroops_eip" "gateway" {
 
 resource "xeroops_volume" "db1" {
   name              = "production-db1-data"
-  availability_zone = "eu-west-1a"
+  availability_zone = data.xeroops_availability_zones.available.names[0]
   size_gib          = 20
 }
 

@@ -1,3 +1,5 @@
+data "xeroops_availability_zones" "available" {}
+
 resource "xeroops_vpc" "main" {
   name = "production"
   cidr = "10.0.0.0/16"
@@ -9,7 +11,7 @@ resource "xeroops_subnet" "public" {
   vpc_id            = xeroops_vpc.main.id
   type              = "public"
   cidr              = "10.0.1.0/24"
-  availability_zone = "eu-west-1a"
+  availability_zone = data.xeroops_availability_zones.available.names[0]
 }
 
 # Its route table has the S3 endpoint and nothing else.
@@ -18,5 +20,5 @@ resource "xeroops_subnet" "private" {
   vpc_id            = xeroops_vpc.main.id
   type              = "private"
   cidr              = "10.0.2.0/24"
-  availability_zone = "eu-west-1a"
+  availability_zone = data.xeroops_availability_zones.available.names[0]
 }

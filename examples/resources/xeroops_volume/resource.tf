@@ -1,7 +1,9 @@
+data "xeroops_availability_zones" "available" {}
+
 # gp3, encrypted. Type, size, IOPS and throughput are changed in place.
 resource "xeroops_volume" "db1" {
   name              = "production-db1-data"
-  availability_zone = "eu-west-1a"
+  availability_zone = data.xeroops_availability_zones.available.names[0]
   size_gib          = 100
   iops              = 4000
   throughput_mibps  = 250
@@ -10,7 +12,7 @@ resource "xeroops_volume" "db1" {
 # No snapshot is left when this one is destroyed.
 resource "xeroops_volume" "scratch" {
   name              = "production-scratch"
-  availability_zone = "eu-west-1a"
+  availability_zone = data.xeroops_availability_zones.available.names[0]
   size_gib          = 20
   final_snapshot    = false
 }
@@ -18,7 +20,7 @@ resource "xeroops_volume" "scratch" {
 # io2, for a database that needs many IOPS. Its first snapshot may take long.
 resource "xeroops_volume" "db2" {
   name                   = "production-db2-data"
-  availability_zone      = "eu-west-1a"
+  availability_zone      = data.xeroops_availability_zones.available.names[0]
   type                   = "io2"
   size_gib               = 500
   iops                   = 32000

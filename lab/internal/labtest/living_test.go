@@ -38,7 +38,7 @@ type livingCluster struct {
 }
 
 // newCluster boots the cluster without the sample service.
-func newCluster(t *testing.T) *livingCluster {
+func newCluster(t *testing.T, vars ...string) *livingCluster {
 	t.Helper()
 	l := newLab(t)
 	l.up()
@@ -46,7 +46,7 @@ func newCluster(t *testing.T) *livingCluster {
 	c := &livingCluster{lab: l, terraform: newTerraform(l), images: readManifest(t, manifest)}
 	c.terraform.useImages(manifest)
 	began := time.Now()
-	c.apply()
+	c.apply(vars...)
 	t.Logf("terraform apply until every node is ready: %.1f s", time.Since(began).Seconds())
 	return c
 }

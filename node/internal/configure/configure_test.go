@@ -66,7 +66,7 @@ func TestTemplatesSeeTheCluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "db1=10.0.2.30 db2=10.0.2.31 \n10.0.2.20\n128MB\ndb1\nsample-password-not-secret-0123456789-abcde\n2 2048"
+	want := "db1=10.0.2.30 db2=10.0.4.31 \n10.0.2.20\n128MB\ndb1\nsample-password-not-secret-0123456789-abcde\n2 2048"
 	if got := string(files["/x"].Content); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

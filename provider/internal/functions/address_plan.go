@@ -2,8 +2,11 @@ package functions
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/big"
 	"net/netip"
+	"slices"
 
 	"github.com/hashicorp/terraform-plugin-framework/attr"
 	"github.com/hashicorp/terraform-plugin-framework/function"
@@ -13,27 +16,31 @@ import (
 )
 
 type addressPlan struct {
-	Subnets map[string]string      `tfsdk:"subnets"`
-	Nodes   map[string]plannedNode `tfsdk:"nodes"`
+	Subnets map[string]string       `tfsdk:"subnets"`
+	Zones   map[string]types.String `tfsdk:"zones"`
+	Nodes   map[string]plannedNode  `tfsdk:"nodes"`
 }
 
 type plannedNode struct {
-	Role    string `tfsdk:"role"`
-	Subnet  string `tfsdk:"subnet"`
-	Address string `tfsdk:"address"`
+	Role    string       `tfsdk:"role"`
+	Subnet  string       `tfsdk:"subnet"`
+	Zone    types.String `tfsdk:"zone"`
+	Address string       `tfsdk:"address"`
 }
 
-func flattenPlan(p cluster.AddressPlan) addressPlan {
-	flat := addressPlan{
-		Subnets: map[string]string{"public": p.Public.String(), "private": p.Private.String()},
-		Nodes:   map[string]plannedNode{},
+// flattenPlan returns the function's result. Without zones, there is one, which is
+// null.
+func flattenPlan(p cluster.AddressPlan, zones []string) addressPlan {
+	flat := addressPlan{Subnets: map[string]string{}, Zones: map[string]types.String{}, Nodes: map[string]plannedNode{}}
+	for _, s := range p.Subnets {
+		flat.Subnets[s.Name] = s.CIDR.String()
+		flat.Zones[s.Name] = types.StringNull()
+		if s.Zone < len(zones) {
+			flat.Zones[s.Name] = types.StringValue(zones[s.Zone])
+		}
 	}
 	for _, n := range p.Nodes {
-		subnet := "private"
-		if n.Public {
-			subnet = "public"
-		}
-		flat.Nodes[n.Name] = plannedNode{Role: string(n.Role), Subnet: subnet, Address: n.Address}
+		flat.Nodes[n.Name] = plannedNode{Role: string(n.Role), Subnet: n.Subnet, Zone: flat.Zones[n.Subnet], Address: n.Address}
 	}
 	return flat
 }
@@ -48,22 +55,26 @@ func (addressPlanFunction) Metadata(_ context.Context, _ function.MetadataReques
 }
 
 func (addressPlanFunction) Definition(_ context.Context, _ function.DefinitionRequest, resp *function.DefinitionResponse) {
-	node := types.ObjectType{AttrTypes: map[string]attr.Type{"role": types.StringType, "subnet": types.StringType, "address": types.StringType}}
+	node := types.ObjectType{AttrTypes: map[string]attr.Type{"role": types.StringType, "subnet": types.StringType, "zone": types.StringType, "address": types.StringType}}
 	resp.Definition = function.Definition{
 		Summary: "Plan the subnets and addresses of a cluster",
-		MarkdownDescription: "Returns the subnets and fixed addresses of the reference cluster in a VPC range. The result has two maps: " +
-			"`subnets`, with the CIDR of `public` and `private`, and `nodes`, with `role`, `subnet` and `address` by node name " +
-			"(`edge`, `gateway`, `management`, `app1` …, `db1` …). The address of a node does not depend on the number of nodes.",
+		MarkdownDescription: "Returns the subnets and fixed addresses of the reference cluster in a VPC range. The result has three maps: " +
+			"`subnets`, with the CIDR of `public` and `private` and, in the second zone, of `public-2` and `private-2`; `zones`, with the availability zone of each subnet; " +
+			"and `nodes`, with `role`, `subnet`, `zone` and `address` by node name (`edge`, `gateway`, `management`, `app1` …, `db1` …). " +
+			"The address of a node does not depend on the number of nodes. " +
+			"`app` and `db` nodes are spread over the zones; the other nodes are in the first.",
 		Parameters: []function.Parameter{function.StringParameter{
 			Name:                "cidr",
-			MarkdownDescription: "The VPC's IPv4 range, /16 to /22.",
+			MarkdownDescription: "The VPC's IPv4 range, /16 to /22. Two or three zones need a /21 or larger, and more zones a /20.",
 		}},
-		VariadicParameter: function.Int32Parameter{
-			Name:                "counts",
-			MarkdownDescription: "Number of `app` nodes (1 to 110), followed by the number of `db` nodes (1 to 10). Default: 2 each.",
+		VariadicParameter: function.DynamicParameter{
+			Name: "counts_and_zones",
+			MarkdownDescription: "Number of `app` nodes (1 to 110), followed by the number of `db` nodes (1 to 10), followed by the list of availability zones (1 to 6 names). " +
+				"Default: 2 nodes each in one zone, which is then null in the result.",
 		},
 		Return: function.ObjectReturn{AttributeTypes: map[string]attr.Type{
 			"subnets": types.MapType{ElemType: types.StringType},
+			"zones":   types.MapType{ElemType: types.StringType},
 			"nodes":   types.MapType{ElemType: node},
 		}},
 	}
@@ -71,8 +82,8 @@ func (addressPlanFunction) Definition(_ context.Context, _ function.DefinitionRe
 
 func (addressPlanFunction) Run(ctx context.Context, req function.RunRequest, resp *function.RunResponse) {
 	var cidr string
-	var counts []int32
-	if resp.Error = req.Arguments.Get(ctx, &cidr, &counts); resp.Error != nil {
+	var options []types.Dynamic
+	if resp.Error = req.Arguments.Get(ctx, &cidr, &options); resp.Error != nil {
 		return
 	}
 	vpc, err := parseVPC(cidr)
@@ -80,12 +91,25 @@ func (addressPlanFunction) Run(ctx context.Context, req function.RunRequest, res
 		resp.Error = function.NewArgumentFuncError(0, err.Error())
 		return
 	}
-	apps, dbs, funcErr := parseCounts(counts)
-	if funcErr != nil {
-		resp.Error = funcErr
+	if len(options) > zonesArgument {
+		resp.Error = function.NewArgumentFuncError(zonesArgument+1, "plan addresses: at most three arguments may follow the CIDR: numbers of app nodes and of db nodes, and the list of zones")
 		return
 	}
-	resp.Error = resp.Result.Set(ctx, flattenPlan(cluster.PlanAddresses(vpc, apps, dbs)))
+	counts := []int{cluster.ReferenceApps, cluster.ReferenceDBs}
+	var zones []string
+	for i, option := range options {
+		argument, value := i+1, option.UnderlyingValue()
+		if argument == zonesArgument {
+			zones, err = parseZones(value, cluster.MaxZonesOf(vpc), vpc)
+		} else {
+			counts[i], err = parseCount(value, countKinds[i].role, countKinds[i].max)
+		}
+		if err != nil {
+			resp.Error = function.NewArgumentFuncError(int64(argument), "plan addresses: "+err.Error())
+			return
+		}
+	}
+	resp.Error = resp.Result.Set(ctx, flattenPlan(cluster.PlanAddresses(vpc, counts[0], counts[1], max(1, len(zones))), zones))
 }
 
 func parseVPC(cidr string) (netip.Prefix, error) {
@@ -101,25 +125,50 @@ func parseVPC(cidr string) (netip.Prefix, error) {
 	return vpc, nil
 }
 
-// parseCounts parses the arguments after the CIDR, which are numbered from 1.
-func parseCounts(counts []int32) (apps, dbs int, _ *function.FuncError) {
-	kinds := []struct {
-		role       cluster.Role
-		value, max int
-	}{
-		{cluster.RoleApp, cluster.ReferenceApps, cluster.MaxPlannedApps},
-		{cluster.RoleDB, cluster.ReferenceDBs, cluster.MaxPlannedDBs},
+// zonesArgument is the number of the argument with the zones; the CIDR is 0.
+const zonesArgument = 3
+
+// countKinds are the arguments 1 and 2.
+var countKinds = []struct {
+	role cluster.Role
+	max  int
+}{{cluster.RoleApp, cluster.MaxPlannedApps}, {cluster.RoleDB, cluster.MaxPlannedDBs}}
+
+// parseCount parses a number of nodes.
+func parseCount(v attr.Value, role cluster.Role, most int) (int, error) {
+	number, ok := v.(types.Number)
+	if !ok || number.IsNull() {
+		return 0, fmt.Errorf("the number of %s nodes is not a number; use 1 to %d", role, most)
 	}
-	if len(counts) > len(kinds) {
-		return 0, 0, function.NewArgumentFuncError(int64(len(kinds))+1, "plan addresses: use at most two counts after the CIDR: app nodes and db nodes")
+	n, accuracy := number.ValueBigFloat().Int64()
+	if accuracy != big.Exact || n < 1 || n > int64(most) {
+		return 0, fmt.Errorf("%s %s nodes; use 1 to %d", number.ValueBigFloat().Text('g', 10), role, most)
 	}
-	for i, n := range counts {
-		k := &kinds[i]
-		if n < 1 || int(n) > k.max {
-			return 0, 0, function.NewArgumentFuncError(int64(i)+1,
-				fmt.Sprintf("plan addresses: %d %s nodes; use 1 to %d", n, k.role, k.max))
+	return int(n), nil
+}
+
+// parseZones parses a list, tuple or set of zone names.
+func parseZones(v attr.Value, most int, vpc netip.Prefix) ([]string, error) {
+	list, ok := v.(interface{ Elements() []attr.Value })
+	if !ok || v.IsNull() {
+		return nil, errors.New("the zones are not a list of names, such as data.xeroops_availability_zones.this.names")
+	}
+	var zones []string
+	for _, element := range list.Elements() {
+		if dynamic, ok := element.(types.Dynamic); ok {
+			element = dynamic.UnderlyingValue()
 		}
-		k.value = int(n)
+		name, ok := element.(types.String)
+		if !ok || name.ValueString() == "" {
+			return nil, fmt.Errorf("zone %s is not a name, such as \"eu-west-1b\"", element)
+		}
+		if slices.Contains(zones, name.ValueString()) {
+			return nil, fmt.Errorf("zone %s is listed twice", name.ValueString())
+		}
+		zones = append(zones, name.ValueString())
 	}
-	return kinds[0].value, kinds[1].value, nil
+	if len(zones) == 0 || len(zones) > most {
+		return nil, fmt.Errorf("%d zones in %s; use 1 to %d zones, or a larger range", len(zones), vpc, most)
+	}
+	return zones, nil
 }

@@ -78,6 +78,7 @@ func (p *xeroops) DataSources(context.Context) []func() datasource.DataSource {
 	return []func() datasource.DataSource{
 		image.NewDataSource,
 		cluster.NewDataSource,
+		network.NewAvailabilityZonesDataSource,
 	}
 }
 
