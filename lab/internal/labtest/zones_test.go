@@ -80,7 +80,7 @@ func (c *livingCluster) cutOff(zones, number int) {
 func (c *livingCluster) makePrimary(node string) {
 	c.t.Helper()
 	if c.primary() != node {
-		c.shell(node, "patronictl switchover --force --candidate "+node+" "+clusterName)
+		c.shell(node, "patronictl -c /etc/patroni/config.yml switchover --force --candidate "+node+" "+clusterName)
 	}
 	c.until(node+" is the primary", time.Minute, func() (bool, string) {
 		return slices.ContainsFunc(c.databases(), func(m member) bool { return m.Name == node && m.Role == "leader" }), fmt.Sprintf("%+v", c.databases())
