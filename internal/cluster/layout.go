@@ -28,6 +28,10 @@ func (l Layout) Credentials(role Role) string {
 	return l.Prefix() + "credentials/" + string(role) + "/prod-credentials.env"
 }
 
+// DeployCredentials returns the key of the password with which operators deploy, an
+// env file: the only secret of a cluster that a deployer needs.
+func (l Layout) DeployCredentials() string { return l.Prefix() + "credentials/deploy/registry.env" }
+
 // Authority returns the key of a certificate authority, "nodes" or "etcd" (package
 // pki): certificates with their private keys, which no role may read.
 func (l Layout) Authority(use string) string { return l.Prefix() + "credentials/ca/" + use + ".pem" }

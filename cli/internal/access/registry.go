@@ -55,10 +55,10 @@ func (a *Access) Registry(ctx context.Context) (*redis.Client, error) {
 }
 
 func (a *Access) password(ctx context.Context) (string, error) {
-	key := cluster.Layout{Cluster: a.Cluster}.Credentials(cluster.RoleManagement)
+	key := cluster.Layout{Cluster: a.Cluster}.DeployCredentials()
 	content, err := a.Object(ctx, key)
 	if err != nil {
-		return "", fmt.Errorf("%w: the registry's password: %w; operators need the permission to read this object", ErrUnreachable, err)
+		return "", fmt.Errorf("%w: the registry's password: %w; operators need the permission to read this object, and terraform apply writes it", ErrUnreachable, err)
 	}
 	variables, err := envfile.Parse(string(content))
 	if err != nil {
@@ -66,7 +66,7 @@ func (a *Access) password(ctx context.Context) (string, error) {
 	}
 	password := variables[passwordVariable]
 	if password == "" {
-		return "", fmt.Errorf("%w: s3://%s/%s has no %s; terraform apply generates it", ErrUnreachable, a.Bucket, key, passwordVariable)
+		return "", fmt.Errorf("%w: s3://%s/%s has no %s; terraform apply writes it", ErrUnreachable, a.Bucket, key, passwordVariable)
 	}
 	return password, nil
 }

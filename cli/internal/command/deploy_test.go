@@ -90,7 +90,7 @@ func TestDeployChangesNothingAfterAnError(t *testing.T) {
 
 	f.remove(registry.PythonKey("app1"))
 	f.run(deploy()...).expect(t, exitUnreachable, "no app node has reported the Python of its image")
-	f.put(cluster.Layout{Cluster: "production"}.Credentials(cluster.RoleManagement), "REDIS_DEPLOY_PASSWORD=other\n")
+	f.put(cluster.Layout{Cluster: "production"}.DeployCredentials(), "REDIS_DEPLOY_PASSWORD=other\n")
 	f.run(deploy()...).expect(t, exitUnreachable, "has not applied a rotation yet")
 
 	if keys := f.keys("wheels/"); len(keys) > 0 {

@@ -130,7 +130,7 @@ func (f *fixture) fillBucket() {
 		f.t.Fatal(err)
 	}
 	f.put(layout.Topology(), string(topology))
-	f.put(layout.Credentials(cluster.RoleManagement), "REDIS_DEPLOY_PASSWORD=\""+password+"\"\n")
+	f.put(layout.DeployCredentials(), "REDIS_DEPLOY_PASSWORD=\""+password+"\"\n")
 }
 
 func (f *fixture) put(key, content string) {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
@@ -13,6 +14,7 @@ import (
 
 	model "github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/envfile"
+	"github.com/xeroops/xeroops/provider/internal/acctest"
 )
 
 // credentialsOf reads a role's credentials from S3.
@@ -113,4 +115,51 @@ func TestASecretThatAnUpdateOfTheProviderAddsReachesAnExistingCluster(t *testing
 		})},
 		{Config: a.config(), ConfigPlanChecks: nothingToDo()},
 	}})
+}
+
+// deployPassword reads the only object with a secret that a deployer may read.
+func (a *account) deployPassword() (string, error) {
+	vars, err := envfile.Parse(a.object(layout.DeployCredentials()))
+	if err == nil && len(vars) != 1 {
+		err = fmt.Errorf("the deploy credentials have %d variables, want only the password", len(vars))
+	}
+	return vars[model.RedisDeployPassword], err
+}
+
+func TestDeployCredentialsFollowThoseOfManagement(t *testing.T) {
+	a := newAccount(t)
+	same := check(func() error {
+		password, err := a.deployPassword()
+		if err == nil && (password == "" || password != a.credentialsOf(model.RoleManagement)[model.RedisDeployPassword]) {
+			err = fmt.Errorf("the deploy credentials do not have management's password")
+		}
+		return err
+	})
+	config := func(version int) string {
+		a.extra = fmt.Sprintf("internal_credentials_version = %d\n  credentials_wo = { app = { API_KEY = %q } }", version, time.Now())
+		return a.config()
+	}
+	var first, applied string
+	key := layout.DeployCredentials()
+	steps := []resource.TestStep{{Config: config(1), Check: check(func() error { first, applied = a.object(key), a.object(layout.Credentials(model.RoleApp)); return nil })}, {Config: config(1), Check: same}}
+	for name, change := range map[string]func(){
+		key + " was changed": func() { a.putObject(key, "not an env file") },
+		key + " was deleted": func() { a.deleteObject(key) },
+	} {
+		steps = append(steps, acctest.Repairs(resourceName, config(1), name, change)...)
+		steps = append(steps, resource.TestStep{Config: config(1), ConfigPlanChecks: nothingToDo(), Check: same})
+	}
+	steps = append(steps, resource.TestStep{Config: config(1), Check: check(func() error {
+		if a.object(layout.Credentials(model.RoleApp)) != applied {
+			return fmt.Errorf("other credentials were written without a new version")
+		}
+		return nil
+	})})
+	steps = append(steps, resource.TestStep{Config: config(2), Check: resource.ComposeTestCheckFunc(same, check(func() error {
+		if a.object(key) == first {
+			return fmt.Errorf("the deploy credentials were not rotated")
+		}
+		return nil
+	}))})
+	a.Test(resource.TestCase{Steps: steps})
 }

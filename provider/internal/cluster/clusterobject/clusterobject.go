@@ -1,5 +1,5 @@
 // Package clusterobject manages a cluster's objects in the uploads bucket: the
-// topology, each node's settings, and each role's credentials. Boot reports are
+// topology, each node's settings, each role's credentials, and those of a deployer. Boot reports are
 // written by the nodes; this package only deletes those of removed nodes.
 //
 // content.go holds what the objects without secrets contain, credentials.go
@@ -160,6 +160,9 @@ func (o *Objects) Drift(context.Context) []string {
 		if lacking := o.lacking(role); recorded && len(lacking) > 0 {
 			found = append(found, fmt.Sprintf("credentials of role %s lack %s, which the provider generates since its update", role, strings.Join(lacking, ", ")))
 		}
+	}
+	if key := o.layout.DeployCredentials(); o.hasDeployCredentials() && o.actual[key] == "" && o.records.etag(key) == "" {
+		found = append(found, "the deploy credentials do not exist")
 	}
 	written := o.Records()
 	for _, key := range slices.Sorted(maps.Keys(written)) {

@@ -24,6 +24,8 @@ func reference(t *testing.T) *Objects {
 		o.actual[key] = "etag of " + key
 		o.records.set(key, Record{ETag: o.actual[key], SHA256: digest(content)})
 	}
+	o.actual[o.layout.DeployCredentials()] = "etag"
+	o.records.set(o.layout.DeployCredentials(), Record{ETag: "etag"})
 	for _, role := range model.Roles() {
 		key := o.layout.Credentials(role)
 		o.actual[key] = "etag of " + key
@@ -48,6 +50,10 @@ func TestDriftNamesTheObjectThatWasChangedOrDeleted(t *testing.T) {
 			names := slices.DeleteFunc(internalNames(model.RoleDB), func(name string) bool { return name == "PATRONI_REST_PASSWORD" })
 			o.records.set(credentials, Record{ETag: o.actual[credentials], Internal: strings.Join(names, ",")})
 		}, "credentials of role db lack PATRONI_REST_PASSWORD, which the provider generates since its update"},
+		"a cluster of an earlier release": {func(o *Objects) {
+			delete(o.actual, layout.DeployCredentials())
+			o.records.remove(layout.DeployCredentials())
+		}, "the deploy credentials do not exist"},
 		"an import, without any bucket":  {func(o *Objects) { o.actual = nil; o.spec.Buckets.Uploads = "" }, ""},
 		"an object that is not recorded": {func(o *Objects) { o.actual[layout.TLS()+"edge.pem"] = "e" }, ""},
 	}
