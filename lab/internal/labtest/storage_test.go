@@ -40,10 +40,17 @@ func (v *vpc) untilVolume(id, state string) {
 	})
 }
 
+// attach attaches a volume. The device of a detached volume may be in use for a while.
 func (v *vpc) attach(volumeID, instanceID string) {
 	v.t.Helper()
-	_, err := v.ec2.AttachVolume(v.t.Context(), &ec2.AttachVolumeInput{VolumeId: &volumeID, InstanceId: &instanceID, Device: aws.String("/dev/xvdf")})
-	must(v.t, err)
+	v.until("the device is free", 30*time.Second, func() (bool, string) {
+		_, err := v.ec2.AttachVolume(v.t.Context(), &ec2.AttachVolumeInput{VolumeId: &volumeID, InstanceId: &instanceID, Device: aws.String("/dev/xvdf")})
+		if err != nil && strings.Contains(err.Error(), "already in use") {
+			return false, err.Error()
+		}
+		must(v.t, err)
+		return true, ""
+	})
 	v.untilVolume(volumeID, "in-use attached")
 }
 
