@@ -18,7 +18,8 @@ import (
 // outside the subnet (moto: HTTP 500) and an unknown security group (moto creates
 // it). It moves address and groups to the primary interface, which is deleted with
 // the instance, because moto otherwise leaks the address. It sets termination
-// protection, which moto ignores at launch, and shows the groups of the instance.
+// protection and the interface's IPv6 address, which moto ignores at launch, and shows
+// the groups of the instance.
 func launch() fakeaws.Middleware {
 	return func(next fakeaws.Handler) fakeaws.Handler {
 		return func(c *fakeaws.Call) (*http.Response, error) {
@@ -41,12 +42,22 @@ func launch() fakeaws.Middleware {
 				return nil, err
 			}
 			fakeaws.SetBody(res, []byte(mapItems(string(body), "instancesSet", withGroups)))
+			if address := c.Params.Get("NetworkInterface.1.Ipv6Addresses.1.Ipv6Address"); c.Action == "RunInstances" && address != "" {
+				if err := assignIPv6(c, element(string(body), "networkInterfaceId"), address); err != nil {
+					return asRefusal(c, err)
+				}
+			}
 			if c.Action == "RunInstances" && c.Params.Get("DisableApiTermination") == "true" {
 				err = protect(c, element(string(body), "instanceId"))
 			}
 			return res, err
 		}
 	}
+}
+
+func assignIPv6(c *fakeaws.Call, eni, address string) error {
+	_, err := ec2Of(c).AssignIpv6Addresses(c.Context(), &ec2.AssignIpv6AddressesInput{NetworkInterfaceId: &eni, Ipv6Addresses: []string{address}})
+	return err
 }
 
 // withInterface moves network parameters of the instance to its primary interface.

@@ -71,6 +71,7 @@ func pack(to io.Writer, templates fs.FS, c Config) error {
 		b.add("files.tar", 0o644, files),
 		b.add("units", 0o644, lines(units(services))),
 		b.add("ports", 0o644, lines(ports(services))),
+		b.add("internet-ports", 0o644, lines(internetPorts(services))),
 		b.add("env", 0o600, environment(c)),
 		b.add("parts", 0o644, lines(parts)),
 		b.addParts(templates, parts, services),
@@ -215,6 +216,16 @@ func ports(services []cluster.Service) []string {
 		}
 	}
 	return all
+}
+
+// internetPorts returns those of the ports that are open to the internet.
+func internetPorts(services []cluster.Service) []string {
+	var open []cluster.Service
+	for _, s := range services {
+		s.Ports = slices.DeleteFunc(slices.Clone(s.Ports), func(p cluster.Port) bool { return !slices.Contains(p.From, cluster.FromInternet) })
+		open = append(open, s)
+	}
+	return ports(open)
 }
 
 // environment returns the variables of the scripts, which source it.

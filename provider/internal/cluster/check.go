@@ -36,6 +36,9 @@ func (op *operation) check(ctx context.Context) error {
 	for _, n := range op.spec.SortedNodes() {
 		if _, lives := op.actual.live[n.Name]; !lives || op.toBeReplaced(n) || op.toBeRestarted(n) {
 			nodes = append(nodes, n)
+			if err := op.checkIPv6(n); err != nil {
+				return err
+			}
 		}
 	}
 	return op.checkLaunch(ctx, nodes)

@@ -65,6 +65,7 @@ type nodeModel struct {
 	InstanceType types.String `tfsdk:"instance_type"`
 	SubnetID     types.String `tfsdk:"subnet_id"`
 	Address      types.String `tfsdk:"address"`
+	IPv6Address  types.String `tfsdk:"ipv6_address"`
 	ImageID      types.String `tfsdk:"image_id"`
 	EIPID        types.String `tfsdk:"eip_id"`
 	VolumeID     types.String `tfsdk:"volume_id"`
@@ -79,11 +80,11 @@ func (n nodeModel) sameInstance(o nodeModel) bool {
 // staysRunning reports whether the one EC2 instance does not have to be stopped to
 // become the other node.
 func (n nodeModel) staysRunning(o nodeModel) bool {
-	return n.sameInstance(o) && n.InstanceType.Equal(o.InstanceType) && (n.VolumeID.Equal(o.VolumeID) || o.VolumeID.IsNull())
+	return n.sameInstance(o) && n.InstanceType.Equal(o.InstanceType) && n.IPv6Address.Equal(o.IPv6Address) && (n.VolumeID.Equal(o.VolumeID) || o.VolumeID.IsNull())
 }
 
 func (n nodeModel) known() bool {
-	for _, s := range []types.String{n.Role, n.InstanceType, n.SubnetID, n.Address, n.ImageID, n.EIPID, n.VolumeID} {
+	for _, s := range []types.String{n.Role, n.InstanceType, n.SubnetID, n.Address, n.IPv6Address, n.ImageID, n.EIPID, n.VolumeID} {
 		if s.IsUnknown() {
 			return false
 		}
@@ -140,7 +141,7 @@ func (m clusterModel) spec() *clusterspec.Spec {
 	}
 	for name, n := range m.Nodes {
 		s.Nodes[name] = clusterspec.Node{Name: name, Role: model.Role(n.Role.ValueString()), InstanceType: n.InstanceType.ValueString(),
-			SubnetID: n.SubnetID.ValueString(), Address: n.Address.ValueString(), ImageID: n.ImageID.ValueString(),
+			SubnetID: n.SubnetID.ValueString(), Address: n.Address.ValueString(), IPv6Address: n.IPv6Address.ValueString(), ImageID: n.ImageID.ValueString(),
 			EIPID: n.EIPID.ValueString(), VolumeID: n.VolumeID.ValueString()}
 	}
 	return s
@@ -233,6 +234,7 @@ func (op *operation) nodeFromAWS(i instance) nodeModel {
 		InstanceType: types.StringValue(string(i.InstanceType)),
 		SubnetID:     types.StringPointerValue(i.SubnetId),
 		Address:      types.StringPointerValue(i.PrivateIpAddress),
+		IPv6Address:  i.ipv6FromAWS(op.spec.Nodes[i.node].IPv6Address),
 		ImageID:      types.StringPointerValue(i.ImageId),
 		EIPID:        types.StringNull(),
 		VolumeID:     types.StringNull(),

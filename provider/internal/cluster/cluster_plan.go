@@ -40,10 +40,12 @@ func (r *clusterResource) ValidateConfig(ctx context.Context, req resource.Valid
 		if !ok || object.IsUnknown() || object.IsNull() {
 			continue
 		}
-		known[name] = nodeModel{Role: stringOf(object, "role"), Address: stringOf(object, "address"),
+		known[name] = nodeModel{Role: stringOf(object, "role"), Address: stringOf(object, "address"), IPv6Address: stringOf(object, "ipv6_address"),
 			EIPID: stringOf(object, "eip_id"), VolumeID: stringOf(object, "volume_id")}
 	}
 	validateUnique(known, "address", func(n nodeModel) types.String { return n.Address }, &resp.Diagnostics)
+	validateUnique(known, "ipv6_address", func(n nodeModel) types.String { return n.IPv6Address }, &resp.Diagnostics)
+	validateIPv6Role(known, &resp.Diagnostics)
 	validateUnique(known, "eip_id", func(n nodeModel) types.String { return n.EIPID }, &resp.Diagnostics)
 	validateUnique(known, "volume_id", func(n nodeModel) types.String { return n.VolumeID }, &resp.Diagnostics)
 	validateSingle(known, &resp.Diagnostics)

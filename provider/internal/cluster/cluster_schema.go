@@ -47,7 +47,7 @@ func (r *clusterResource) Schema(ctx context.Context, _ resource.SchemaRequest, 
 	resp.Schema = schema.Schema{
 		MarkdownDescription: "A cluster: its nodes and, for each role, a security group, an IAM role with an instance profile, and the objects in S3 that nodes boot from. " +
 			"VPC, subnets, addresses, volumes and buckets are referenced by id, so any provider can create them. " +
-			"Nodes whose image, subnet or address changes are replaced, and nodes whose type or data volume changes are stopped, changed and started, one at a time, each after the previous one has reported ready.",
+			"Nodes whose image, subnet or address changes are replaced, and nodes whose type, data volume or IPv6 address changes are stopped, changed and started, one at a time, each after the previous one has reported ready.",
 		Attributes: map[string]schema.Attribute{
 			"id": base.IDAttribute("The cluster's name."),
 			"name": schema.StringAttribute{Required: true,
@@ -155,6 +155,9 @@ func nodeAttributes() map[string]schema.Attribute {
 		"subnet_id": schema.StringAttribute{Required: true, MarkdownDescription: "Id of the subnet."},
 		"address": schema.StringAttribute{Required: true, MarkdownDescription: "Fixed private IPv4 address within the subnet.",
 			Validators: []validator.String{ipv4{}}},
+		"ipv6_address": schema.StringAttribute{Optional: true, Validators: []validator.String{ipv6{}},
+			MarkdownDescription: "Public IPv6 address of an `openresty-lb` node, for its AAAA record: one in the subnet's `ipv6_cidr`, such as `cidrhost(xeroops_subnet.public.ipv6_cidr, 16)`. " +
+				"Its ports for the internet are then open to IPv6. A running instance is stopped to change the address and started again, and its successors get the same address."},
 		"image_id":  schema.StringAttribute{Required: true, MarkdownDescription: "Id of an image for the role, such as from `data.xeroops_image`."},
 		"eip_id":    schema.StringAttribute{Optional: true, MarkdownDescription: "Allocation id of an Elastic IP address."},
 		"volume_id": schema.StringAttribute{Optional: true, MarkdownDescription: "Id of a data volume in the subnet's zone."},

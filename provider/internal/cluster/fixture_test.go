@@ -38,6 +38,7 @@ type account struct {
 	extra                string // further HCL attributes
 	readiness            string
 	vpnInVPC, longName   bool
+	ipv6                 map[string]string // by node
 }
 
 type node struct{ role, instanceType, subnet, address, image, eip, volume string }
@@ -102,6 +103,9 @@ func (a *account) config() string {
 	for _, name := range slices.Sorted(maps.Keys(a.nodes)) {
 		n := a.nodes[name]
 		fmt.Fprintf(&nodes, "    %q = { role = %q, instance_type = %q, subnet_id = %q, address = %q, image_id = %q", name, n.role, n.instanceType, n.subnet, n.address, n.image)
+		if address := a.ipv6[name]; address != "" {
+			fmt.Fprintf(&nodes, ", ipv6_address = %q", address)
+		}
 		if n.eip != "" {
 			fmt.Fprintf(&nodes, ", eip_id = %q", n.eip)
 		}

@@ -187,6 +187,9 @@ func (op *operation) runInput(node clusterspec.Node, generation int) (*ec2.RunIn
 				Encrypted: aws.Bool(true), KmsKeyId: base.Optional(op.spec.KMSKeyID), DeleteOnTermination: aws.Bool(true)}}},
 		TagSpecifications: append(base.TagOnCreate(ec2types.ResourceTypeInstance, tags), base.TagOnCreate(ec2types.ResourceTypeVolume, tags)...),
 	}
+	if node.IPv6Address != "" {
+		input.NetworkInterfaces[0].Ipv6Addresses = []ec2types.InstanceIpv6Address{{Ipv6Address: &node.IPv6Address}}
+	}
 	if op.spec.KeyName != "" {
 		input.KeyName = &op.spec.KeyName
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/clusterspec"
 )
 
-// restart stops the node's instance, changes its data volume and its type, and
+// restart stops the node's instance, changes its data volume, IPv6 address and type, and
 // starts it again. If AWS refuses the new type, it starts it with the former one.
 func (op *operation) restart(ctx context.Context, n clusterspec.Node) error {
 	former := op.actual.live[n.Name]
@@ -23,6 +23,9 @@ func (op *operation) restart(ctx context.Context, n clusterspec.Node) error {
 		if err := op.exchangeVolume(ctx, n, former, attached); err != nil {
 			return fmt.Errorf("node %s is stopped until the next apply: %w", n.Name, err)
 		}
+	}
+	if err := op.setIPv6(ctx, n, former); err != nil {
+		return errors.Join(fmt.Errorf("node %s: %w", n.Name, err), op.start(ctx, n))
 	}
 	if string(former.InstanceType) == n.InstanceType {
 		return op.start(ctx, n)

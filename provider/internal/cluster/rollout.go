@@ -25,14 +25,14 @@ func (op *operation) isMoved(n clusterspec.Node) bool {
 }
 
 // toBeRestarted reports whether a node's instance has to be stopped to be changed:
-// it gets another type or gives up a data volume, or this run has stopped it.
+// it gets another type or IPv6 address, or gives up a data volume, or this run has stopped it.
 func (op *operation) toBeRestarted(n clusterspec.Node) bool {
 	i, lives := op.actual.live[n.Name]
 	if !lives || op.toBeReplaced(n) {
 		return false
 	}
 	attached := i.volumeAt(dataDevice)
-	return string(i.InstanceType) != n.InstanceType || attached != "" && attached != n.VolumeID || op.stopped[n.Name]
+	return string(i.InstanceType) != n.InstanceType || attached != "" && attached != n.VolumeID || !i.hasIPv6(n.IPv6Address) || op.stopped[n.Name]
 }
 
 // volumeHolder returns another node whose instance has the node's data volume, or "".

@@ -54,6 +54,7 @@ type Node struct {
 	Name                            string
 	Role                            model.Role
 	InstanceType, SubnetID, Address string
+	IPv6Address                     string // "" is none
 	ImageID, EIPID, VolumeID        string
 }
 
@@ -82,6 +83,11 @@ func (s *Spec) Roles() []model.Role {
 
 // HasRole reports whether some node has the role.
 func (s *Spec) HasRole(role model.Role) bool { return len(s.NodesOf(role)) > 0 }
+
+// HasIPv6 reports whether some node of the role has an IPv6 address.
+func (s *Spec) HasIPv6(role model.Role) bool {
+	return slices.ContainsFunc(s.NodesOf(role), func(n Node) bool { return n.IPv6Address != "" })
+}
 
 // NodesOf returns the nodes of a role, sorted by name.
 func (s *Spec) NodesOf(role model.Role) []Node {

@@ -24,11 +24,16 @@ func (r *subnetResource) connect(ctx context.Context, p *subnetParts, m subnetMo
 			return base.SetEC2Tags(ctx, r.Client.EC2, *p.table.RouteTableId, p.table.Tags, r.tags(m), m.managed)
 		},
 		func(ctx context.Context) error { return r.privateOnLaunch(ctx, p) },
+		func(ctx context.Context) error { return r.noIPv6OnLaunch(ctx, p) },
+		func(ctx context.Context) error { return r.ensureIPv6(ctx, p, m) },
 		func(ctx context.Context) error { return r.associate(ctx, p) },
 		func(ctx context.Context) error { return r.addToEndpoint(ctx, p) },
 		func(ctx context.Context) error {
 			if m.Type.ValueString() == typePublic {
-				return r.setDefaultRoute(ctx, p)
+				return base.ParallelAll(ctx,
+					func(ctx context.Context) error { return r.setDefaultRoute(ctx, p) },
+					func(ctx context.Context) error { return r.setIPv6Route(ctx, p, m) },
+				)
 			}
 			return r.removeBreaches(ctx, p)
 		},
@@ -87,7 +92,7 @@ func (r *subnetResource) addToEndpoint(ctx context.Context, p *subnetParts) erro
 }
 
 func (r *subnetResource) setDefaultRoute(ctx context.Context, p *subnetParts) error {
-	current := p.defaultRoute()
+	current := p.defaultRouteTo(everywhere)
 	if current != nil && aws.ToString(current.GatewayId) == p.gatewayID && current.State != ec2types.RouteStateBlackhole {
 		return nil
 	}

@@ -27,6 +27,7 @@ type subnetModel struct {
 	VPCID            types.String   `tfsdk:"vpc_id"`
 	Type             types.String   `tfsdk:"type"`
 	CIDR             types.String   `tfsdk:"cidr"`
+	IPv6CIDR         types.String   `tfsdk:"ipv6_cidr"`
 	AvailabilityZone types.String   `tfsdk:"availability_zone"`
 	RouteTableID     types.String   `tfsdk:"route_table_id"`
 	Drift            types.Set      `tfsdk:"drift"`
@@ -68,6 +69,7 @@ func (m *subnetModel) fromAWS(found *subnetParts, settings base.TagSettings) {
 	m.Name = types.StringValue(actual[base.TagName])
 	m.VPCID = types.StringPointerValue(found.subnet.VpcId)
 	m.CIDR = types.StringPointerValue(found.subnet.CidrBlock)
+	m.IPv6CIDR = ipv6FromAWS(*found.subnet, m.IPv6CIDR)
 	m.AvailabilityZone = types.StringPointerValue(found.subnet.AvailabilityZone)
 	if m.Type.IsNull() { // imported
 		m.Type = types.StringValue(found.typeByRoutes())
@@ -91,6 +93,9 @@ func (p *subnetParts) drift(subnetType string) []string {
 	if aws.ToBool(p.subnet.MapPublicIpOnLaunch) {
 		found = append(found, "instances get public addresses at launch")
 	}
+	if aws.ToBool(p.subnet.AssignIpv6AddressOnCreation) {
+		found = append(found, "instances get IPv6 addresses at launch")
+	}
 	if p.table == nil {
 		return append(found, "the route table is missing")
 	}
@@ -100,7 +105,10 @@ func (p *subnetParts) drift(subnetType string) []string {
 	if !p.hasEndpointRoute() {
 		found = append(found, "the route table has no route to the gateway endpoint for S3")
 	}
-	if subnetType == typePublic && !p.hasDefaultRoute() {
+	if subnetType == typePublic && ipv6OfSubnet(*p.subnet) != nil && !p.hasDefaultRoute(everywhereIPv6) {
+		found = append(found, "the route table has no working default route for IPv6 to the internet gateway")
+	}
+	if subnetType == typePublic && !p.hasDefaultRoute(everywhere) {
 		found = append(found, "the route table has no working default route to the internet gateway")
 	}
 	for _, route := range p.breaches(subnetType) {
@@ -119,10 +127,10 @@ func (p *subnetParts) hasEndpointRoute() bool {
 	return p.endpoint != nil && slices.Contains(p.endpoint.RouteTableIds, aws.ToString(p.table.RouteTableId))
 }
 
-// defaultRoute returns the IPv4 default route, or nil.
-func (p *subnetParts) defaultRoute() *ec2types.Route {
+// defaultRouteTo returns the route for everywhere or everywhereIPv6, or nil.
+func (p *subnetParts) defaultRouteTo(destination string) *ec2types.Route {
 	for _, route := range p.table.Routes {
-		if aws.ToString(route.DestinationCidrBlock) == everywhere {
+		if aws.ToString(route.DestinationCidrBlock) == destination || aws.ToString(route.DestinationIpv6CidrBlock) == destination {
 			return &route
 		}
 	}
@@ -132,8 +140,8 @@ func (p *subnetParts) defaultRoute() *ec2types.Route {
 // hasDefaultRoute reports whether the default route leads to the VPC's internet
 // gateway; a VPC has at most one. A route to a detached gateway has the state
 // blackhole.
-func (p *subnetParts) hasDefaultRoute() bool {
-	route := p.defaultRoute()
+func (p *subnetParts) hasDefaultRoute(destination string) bool {
+	route := p.defaultRouteTo(destination)
 	return route != nil && leadsToInternetGateway(*route) && route.State != ec2types.RouteStateBlackhole
 }
 

@@ -56,6 +56,12 @@ func (r *subnetResource) Schema(ctx context.Context, _ resource.SchemaRequest, r
 				Validators:    []validator.String{CIDRBetween(subnetLargest, subnetSmallest)},
 				PlanModifiers: replace,
 			},
+			"ipv6_cidr": schema.StringAttribute{
+				Optional: true,
+				MarkdownDescription: "IPv6 range of a public subnet, a /64 within the VPC's, such as `cidrsubnet(xeroops_vpc.main.ipv6_cidr, 8, 1)`. " +
+					"Instances get no IPv6 address unless it is configured for them. A private subnet has none.",
+				Validators: []validator.String{ipv6Range{}},
+			},
 			"availability_zone": schema.StringAttribute{
 				Required:            true,
 				MarkdownDescription: "Availability zone, such as `eu-west-1a`. Changing it replaces the subnet.",

@@ -110,6 +110,7 @@ func (r *vpcResource) converge(ctx context.Context, m *vpcModel) error {
 		func(ctx context.Context) error { return r.ensureGateway(ctx, id, found, *m) },
 		func(ctx context.Context) error { return r.ensureEndpoint(ctx, id, found, *m) },
 		func(ctx context.Context) error { return r.ensureFlowLog(ctx, id, found, *m) },
+		func(ctx context.Context) error { return r.ensureIPv6(ctx, id, found, *m) },
 	)
 	m.ARN = types.StringValue(found.arn)
 	m.setParts(found)
@@ -157,7 +158,7 @@ func (r *vpcResource) findParts(ctx context.Context, id string) (*vpcParts, erro
 		func(ctx context.Context) error {
 			out, err := r.Client.EC2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{Filters: ofVPC})
 			if err == nil && len(out.Vpcs) == 1 {
-				exists, p.vpc = true, out.Vpcs[0]
+				exists, p.vpc, p.ipv6 = true, out.Vpcs[0], ipv6Of(out.Vpcs[0])
 			}
 			return err
 		},

@@ -16,6 +16,8 @@ type vpcModel struct {
 	ARN                    types.String   `tfsdk:"arn"`
 	Name                   types.String   `tfsdk:"name"`
 	CIDR                   types.String   `tfsdk:"cidr"`
+	IPv6                   types.Bool     `tfsdk:"ipv6"`
+	IPv6CIDR               types.String   `tfsdk:"ipv6_cidr"`
 	FlowLogs               *flowLogsModel `tfsdk:"flow_logs"`
 	InternetGatewayID      types.String   `tfsdk:"internet_gateway_id"`
 	S3EndpointID           types.String   `tfsdk:"s3_endpoint_id"`
@@ -31,6 +33,7 @@ type vpcModel struct {
 // vpcParts is the actual state of a VPC and its parts. A missing part is nil.
 type vpcParts struct {
 	vpc          ec2types.Vpc
+	ipv6         *ec2types.VpcIpv6CidrBlockAssociation
 	gateway      *ec2types.InternetGateway
 	detached     *ec2types.InternetGateway // created for the VPC; set only for create and repair
 	endpoint     *ec2types.VpcEndpoint
@@ -47,7 +50,7 @@ type vpcParts struct {
 // with unknown values if the create fails.
 func (m *vpcModel) setID(id string) {
 	m.ID = types.StringValue(id)
-	for _, unknown := range []*types.String{&m.ARN, &m.InternetGatewayID, &m.S3EndpointID, &m.DefaultSecurityGroupID} {
+	for _, unknown := range []*types.String{&m.ARN, &m.IPv6CIDR, &m.InternetGatewayID, &m.S3EndpointID, &m.DefaultSecurityGroupID} {
 		*unknown = types.StringNull()
 	}
 }
@@ -57,6 +60,7 @@ func (m *vpcModel) fromAWS(found *vpcParts, settings base.TagSettings) {
 	m.ID = types.StringPointerValue(found.vpc.VpcId)
 	m.ARN = types.StringValue(found.arn)
 	m.CIDR = types.StringPointerValue(found.vpc.CidrBlock)
+	m.IPv6 = types.BoolValue(found.ipv6 != nil)
 	m.Name = types.StringValue(actual[base.TagName])
 	m.setParts(found)
 	flowLogs, severalFlowLogs := flowLogsFromAWS(found.flowLogs, m.FlowLogs, found.partition)
@@ -68,7 +72,10 @@ func (m *vpcModel) fromAWS(found *vpcParts, settings base.TagSettings) {
 // setParts sets the ids of the parts. A missing part is null, so that the next plan
 // expects a new id.
 func (m *vpcModel) setParts(found *vpcParts) {
-	m.InternetGatewayID, m.S3EndpointID, m.DefaultSecurityGroupID = types.StringNull(), types.StringNull(), types.StringNull()
+	m.InternetGatewayID, m.S3EndpointID, m.DefaultSecurityGroupID, m.IPv6CIDR = types.StringNull(), types.StringNull(), types.StringNull(), types.StringNull()
+	if found.ipv6 != nil {
+		m.IPv6CIDR = types.StringPointerValue(found.ipv6.Ipv6CidrBlock)
+	}
 	if found.gateway != nil {
 		m.InternetGatewayID = types.StringPointerValue(found.gateway.InternetGatewayId)
 	}

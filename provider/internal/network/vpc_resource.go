@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema/booldefault"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/planmodifier"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/stringplanmodifier"
 	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
@@ -47,6 +48,15 @@ func (r *vpcResource) Schema(ctx context.Context, _ resource.SchemaRequest, resp
 				Validators:          []validator.String{CIDRBetween(vpcLargest, vpcSmallest)},
 				PlanModifiers:       []planmodifier.String{stringplanmodifier.RequiresReplace()},
 			},
+			"ipv6": schema.BoolAttribute{
+				Optional: true, Computed: true, Default: booldefault.StaticBool(false),
+				MarkdownDescription: "Whether the VPC has an IPv6 range of Amazon's as well, for public subnets with `ipv6_cidr`. " +
+					"Before it can be turned off, the subnets have to give up theirs. Default: `false`.",
+			},
+			"ipv6_cidr": schema.StringAttribute{
+				Computed:            true,
+				MarkdownDescription: "The IPv6 range, a /56; null without `ipv6`.",
+			},
 			"flow_logs":                 flowLogsAttribute(),
 			"internet_gateway_id":       base.ComputedOnce("Id of the internet gateway."),
 			"s3_endpoint_id":            base.ComputedOnce("Id of the gateway endpoint for S3."),
@@ -69,6 +79,7 @@ func (r *vpcResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanReq
 	}
 	var cidr types.String
 	resp.Diagnostics.Append(req.Plan.GetAttribute(ctx, path.Root("cidr"), &cidr)...)
+	r.planIPv6(ctx, req, resp)
 	r.PlanAdoption(ctx, vpcTypeName, r.findByName(cidr), req, resp)
 }
 

@@ -16,10 +16,13 @@ type rule struct {
 	from, to   int32
 	cidr       string
 	otherGroup string // group id
-	other      string // an IPv6 range or a prefix list, which the provider never configures
+	other      string // an IPv6 range or a prefix list; the provider configures only anyIPv6
 }
 
 // allTraffic is the egress rule that EC2 gives each new group.
+// anyIPv6 is the source of clients over IPv6.
+const anyIPv6 = "ipv6:::/0"
+
 var allTraffic = rule{protocol: "-1", cidr: "0.0.0.0/0"}
 
 // wantedRules returns the ingress rules of a role's group: those of
@@ -33,6 +36,9 @@ func (g *Groups) wantedRules(role model.Role) map[rule]bool {
 				r := rule{protocol: p.Protocol, from: p.Port, to: p.Last()}
 				switch from {
 				case model.FromInternet:
+					if g.spec.HasIPv6(role) {
+						wanted[rule{protocol: r.protocol, from: r.from, to: r.to, other: anyIPv6}] = true
+					}
 					r.cidr = "0.0.0.0/0"
 				case model.FromVPN:
 					r.cidr = g.spec.VPNCIDR
