@@ -2,6 +2,7 @@ package fakeaws
 
 import (
 	"bytes"
+	"encoding/json"
 	"encoding/xml"
 	"fmt"
 	"io"
@@ -28,6 +29,18 @@ func (c *Call) Answer(status int, body string) *http.Response {
 	}
 }
 
+// AnswerJSON returns an HTTP response to the call with a JSON body, for services with
+// AWS's JSON protocol.
+func (c *Call) AnswerJSON(status int, content any) *http.Response {
+	body, err := json.Marshal(content)
+	if err != nil {
+		status, body = http.StatusInternalServerError, []byte("{}")
+	}
+	res := c.Answer(status, string(body))
+	res.Header.Set("Content-Type", "application/x-amz-json-1.1")
+	return res
+}
+
 // Error returns an error response in the call's protocol.
 func (c *Call) Error(status int, code, message string) *http.Response {
 	inner := "<Code>" + escape(code) + "</Code><Message>" + escape(message) + "</Message>"
@@ -43,6 +56,8 @@ func (c *Call) Error(status int, code, message string) *http.Response {
 			res.Body = http.NoBody
 		}
 		return res
+	case Resolver:
+		return c.AnswerJSON(status, map[string]string{"__type": code, "message": message})
 	default:
 		return c.Answer(status, header+"<ErrorResponse><Error><Type>"+blame(status)+"</Type>"+inner+
 			"</Error><RequestId>"+requestID+"</RequestId></ErrorResponse>")

@@ -20,6 +20,8 @@ const (
 	IAM = "iam"
 	STS = "sts"
 	S3  = "s3"
+
+	Resolver = "route53resolver"
 )
 
 // Call is one decoded request to an AWS API.
@@ -130,6 +132,10 @@ func decode(r *http.Request) (*Call, error) {
 			c.Service = serviceOfVersion[c.Params.Get("Version")]
 		}
 		c.Resource = resourceOfParams(c.Params)
+		return c, nil
+	}
+	if _, action, isJSON := strings.Cut(r.Header.Get("X-Amz-Target"), "."); isJSON {
+		c.Action = action
 		return c, nil
 	}
 	if c.Service == "" {

@@ -69,6 +69,7 @@ func All(o Options) []fakeaws.Fixup {
 		{Name: "security-group-rules", New: securityGroupRules},
 		{Name: "endpoint-routes", New: endpointRoutes},
 		{Name: "flow-log", New: flowLog},
+		{Name: "dns-firewall", New: dnsFirewall},
 		{Name: "instance-attribute", New: instanceAttribute},
 		{Name: "launch", New: launch},
 		{Name: "role-policy", New: rolePolicy},

@@ -94,8 +94,9 @@ func (r *vpcResource) tags(m vpcModel) []ec2types.Tag {
 }
 
 // converge changes a VPC and its parts to match the model, whatever exists. Create,
-// Update and the repair of drift all use it.
-func (r *vpcResource) converge(ctx context.Context, m *vpcModel) error {
+// Update and the repair of drift all use it. hadFirewall is whether the state has a DNS
+// firewall.
+func (r *vpcResource) converge(ctx context.Context, m *vpcModel, hadFirewall bool) error {
 	id := m.ID.ValueString()
 	found, err := r.awaitParts(ctx, id)
 	if err != nil {
@@ -111,6 +112,7 @@ func (r *vpcResource) converge(ctx context.Context, m *vpcModel) error {
 		func(ctx context.Context) error { return r.ensureEndpoint(ctx, id, found, *m) },
 		func(ctx context.Context) error { return r.ensureFlowLog(ctx, id, found, *m) },
 		func(ctx context.Context) error { return r.ensureIPv6(ctx, id, found, *m) },
+		func(ctx context.Context) error { return r.ensureFirewall(ctx, id, found.partition, *m, hadFirewall) },
 	)
 	m.ARN = types.StringValue(found.arn)
 	m.setParts(found)

@@ -148,11 +148,17 @@ func (r *vpcResource) endpointPolicy(ctx context.Context) (string, error) {
 }
 
 // delete deletes the VPC and its parts. Missing parts are not an error.
-func (r *vpcResource) delete(ctx context.Context, id string) error {
+func (r *vpcResource) delete(ctx context.Context, id string, hasFirewall bool) error {
 	err := base.ParallelAll(ctx,
 		func(ctx context.Context) error { return r.deleteEndpoint(ctx, id) },
 		func(ctx context.Context) error { return r.deleteGateway(ctx, id) },
 		func(ctx context.Context) error { return r.deleteAllFlowLogs(ctx, id) },
+		func(ctx context.Context) error {
+			if !hasFirewall {
+				return nil
+			}
+			return r.firewall(id).delete(ctx)
+		},
 	)
 	if err != nil {
 		return err

@@ -12,20 +12,21 @@ import (
 )
 
 type vpcModel struct {
-	ID                     types.String   `tfsdk:"id"`
-	ARN                    types.String   `tfsdk:"arn"`
-	Name                   types.String   `tfsdk:"name"`
-	CIDR                   types.String   `tfsdk:"cidr"`
-	IPv6                   types.Bool     `tfsdk:"ipv6"`
-	IPv6CIDR               types.String   `tfsdk:"ipv6_cidr"`
-	FlowLogs               *flowLogsModel `tfsdk:"flow_logs"`
-	InternetGatewayID      types.String   `tfsdk:"internet_gateway_id"`
-	S3EndpointID           types.String   `tfsdk:"s3_endpoint_id"`
-	DefaultSecurityGroupID types.String   `tfsdk:"default_security_group_id"`
-	Drift                  types.Set      `tfsdk:"drift"`
-	Tags                   types.Map      `tfsdk:"tags"`
-	TagsAll                types.Map      `tfsdk:"tags_all"`
-	Timeouts               timeouts.Value `tfsdk:"timeouts"`
+	ID                     types.String      `tfsdk:"id"`
+	ARN                    types.String      `tfsdk:"arn"`
+	Name                   types.String      `tfsdk:"name"`
+	CIDR                   types.String      `tfsdk:"cidr"`
+	IPv6                   types.Bool        `tfsdk:"ipv6"`
+	IPv6CIDR               types.String      `tfsdk:"ipv6_cidr"`
+	FlowLogs               *flowLogsModel    `tfsdk:"flow_logs"`
+	DNSFirewall            *dnsFirewallModel `tfsdk:"dns_firewall"`
+	InternetGatewayID      types.String      `tfsdk:"internet_gateway_id"`
+	S3EndpointID           types.String      `tfsdk:"s3_endpoint_id"`
+	DefaultSecurityGroupID types.String      `tfsdk:"default_security_group_id"`
+	Drift                  types.Set         `tfsdk:"drift"`
+	Tags                   types.Map         `tfsdk:"tags"`
+	TagsAll                types.Map         `tfsdk:"tags_all"`
+	Timeouts               timeouts.Value    `tfsdk:"timeouts"`
 
 	managed base.ManagedTags // of an update; not in the state
 }

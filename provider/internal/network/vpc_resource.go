@@ -21,6 +21,10 @@ import (
 
 const vpcTypeName = "xeroops_vpc"
 
+// vpcTimeout is how long a create or update of a VPC may take by default: the
+// association of a DNS firewall takes up to minutes, like the end of one.
+const vpcTimeout = awswait.DependencyRelease
+
 type vpcResource struct{ base.Resource }
 
 // NewVPCResource returns the resource xeroops_vpc.
@@ -58,6 +62,7 @@ func (r *vpcResource) Schema(ctx context.Context, _ resource.SchemaRequest, resp
 				MarkdownDescription: "The IPv6 range, a /56; null without `ipv6`.",
 			},
 			"flow_logs":                 flowLogsAttribute(),
+			"dns_firewall":              dnsFirewallAttribute(),
 			"internet_gateway_id":       base.ComputedOnce("Id of the internet gateway."),
 			"s3_endpoint_id":            base.ComputedOnce("Id of the gateway endpoint for S3."),
 			"default_security_group_id": base.ComputedOnce("Id of the default security group."),
@@ -86,7 +91,7 @@ func (r *vpcResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanReq
 func (r *vpcResource) Create(ctx context.Context, req resource.CreateRequest, resp *resource.CreateResponse) {
 	var vpc vpcModel
 	resp.Diagnostics.Append(req.Plan.Get(ctx, &vpc)...)
-	ctx, cancel := base.Deadline(ctx, vpc.Timeouts.Create, awswait.CreatedVisible, &resp.Diagnostics)
+	ctx, cancel := base.Deadline(ctx, vpc.Timeouts.Create, vpcTimeout, &resp.Diagnostics)
 	defer cancel()
 	if resp.Diagnostics.HasError() {
 		return
@@ -101,7 +106,7 @@ func (r *vpcResource) Create(ctx context.Context, req resource.CreateRequest, re
 	resp.Diagnostics.Append(resp.State.Set(ctx, &vpc)...)
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: vpc.ID})...)
 
-	err = r.converge(ctx, &vpc)
+	err = r.converge(ctx, &vpc, vpc.DNSFirewall != nil)
 	base.AddError(&resp.Diagnostics, "create", vpcTypeName, vpc.Name.ValueString()+" ("+id+")", err)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &vpc)...)
 }
@@ -128,7 +133,13 @@ func (r *vpcResource) Read(ctx context.Context, req resource.ReadRequest, resp *
 	if err := undelivered(found.flowLogs); err != nil {
 		resp.Diagnostics.AddAttributeWarning(path.Root("flow_logs"), "Flow logs are not delivered", err.Error()+".")
 	}
+	firewall, err := r.readFirewall(ctx, vpc)
+	if err != nil {
+		base.AddError(&resp.Diagnostics, "read", vpcTypeName, vpc.ID.ValueString(), err)
+		return
+	}
 	vpc.fromAWS(found, r.Tags)
+	vpc.setFirewall(firewall, r.Client.Region, found.partition)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &vpc)...)
 }
 
@@ -137,13 +148,15 @@ func (r *vpcResource) Update(ctx context.Context, req resource.UpdateRequest, re
 	resp.Diagnostics.Append(req.Plan.Get(ctx, &vpc)...)
 	vpc.managed = r.ManagedTags(ctx, req.Private, &resp.Diagnostics)
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: vpc.ID})...)
-	ctx, cancel := base.Deadline(ctx, vpc.Timeouts.Update, awswait.CreatedVisible, &resp.Diagnostics)
+	ctx, cancel := base.Deadline(ctx, vpc.Timeouts.Update, vpcTimeout, &resp.Diagnostics)
 	defer cancel()
 	if resp.Diagnostics.HasError() {
 		return
 	}
 
-	if err := r.converge(ctx, &vpc); err != nil {
+	var former *dnsFirewallModel
+	resp.Diagnostics.Append(req.State.GetAttribute(ctx, path.Root("dns_firewall"), &former)...)
+	if err := r.converge(ctx, &vpc, former != nil); err != nil {
 		base.AddError(&resp.Diagnostics, "update", vpcTypeName, vpc.ID.ValueString(), err)
 		return
 	}
@@ -160,6 +173,6 @@ func (r *vpcResource) Delete(ctx context.Context, req resource.DeleteRequest, re
 		return
 	}
 
-	err := r.delete(ctx, vpc.ID.ValueString())
+	err := r.delete(ctx, vpc.ID.ValueString(), vpc.DNSFirewall != nil)
 	base.AddError(&resp.Diagnostics, "delete", vpcTypeName, vpc.ID.ValueString(), err)
 }
