@@ -26,9 +26,11 @@ resource "terraform_data" "zones" {
 }
 
 resource "xeroops_vpc" "this" {
-  name = var.name
-  cidr = var.vpc_cidr
-  tags = var.tags
+  name         = var.name
+  cidr         = var.vpc_cidr
+  ipv6         = var.ipv6
+  dns_firewall = var.dns_firewall
+  tags         = var.tags
 }
 
 resource "xeroops_subnet" "this" {
@@ -38,6 +40,7 @@ resource "xeroops_subnet" "this" {
   vpc_id            = xeroops_vpc.this.id
   type              = startswith(each.key, "public") ? "public" : "private"
   cidr              = each.value
+  ipv6_cidr         = var.ipv6 && startswith(each.key, "public") ? cidrsubnet(xeroops_vpc.this.ipv6_cidr, 8, tonumber(try(split("-", each.key)[1], 1))) : null
   availability_zone = local.plan.zones[each.key]
   tags              = var.tags
 }
@@ -89,6 +92,7 @@ resource "xeroops_cluster" "this" {
       image_id      = var.image_ids[node.role]
       subnet_id     = xeroops_subnet.this[node.subnet].id
       address       = node.address
+      ipv6_address  = var.ipv6 && node.role == "openresty-lb" ? cidrhost(xeroops_subnet.this[node.subnet].ipv6_cidr, 16) : null
       eip_id        = contains(local.public_nodes, name) ? xeroops_eip.this[name].id : null
       volume_id     = contains(keys(local.database_nodes), name) ? xeroops_volume.data[name].id : null
     }

@@ -33,6 +33,11 @@ output "edge_address" {
   value       = xeroops_eip.this["edge"].public_ip
 }
 
+output "edge_ipv6_address" {
+  description = "Public IPv6 address of the edge, for AAAA records; null without ipv6."
+  value       = var.ipv6 ? cidrhost(xeroops_subnet.this["public"].ipv6_cidr, 16) : null
+}
+
 output "instances" {
   description = "Instances by node name."
   value       = xeroops_cluster.this.instances

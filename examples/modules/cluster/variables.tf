@@ -51,6 +51,18 @@ variable "vpn_cidr" {
   }
 }
 
+variable "ipv6" {
+  description = "Whether the edge has an IPv6 address as well, which does not change. Private subnets have none. To turn it off again, first remove ipv6_address from the node and ipv6_cidr from the subnets."
+  type        = bool
+  default     = false
+}
+
+variable "dns_firewall" {
+  description = "If set, the VPC's resolver answers for S3 and these allowed_domains only, so that private nodes cannot send data out in DNS queries. The edge needs the domains of its certificate authority and of Debian's archive."
+  type        = object({ allowed_domains = optional(set(string)) })
+  default     = null
+}
+
 variable "app_count" {
   description = "Number of app nodes."
   type        = number
