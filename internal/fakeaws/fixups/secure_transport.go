@@ -12,9 +12,9 @@ import (
 // nothing with it, and is removed when the policy is read.
 const disabled = "xeroops-front:"
 
-// secureTransport keeps moto from enforcing a TLS-only statement: moto ignores
-// conditions and would reject every call. Clients on loopback do not use TLS; the
-// lab's listener for machines enforces it.
+// secureTransport keeps moto from enforcing statements that deny calls without TLS or
+// calls of other accounts: moto ignores conditions and would reject every call. Clients
+// on loopback do not use TLS; the lab's listener for machines enforces both.
 func secureTransport() fakeaws.Middleware {
 	return func(next fakeaws.Handler) fakeaws.Handler {
 		return func(c *fakeaws.Call) (*http.Response, error) {
@@ -23,7 +23,7 @@ func secureTransport() fakeaws.Middleware {
 				if err != nil {
 					return nil, err
 				}
-				c.SetBody(disableTLSOnly(body))
+				c.SetBody(disableConditional(body))
 			}
 			res, err := next(c)
 			if !c.Is(fakeaws.S3, "GetBucketPolicy") || !succeeded(res, err) {
@@ -39,9 +39,9 @@ func secureTransport() fakeaws.Middleware {
 	}
 }
 
-// disableTLSOnly returns the policy with TLS-only statements disabled, or its
+// disableConditional returns the policy with these statements disabled, or its
 // argument if that is not a policy.
-func disableTLSOnly(policy []byte) []byte {
+func disableConditional(policy []byte) []byte {
 	var document map[string]any
 	if json.Unmarshal(policy, &document) != nil {
 		return policy
@@ -52,7 +52,7 @@ func disableTLSOnly(policy []byte) []byte {
 	}
 	for _, s := range statements {
 		statement, ok := s.(map[string]any)
-		if !ok || statement["Effect"] != "Deny" || !onSecureTransport(statement["Condition"]) {
+		if !ok || statement["Effect"] != "Deny" || !onTransportOrAccount(statement["Condition"]) {
 			continue
 		}
 		statement["Resource"] = disable(statement["Resource"])
@@ -64,10 +64,10 @@ func disableTLSOnly(policy []byte) []byte {
 	return changed
 }
 
-func onSecureTransport(condition any) bool {
+func onTransportOrAccount(condition any) bool {
 	operators, _ := condition.(map[string]any)
 	for _, keys := range operators {
-		if keys, _ := keys.(map[string]any); keys["aws:SecureTransport"] != nil {
+		if keys, _ := keys.(map[string]any); keys["aws:SecureTransport"] != nil || keys["aws:PrincipalAccount"] != nil {
 			return true
 		}
 	}

@@ -103,7 +103,7 @@ func (r *bucketResource) adoptOrCreate(ctx context.Context, m bucketModel) error
 	}
 	_, err := awswait.Retry(ctx, awswait.BucketConflict, awswait.IsBucketConflict, func(ctx context.Context) (any, error) {
 		return r.Client.S3.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &name, CreateBucketConfiguration: config,
-			ObjectOwnership: s3types.ObjectOwnershipBucketOwnerEnforced})
+			ObjectOwnership: s3types.ObjectOwnershipBucketOwnerEnforced, ObjectLockEnabledForBucket: aws.Bool(m.ObjectLock != nil)})
 	})
 	switch {
 	case awswait.HasCode(err, "BucketAlreadyOwnedByYou"): // the response of an earlier attempt was lost
@@ -149,19 +149,13 @@ func ignoreUnset(err error, code string) error {
 	return awswait.Ignore(err, func(err error) bool { return awswait.HasCode(err, code) })
 }
 
-// findParts returns all settings of a bucket. The calls are concurrent.
-func (r *bucketResource) findParts(ctx context.Context, name string) (*bucketParts, error) {
-	p, c := &bucketParts{}, r.Client.S3
-	err := base.Parallel(ctx,
+// findParts returns the settings of a bucket, those of scope only as far as it says.
+// The calls are concurrent.
+func (r *bucketResource) findParts(ctx context.Context, name string, scope bucketScope) (*bucketParts, error) {
+	p, c := &bucketParts{read: scope}, r.Client.S3
+	err := base.Parallel(ctx, append(r.optionalReads(name, scope, p),
 		func(ctx context.Context) (err error) {
 			p.tags, err = r.tagsOf(ctx, name)
-			return err
-		},
-		func(ctx context.Context) error {
-			out, err := c.GetBucketVersioning(ctx, &s3.GetBucketVersioningInput{Bucket: &name})
-			if err == nil {
-				p.versioning = out.Status
-			}
 			return err
 		},
 		func(ctx context.Context) (err error) {
@@ -174,13 +168,6 @@ func (r *bucketResource) findParts(ctx context.Context, name string) (*bucketPar
 				p.access = out.PublicAccessBlockConfiguration
 			}
 			return ignoreUnset(err, "NoSuchPublicAccessBlockConfiguration")
-		},
-		func(ctx context.Context) error {
-			out, err := c.GetBucketOwnershipControls(ctx, &s3.GetBucketOwnershipControlsInput{Bucket: &name})
-			if err == nil && len(out.OwnershipControls.Rules) > 0 {
-				p.ownership = out.OwnershipControls.Rules[0].ObjectOwnership
-			}
-			return ignoreUnset(err, "OwnershipControlsNotFoundError")
 		},
 		func(ctx context.Context) error {
 			out, err := c.GetBucketPolicy(ctx, &s3.GetBucketPolicyInput{Bucket: &name})
@@ -196,6 +183,44 @@ func (r *bucketResource) findParts(ctx context.Context, name string) (*bucketPar
 			}
 			return ignoreUnset(err, "NoSuchLifecycleConfiguration")
 		},
-	)
+	)...)
+	if scope.lock && flattenLock(p.lock) != nil {
+		p.versioning = s3types.BucketVersioningStatusEnabled // S3 does not suspend it
+	}
 	return p, err
+}
+
+// optionalReads returns the calls for the settings of scope.
+func (r *bucketResource) optionalReads(name string, scope bucketScope, p *bucketParts) []base.Step {
+	c := r.Client.S3
+	return []base.Step{
+		base.StepIf(scope.versioning, func(ctx context.Context) error {
+			out, err := c.GetBucketVersioning(ctx, &s3.GetBucketVersioningInput{Bucket: &name})
+			if err == nil {
+				p.versioning = out.Status
+			}
+			return err
+		}),
+		base.StepIf(scope.ownership, func(ctx context.Context) error {
+			out, err := c.GetBucketOwnershipControls(ctx, &s3.GetBucketOwnershipControlsInput{Bucket: &name})
+			if err == nil && len(out.OwnershipControls.Rules) > 0 {
+				p.ownership = out.OwnershipControls.Rules[0].ObjectOwnership
+			}
+			return ignoreUnset(err, "OwnershipControlsNotFoundError")
+		}),
+		base.StepIf(scope.lock, func(ctx context.Context) error {
+			out, err := c.GetObjectLockConfiguration(ctx, &s3.GetObjectLockConfigurationInput{Bucket: &name})
+			if err == nil {
+				p.lock = out.ObjectLockConfiguration
+			}
+			return ignoreUnset(err, "ObjectLockConfigurationNotFoundError")
+		}),
+		base.StepIf(scope.log, func(ctx context.Context) error {
+			out, err := c.GetBucketLogging(ctx, &s3.GetBucketLoggingInput{Bucket: &name})
+			if err == nil {
+				p.log = out.LoggingEnabled
+			}
+			return err
+		}),
+	}
 }

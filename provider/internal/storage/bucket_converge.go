@@ -14,20 +14,24 @@ import (
 )
 
 // converge changes all settings of a bucket to match the model, concurrently. Parts
-// of S3 may not know a new bucket for a while.
-func (r *bucketResource) converge(ctx context.Context, m bucketModel) error {
+// of S3 may not know a new bucket for a while. The access log is read and changed only
+// if the model or the state before has one.
+func (r *bucketResource) converge(ctx context.Context, m bucketModel, before *accessLogModel) error {
+	scope := wholeScope()
+	scope.log = m.AccessLog != nil || before != nil
+	scope.lock = m.ObjectLock != nil
 	found, err := awswait.Retry(ctx, awswait.CreatedVisible, isNoBucket, func(ctx context.Context) (*bucketParts, error) {
-		return r.findParts(ctx, m.Name.ValueString())
+		return r.findParts(ctx, m.Name.ValueString(), scope)
 	})
 	if err != nil {
 		return err
 	}
-	arn, err := r.arn(ctx, m.Name.ValueString())
+	parts, err := r.parts(ctx, found, m)
 	if err != nil {
 		return err
 	}
 	var steps []base.Step
-	for _, part := range r.parts(found, m, arn) {
+	for _, part := range parts {
 		if part.matches {
 			continue
 		}
@@ -54,7 +58,24 @@ type part struct {
 	atFault map[string]string
 }
 
-func (r *bucketResource) parts(found *bucketParts, m bucketModel, arn string) []part {
+func (r *bucketResource) parts(ctx context.Context, found *bucketParts, m bucketModel) ([]part, error) {
+	arn, err := r.arn(ctx, m.Name.ValueString())
+	if err != nil {
+		return nil, err
+	}
+	account, err := r.Client.AccountID(ctx)
+	if err != nil {
+		return nil, err
+	}
+	policy, err := m.wholePolicy(arn, account)
+	if err != nil {
+		return nil, err
+	}
+	return append(r.protections(found, m, policy), r.features(found, m)...), nil
+}
+
+// features are the settings that a customer chooses.
+func (r *bucketResource) features(found *bucketParts, m bucketModel) []part {
 	c, name := r.Client.S3, m.Name.ValueStringPointer()
 	status := s3types.BucketVersioningStatusEnabled
 	if !m.Versioning.ValueBool() {
@@ -67,6 +88,26 @@ func (r *bucketResource) parts(found *bucketParts, m bucketModel, arn string) []
 			_, err := c.PutBucketVersioning(ctx, &s3.PutBucketVersioningInput{Bucket: name, VersioningConfiguration: &s3types.VersioningConfiguration{Status: status}})
 			return err
 		}, atFault: map[string]string{"InvalidBucketState": "versioning"}},
+		{name: "lifecycle rules", matches: found.hasRules(m.LifecycleRules), put: func(ctx context.Context) error {
+			_, err := c.PutBucketLifecycleConfiguration(ctx, &s3.PutBucketLifecycleConfigurationInput{Bucket: name,
+				LifecycleConfiguration: &s3types.BucketLifecycleConfiguration{Rules: expandRules(m.LifecycleRules)}})
+			return err
+		}, atFault: map[string]string{"InvalidRequest": "lifecycle_rules", "InvalidArgument": "lifecycle_rules", "MalformedXML": "lifecycle_rules"}},
+		{name: "access log", matches: !found.read.log || flattenLog(found.log).equal(m.AccessLog), put: func(ctx context.Context) error {
+			_, err := c.PutBucketLogging(ctx, &s3.PutBucketLoggingInput{Bucket: name, BucketLoggingStatus: expandLog(m.AccessLog)})
+			return err
+		}, atFault: map[string]string{"InvalidTargetBucketForLogging": "access_log", "CrossLocationLoggingProhibited": "access_log", "InvalidRequest": "access_log"}},
+		{name: "Object Lock", matches: m.ObjectLock == nil || flattenLock(found.lock).equal(m.ObjectLock), put: func(ctx context.Context) error {
+			_, err := c.PutObjectLockConfiguration(ctx, &s3.PutObjectLockConfigurationInput{Bucket: name, ObjectLockConfiguration: expandLock(m.ObjectLock)})
+			return err
+		}, atFault: map[string]string{"InvalidBucketState": "object_lock", "InvalidRequest": "object_lock", "MalformedXML": "object_lock"}},
+	}
+}
+
+// protections are the settings that keep others out.
+func (r *bucketResource) protections(found *bucketParts, m bucketModel, policy string) []part {
+	c, name := r.Client.S3, m.Name.ValueStringPointer()
+	return []part{
 		{name: "default encryption", matches: found.encryptsWith(m.KMSKeyID.ValueString()), put: func(ctx context.Context) error {
 			rule := encryptionWith(m.KMSKeyID.ValueString())
 			_, err := c.PutBucketEncryption(ctx, &s3.PutBucketEncryptionInput{Bucket: name, ServerSideEncryptionConfiguration: &s3types.ServerSideEncryptionConfiguration{
@@ -87,15 +128,10 @@ func (r *bucketResource) parts(found *bucketParts, m bucketModel, arn string) []
 				Rules: []s3types.OwnershipControlsRule{{ObjectOwnership: s3types.ObjectOwnershipBucketOwnerEnforced}}}})
 			return err
 		}},
-		{name: "policy", matches: base.SamePolicy(found.policy, tlsOnlyPolicy(arn)), put: func(ctx context.Context) error {
-			_, err := c.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: name, Policy: aws.String(tlsOnlyPolicy(arn))})
+		{name: "policy", matches: base.SamePolicy(found.policy, policy), put: func(ctx context.Context) error {
+			_, err := c.PutBucketPolicy(ctx, &s3.PutBucketPolicyInput{Bucket: name, Policy: &policy})
 			return err
-		}},
-		{name: "lifecycle rules", matches: found.hasRules(m.LifecycleRules), put: func(ctx context.Context) error {
-			_, err := c.PutBucketLifecycleConfiguration(ctx, &s3.PutBucketLifecycleConfigurationInput{Bucket: name,
-				LifecycleConfiguration: &s3types.BucketLifecycleConfiguration{Rules: expandRules(m.LifecycleRules)}})
-			return err
-		}, atFault: map[string]string{"InvalidRequest": "lifecycle_rules", "InvalidArgument": "lifecycle_rules", "MalformedXML": "lifecycle_rules"}},
+		}, atFault: map[string]string{"MalformedPolicy": "policy", "InvalidPolicyDocument": "policy"}},
 	}
 }
 

@@ -19,7 +19,8 @@ const maxKept = 5
 
 // delete deletes a bucket, with its content if force is true. It repeats this
 // because objects may be written concurrently.
-func (r *bucketResource) delete(ctx context.Context, name string, force bool) error {
+func (r *bucketResource) delete(ctx context.Context, m bucketModel) error {
+	name, force := m.ID.ValueString(), m.ForceDestroy.ValueBool()
 	_, err := awswait.Retry(ctx, awswait.DependencyRelease, func(err error) bool { return awswait.IsBucketConflict(err) || force && isNotEmpty(err) },
 		func(ctx context.Context) (any, error) {
 			_, err := r.Client.S3.DeleteBucket(ctx, &s3.DeleteBucketInput{Bucket: &name})
@@ -32,11 +33,20 @@ func (r *bucketResource) delete(ctx context.Context, name string, force bool) er
 			return nil, awswait.Ignore(err, isNoBucket)
 		})
 	if isNotEmpty(err) && !force {
-		return base.AtAttribute(path.Root("force_destroy"), fmt.Errorf(
+		err = base.AtAttribute(path.Root("force_destroy"), fmt.Errorf(
 			"the bucket is not empty; to delete all objects with all versions, set force_destroy = true, apply, and destroy again: %w", err))
+	}
+	var kept *keptError
+	if isNotEmpty(err) || errors.As(err, &kept) {
+		return explainLock(m.ObjectLock, err)
 	}
 	return err
 }
+
+// keptError is the error of objects that S3 did not delete.
+type keptError struct{ error }
+
+func (e *keptError) Unwrap() error { return e.error }
 
 func isNotEmpty(err error) bool { return awswait.HasCode(err, "BucketNotEmpty") }
 
@@ -83,5 +93,5 @@ func kept(failed []s3types.Error) error {
 		}
 		errs = append(errs, fmt.Errorf("%s (version %s): %s: %s", aws.ToString(f.Key), aws.ToString(f.VersionId), aws.ToString(f.Code), aws.ToString(f.Message)))
 	}
-	return fmt.Errorf("S3 did not delete %d objects; remove their protection and destroy again: %w", len(failed), errors.Join(errs...))
+	return &keptError{fmt.Errorf("S3 did not delete %d objects; remove their protection and destroy again: %w", len(failed), errors.Join(errs...))}
 }

@@ -6,16 +6,17 @@ import (
 	"regexp"
 
 	"github.com/hashicorp/terraform-plugin-framework-timeouts/resource/timeouts"
-	"github.com/hashicorp/terraform-plugin-framework-validators/int64validator"
 	"github.com/hashicorp/terraform-plugin-framework-validators/listvalidator"
 	"github.com/hashicorp/terraform-plugin-framework-validators/resourcevalidator"
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
+	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/booldefault"
 	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 	"github.com/hashicorp/terraform-plugin-framework/types"
+	"github.com/hashicorp/terraform-plugin-framework/types/basetypes"
 
 	"github.com/xeroops/xeroops/internal/awswait"
 	"github.com/xeroops/xeroops/provider/internal/base"
@@ -46,7 +47,7 @@ func (r *bucketResource) Metadata(_ context.Context, _ resource.MetadataRequest,
 func (r *bucketResource) Schema(ctx context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
 	resp.Schema = schema.Schema{
 		MarkdownDescription: "An S3 bucket that is encrypted, versioned, without public access and access control lists, and with a policy " +
-			"that denies calls without TLS. Incomplete uploads are aborted after a week.",
+			"that denies calls without TLS and calls of other accounts. Incomplete uploads are aborted after a week.",
 		Attributes: map[string]schema.Attribute{
 			"id":  schema.StringAttribute{Computed: true, MarkdownDescription: "Name of the bucket."},
 			"arn": schema.StringAttribute{Computed: true, MarkdownDescription: "ARN of the bucket."},
@@ -68,9 +69,21 @@ func (r *bucketResource) Schema(ctx context.Context, _ resource.SchemaRequest, r
 			},
 			"lifecycle_rules": schema.ListNestedAttribute{
 				Optional: true, Validators: []validator.List{listvalidator.SizeAtMost(maxLifecycleRules)},
-				MarkdownDescription: "Rules for the expiration of objects.",
+				MarkdownDescription: "Rules for the expiration of objects and for their transition to other storage classes.",
 				NestedObject:        lifecycleObject(),
 			},
+			"policy": schema.StringAttribute{
+				Optional: true,
+				MarkdownDescription: "JSON policy document whose statements are added to the bucket's policy, such as `jsonencode({ Statement = [...] })` or `data.aws_iam_policy_document.x.json`. " +
+					"A statement without `Resource` applies to the bucket and its objects. Statements that would open the bucket to the public are refused. " +
+					"The accounts of allowed principals may use the bucket; all others stay denied, unless a statement allows principals whose account it does not name.",
+			},
+			"access_log": accessLogAttribute(),
+			"receive_access_logs": schema.BoolAttribute{
+				Optional: true, Computed: true, Default: booldefault.StaticBool(false),
+				MarkdownDescription: "Whether S3 may write the access logs of the account's buckets into this one (`access_log` of the other buckets). Default: `false`.",
+			},
+			"object_lock": objectLockAttribute(),
 			"force_destroy": schema.BoolAttribute{
 				Optional: true, Computed: true, Default: booldefault.StaticBool(false),
 				MarkdownDescription: "Whether destroying the bucket deletes all objects with all versions. Default: `false`, which allows destroying only an empty bucket.",
@@ -83,22 +96,34 @@ func (r *bucketResource) Schema(ctx context.Context, _ resource.SchemaRequest, r
 	}
 }
 
-func lifecycleObject() schema.NestedAttributeObject {
-	days := []validator.Int64{int64validator.AtLeast(1)}
-	either := int64validator.AtLeastOneOf(path.MatchRelative().AtParent().AtName("expire_days"), path.MatchRelative().AtParent().AtName("noncurrent_expire_days"))
-	return schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
-		"prefix": schema.StringAttribute{Optional: true, Validators: []validator.String{stringvalidator.LengthBetween(1, 1024)},
-			MarkdownDescription: "Prefix of the keys of the objects. Default: all objects."},
-		"expire_days": schema.Int64Attribute{Optional: true, Validators: append(days, either),
-			MarkdownDescription: "Days after which an object is deleted. With versioning, it becomes an old version."},
-		"noncurrent_expire_days": schema.Int64Attribute{Optional: true, Validators: days,
-			MarkdownDescription: "Days after which an old version is deleted."},
-	}}
-}
-
 func (r *bucketResource) ConfigValidators(context.Context) []resource.ConfigValidator {
 	return []resource.ConfigValidator{resourcevalidator.ExactlyOneOf(path.MatchRoot("name"), path.MatchRoot("prefix"))}
 }
+
+func (r *bucketResource) ValidateConfig(ctx context.Context, req resource.ValidateConfigRequest, resp *resource.ValidateConfigResponse) {
+	var m bucketModel
+	var lock, log types.Object
+	for name, value := range map[string]any{"name": &m.Name, "policy": &m.Policy, "versioning": &m.Versioning, "kms_key_id": &m.KMSKeyID,
+		"receive_access_logs": &m.ReceiveAccessLogs, "object_lock": &lock, "access_log": &log} {
+		resp.Diagnostics.Append(req.Config.GetAttribute(ctx, path.Root(name), value)...)
+	}
+	if isKnown(lock) {
+		m.ObjectLock = &objectLockModel{}
+		resp.Diagnostics.Append(lock.As(ctx, m.ObjectLock, basetypes.ObjectAsOptions{})...)
+	}
+	if isKnown(log) {
+		m.AccessLog = &accessLogModel{}
+		resp.Diagnostics.Append(log.As(ctx, m.AccessLog, basetypes.ObjectAsOptions{})...)
+	}
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	for _, err := range append(m.checkPolicy(), m.checkLock(), m.checkReceiver()) {
+		base.AddError(&resp.Diagnostics, "check", bucketTypeName, m.Name.ValueString(), err)
+	}
+}
+
+func isKnown(o types.Object) bool { return !o.IsNull() && !o.IsUnknown() }
 
 func (r *bucketResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
 	if r.ProviderData == nil || req.Plan.Raw.IsNull() {
@@ -110,7 +135,49 @@ func (r *bucketResource) ModifyPlan(ctx context.Context, req resource.ModifyPlan
 		return
 	}
 	req.Plan = resp.Plan // has the name
+	base.AddError(&resp.Diagnostics, "plan", bucketTypeName, "", r.checkPlan(ctx, req, resp))
 	r.PlanAdoption(ctx, bucketTypeName, r.findExisting, req, resp)
+}
+
+// checkPlan returns an error for what S3 would refuse in view of the bucket's name and
+// of its state.
+func (r *bucketResource) checkPlan(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) error {
+	var m bucketModel
+	var target types.String
+	var lock, lockBefore types.Object
+	get := func(from interface {
+		GetAttribute(context.Context, path.Path, any) diag.Diagnostics
+	}, at path.Path, value any) {
+		resp.Diagnostics.Append(from.GetAttribute(ctx, at, value)...)
+	}
+	get(req.Plan, path.Root("name"), &m.Name)
+	get(req.Plan, path.Root("policy"), &m.Policy)
+	get(req.Plan, path.Root("receive_access_logs"), &m.ReceiveAccessLogs)
+	get(req.Plan, path.Root("object_lock"), &lock)
+	get(req.Config, path.Root("access_log").AtName("bucket"), &target)
+	if !req.State.Raw.IsNull() {
+		get(req.State, path.Root("object_lock"), &lockBefore)
+		if len(resp.RequiresReplace) == 0 {
+			if err := checkLockChange(lock, lockBefore); err != nil {
+				return err
+			}
+		}
+	}
+	if resp.Diagnostics.HasError() || m.Name.IsUnknown() {
+		return nil
+	}
+	arn, err := r.arn(ctx, m.Name.ValueString())
+	if err != nil {
+		return err
+	}
+	account, err := r.Client.AccountID(ctx)
+	if err != nil {
+		return err
+	}
+	if err := (&accessLogModel{Bucket: target}).checkTarget(m.Name.ValueString()); err != nil {
+		return err
+	}
+	return m.checkWholePolicy(arn, account)
 }
 
 // planName plans the name before the bucket exists, so that policies can refer to
@@ -161,7 +228,7 @@ func (r *bucketResource) Create(ctx context.Context, req resource.CreateRequest,
 	resp.Diagnostics.Append(resp.State.Set(ctx, &bucket)...)
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: bucket.ID})...)
 
-	err := r.converge(ctx, bucket)
+	err := r.converge(ctx, bucket, nil)
 	base.AddError(&resp.Diagnostics, "create", bucketTypeName, bucket.Name.ValueString(), err)
 }
 
@@ -176,7 +243,7 @@ func (r *bucketResource) Read(ctx context.Context, req resource.ReadRequest, res
 	}
 
 	name := bucket.ID.ValueString()
-	found, err := r.findParts(ctx, name)
+	found, err := r.findParts(ctx, name, bucket.scope())
 	if isNoBucket(err) {
 		resp.State.RemoveResource(ctx)
 		return
@@ -197,9 +264,10 @@ func (r *bucketResource) Read(ctx context.Context, req resource.ReadRequest, res
 }
 
 func (r *bucketResource) Update(ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse) {
-	var bucket bucketModel
+	var bucket, state bucketModel
 	resp.Diagnostics.Append(req.Plan.Get(ctx, &bucket)...)
 	bucket.managed = r.ManagedTags(ctx, req.Private, &resp.Diagnostics)
+	resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: bucket.ID})...)
 	ctx, cancel := base.Deadline(ctx, bucket.Timeouts.Update, awswait.CreatedVisible, &resp.Diagnostics)
 	defer cancel()
@@ -207,7 +275,7 @@ func (r *bucketResource) Update(ctx context.Context, req resource.UpdateRequest,
 		return
 	}
 
-	if err := r.converge(ctx, bucket); err != nil {
+	if err := r.converge(ctx, bucket, state.AccessLog); err != nil {
 		base.AddError(&resp.Diagnostics, "update", bucketTypeName, bucket.ID.ValueString(), err)
 		return
 	}
@@ -224,7 +292,7 @@ func (r *bucketResource) Delete(ctx context.Context, req resource.DeleteRequest,
 		return
 	}
 
-	err := r.delete(ctx, bucket.ID.ValueString(), bucket.ForceDestroy.ValueBool())
+	err := r.delete(ctx, bucket)
 	base.AddError(&resp.Diagnostics, "delete", bucketTypeName, bucket.ID.ValueString(), err)
 }
 

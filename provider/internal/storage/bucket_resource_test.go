@@ -139,12 +139,7 @@ func TestBucketDriftIsShownAndReverted(t *testing.T) {
 			_, err := a.S3.DeletePublicAccessBlock(ctx, &s3.DeletePublicAccessBlockInput{Bucket: name})
 			return err
 		}},
-		{"access control lists are enabled", func(ctx context.Context) error {
-			_, err := a.S3.PutBucketOwnershipControls(ctx, &s3.PutBucketOwnershipControlsInput{Bucket: name, OwnershipControls: &s3types.OwnershipControls{
-				Rules: []s3types.OwnershipControlsRule{{ObjectOwnership: s3types.ObjectOwnershipObjectWriter}}}})
-			return err
-		}},
-		{"the policy that denies calls without TLS was changed", func(ctx context.Context) error {
+		{"statements of the policy are missing or were changed", func(ctx context.Context) error {
 			_, err := a.S3.DeleteBucketPolicy(ctx, &s3.DeleteBucketPolicyInput{Bucket: name})
 			return err
 		}},
@@ -158,7 +153,7 @@ func TestBucketDriftIsShownAndReverted(t *testing.T) {
 		}},
 		{`lifecycle rule "archive" was not created by the provider`, func(ctx context.Context) error {
 			_, err := a.S3.PutBucketLifecycleConfiguration(ctx, &s3.PutBucketLifecycleConfigurationInput{Bucket: name, LifecycleConfiguration: &s3types.BucketLifecycleConfiguration{
-				Rules: []s3types.LifecycleRule{{ID: aws.String("archive"), Status: s3types.ExpirationStatusEnabled, Filter: &s3types.LifecycleRuleFilter{Prefix: aws.String("")},
+				Rules: []s3types.LifecycleRule{{ID: aws.String("archive"), Status: s3types.ExpirationStatusEnabled, Filter: &s3types.LifecycleRuleFilter{Tag: &s3types.Tag{Key: aws.String("a"), Value: aws.String("b")}},
 					Transitions: []s3types.Transition{{Days: aws.Int32(30), StorageClass: s3types.TransitionStorageClassGlacier}}}}}})
 			return err
 		}},
@@ -216,7 +211,7 @@ func (a account) createBucket() {
 }
 
 func (a account) put(ctx context.Context, key string) error {
-	_, err := a.S3.PutObject(ctx, &s3.PutObjectInput{Bucket: aws.String(uploads), Key: &key, Body: strings.NewReader(key)})
+	_, err := a.S3.PutObject(ctx, &s3.PutObjectInput{Bucket: aws.String(uploads), Key: &key, Body: strings.NewReader(key), ChecksumAlgorithm: s3types.ChecksumAlgorithmCrc32})
 	return err
 }
 
@@ -321,8 +316,26 @@ func TestBucketErrorsSayWhatToDo(t *testing.T) {
 		"upper case":   {"resource \"xeroops_bucket\" \"uploads\" {\n name = \"Uploads\"\n}", `lowercase letters, digits and hyphens`},
 		"long prefix":  {"resource \"xeroops_bucket\" \"uploads\" {\n prefix = \"" + strings.Repeat("a", 51) + "\"\n}", `1 to 50`},
 		"empty rule":   {bucketConfig(`lifecycle_rules = [{ prefix = "tmp/" }]`), `At least one attribute out of`},
-		"zero days":    {bucketConfig(`lifecycle_rules = [{ expire_days = 0 }]`), `at least 1`},
-		"alias of key": {bucketConfig(`kms_key_id = "alias/mine"`), `not the ARN of a KMS key`},
+		"zero days":    {bucketConfig(`lifecycle_rules = [{ expire_days = 0 }]`), `between 1 and 2147483647`},
+		"many days":    {bucketConfig(`lifecycle_rules = [{ expire_days = 4294967297 }]`), `between 1 and 2147483647`},
+		"soon to IA":   {bucketConfig(`lifecycle_rules = [{ transitions = [{ days = 7, storage_class = "STANDARD_IA" }] }]`), `after 30 days at the earliest`},
+		"no class":     {bucketConfig(`lifecycle_rules = [{ transitions = [{ days = 7, storage_class = "COLD" }] }]`), `must be one of`},
+		"expires soon": {bucketConfig(`lifecycle_rules = [{ noncurrent_expire_days = 7, noncurrent_transitions = [{ days = 7, storage_class = "GLACIER" }] }]`), `noncurrent_expire_days is 7`},
+		"public":       {bucketConfig(`policy = jsonencode({ Statement = [{ Effect = "Allow", Principal = "*", Action = "s3:GetObject" }] })`), `would open the bucket to the public`},
+		"no policy":    {bucketConfig(`policy = "[]"`), `not a policy document`},
+		"no principal": {bucketConfig(`policy = jsonencode({ Statement = [{ Effect = "Deny", Action = "s3:GetObject" }] })`), `has no Principal`},
+		"elsewhere": {bucketConfig(`policy = jsonencode({ Statement = [{ Effect = "Deny", Principal = "*", Action = "s3:GetObject", Resource = "arn:aws:s3:::other/*" }] })`),
+			`arn:aws:s3:::other/\* is not in the bucket`},
+		"long policy": {bucketConfig(`policy = jsonencode({ Statement = [{ Effect = "Deny", Principal = "*", Action = [for i in range(1000) : "s3:GetObjectVersionTagging${i}"] }] })`), `S3 accepts 20480`},
+		"logs itself": {bucketConfig(`access_log = { bucket = "` + uploads + `" }`), `logs into itself`},
+		"logs, KMS": {bucketConfig("receive_access_logs = true\n kms_key_id = \"arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab\""),
+			`encrypted with its own keys`},
+		"logs, lock":     {bucketConfig("receive_access_logs = true\n object_lock = {}"), `buckets with Object Lock`},
+		"lock, versions": {bucketConfig("versioning = false\n object_lock = {}"), `object_lock needs versioning`},
+		"lock, no time":  {bucketConfig(`object_lock = { mode = "GOVERNANCE" }`), `mode needs days or years`},
+		"lock, no mode":  {bucketConfig(`object_lock = { days = 1 }`), `mode`},
+		"lock, both":     {bucketConfig(`object_lock = { mode = "GOVERNANCE", days = 1, years = 1 }`), `cannot be specified when`},
+		"alias of key":   {bucketConfig(`kms_key_id = "alias/mine"`), `not the ARN of a KMS key`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			newAccount(t).Test(resource.TestCase{Steps: []resource.TestStep{{Config: tc.config, PlanOnly: true, ExpectError: matching(tc.says)}}})
