@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Generates docs/: the registry's pages from the provider's schema, examples/ and
-# templates/docs/, and the guide of service ports. With -check it changes nothing
-# and prints what is not up to date.
+# templates/docs/, the guide of service ports, and the table of AWS calls. With
+# -check it changes nothing and prints what is not up to date.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 readonly tfplugindocs=github.com/hashicorp/terraform-plugin-docs/cmd/tfplugindocs@v0.25.0
 readonly work=.tools/generate
-readonly generated=(index.md resources data-sources ephemeral-resources functions guides)
+readonly generated=(index.md aws-calls.md resources data-sources ephemeral-resources functions guides)
 
 terraform=${TF_ACC_TERRAFORM_PATH:-$(command -v terraform || command -v tofu)} ||
   { echo "generate: neither terraform nor tofu is on PATH; run make setup" >&2; exit 1; }
@@ -49,6 +49,7 @@ go run "$tfplugindocs" generate \
   { cat "$work/tfplugindocs.log" >&2; exit 1; }
 mkdir -p "$out/guides"
 go run ./scripts/portstable >"$out/guides/service-ports.md"
+go run ./scripts/awscalls >"$out/aws-calls.md"
 
 if [ "$out" != docs ]; then
   stale=0

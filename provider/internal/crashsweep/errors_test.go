@@ -1,0 +1,107 @@
+package crashsweep
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/xeroops/xeroops/internal/awscalls"
+	"github.com/xeroops/xeroops/internal/fakeaws"
+	"github.com/xeroops/xeroops/internal/fakeaws/fixups"
+	"github.com/xeroops/xeroops/internal/fakeaws/moto"
+	"github.com/xeroops/xeroops/internal/testkit/tfcli"
+)
+
+// TestEveryRetriedErrorIsSurvived injects each retried error of the table of AWS
+// calls that names no test of its own into the first calls of an apply, a repair and a
+// destroy of the complete example. All must succeed, and each error must have occurred.
+func TestEveryRetriedErrorIsSurvived(t *testing.T) {
+	if _, err := tfcli.Find(); err != nil {
+		t.Skip(err)
+	}
+	s := newSweep(t)
+	r, err := s.start(t.Context(), t.TempDir(), fixups.Options{})
+	if errors.Is(err, moto.ErrMissing) {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	defer r.account.Close()
+	faults := retriedErrors(t)
+	for _, f := range faults {
+		if err := r.account.Front.Inject(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := r.space.Apply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.drift(t)
+	if _, err := r.space.Apply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.finish(t.Context()); err != nil {
+		t.Error(err)
+	}
+	occurred := map[string]int{}
+	for _, c := range r.account.Front.Calls() {
+		if c.Fault != "" {
+			occurred[c.Service+":"+c.Action+" "+c.Fault]++
+			occurred[c.Service+":* "+c.Fault]++
+		}
+	}
+	for _, f := range faults {
+		if name := fmt.Sprintf("%s:%s %s", f.Service, cmp.Or(f.Action, "*"), f.Code); occurred[name] == 0 {
+			t.Errorf("%s did not occur: no apply or destroy of the example makes the call; name a test in %s that injects it", name, awscalls.TablePath)
+		}
+	}
+	t.Logf("%d errors in %d calls", len(faults), len(r.account.Front.Calls()))
+}
+
+// drift changes what an apply only sets if it differs.
+func (r *run) drift(t *testing.T) {
+	t.Helper()
+	buckets := s3.NewFromConfig(r.account.Direct(), func(o *s3.Options) { o.UsePathStyle = true })
+	bucket := aws.String("uploads-" + moto.Account)
+	_, encryption := buckets.DeleteBucketEncryption(t.Context(), &s3.DeleteBucketEncryptionInput{Bucket: bucket})
+	_, ownership := buckets.DeleteBucketOwnershipControls(t.Context(), &s3.DeleteBucketOwnershipControlsInput{Bucket: bucket})
+	_, access := buckets.DeletePublicAccessBlock(t.Context(), &s3.DeletePublicAccessBlockInput{Bucket: bucket})
+	if err := errors.Join(encryption, ownership, access); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// retriedErrors returns the errors to inject. Those of a single call are first, so
+// that the errors that every call of a service may return do not take their calls.
+func retriedErrors(t *testing.T) []fakeaws.Fault {
+	t.Helper()
+	table, err := awscalls.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var own, common []fakeaws.Fault
+	for _, action := range slices.Sorted(maps.Keys(table)) {
+		service, operation, _ := strings.Cut(action, ":")
+		for _, e := range table[action].Errors {
+			if !e.Retry || e.Test != "" {
+				continue
+			}
+			f := fakeaws.Fault{Service: service, Action: operation, Effect: fakeaws.Fail, Code: e.Code, Status: e.Status,
+				Message: cmp.Or(e.Message, "injected by the test")}
+			if operation == "*" {
+				f.Action = ""
+				common = append(common, f)
+			} else {
+				own = append(own, f)
+			}
+		}
+	}
+	return append(own, common...)
+}
