@@ -28,7 +28,7 @@ resource "xeroops_bucket" "pgdump" {
     Version = "2012-10-17"
     Statement = [{
       Effect    = "Allow"
-      Principal = { AWS = "arn:aws:iam::111122223333:root" }
+      Principal = { AWS = "111122223333" }
       Action    = ["s3:ListBucket", "s3:GetObject"]
     }]
   })

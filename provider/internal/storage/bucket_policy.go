@@ -130,7 +130,7 @@ func (m *bucketModel) setPolicy(actual, arn, account string) (complete bool) {
 // checkPolicy returns an error for each configured statement that S3 would refuse or
 // that would open the bucket to the public.
 func (m *bucketModel) checkPolicy() []error {
-	statements, err := m.statements("arn:aws:s3:::any")
+	statements, err := m.statements("bucket") // the ARN does not matter here
 	if err != nil {
 		return []error{err}
 	}
