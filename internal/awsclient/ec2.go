@@ -58,7 +58,6 @@ type EC2 struct {
 	DescribeInstanceAttribute              ec2Call[ec2.DescribeInstanceAttributeInput, ec2.DescribeInstanceAttributeOutput]
 	DescribeInstanceTypes                  ec2Call[ec2.DescribeInstanceTypesInput, ec2.DescribeInstanceTypesOutput]
 	DescribeInternetGateways               ec2Call[ec2.DescribeInternetGatewaysInput, ec2.DescribeInternetGatewaysOutput]
-	DescribeNetworkInterfaces              ec2Call[ec2.DescribeNetworkInterfacesInput, ec2.DescribeNetworkInterfacesOutput]
 	DescribeVolumesModifications           ec2Call[ec2.DescribeVolumesModificationsInput, ec2.DescribeVolumesModificationsOutput]
 	DescribeVpcAttribute                   ec2Call[ec2.DescribeVpcAttributeInput, ec2.DescribeVpcAttributeOutput]
 	DescribeVpcs                           ec2Call[ec2.DescribeVpcsInput, ec2.DescribeVpcsOutput]
@@ -93,15 +92,16 @@ type EC2 struct {
 
 	// The following are methods, because the SDK's paginators take an interface.
 
-	describeImages         ec2Call[ec2.DescribeImagesInput, ec2.DescribeImagesOutput]
-	describeInstances      ec2Call[ec2.DescribeInstancesInput, ec2.DescribeInstancesOutput]
-	describeTypeOfferings  ec2Call[ec2.DescribeInstanceTypeOfferingsInput, ec2.DescribeInstanceTypeOfferingsOutput]
-	describeRouteTables    ec2Call[ec2.DescribeRouteTablesInput, ec2.DescribeRouteTablesOutput]
-	describeSecurityGroups ec2Call[ec2.DescribeSecurityGroupsInput, ec2.DescribeSecurityGroupsOutput]
-	describeSnapshots      ec2Call[ec2.DescribeSnapshotsInput, ec2.DescribeSnapshotsOutput]
-	describeSubnets        ec2Call[ec2.DescribeSubnetsInput, ec2.DescribeSubnetsOutput]
-	describeVolumes        ec2Call[ec2.DescribeVolumesInput, ec2.DescribeVolumesOutput]
-	describeVpcEndpoints   ec2Call[ec2.DescribeVpcEndpointsInput, ec2.DescribeVpcEndpointsOutput]
+	describeImages            ec2Call[ec2.DescribeImagesInput, ec2.DescribeImagesOutput]
+	describeInstances         ec2Call[ec2.DescribeInstancesInput, ec2.DescribeInstancesOutput]
+	describeTypeOfferings     ec2Call[ec2.DescribeInstanceTypeOfferingsInput, ec2.DescribeInstanceTypeOfferingsOutput]
+	describeNetworkInterfaces ec2Call[ec2.DescribeNetworkInterfacesInput, ec2.DescribeNetworkInterfacesOutput]
+	describeRouteTables       ec2Call[ec2.DescribeRouteTablesInput, ec2.DescribeRouteTablesOutput]
+	describeSecurityGroups    ec2Call[ec2.DescribeSecurityGroupsInput, ec2.DescribeSecurityGroupsOutput]
+	describeSnapshots         ec2Call[ec2.DescribeSnapshotsInput, ec2.DescribeSnapshotsOutput]
+	describeSubnets           ec2Call[ec2.DescribeSubnetsInput, ec2.DescribeSubnetsOutput]
+	describeVolumes           ec2Call[ec2.DescribeVolumesInput, ec2.DescribeVolumesOutput]
+	describeVpcEndpoints      ec2Call[ec2.DescribeVpcEndpointsInput, ec2.DescribeVpcEndpointsOutput]
 }
 
 // NewEC2 returns an EC2 that calls client.
@@ -151,7 +151,6 @@ func NewEC2(client *ec2.Client) *EC2 {
 		DescribeInstanceAttribute:              client.DescribeInstanceAttribute,
 		DescribeInstanceTypes:                  client.DescribeInstanceTypes,
 		DescribeInternetGateways:               client.DescribeInternetGateways,
-		DescribeNetworkInterfaces:              client.DescribeNetworkInterfaces,
 		DescribeVolumesModifications:           client.DescribeVolumesModifications,
 		DescribeVpcAttribute:                   client.DescribeVpcAttribute,
 		DescribeVpcs:                           client.DescribeVpcs,
@@ -184,15 +183,16 @@ func NewEC2(client *ec2.Client) *EC2 {
 		TerminateInstances:                     client.TerminateInstances,
 		UnassignIpv6Addresses:                  client.UnassignIpv6Addresses,
 
-		describeImages:         client.DescribeImages,
-		describeInstances:      client.DescribeInstances,
-		describeTypeOfferings:  client.DescribeInstanceTypeOfferings,
-		describeRouteTables:    client.DescribeRouteTables,
-		describeSecurityGroups: client.DescribeSecurityGroups,
-		describeSnapshots:      client.DescribeSnapshots,
-		describeSubnets:        client.DescribeSubnets,
-		describeVolumes:        client.DescribeVolumes,
-		describeVpcEndpoints:   client.DescribeVpcEndpoints,
+		describeImages:            client.DescribeImages,
+		describeInstances:         client.DescribeInstances,
+		describeTypeOfferings:     client.DescribeInstanceTypeOfferings,
+		describeNetworkInterfaces: client.DescribeNetworkInterfaces,
+		describeRouteTables:       client.DescribeRouteTables,
+		describeSecurityGroups:    client.DescribeSecurityGroups,
+		describeSnapshots:         client.DescribeSnapshots,
+		describeSubnets:           client.DescribeSubnets,
+		describeVolumes:           client.DescribeVolumes,
+		describeVpcEndpoints:      client.DescribeVpcEndpoints,
 	}
 }
 
@@ -209,6 +209,11 @@ func (c *EC2) DescribeInstances(ctx context.Context, in *ec2.DescribeInstancesIn
 // DescribeInstanceTypeOfferings calls the EC2 API of that name.
 func (c *EC2) DescribeInstanceTypeOfferings(ctx context.Context, in *ec2.DescribeInstanceTypeOfferingsInput, options ...func(*ec2.Options)) (*ec2.DescribeInstanceTypeOfferingsOutput, error) {
 	return c.describeTypeOfferings(ctx, in, options...)
+}
+
+// DescribeNetworkInterfaces calls the EC2 API of that name.
+func (c *EC2) DescribeNetworkInterfaces(ctx context.Context, in *ec2.DescribeNetworkInterfacesInput, options ...func(*ec2.Options)) (*ec2.DescribeNetworkInterfacesOutput, error) {
+	return c.describeNetworkInterfaces(ctx, in, options...)
 }
 
 // DescribeRouteTables calls the EC2 API of that name.

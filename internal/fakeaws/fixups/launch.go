@@ -18,8 +18,8 @@ import (
 // outside the subnet (moto: HTTP 500) and an unknown security group (moto creates
 // it). It moves address and groups to the primary interface, which is deleted with
 // the instance, because moto otherwise leaks the address. It sets termination
-// protection and the interface's IPv6 address, which moto ignores at launch, and shows
-// the groups of the instance.
+// protection, and the interface's tags and IPv6 address, which moto ignores at launch,
+// and shows the groups of the instance.
 func launch() fakeaws.Middleware {
 	return func(next fakeaws.Handler) fakeaws.Handler {
 		return func(c *fakeaws.Call) (*http.Response, error) {
@@ -42,6 +42,12 @@ func launch() fakeaws.Middleware {
 				return nil, err
 			}
 			fakeaws.SetBody(res, []byte(mapItems(string(body), "instancesSet", withGroups)))
+			if c.Action == "RunInstances" {
+				interfaceTags := tagSpecifications(c.Params)[types.ResourceTypeNetworkInterface]
+				if err := tag(c, []string{element(string(body), "networkInterfaceId")}, interfaceTags); err != nil {
+					return asRefusal(c, err)
+				}
+			}
 			if address := c.Params.Get("NetworkInterface.1.Ipv6Addresses.1.Ipv6Address"); c.Action == "RunInstances" && address != "" {
 				if err := assignIPv6(c, element(string(body), "networkInterfaceId"), address); err != nil {
 					return asRefusal(c, err)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	"github.com/xeroops/xeroops/internal/fakeaws/fixups"
 )
@@ -77,4 +78,17 @@ func TestTerminationProtectionAtLaunch(t *testing.T) {
 	f.ok(err)
 	_, err = f.ec2.TerminateInstances(ctx, &ec2.TerminateInstancesInput{InstanceIds: []string{*out.Instances[0].InstanceId}})
 	f.refused(err, "OperationNotPermitted")
+}
+
+func TestTagsOfTheInterfaceAtLaunch(t *testing.T) {
+	f := newFixture(t, fast)
+	in := f.input("10.0.2.10")
+	in.TagSpecifications = []types.TagSpecification{{ResourceType: types.ResourceTypeNetworkInterface, Tags: []types.Tag{{Key: aws.String("team"), Value: aws.String("core")}}}}
+	_, err := f.ec2.RunInstances(t.Context(), in)
+	f.ok(err)
+	out, err := f.ec2.DescribeNetworkInterfaces(t.Context(), &ec2.DescribeNetworkInterfacesInput{Filters: []types.Filter{filter("private-ip-address", "10.0.2.10")}})
+	f.ok(err)
+	if len(out.NetworkInterfaces) != 1 || len(out.NetworkInterfaces[0].TagSet) != 1 {
+		t.Errorf("interfaces: %+v", out.NetworkInterfaces)
+	}
 }

@@ -23,6 +23,8 @@ type Describer struct {
 	Volumes     *awsbatch.Batch[types.Volume]      // by id
 	S3Endpoints *awsbatch.Batch[types.VpcEndpoint] // gateway endpoint for S3, by VPC id
 
+	NetworkInterfaces *awsbatch.Batch[types.NetworkInterface] // by id
+
 	images *awsbatch.Batch[types.Image] // by ImageQuery; see NewestImage
 }
 
@@ -72,6 +74,18 @@ func NewDescriber(client *awsclient.EC2, region string) *Describer {
 					return nil, err
 				}
 				index(found, page.Volumes, func(v types.Volume) *string { return v.VolumeId })
+			}
+			return found, nil
+		}),
+		NetworkInterfaces: awsbatch.New(func(ctx context.Context, ids []string) (map[string]types.NetworkInterface, error) {
+			found := map[string]types.NetworkInterface{}
+			pages := ec2.NewDescribeNetworkInterfacesPaginator(client, &ec2.DescribeNetworkInterfacesInput{Filters: []types.Filter{Filter("network-interface-id", ids...)}})
+			for pages.HasMorePages() {
+				page, err := pages.NextPage(ctx)
+				if err != nil {
+					return nil, err
+				}
+				index(found, page.NetworkInterfaces, func(i types.NetworkInterface) *string { return i.NetworkInterfaceId })
 			}
 			return found, nil
 		}),

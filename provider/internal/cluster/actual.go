@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"maps"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -111,28 +110,4 @@ func (a *actualState) publicIP(i instance) *string {
 		}
 	}
 	return nil
-}
-
-// commonTags returns the tags that all security groups and instances have with
-// the same value: a tag that one of them lacks is drift.
-func (op *operation) commonTags() map[string]string {
-	all := op.groups.Tags()
-	for _, i := range op.actual.live {
-		all = append(all, i.Tags)
-	}
-	var common map[string]string
-	for _, tags := range all {
-		have := base.FlattenEC2Tags(tags)
-		if have["Name"] == have[base.TagName] {
-			delete(have, "Name") // set by the provider
-		}
-		for _, own := range []string{base.TagName, base.TagNode, base.TagRole} {
-			delete(have, own)
-		}
-		if common == nil {
-			common = have
-		}
-		maps.DeleteFunc(common, func(k, v string) bool { return have[k] != v })
-	}
-	return common
 }

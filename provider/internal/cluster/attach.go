@@ -97,6 +97,7 @@ func (op *operation) attachSteps(n clusterspec.Node, i instance) []base.Step {
 		return base.SetEC2Tags(ctx, op.Client.EC2, i.id(), i.Tags, op.wantedNodeTags(n, i), op.managedTags(n.Name))
 	})
 	add("set the tags of its root volume", op.setTags, func(ctx context.Context) error { return op.tagRootVolume(ctx, n, i) })
+	add("set the tags of its network interface", op.setTags, func(ctx context.Context) error { return op.tagInterface(ctx, n, i) })
 	add("turn off the source/destination check", n.Role == model.RoleWireGuard && aws.ToBool(i.SourceDestCheck), func(ctx context.Context) error {
 		_, err := op.Client.EC2.ModifyInstanceAttribute(ctx, &ec2.ModifyInstanceAttributeInput{InstanceId: i.InstanceId,
 			SourceDestCheck: &ec2types.AttributeBooleanValue{Value: aws.Bool(false)}})
@@ -158,31 +159,6 @@ func (i instance) inGroup(id string) bool {
 func (i instance) requiresTokens() bool {
 	m := i.MetadataOptions
 	return m != nil && m.HttpTokens == ec2types.HttpTokensStateRequired && aws.ToInt32(m.HttpPutResponseHopLimit) == 1
-}
-
-func (op *operation) wantedNodeTags(n clusterspec.Node, i instance) []ec2types.Tag {
-	tags := op.nodeTags(n, 0)
-	for _, t := range i.Tags { // its generation is the instance's own
-		if aws.ToString(t.Key) == tagGeneration {
-			tags = slices.DeleteFunc(tags, func(t ec2types.Tag) bool { return aws.ToString(t.Key) == tagGeneration })
-			tags = append(tags, t)
-		}
-	}
-	return tags
-}
-
-func (op *operation) tagsDiffer(n clusterspec.Node, i instance) bool {
-	set, remove := op.managedTags(n.Name).Changes(base.FlattenEC2Tags(i.Tags), base.FlattenEC2Tags(op.wantedNodeTags(n, i)))
-	return len(set)+len(remove) > 0
-}
-
-// tagRootVolume sets the tags of a node's root volume to those of its instance.
-func (op *operation) tagRootVolume(ctx context.Context, n clusterspec.Node, i instance) error {
-	volume, exists, err := op.Describe.Volumes.Get(ctx, i.volumeAt(aws.ToString(i.RootDeviceName)))
-	if err != nil || !exists {
-		return err
-	}
-	return base.SetEC2Tags(ctx, op.Client.EC2, aws.ToString(volume.VolumeId), volume.Tags, op.wantedNodeTags(n, i), op.managedTags(n.Name))
 }
 
 // addressOf returns the Elastic IP associated with the instance, or nil.

@@ -69,6 +69,7 @@ type nodeModel struct {
 	ImageID      types.String `tfsdk:"image_id"`
 	EIPID        types.String `tfsdk:"eip_id"`
 	VolumeID     types.String `tfsdk:"volume_id"`
+	Tags         types.Map    `tfsdk:"tags"`
 }
 
 // sameInstance reports whether one EC2 instance can be both nodes; if not, the
@@ -140,9 +141,10 @@ func (m clusterModel) spec() *clusterspec.Spec {
 		s.InstanceProfiles[model.Role(role)] = name
 	}
 	for name, n := range m.Nodes {
+		tags, _ := base.TagMap(n.Tags)
 		s.Nodes[name] = clusterspec.Node{Name: name, Role: model.Role(n.Role.ValueString()), InstanceType: n.InstanceType.ValueString(),
 			SubnetID: n.SubnetID.ValueString(), Address: n.Address.ValueString(), IPv6Address: n.IPv6Address.ValueString(), ImageID: n.ImageID.ValueString(),
-			EIPID: n.EIPID.ValueString(), VolumeID: n.VolumeID.ValueString()}
+			EIPID: n.EIPID.ValueString(), VolumeID: n.VolumeID.ValueString(), Tags: tags}
 	}
 	return s
 }
@@ -216,7 +218,9 @@ func (m *clusterModel) fromAWS(ctx context.Context, op *operation, settings base
 	m.VPCID = types.StringValue(op.actual.vpcID)
 	nodes := map[string]nodeModel{}
 	for name, instance := range op.actual.live {
-		nodes[name] = op.nodeFromAWS(instance)
+		n := op.nodeFromAWS(instance)
+		n.Tags = op.nodeTagsFromAWS(instance, m.Nodes[name].Tags)
+		nodes[name] = n
 	}
 	m.Nodes = nodes
 	m.Instances = op.actual.instancesValue()

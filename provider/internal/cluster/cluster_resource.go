@@ -188,7 +188,7 @@ func (r *clusterResource) Update(ctx context.Context, req resource.UpdateRequest
 	op.objects.VPNPublicKey = publicKeyOf(state.VPN)
 	op.priorStatus = state.Status.ValueString()
 	op.setProtection = !plan.TerminationProtection.Equal(state.TerminationProtection)
-	op.setTags = !plan.TagsAll.Equal(state.TagsAll) || op.priorStatus == statusIncomplete
+	op.setTags = !plan.sameTags(state) || op.priorStatus == statusIncomplete
 	op.roles.SetTags = op.setTags
 	op.managedTags = r.ManagedTagsOfParts(ctx, req.Private, &resp.Diagnostics)
 	op.groups.ManagedTags, op.roles.ManagedTags = op.managedTags(""), op.managedTags("")
@@ -201,7 +201,7 @@ func (r *clusterResource) Update(ctx context.Context, req resource.UpdateRequest
 	plan.fromOperation(op, err)
 	if err == nil {
 		plan.keepPlanned(planned, &resp.Diagnostics)
-		resp.Diagnostics.Append(base.KeepManagedTags(ctx, resp.Private, plan.TagsAll, nil)...)
+		resp.Diagnostics.Append(base.KeepManagedTags(ctx, resp.Private, plan.TagsAll, plan.nodeTags())...)
 	} else {
 		// The next apply tries again what these versions stand for.
 		plan.CredentialsVersion, plan.InternalVersion = state.CredentialsVersion, state.InternalVersion

@@ -161,6 +161,8 @@ func nodeAttributes() map[string]schema.Attribute {
 		"image_id":  schema.StringAttribute{Required: true, MarkdownDescription: "Id of an image for the role, such as from `data.xeroops_image`."},
 		"eip_id":    schema.StringAttribute{Optional: true, MarkdownDescription: "Allocation id of an Elastic IP address."},
 		"volume_id": schema.StringAttribute{Optional: true, MarkdownDescription: "Id of a data volume in the subnet's zone."},
+		"tags": schema.MapAttribute{Optional: true, ElementType: types.StringType, Validators: base.TagValidators(),
+			MarkdownDescription: "Tags of the node's instance, root volume and network interface, in addition to the cluster's. They override tags of the cluster with the same key, and are changed in place."},
 	}
 }
 

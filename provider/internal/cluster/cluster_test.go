@@ -70,7 +70,7 @@ func TestTheSameGenerationHasTheSameToken(t *testing.T) {
 	if op.clientToken(app1, 1) == op.clientToken(app1, 2) || op.clientToken(app1, 1) == op.clientToken(app2, 1) {
 		t.Error("two launches share a token")
 	}
-	op.actual.ended = []instance{{node: "app1", Instance: ec2types.Instance{Tags: op.nodeTags(app1, 3)}}}
+	op.actual.ended = []instance{{node: "app1", Instance: ec2types.Instance{Tags: op.nodeTags(app1, "3")}}}
 	if got := op.lastGeneration("app1"); got != 3 {
 		t.Errorf("last generation is %d, want 3", got)
 	}

@@ -35,7 +35,8 @@ type account struct {
 	eips, volumes        []string
 	uploads              string
 	nodes                map[string]node
-	extra                string // further HCL attributes
+	extra                string            // further HCL attributes
+	nodeExtra            map[string]string // the same of nodes, by name
 	readiness            string
 	vpnInVPC, longName   bool
 	ipv6                 map[string]string // by node
@@ -111,6 +112,9 @@ func (a *account) config() string {
 		}
 		if n.volume != "" {
 			fmt.Fprintf(&nodes, ", volume_id = %q", n.volume)
+		}
+		if extra := a.nodeExtra[name]; extra != "" {
+			nodes.WriteString(", " + extra)
 		}
 		nodes.WriteString(" }\n")
 	}

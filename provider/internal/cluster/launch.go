@@ -30,10 +30,6 @@ const tagGeneration = "xeroops:generation"
 // tags: AWS Backup restores them, and "launch more like this" copies them.
 const tagAddress = "xeroops:address"
 
-// clusterTagRules count the tags of an instance: base.TagCluster, base.TagNode,
-// base.TagRole, tagGeneration and tagAddress.
-var clusterTagRules = base.TagRules{Extra: 5, Service: "IAM"}
-
 // maxGenerations limits the search for an unused client token.
 const maxGenerations = 20
 
@@ -154,18 +150,12 @@ func (op *operation) clientToken(node clusterspec.Node, generation int) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-func (op *operation) nodeTags(node clusterspec.Node, generation int) []ec2types.Tag {
-	return base.EC2Tags(op.spec.Name+"-"+node.Name, op.spec.TagsAll, map[string]string{base.TagCluster: op.spec.Name,
-		base.TagNode: node.Name, base.TagRole: string(node.Role), tagGeneration: strconv.Itoa(generation),
-		tagAddress: location(node.SubnetID, node.Address)})
-}
-
 func (op *operation) runInput(node clusterspec.Node, generation int) (*ec2.RunInstancesInput, error) {
 	userData, err := op.userData(node)
 	if err != nil {
 		return nil, fmt.Errorf("user-data of node %s: %w", node.Name, err)
 	}
-	tags := op.nodeTags(node, generation)
+	tags := op.nodeTags(node, strconv.Itoa(generation))
 	input := &ec2.RunInstancesInput{
 		ImageId:      aws.String(node.ImageID),
 		InstanceType: ec2types.InstanceType(node.InstanceType),
@@ -185,7 +175,8 @@ func (op *operation) runInput(node clusterspec.Node, generation int) (*ec2.RunIn
 		BlockDeviceMappings: []ec2types.BlockDeviceMapping{{DeviceName: aws.String(op.rootDevice(node.ImageID)),
 			Ebs: &ec2types.EbsBlockDevice{VolumeType: ec2types.VolumeTypeGp3, VolumeSize: aws.Int32(op.spec.RootVolumeGiB),
 				Encrypted: aws.Bool(true), KmsKeyId: base.Optional(op.spec.KMSKeyID), DeleteOnTermination: aws.Bool(true)}}},
-		TagSpecifications: append(base.TagOnCreate(ec2types.ResourceTypeInstance, tags), base.TagOnCreate(ec2types.ResourceTypeVolume, tags)...),
+		TagSpecifications: slices.Concat(base.TagOnCreate(ec2types.ResourceTypeInstance, tags), base.TagOnCreate(ec2types.ResourceTypeVolume, tags),
+			base.TagOnCreate(ec2types.ResourceTypeNetworkInterface, tags)),
 	}
 	if node.IPv6Address != "" {
 		input.NetworkInterfaces[0].Ipv6Addresses = []ec2types.InstanceIpv6Address{{Ipv6Address: &node.IPv6Address}}

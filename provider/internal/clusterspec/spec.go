@@ -56,6 +56,7 @@ type Node struct {
 	InstanceType, SubnetID, Address string
 	IPv6Address                     string // "" is none
 	ImageID, EIPID, VolumeID        string
+	Tags                            map[string]string // override those of the cluster
 }
 
 // Layout returns the names of the cluster's objects in the uploads bucket.

@@ -20,6 +20,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-testing/plancheck"
 	"github.com/hashicorp/terraform-plugin-testing/terraform"
 
+	"github.com/xeroops/xeroops/internal/awswait"
 	"github.com/xeroops/xeroops/internal/fakeaws/moto"
 	"github.com/xeroops/xeroops/provider/internal/acctest"
 	"github.com/xeroops/xeroops/provider/internal/provider"
@@ -31,7 +32,8 @@ var taggedKinds = map[string]struct {
 	config, update string
 	objects        []string
 }{
-	"xeroops_vpc": {`cidr = "10.0.0.0/16"`, `timeouts = { read = "4m" }`, []string{"vpc", "igw", "vpce"}},
+	"xeroops_vpc": {`cidr = "10.0.0.0/16"
+  flow_logs = { bucket = "flow-logs" }`, `timeouts = { read = "4m" }`, []string{"vpc", "igw", "vpce", "fl"}},
 	"xeroops_subnet": {`vpc_id = xeroops_vpc.main.id
   type = "public"
   cidr = "10.0.1.0/24"
@@ -47,7 +49,7 @@ var taggedKinds = map[string]struct {
   buckets = { for use in ["uploads", "pgdump", "walg", "logs"] : use => xeroops_bucket.main.id }
   nodes = { app1 = { role = "app", instance_type = "t3.small", subnet_id = xeroops_subnet.main.id, address = "10.0.1.10",
     image_id = "` + moto.RoleImageID("app", "1.0.0") + `" } }`, `settings = { LOG_LEVEL = "debug" }`,
-		[]string{"i", "vol", "sg", "role", "instance-profile"}},
+		[]string{"i", "vol", "eni", "sg", "role", "instance-profile"}},
 }
 
 // allKinds returns a configuration with a resource of each kind, all with these
@@ -86,6 +88,20 @@ type taggedAccount struct {
 	t *testing.T
 }
 
+// newTaggedAccount returns an account with a bucket for flow logs, which is not the
+// provider's.
+func newTaggedAccount(t *testing.T) taggedAccount {
+	a := taggedAccount{acctest.Setup(t), t}
+	name := aws.String("flow-logs")
+	_, err := a.S3.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: name, CreateBucketConfiguration: &s3types.CreateBucketConfiguration{LocationConstraint: acctest.Region}})
+	a.must(err)
+	_, err = a.S3.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{Bucket: name, Policy: aws.String(`{"Version":"2012-10-17","Statement":[
+		{"Effect":"Allow","Principal":{"Service":"delivery.logs.amazonaws.com"},"Action":"s3:PutObject","Resource":"arn:aws:s3:::flow-logs/*"}]}`)})
+	a.must(err)
+	a.KeepBaseline()
+	return a
+}
+
 // object is something in AWS with tags. The kind of EC2's is what its id begins with.
 type object struct {
 	kind, id string
@@ -115,6 +131,9 @@ func (a taggedAccount) objects(ctx context.Context) []object {
 	a.must(err)
 	for _, b := range buckets.Buckets {
 		tagging, err := a.S3.GetBucketTagging(ctx, &s3.GetBucketTaggingInput{Bucket: b.Name})
+		if awswait.HasCode(err, "NoSuchTagSet") {
+			continue
+		}
 		a.must(err)
 		o := object{"bucket", *b.Name, map[string]string{}}
 		for _, t := range tagging.TagSet {
@@ -220,7 +239,7 @@ func updates() resource.ConfigPlanChecks {
 }
 
 func TestTagsOfOthersStayOnEveryKind(t *testing.T) {
-	a := taggedAccount{acctest.Setup(t), t}
+	a := newTaggedAccount(t)
 	one, two := allKinds("", `team = "one", old = "yes"`, false), allKinds("", `team = "two"`, false)
 	other := allKinds("", `team = "two"`, true)
 	a.Test(resource.TestCase{Steps: []resource.TestStep{
@@ -237,7 +256,7 @@ func TestTagsOfOthersStayOnEveryKind(t *testing.T) {
 }
 
 func TestIgnoredTagsAreNeitherReadNorWritten(t *testing.T) {
-	a := taggedAccount{acctest.Setup(t), t}
+	a := newTaggedAccount(t)
 	ignore := `provider "xeroops" {
   default_tags = { team = "one" }
   ignore_tags  = { keys = ["cost"], key_prefixes = ["auto:"] }
@@ -254,7 +273,7 @@ func TestIgnoredTagsAreNeitherReadNorWritten(t *testing.T) {
 
 // A value that is null, as of an optional variable, is no tag.
 func TestNullTagsAreAbsent(t *testing.T) {
-	a := taggedAccount{acctest.Setup(t), t}
+	a := newTaggedAccount(t)
 	config := allKinds(`provider "xeroops" { default_tags = { owner = null, project = "x" } }`, `team = null, empty = ""`, false)
 	absent := func(s *terraform.State) error {
 		for _, o := range a.objects(context.Background()) {
@@ -299,7 +318,7 @@ func TestTagsThatAWSRefusesFailAtPlan(t *testing.T) {
 
 // EC2 allows any character, and IAM a name besides Name.
 func TestUnusualTagsRoundTrip(t *testing.T) {
-	a := taggedAccount{acctest.Setup(t), t}
+	a := newTaggedAccount(t)
 	config := allKinds("", `name = "x", Größe = join("", [for i in range(200) : "ü"])`, false) + `
 resource "xeroops_eip" "e" {
   name = "e"
