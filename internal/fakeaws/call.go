@@ -49,6 +49,16 @@ type Call struct {
 // Mutating reports whether the call changes state.
 func (c *Call) Mutating() bool { return c.Mutation > 0 }
 
+// AccessKey returns the id of the access key that signed the call, or "".
+func (c *Call) AccessKey() string {
+	credential := c.Request.URL.Query().Get("X-Amz-Credential")
+	if _, after, ok := strings.Cut(c.Request.Header.Get("Authorization"), "Credential="); ok {
+		credential = after
+	}
+	id, _, _ := strings.Cut(credential, "/")
+	return id
+}
+
 // Is reports whether the call is one of the named actions of a service.
 func (c *Call) Is(service string, actions ...string) bool {
 	if c.Service != service {

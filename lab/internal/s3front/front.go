@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"github.com/xeroops/xeroops/lab/internal/iampolicy"
+	"github.com/xeroops/xeroops/internal/fakeaws/iampolicy"
 	"github.com/xeroops/xeroops/lab/internal/imds"
 )
 
@@ -87,7 +87,7 @@ func (f *Front) caller(r *http.Request) (imds.Credentials, *refusal) {
 }
 
 func (f *Front) authorize(r *http.Request, who imds.Credentials, bucket, key string) *refusal {
-	required, err := needs(r, bucket, key)
+	required, err := iampolicy.S3Requests(r, bucket, key)
 	if err != nil {
 		return &refusal{http.StatusBadRequest, "MalformedXML", err.Error()}
 	}

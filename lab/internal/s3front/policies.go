@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go"
-	"github.com/xeroops/xeroops/lab/internal/iampolicy"
+	"github.com/xeroops/xeroops/internal/fakeaws/iampolicy"
 )
 
 // policyLife is how long a policy is cached. In AWS, changes take seconds to propagate.

@@ -44,7 +44,7 @@ func operatorOf(name string) (operator, error) {
 	if op, ok := operators[bareOperator(name)]; ok {
 		return op, nil
 	}
-	return operator{}, fmt.Errorf("condition operator %q is not supported by the lab", name)
+	return operator{}, fmt.Errorf("condition operator %q is not supported", name)
 }
 
 func bareOperator(name string) string {

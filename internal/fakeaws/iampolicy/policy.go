@@ -1,5 +1,6 @@
 // Package iampolicy evaluates IAM policy documents: actions, resources, principals and
-// the condition operators that S3 policies use. It returns an error for elements that
+// the condition operators that this project's policies use; and knows what S3 requests
+// require. It returns an error for elements that
 // it does not support, rather than evaluate a policy differently than AWS.
 package iampolicy
 
@@ -75,7 +76,7 @@ func (r rawStatement) statement() (Statement, error) {
 		return s, fmt.Errorf("effect %q is neither Allow nor Deny", s.Effect)
 	}
 	if len(r.NotPrincipal) > 0 {
-		return s, fmt.Errorf("NotPrincipal is not supported by the lab")
+		return s, fmt.Errorf("NotPrincipal is not supported")
 	}
 	var err error
 	if s.Principals, err = principals(r.Principal); err != nil {
