@@ -30,6 +30,7 @@ resource "xeroops_vpc" "this" {
   cidr         = var.vpc_cidr
   ipv6         = var.ipv6
   dns_firewall = var.dns_firewall
+  flow_logs    = var.flow_logs == null ? null : merge(var.flow_logs, { bucket = xeroops_bucket.this["logs"].id, prefix = "flow-logs" })
   tags         = var.tags
 }
 
@@ -73,10 +74,11 @@ resource "xeroops_volume" "data" {
 resource "xeroops_bucket" "this" {
   for_each = toset(["uploads", "pgdump", "walg", "logs"])
 
-  prefix        = "${var.bucket_prefix}${each.key}"
-  kms_key_id    = var.kms_key_ids.buckets
-  force_destroy = !var.keep_data
-  tags          = var.tags
+  prefix            = "${var.bucket_prefix}${each.key}"
+  kms_key_id        = var.kms_key_ids.buckets
+  receive_flow_logs = each.key == "logs" && var.flow_logs != null
+  force_destroy     = !var.keep_data
+  tags              = var.tags
 }
 
 resource "xeroops_cluster" "this" {

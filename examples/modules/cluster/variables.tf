@@ -63,6 +63,15 @@ variable "dns_firewall" {
   default     = null
 }
 
+variable "flow_logs" {
+  description = "If set, the VPC has a flow log to the logs bucket, below flow-logs/. With a KMS key for buckets, the key's policy must let delivery.logs.amazonaws.com encrypt."
+  type = object({
+    traffic_type        = optional(string, "ALL")
+    aggregation_seconds = optional(number, 600)
+  })
+  default = null
+}
+
 variable "app_count" {
   description = "Number of app nodes."
   type        = number

@@ -15,41 +15,14 @@ resource "xeroops_vpc" "guarded" {
   }
 
   flow_logs = {
-    bucket       = "example-shop-flow-logs"
+    bucket       = xeroops_bucket.flow_logs.id
     prefix       = "guarded"
     traffic_type = "REJECT"
   }
 }
 
-# What the policy of that bucket has to contain before, in account 123456789012 and the
-# region eu-west-1.
-locals {
-  flow_log_statements = [
-    {
-      Sid       = "AWSLogDeliveryWrite"
-      Effect    = "Allow"
-      Principal = { Service = "delivery.logs.amazonaws.com" }
-      Action    = "s3:PutObject"
-      Resource  = "${var.flow_logs_bucket_arn}/guarded/AWSLogs/123456789012/*"
-      Condition = {
-        StringEquals = { "aws:SourceAccount" = "123456789012", "s3:x-amz-acl" = "bucket-owner-full-control" }
-        ArnLike      = { "aws:SourceArn" = "arn:aws:logs:eu-west-1:123456789012:*" }
-      }
-    },
-    {
-      Sid       = "AWSLogDeliveryAclCheck"
-      Effect    = "Allow"
-      Principal = { Service = "delivery.logs.amazonaws.com" }
-      Action    = ["s3:GetBucketAcl", "s3:ListBucket"]
-      Resource  = var.flow_logs_bucket_arn
-      Condition = {
-        StringEquals = { "aws:SourceAccount" = "123456789012" }
-        ArnLike      = { "aws:SourceArn" = "arn:aws:logs:eu-west-1:123456789012:*" }
-      }
-    },
-  ]
-}
-
-variable "flow_logs_bucket_arn" {
-  type = string
+resource "xeroops_bucket" "flow_logs" {
+  prefix            = "flow-logs"
+  receive_flow_logs = true
+  lifecycle_rules   = [{ expire_days = 90 }]
 }

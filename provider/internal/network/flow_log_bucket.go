@@ -44,7 +44,7 @@ func (r *vpcResource) checkDelivery(ctx context.Context, m flowLogsModel, partit
 	}
 	object := strings.TrimSuffix(m.destination(partition), "/") + "/AWSLogs/" + account + "/vpcflowlogs/" + r.Client.Region + "/"
 	if !allowsDelivery(policy, object) {
-		return fmt.Errorf("the policy of bucket %s does not let %s write %s*; add the statements of the example in xeroops_vpc's documentation to the policy. "+
+		return fmt.Errorf("the policy of bucket %s does not let %s write %s*; set receive_flow_logs if it is an xeroops_bucket, or add the statements that AWS documents for flow logs to the policy. "+
 			"AWS would otherwise replace the whole policy by its own", bucket, logDelivery, object)
 	}
 	return nil

@@ -38,7 +38,7 @@ func flowLogsAttribute() schema.SingleNestedAttribute {
 	return schema.SingleNestedAttribute{
 		Optional: true,
 		MarkdownDescription: "Flow log of the VPC's traffic to an S3 bucket, in AWS's default format. Other flow logs of the VPC stay as they are. " +
-			"The bucket's policy must let `delivery.logs.amazonaws.com` write, as in the example: the provider checks it, because AWS would otherwise replace the bucket's whole policy by its own. " +
+			"The bucket is an `xeroops_bucket` with `receive_flow_logs`, or its policy lets `delivery.logs.amazonaws.com` write; the provider checks it, because AWS would otherwise replace the bucket's whole policy by its own. " +
 			"If the bucket has a KMS key of yours, the key's policy must allow the same principal `kms:Encrypt`, `kms:Decrypt`, `kms:ReEncrypt*`, `kms:GenerateDataKey*` and `kms:DescribeKey`. " +
 			"AWS cannot change a flow log: a change creates another one and deletes the former.",
 		Attributes: map[string]schema.Attribute{

@@ -170,7 +170,7 @@ func TestFlowLogsOfOthersStay(t *testing.T) {
 }
 
 func TestFlowLogErrorsSayWhatToDo(t *testing.T) {
-	const refused = `does not let delivery\.logs\.amazonaws\.com write arn:aws:s3:::closed/AWSLogs/123456789012/vpcflowlogs/eu-west-1/\*; add the statements`
+	const refused = `does not let delivery\.logs\.amazonaws\.com write arn:aws:s3:::closed/AWSLogs/123456789012/vpcflowlogs/eu-west-1/\*; set receive_flow_logs`
 	for name, tc := range map[string]struct{ config, says string }{
 		"no policy":    {`flow_logs = { bucket = "closed" }`, refused},
 		"no bucket":    {`flow_logs = { bucket = "missing" }`, `there is no bucket missing; create it before the VPC`},

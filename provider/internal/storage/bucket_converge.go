@@ -67,6 +67,7 @@ func (r *bucketResource) parts(ctx context.Context, found *bucketParts, m bucket
 	if err != nil {
 		return nil, err
 	}
+	m.region = r.Client.Region
 	policy, err := m.wholePolicy(arn, account)
 	if err != nil {
 		return nil, err

@@ -254,3 +254,25 @@ func TestNewBucketSettingsSurviveLostResponses(t *testing.T) {
 		})
 	}
 }
+
+func TestBucketReceivesFlowLogs(t *testing.T) {
+	a := newAccount(t)
+	receives := bucketConfig("receive_flow_logs = true")
+	allowed := a.hasPolicy(uploads, "AWSLogDeliveryWrite", "AWSLogDeliveryAclCheck", "delivery.logs.amazonaws.com", "arn:aws:logs:eu-west-1:123456789012:*", "aws:SecureTransport")
+	a.Test(resource.TestCase{Steps: []resource.TestStep{
+		{Config: bucketConfig("")},
+		{Config: receives, ConfigPlanChecks: expect(bucket, plancheck.ResourceActionUpdate), Check: allowed},
+		{ResourceName: bucket, ImportState: true, ImportStateVerify: true},
+		{ // a VPC's flow log is accepted, and AWS does not replace the policy
+			Config: receives + `
+resource "xeroops_vpc" "main" {
+  name      = "production"
+  cidr      = "10.0.0.0/16"
+  flow_logs = { bucket = xeroops_bucket.uploads.id, prefix = "vpc" }
+}
+`,
+			Check: allowed,
+		},
+		{Config: bucketConfig(""), ConfigPlanChecks: expect(bucket, plancheck.ResourceActionUpdate), Check: a.hasPolicy(uploads, "aws:SecureTransport")},
+	}})
+}

@@ -24,6 +24,7 @@ type bucketModel struct {
 	Policy            types.String     `tfsdk:"policy"`
 	AccessLog         *accessLogModel  `tfsdk:"access_log"`
 	ReceiveAccessLogs types.Bool       `tfsdk:"receive_access_logs"`
+	ReceiveFlowLogs   types.Bool       `tfsdk:"receive_flow_logs"`
 	ObjectLock        *objectLockModel `tfsdk:"object_lock"`
 	ForceDestroy      types.Bool       `tfsdk:"force_destroy"`
 	Drift             types.Set        `tfsdk:"drift"`
@@ -32,6 +33,7 @@ type bucketModel struct {
 	Timeouts          timeouts.Value   `tfsdk:"timeouts"`
 
 	managed base.ManagedTags // of an update; not in the state
+	region  string           // not in the state
 }
 
 // bucketParts is the actual state of a bucket. A setting that was never set has its
@@ -104,6 +106,9 @@ func (m *bucketModel) fromAWS(found *bucketParts, arn, account string, settings 
 	}
 	if m.ReceiveAccessLogs.IsNull() {
 		m.ReceiveAccessLogs = types.BoolValue(false)
+	}
+	if m.ReceiveFlowLogs.IsNull() {
+		m.ReceiveFlowLogs = types.BoolValue(false)
 	}
 	m.Drift = base.Drift(append(drift, foreign...))
 	m.Tags, m.TagsAll = settings.TagsFromAWS(found.tags, m.Tags, m.TagsAll)

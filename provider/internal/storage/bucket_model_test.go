@@ -120,6 +120,7 @@ func TestPolicyRoundTrip(t *testing.T) {
 		"none":            {Policy: types.StringNull(), ReceiveAccessLogs: types.BoolValue(false)},
 		"another account": {Policy: types.StringValue(allowOther), ReceiveAccessLogs: types.BoolValue(false)},
 		"access logs":     {Policy: types.StringValue(allowOther), ReceiveAccessLogs: types.BoolValue(true)},
+		"flow logs":       {Policy: types.StringValue(allowOther), ReceiveFlowLogs: types.BoolValue(true)},
 	} {
 		whole, err := m.wholePolicy(testARN, testAccount)
 		if err != nil {
@@ -130,7 +131,8 @@ func TestPolicyRoundTrip(t *testing.T) {
 			t.Errorf("%s: %s, complete %v", name, read.Policy, complete)
 		}
 		imported := bucketModel{Policy: types.StringNull()}
-		if complete := imported.setPolicy(whole, testARN, testAccount); !complete || imported.Policy.IsNull() != m.Policy.IsNull() || !imported.ReceiveAccessLogs.Equal(m.ReceiveAccessLogs) {
+		if complete := imported.setPolicy(whole, testARN, testAccount); !complete || imported.Policy.IsNull() != m.Policy.IsNull() || imported.ReceiveAccessLogs.ValueBool() != m.ReceiveAccessLogs.ValueBool() ||
+			imported.ReceiveFlowLogs.ValueBool() != m.ReceiveFlowLogs.ValueBool() {
 			t.Errorf("%s, imported: %s, %s, complete %v", name, imported.Policy, imported.ReceiveAccessLogs, complete)
 		}
 	}

@@ -19,6 +19,9 @@ const maxPolicyBytes = 20 * 1024
 // logDelivery is the service that writes access logs.
 const logDelivery = "logging.s3.amazonaws.com"
 
+// flowLogDelivery is the service that writes flow logs of VPCs.
+const flowLogDelivery = "delivery.logs.amazonaws.com"
+
 type policyStatement = map[string]any
 
 func everybody() policyStatement { return policyStatement{"AWS": "*"} }
@@ -53,6 +56,25 @@ func accessLogs(arn, account string) policyStatement {
 	}
 }
 
+// flowLogs allows the delivery of the account's own flow logs of one region. The
+// statements are those that AWS would otherwise write in place of the whole policy (VPC
+// user guide, "Amazon S3 bucket permissions for flow logs").
+func flowLogs(arn, account, region string) []policyStatement {
+	partition := strings.Split(arn, ":")[1]
+	principal := policyStatement{"Service": flowLogDelivery}
+	source := policyStatement{"aws:SourceArn": "arn:" + partition + ":logs:" + region + ":" + account + ":*"}
+	return []policyStatement{
+		{
+			"Sid": "AWSLogDeliveryWrite", "Effect": "Allow", "Principal": principal, "Action": "s3:PutObject", "Resource": arn + "/*",
+			"Condition": policyStatement{"StringEquals": policyStatement{"aws:SourceAccount": account, "s3:x-amz-acl": "bucket-owner-full-control"}, "ArnLike": source},
+		},
+		{
+			"Sid": "AWSLogDeliveryAclCheck", "Effect": "Allow", "Principal": principal, "Action": []any{"s3:GetBucketAcl", "s3:ListBucket"}, "Resource": arn,
+			"Condition": policyStatement{"StringEquals": policyStatement{"aws:SourceAccount": account}, "ArnLike": source},
+		},
+	}
+}
+
 func anyOf(values []string) []any {
 	list := make([]any, len(values))
 	for i, v := range values {
@@ -71,6 +93,9 @@ func (m *bucketModel) ownStatements(arn, account string, others []policyStatemen
 	}
 	if m.ReceiveAccessLogs.ValueBool() {
 		own = append(own, accessLogs(arn, account))
+	}
+	if m.ReceiveFlowLogs.ValueBool() {
+		own = append(own, flowLogs(arn, account, m.region)...)
 	}
 	return own
 }
@@ -112,6 +137,10 @@ func (m *bucketModel) setPolicy(actual, arn, account string) (complete bool) {
 	if m.ReceiveAccessLogs.IsNull() { // imported, or created by an earlier version
 		_, receives := base.WithoutStatements(actual, []policyStatement{accessLogs(arn, account)})
 		m.ReceiveAccessLogs = types.BoolValue(receives)
+	}
+	if m.ReceiveFlowLogs.IsNull() {
+		_, receives := base.WithoutStatements(actual, flowLogs(arn, account, m.region))
+		m.ReceiveFlowLogs = types.BoolValue(receives)
 	}
 	others := slices.DeleteFunc(all, func(s policyStatement) bool {
 		return s["Effect"] != "Allow" || m.ReceiveAccessLogs.ValueBool() && base.SamePolicy(base.PolicyOf(s), base.PolicyOf(accessLogs(arn, account)))

@@ -83,6 +83,11 @@ func (r *bucketResource) Schema(ctx context.Context, _ resource.SchemaRequest, r
 				Optional: true, Computed: true, Default: booldefault.StaticBool(false),
 				MarkdownDescription: "Whether S3 may write the access logs of the account's buckets into this one (`access_log` of the other buckets). Default: `false`.",
 			},
+			"receive_flow_logs": schema.BoolAttribute{
+				Optional: true, Computed: true, Default: booldefault.StaticBool(false),
+				MarkdownDescription: "Whether AWS may write the flow logs of the account's VPCs in this region into the bucket (`flow_logs` of `xeroops_vpc`). " +
+					"With `kms_key_id`, the key's policy has to allow it too. Default: `false`.",
+			},
 			"object_lock": objectLockAttribute(),
 			"force_destroy": schema.BoolAttribute{
 				Optional: true, Computed: true, Default: booldefault.StaticBool(false),
@@ -153,6 +158,8 @@ func (r *bucketResource) checkPlan(ctx context.Context, req resource.ModifyPlanR
 	get(req.Plan, path.Root("name"), &m.Name)
 	get(req.Plan, path.Root("policy"), &m.Policy)
 	get(req.Plan, path.Root("receive_access_logs"), &m.ReceiveAccessLogs)
+	get(req.Plan, path.Root("receive_flow_logs"), &m.ReceiveFlowLogs)
+	m.region = r.Client.Region
 	get(req.Plan, path.Root("object_lock"), &lock)
 	get(req.Config, path.Root("access_log").AtName("bucket"), &target)
 	if !req.State.Raw.IsNull() {
@@ -259,6 +266,7 @@ func (r *bucketResource) Read(ctx context.Context, req resource.ReadRequest, res
 		base.AddError(&resp.Diagnostics, "read", bucketTypeName, name, err)
 		return
 	}
+	bucket.region = r.Client.Region
 	bucket.fromAWS(found, arn, account, r.Tags)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &bucket)...)
 }
