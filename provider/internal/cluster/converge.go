@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/hashicorp/terraform-plugin-log/tflog"
 
+	model "github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/provider/internal/base"
 	"github.com/xeroops/xeroops/provider/internal/clusterspec"
 )
@@ -137,8 +139,8 @@ func (op *operation) stateOfOthers(n clusterspec.Node) string {
 func (op *operation) replace(ctx context.Context, node clusterspec.Node) error {
 	former := op.actual.live[node.Name]
 	if op.isMoved(node) {
-		if err := op.launch(ctx, []clusterspec.Node{node}); err != nil {
-			return fmt.Errorf("instance %s keeps running: %w", former.id(), err)
+		if err := op.launchSuccessor(ctx, node, former); err != nil {
+			return err
 		}
 		if err := op.terminate(ctx, []instance{former}); err != nil {
 			return err
@@ -152,6 +154,36 @@ func (op *operation) replace(ctx context.Context, node clusterspec.Node) error {
 		return fmt.Errorf("the node has no instance, because its address is that of the terminated %s: %w", former.id(), err)
 	}
 	return op.releaseVolume(ctx, node)
+}
+
+// launchSuccessor launches the new instance of a node beside the former one. A former
+// database node is stopped meanwhile: while both run, the new member of Patroni's
+// cluster takes the leader key, which has the node's name, for its own, and keeps it
+// although it has no database.
+func (op *operation) launchSuccessor(ctx context.Context, node clusterspec.Node, former instance) error {
+	if node.Role == model.RoleDB {
+		if err := op.stop(ctx, former); err != nil {
+			return err
+		}
+	}
+	err := op.launch(ctx, []clusterspec.Node{node})
+	if node.Role != model.RoleDB {
+		if err != nil {
+			err = fmt.Errorf("instance %s keeps running: %w", former.id(), err)
+		}
+		return err
+	}
+	if err == nil {
+		delete(op.stopped, node.Name) // the new one runs
+		return nil
+	}
+	if op.actual.live[node.Name].id() != former.id() {
+		return err // launched, and not running yet: the next apply continues
+	}
+	if back := op.start(ctx, node); back != nil {
+		return errors.Join(err, back)
+	}
+	return fmt.Errorf("instance %s runs again: %w", former.id(), err)
 }
 
 // apply changes a node's instance and waits until the node is ready.

@@ -110,25 +110,37 @@ func TestAReplacementThatAWSWouldRefuseEndsNoNode(t *testing.T) {
 	}
 }
 
+// TestAMovedNodeEndsOnlyWhenItsSuccessorRuns also checks that a database node is stopped
+// before its successor is launched: Patroni must not see one name twice.
 func TestAMovedNodeEndsOnlyWhenItsSuccessorRuns(t *testing.T) {
-	a := newAccount(t)
-	first := a.config()
-	a.change("db1", func(n *node) { n.address = "10.0.2.40" })
-	var before map[string]string
-	a.Test(resource.TestCase{Steps: []resource.TestStep{
-		{Config: first, Check: resource.ComposeTestCheckFunc(a.remember(&before), check(func() error { // the first launch is a dry run
-			return a.Front.Inject(fakeaws.Fault{Action: "RunInstances", Nth: 2, Effect: fakeaws.Fail, Status: 500, Code: "InsufficientInstanceCapacity", Message: "none left"})
-		}))},
-		{Config: a.config(), ExpectError: regexp.MustCompile(`keeps\s+running[\s\S]*AWS\s+has\s+no\s+capacity`)},
-		{Config: first, Check: a.keeps(&before)},
-		{PreConfig: a.Front.ClearCalls, Config: a.config(), Check: resource.ComposeTestCheckFunc(check(a.checkInstances), check(a.checkAttached), check(func() error {
-			if got := a.mutations("RunInstances", "TerminateInstances"); !slices.Equal(got, []string{"RunInstances", "TerminateInstances"}) {
-				return fmt.Errorf("calls: %v", got)
-			}
-			return nil
-		}))},
-		{Config: a.config(), ConfigPlanChecks: nothingToDo()},
-	}})
+	for name, want := range map[string]struct {
+		error string
+		calls []string
+	}{
+		"app1": {`keeps\s+running`, []string{"RunInstances", "TerminateInstances"}},
+		"db1":  {`runs\s+again`, []string{"StopInstances", "RunInstances", "TerminateInstances"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAccount(t)
+			first := a.config()
+			a.change(name, func(n *node) { n.address = "10.0.2.40" })
+			var before map[string]string
+			a.Test(resource.TestCase{Steps: []resource.TestStep{
+				{Config: first, Check: resource.ComposeTestCheckFunc(a.remember(&before), check(func() error { // the first launch is a dry run
+					return a.Front.Inject(fakeaws.Fault{Action: "RunInstances", Nth: 2, Effect: fakeaws.Fail, Status: 500, Code: "InsufficientInstanceCapacity", Message: "none left"})
+				}))},
+				{Config: a.config(), ExpectError: regexp.MustCompile(want.error + `[\s\S]*AWS\s+has\s+no\s+capacity`)},
+				{Config: first, Check: a.keeps(&before)},
+				{PreConfig: a.Front.ClearCalls, Config: a.config(), Check: resource.ComposeTestCheckFunc(check(a.checkInstances), check(a.checkAttached), check(func() error {
+					if got := a.mutations("StopInstances", "RunInstances", "TerminateInstances"); !slices.Equal(got, want.calls) {
+						return fmt.Errorf("calls: %v, want %v", got, want.calls)
+					}
+					return nil
+				}))},
+				{Config: a.config(), ConfigPlanChecks: nothingToDo()},
+			}})
+		})
+	}
 }
 
 // volume creates a data volume.

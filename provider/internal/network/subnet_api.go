@@ -310,8 +310,9 @@ func (r *subnetResource) deleteTable(ctx context.Context, id *string) error {
 // delete deletes the subnet and then its table. In the other order, a subnet in use
 // would be left with the VPC's main table.
 func (r *subnetResource) delete(ctx context.Context, m subnetModel) error {
-	_, err := awswait.Retry(ctx, awswait.DependencyRelease, awswait.IsInUse, func(ctx context.Context) (any, error) {
-		return r.Client.EC2.DeleteSubnet(ctx, &ec2.DeleteSubnetInput{SubnetId: m.ID.ValueStringPointer()})
+	err := deleteUnused(ctx, "the subnet", inSubnet(r.Client.EC2, m.VPCID.ValueString(), m.ID.ValueString()), func(ctx context.Context) error {
+		_, err := r.Client.EC2.DeleteSubnet(ctx, &ec2.DeleteSubnetInput{SubnetId: m.ID.ValueStringPointer()})
+		return err
 	})
 	if err = awswait.Ignore(err, awswait.IsNotFound); err != nil {
 		return err

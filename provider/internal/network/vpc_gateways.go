@@ -163,8 +163,9 @@ func (r *vpcResource) delete(ctx context.Context, id string, hasFirewall bool) e
 	if err != nil {
 		return err
 	}
-	_, err = awswait.Retry(ctx, awswait.DependencyRelease, awswait.IsInUse, func(ctx context.Context) (any, error) {
-		return r.Client.EC2.DeleteVpc(ctx, &ec2.DeleteVpcInput{VpcId: &id})
+	err = deleteUnused(ctx, "the VPC", inWholeVPC(r.Client.EC2, id), func(ctx context.Context) error {
+		_, err := r.Client.EC2.DeleteVpc(ctx, &ec2.DeleteVpcInput{VpcId: &id})
+		return err
 	})
 	return awswait.Ignore(err, awswait.IsNotFound)
 }
@@ -202,8 +203,9 @@ func (r *vpcResource) deleteGateway(ctx context.Context, id string) error {
 	for gatewayID, gateway := range gateways {
 		for _, attached := range gateway.Attachments {
 			// DependencyViolation until the VPC has no public addresses.
-			_, err := awswait.Retry(ctx, awswait.DependencyRelease, awswait.IsInUse, func(ctx context.Context) (any, error) {
-				return r.Client.EC2.DetachInternetGateway(ctx, &ec2.DetachInternetGatewayInput{InternetGatewayId: &gatewayID, VpcId: attached.VpcId})
+			err := deleteUnused(ctx, "the internet gateway", interfacesIn(r.Client.EC2, base.Filter("vpc-id", id), true), func(ctx context.Context) error {
+				_, err := r.Client.EC2.DetachInternetGateway(ctx, &ec2.DetachInternetGatewayInput{InternetGatewayId: &gatewayID, VpcId: attached.VpcId})
+				return err
 			})
 			if err = awswait.Ignore(err, gatewayGone); err != nil {
 				return fmt.Errorf("detach internet gateway %s: %w", gatewayID, err)
