@@ -28,6 +28,7 @@ type EC2 struct {
 	CopyImage                              ec2Call[ec2.CopyImageInput, ec2.CopyImageOutput]
 	CreateFlowLogs                         ec2Call[ec2.CreateFlowLogsInput, ec2.CreateFlowLogsOutput]
 	CreateImage                            ec2Call[ec2.CreateImageInput, ec2.CreateImageOutput]
+	CreateInstanceConnectEndpoint          ec2Call[ec2.CreateInstanceConnectEndpointInput, ec2.CreateInstanceConnectEndpointOutput]
 	CreateInternetGateway                  ec2Call[ec2.CreateInternetGatewayInput, ec2.CreateInternetGatewayOutput]
 	CreateRoute                            ec2Call[ec2.CreateRouteInput, ec2.CreateRouteOutput]
 	CreateRouteTable                       ec2Call[ec2.CreateRouteTableInput, ec2.CreateRouteTableOutput]
@@ -39,6 +40,7 @@ type EC2 struct {
 	CreateVpc                              ec2Call[ec2.CreateVpcInput, ec2.CreateVpcOutput]
 	CreateVpcEndpoint                      ec2Call[ec2.CreateVpcEndpointInput, ec2.CreateVpcEndpointOutput]
 	DeleteFlowLogs                         ec2Call[ec2.DeleteFlowLogsInput, ec2.DeleteFlowLogsOutput]
+	DeleteInstanceConnectEndpoint          ec2Call[ec2.DeleteInstanceConnectEndpointInput, ec2.DeleteInstanceConnectEndpointOutput]
 	DeleteInternetGateway                  ec2Call[ec2.DeleteInternetGatewayInput, ec2.DeleteInternetGatewayOutput]
 	DeleteKeyPair                          ec2Call[ec2.DeleteKeyPairInput, ec2.DeleteKeyPairOutput]
 	DeleteRoute                            ec2Call[ec2.DeleteRouteInput, ec2.DeleteRouteOutput]
@@ -56,8 +58,10 @@ type EC2 struct {
 	DescribeFlowLogs                       ec2Call[ec2.DescribeFlowLogsInput, ec2.DescribeFlowLogsOutput]
 	DescribeIamInstanceProfileAssociations ec2Call[ec2.DescribeIamInstanceProfileAssociationsInput, ec2.DescribeIamInstanceProfileAssociationsOutput]
 	DescribeInstanceAttribute              ec2Call[ec2.DescribeInstanceAttributeInput, ec2.DescribeInstanceAttributeOutput]
+	DescribeInstanceConnectEndpoints       ec2Call[ec2.DescribeInstanceConnectEndpointsInput, ec2.DescribeInstanceConnectEndpointsOutput]
 	DescribeInstanceTypes                  ec2Call[ec2.DescribeInstanceTypesInput, ec2.DescribeInstanceTypesOutput]
 	DescribeInternetGateways               ec2Call[ec2.DescribeInternetGatewaysInput, ec2.DescribeInternetGatewaysOutput]
+	DescribeManagedPrefixLists             ec2Call[ec2.DescribeManagedPrefixListsInput, ec2.DescribeManagedPrefixListsOutput]
 	DescribeVolumesModifications           ec2Call[ec2.DescribeVolumesModificationsInput, ec2.DescribeVolumesModificationsOutput]
 	DescribeVpcAttribute                   ec2Call[ec2.DescribeVpcAttributeInput, ec2.DescribeVpcAttributeOutput]
 	DescribeVpcs                           ec2Call[ec2.DescribeVpcsInput, ec2.DescribeVpcsOutput]
@@ -121,6 +125,7 @@ func NewEC2(client *ec2.Client) *EC2 {
 		CopyImage:                              client.CopyImage,
 		CreateFlowLogs:                         client.CreateFlowLogs,
 		CreateImage:                            client.CreateImage,
+		CreateInstanceConnectEndpoint:          client.CreateInstanceConnectEndpoint,
 		CreateInternetGateway:                  client.CreateInternetGateway,
 		CreateRoute:                            client.CreateRoute,
 		CreateRouteTable:                       client.CreateRouteTable,
@@ -132,6 +137,7 @@ func NewEC2(client *ec2.Client) *EC2 {
 		CreateVpc:                              client.CreateVpc,
 		CreateVpcEndpoint:                      client.CreateVpcEndpoint,
 		DeleteFlowLogs:                         client.DeleteFlowLogs,
+		DeleteInstanceConnectEndpoint:          client.DeleteInstanceConnectEndpoint,
 		DeleteInternetGateway:                  client.DeleteInternetGateway,
 		DeleteKeyPair:                          client.DeleteKeyPair,
 		DeleteRoute:                            client.DeleteRoute,
@@ -149,8 +155,10 @@ func NewEC2(client *ec2.Client) *EC2 {
 		DescribeFlowLogs:                       client.DescribeFlowLogs,
 		DescribeIamInstanceProfileAssociations: client.DescribeIamInstanceProfileAssociations,
 		DescribeInstanceAttribute:              client.DescribeInstanceAttribute,
+		DescribeInstanceConnectEndpoints:       client.DescribeInstanceConnectEndpoints,
 		DescribeInstanceTypes:                  client.DescribeInstanceTypes,
 		DescribeInternetGateways:               client.DescribeInternetGateways,
+		DescribeManagedPrefixLists:             client.DescribeManagedPrefixLists,
 		DescribeVolumesModifications:           client.DescribeVolumesModifications,
 		DescribeVpcAttribute:                   client.DescribeVpcAttribute,
 		DescribeVpcs:                           client.DescribeVpcs,

@@ -42,6 +42,10 @@ const (
 	// (InstanceStopTimeout).
 	InstanceStop = 10 * time.Minute
 
+	// ConnectEndpointChange: an EC2 Instance Connect Endpoint takes minutes to be
+	// created or deleted. Ten minutes is what hashicorp/aws waits.
+	ConnectEndpointChange = 10 * time.Minute
+
 	// BucketConflict: S3 returns OperationAborted while another operation on the
 	// bucket is in progress; its error reference says to retry. Deleting a bucket of
 	// that name can take a minute or two.

@@ -111,6 +111,10 @@ resource "xeroops_cluster" "this" {
   additional_policy_arns = var.additional_policy_arns
   exclusive_policies     = var.exclusive_policies
 
+  ingress                       = var.ingress
+  additional_security_group_ids = var.additional_security_group_ids
+  debug_access                  = var.debug_access
+
   key_name               = var.key_name
   root_volume_gib        = var.root_volume_gib
   kms_key_id             = var.kms_key_ids.root_volumes

@@ -135,6 +135,37 @@ variable "exclusive_policies" {
   default     = false
 }
 
+variable "ingress" {
+  description = "Sources that may connect to the edge (openresty-lb: TCP 80 and 443) and the VPN gateway (wireguard: UDP 51820). A role that is missing is open to all addresses."
+  type = map(object({
+    cidrs           = optional(set(string))
+    prefix_list_ids = optional(set(string))
+  }))
+  default = null
+
+  validation {
+    condition     = var.ingress == null ? true : length(setsubtract(keys(var.ingress), ["openresty-lb", "wireguard"])) == 0
+    error_message = "Only openresty-lb and wireguard are open to the internet."
+  }
+}
+
+variable "additional_security_group_ids" {
+  description = "Ids of further security groups of the nodes, by role: at most four."
+  type        = map(set(string))
+  default     = null
+}
+
+variable "debug_access" {
+  description = "A way to the nodes' sshd without the VPN: none, or instance-connect-endpoint. The latter needs a key_name."
+  type        = string
+  default     = "none"
+
+  validation {
+    condition     = contains(["none", "instance-connect-endpoint"], var.debug_access)
+    error_message = "Use none or instance-connect-endpoint."
+  }
+}
+
 variable "key_name" {
   description = "Key pair for SSH. A change applies to nodes launched later."
   type        = string

@@ -58,6 +58,13 @@ resource "xeroops_cluster" "main" {
 
   settings = { LOG_LEVEL = "info" }
 
+  # The VPN for the offices only; the edge is open to all.
+  ingress = { wireguard = { cidrs = ["203.0.113.0/24", "2001:db8:1::/48"] } }
+
+  # SSH without the VPN, for IAM principals that may open tunnels.
+  debug_access = "instance-connect-endpoint"
+  key_name     = "operators"
+
   # Written to S3, readable only by nodes of the role. Increase the version to write
   # a changed secret.
   credentials_wo         = { db = { POSTGRES_SUPERUSER_PASSWORD = var.database_password } }

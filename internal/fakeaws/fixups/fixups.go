@@ -67,6 +67,7 @@ func All(o Options) []fakeaws.Fixup {
 		{Name: "image", New: image},
 		{Name: "dependency", New: dependency},
 		{Name: "security-group-rules", New: securityGroupRules},
+		{Name: "connect-endpoint", New: connectEndpoint(cmp.Or(o.StoppingFor, shortWait))},
 		{Name: "endpoint-routes", New: endpointRoutes},
 		{Name: "flow-log", New: flowLog},
 		{Name: "dns-firewall", New: dnsFirewall},

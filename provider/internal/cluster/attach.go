@@ -85,7 +85,6 @@ func (op *operation) attachSteps(n clusterspec.Node, i instance) []base.Step {
 			})
 		}
 	}
-	group := op.groups.ID(n.Role)
 	add("start", i.state() == ec2types.InstanceStateNameStopped && !op.toBeRestarted(n), func(ctx context.Context) error {
 		if err := op.forgetBoot(ctx, n); err != nil {
 			return err
@@ -103,9 +102,9 @@ func (op *operation) attachSteps(n clusterspec.Node, i instance) []base.Step {
 			SourceDestCheck: &ec2types.AttributeBooleanValue{Value: aws.Bool(false)}})
 		return err
 	})
-	add("set its security group", !i.inGroup(group), func(ctx context.Context) error {
+	add("set its security groups", !i.inGroups(op.groupsOf(n)), func(ctx context.Context) error {
 		_, err := op.Client.EC2.ModifyNetworkInterfaceAttribute(ctx, &ec2.ModifyNetworkInterfaceAttributeInput{
-			NetworkInterfaceId: aws.String(i.interfaceID()), Groups: []string{group}})
+			NetworkInterfaceId: aws.String(i.interfaceID()), Groups: op.groupsOf(n)})
 		return err
 	})
 	add("set its instance profile", !op.hasProfile(n, i), func(ctx context.Context) error { return op.replaceProfile(ctx, n, i) })
@@ -145,15 +144,6 @@ func (op *operation) replaceProfile(ctx context.Context, n clusterspec.Node, i i
 			AssociationId: out.IamInstanceProfileAssociations[0].AssociationId, IamInstanceProfile: profile})
 	})
 	return err
-}
-
-// inGroup reports whether the instance is in that security group and no other.
-func (i instance) inGroup(id string) bool {
-	var groups []ec2types.GroupIdentifier
-	if len(i.NetworkInterfaces) > 0 {
-		groups = i.NetworkInterfaces[0].Groups
-	}
-	return len(groups) == 1 && aws.ToString(groups[0].GroupId) == id
 }
 
 func (i instance) requiresTokens() bool {
@@ -246,7 +236,7 @@ func (op *operation) driftOfNodes() []string {
 		}
 		s := i.state()
 		add(s != ec2types.InstanceStateNameRunning && s != ec2types.InstanceStateNamePending, "node %s is %s", n.Name, s)
-		add(!i.inGroup(op.groups.ID(n.Role)), "node %s is not in exactly its own security group", n.Name)
+		add(!i.inGroups(op.groupsOf(n)), "node %s is not in exactly its own security groups", n.Name)
 		add(base.FlattenEC2Tags(i.Tags)[tagAddress] == "", "node %s lacks the tag %s, which tells it from copies", n.Name, tagAddress)
 		add(!op.hasProfile(n, i), "node %s does not have instance profile %s", n.Name, op.roles.ProfileName(n.Role))
 		add(!i.requiresTokens(), "node %s does not require IMDSv2 with a hop limit of 1", n.Name)

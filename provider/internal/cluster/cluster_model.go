@@ -38,6 +38,9 @@ type clusterModel struct {
 	PermissionsBoundary   types.String         `tfsdk:"permissions_boundary"`
 	AdditionalPolicies    types.Map            `tfsdk:"additional_policy_arns"`
 	ExclusivePolicies     types.Bool           `tfsdk:"exclusive_policies"`
+	Ingress               types.Map            `tfsdk:"ingress"`
+	AdditionalGroups      types.Map            `tfsdk:"additional_security_group_ids"`
+	DebugAccess           types.String         `tfsdk:"debug_access"`
 	KeyName               types.String         `tfsdk:"key_name"`
 	RootVolumeGiB         types.Int64          `tfsdk:"root_volume_gib"`
 	KMSKeyID              types.String         `tfsdk:"kms_key_id"`
@@ -132,7 +135,8 @@ func (m clusterModel) spec() *clusterspec.Spec {
 		ReadyTimeout:          readyTimeout, OnReadyTimeout: m.OnReadyTimeout.ValueString(),
 		TagsAll: m.TagsAll,
 		IAM: clusterspec.IAM{Path: m.IAMPath.ValueString(), PermissionsBoundary: m.PermissionsBoundary.ValueString(),
-			AdditionalPolicies: m.additionalPolicies(), ExclusivePolicies: m.ExclusivePolicies.ValueBool()},
+			AdditionalPolicies: setsByRole(m.AdditionalPolicies), ExclusivePolicies: m.ExclusivePolicies.ValueBool()},
+		Access: m.access(),
 	}
 	if b := m.Buckets; b != nil { // nil after an import
 		s.Buckets = clusterspec.Buckets{Uploads: b.Uploads.ValueString(), PGDump: b.PGDump.ValueString(), WALG: b.WALG.ValueString(), Logs: b.Logs.ValueString()}
@@ -147,20 +151,6 @@ func (m clusterModel) spec() *clusterspec.Spec {
 			EIPID: n.EIPID.ValueString(), VolumeID: n.VolumeID.ValueString(), Tags: tags}
 	}
 	return s
-}
-
-// additionalPolicies returns the known ARNs of additional_policy_arns, by role.
-func (m clusterModel) additionalPolicies() map[model.Role][]string {
-	byRole := map[model.Role][]string{}
-	for role, value := range m.AdditionalPolicies.Elements() {
-		set, _ := value.(types.Set)
-		for _, element := range set.Elements() {
-			if arn, ok := element.(types.String); ok && !arn.IsUnknown() {
-				byRole[model.Role(role)] = append(byRole[model.Role(role)], arn.ValueString())
-			}
-		}
-	}
-	return byRole
 }
 
 // nullUnknown sets unknown attributes and the write-only one to null.
@@ -226,6 +216,9 @@ func (m *clusterModel) fromAWS(ctx context.Context, op *operation, settings base
 	m.Instances = op.actual.instancesValue()
 	m.Drift = base.Drift(op.drift(ctx))
 	m.Tags, m.TagsAll = settings.TagsFromAWS(op.commonTags(), m.Tags, m.TagsAll)
+	if m.DebugAccess.IsNull() {
+		m.DebugAccess = op.debugAccessFromAWS()
+	}
 	if m.VPN.IsNull() {
 		m.VPN = newVPN(op.vpnEndpoint(), op.objects.VPNPublicKey)
 	}

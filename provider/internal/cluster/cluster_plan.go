@@ -29,6 +29,7 @@ var singletonRoles = []model.Role{model.RoleManagement, model.RoleWireGuard}
 
 // ValidateConfig checks what needs no call to AWS.
 func (r *clusterResource) ValidateConfig(ctx context.Context, req resource.ValidateConfigRequest, resp *resource.ValidateConfigResponse) {
+	validateIngress(ctx, req, &resp.Diagnostics)
 	var nodes types.Map
 	resp.Diagnostics.Append(req.Config.GetAttribute(ctx, path.Root("nodes"), &nodes)...)
 	if resp.Diagnostics.HasError() || nodes.IsUnknown() || nodes.IsNull() {
@@ -248,6 +249,7 @@ func gatewayEIPs(nodes map[string]nodeModel) map[string]types.String {
 // those are known.
 func (r *clusterResource) checkPlan(ctx context.Context, plan, state clusterModel, diags *diag.Diagnostics) {
 	r.checkPolicies(plan, diags)
+	r.planAccess(ctx, plan, state, diags)
 	var toLaunch []string
 	for name, n := range plan.Nodes {
 		if before, existed := state.Nodes[name]; n.known() && (!existed || !n.staysRunning(before)) {

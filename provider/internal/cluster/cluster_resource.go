@@ -191,7 +191,7 @@ func (r *clusterResource) Update(ctx context.Context, req resource.UpdateRequest
 	op.setTags = !plan.sameTags(state) || op.priorStatus == statusIncomplete
 	op.roles.SetTags = op.setTags
 	op.managedTags = r.ManagedTagsOfParts(ctx, req.Private, &resp.Diagnostics)
-	op.groups.ManagedTags, op.roles.ManagedTags = op.managedTags(""), op.managedTags("")
+	op.groups.ManagedTags, op.roles.ManagedTags, op.endpoint.ManagedTags = op.managedTags(""), op.managedTags(""), op.managedTags("")
 	op.roles.ReadPolicies = true
 	op.roles.Former = state.spec().IAM
 

@@ -29,6 +29,9 @@ func (op *operation) converge(ctx context.Context) error {
 	if err := base.ParallelAll(ctx, op.groups.Ensure, op.roles.Ensure, op.objects.Ensure); err != nil { // what instances need to boot
 		return err
 	}
+	if err := op.endpoint.Ensure(ctx); err != nil {
+		return err
+	}
 	if err := op.removeNodes(ctx); err != nil {
 		return err
 	}
@@ -38,7 +41,12 @@ func (op *operation) converge(ctx context.Context) error {
 	if err := op.replaceChanged(ctx); err != nil {
 		return err
 	}
-	return base.ParallelAll(ctx, op.groups.DeleteUnused, op.roles.DeleteUnused)
+	return base.ParallelAll(ctx, op.endpoint.Await, op.roles.DeleteUnused, func(ctx context.Context) error {
+		if err := op.endpoint.DeleteUnused(ctx); err != nil { // it uses its group
+			return err
+		}
+		return op.groups.DeleteUnused(ctx)
+	})
 }
 
 // launchMissing launches all nodes without an instance in parallel: those of a

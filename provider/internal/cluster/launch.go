@@ -170,7 +170,7 @@ func (op *operation) runInput(node clusterspec.Node, generation int) (*ec2.RunIn
 			HttpPutResponseHopLimit: aws.Int32(1), HttpEndpoint: ec2types.InstanceMetadataEndpointStateEnabled},
 		NetworkInterfaces: []ec2types.InstanceNetworkInterfaceSpecification{{
 			DeviceIndex: aws.Int32(0), SubnetId: aws.String(node.SubnetID), PrivateIpAddress: aws.String(node.Address),
-			Groups: []string{op.groups.ID(node.Role)}, DeleteOnTermination: aws.Bool(true),
+			Groups: op.groupsOf(node), DeleteOnTermination: aws.Bool(true),
 			AssociatePublicIpAddress: aws.Bool(false)}},
 		BlockDeviceMappings: []ec2types.BlockDeviceMapping{{DeviceName: aws.String(op.rootDevice(node.ImageID)),
 			Ebs: &ec2types.EbsBlockDevice{VolumeType: ec2types.VolumeTypeGp3, VolumeSize: aws.Int32(op.spec.RootVolumeGiB),

@@ -8,6 +8,7 @@ import (
 
 	"github.com/xeroops/xeroops/provider/internal/base"
 	"github.com/xeroops/xeroops/provider/internal/cluster/clusterobject"
+	"github.com/xeroops/xeroops/provider/internal/cluster/connectendpoint"
 	"github.com/xeroops/xeroops/provider/internal/cluster/iamrole"
 	"github.com/xeroops/xeroops/provider/internal/cluster/securitygroup"
 	"github.com/xeroops/xeroops/provider/internal/cluster/vpnroute"
@@ -31,17 +32,18 @@ type component interface {
 // components returns all components. A new one is added here, to newOperation,
 // and to the steps of converge and destroy that create and delete it.
 func (op *operation) components() []component {
-	return []component{op.groups, op.roles, op.routes, op.objects}
+	return []component{op.groups, op.roles, op.routes, op.objects, op.endpoint}
 }
 
 // operation is one run of create, read, update or delete on a cluster.
 type operation struct {
 	observer
-	spec    *clusterspec.Spec
-	groups  *securitygroup.Groups
-	roles   *iamrole.Roles
-	routes  *vpnroute.Routes
-	objects *clusterobject.Objects
+	spec     *clusterspec.Spec
+	groups   *securitygroup.Groups
+	roles    *iamrole.Roles
+	routes   *vpnroute.Routes
+	objects  *clusterobject.Objects
+	endpoint *connectendpoint.Endpoint
 
 	creating      bool   // there is no state
 	setProtection bool   // termination_protection was changed
@@ -75,6 +77,7 @@ func newOperation(p *base.ProviderData, spec *clusterspec.Spec) *operation {
 		Gateway: op.gatewayInterface, FormerRanges: op.groups.FormerVPNRanges, OwnsGroup: op.groups.Owns})
 	op.objects = clusterobject.New(p.Client.S3, spec, clusterobject.Inputs{
 		VPNEndpoint: op.vpnEndpoint, VPCCIDR: func() string { return op.actual.vpcCIDR }})
+	op.endpoint = connectendpoint.New(p.Client.EC2, spec, func() string { return op.groups.ID(securitygroup.EndpointRole) })
 	return op
 }
 

@@ -128,7 +128,7 @@ func (op *operation) destroy(ctx context.Context) error {
 		return err
 	}
 	instances := slices.Concat(slices.Collect(maps.Values(op.actual.live)), op.actual.surplus)
-	err := base.ParallelAll(ctx, op.routes.Delete,
+	err := base.ParallelAll(ctx, op.routes.Delete, op.endpoint.Delete,
 		func(ctx context.Context) error { return op.terminate(ctx, instances) })
 	if err != nil {
 		return err

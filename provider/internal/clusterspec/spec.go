@@ -29,6 +29,7 @@ type Spec struct {
 	Settings              map[string]string
 	InstanceProfiles      map[model.Role]string // the customer's own
 	IAM                   IAM
+	Access                Access
 	KeyName               string
 	RootVolumeGiB         int32
 	KMSKeyID              string // of root volumes; "" is the account's default key
@@ -48,6 +49,21 @@ type IAM struct {
 	AdditionalPolicies  map[model.Role][]string
 	ExclusivePolicies   bool // policies that others add are drift
 }
+
+// Access has the sources that may connect to nodes, besides those of service-ports.json.
+type Access struct {
+	// Internet limits, by role, what the table opens to the internet. A role that is
+	// missing is open to all addresses.
+	Internet map[model.Role]Sources
+	// AdditionalGroups are the ids of further security groups, by role.
+	AdditionalGroups map[model.Role][]string
+	// ConnectEndpoint is set if there is an EC2 Instance Connect Endpoint.
+	ConnectEndpoint bool
+}
+
+// Sources are the sources of a security group's rules: IPv4 and IPv6 ranges in
+// canonical form, and ids of prefix lists.
+type Sources struct{ CIDRs, PrefixLists []string }
 
 // Node is the configuration of one node. EIPID and VolumeID are optional.
 type Node struct {

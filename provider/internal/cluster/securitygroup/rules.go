@@ -8,6 +8,7 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	model "github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/provider/internal/clusterspec"
 )
 
 // rule allows one source to connect to a range of ports.
@@ -16,38 +17,95 @@ type rule struct {
 	from, to   int32
 	cidr       string
 	otherGroup string // group id
-	other      string // an IPv6 range or a prefix list; the provider configures only anyIPv6
+	other      string // "ipv6:" and an IPv6 range, or "pl:" and the id of a prefix list
 }
 
-// allTraffic is the egress rule that EC2 gives each new group.
 // anyIPv6 is the source of clients over IPv6.
 const anyIPv6 = "ipv6:::/0"
 
+// allTraffic is the egress rule that EC2 gives each new group.
 var allTraffic = rule{protocol: "-1", cidr: "0.0.0.0/0"}
 
+// sshService is the service that the EC2 Instance Connect Endpoint connects to.
+const sshService = "sshd"
+
 // wantedRules returns the ingress rules of a role's group: those of
-// service-ports.json and no others. A source that is a role without a node has
-// no group, and so no rule.
+// service-ports.json and, with an endpoint, those for SSH from it. A source that is a
+// role without a node has no group, and so no rule.
 func (g *Groups) wantedRules(role model.Role) map[rule]bool {
 	wanted := map[rule]bool{}
 	for _, s := range model.ServicesOf(role) {
 		for _, p := range s.Ports {
+			r := rule{protocol: p.Protocol, from: p.Port, to: p.Last()}
 			for _, from := range p.From {
-				r := rule{protocol: p.Protocol, from: p.Port, to: p.Last()}
-				switch from {
-				case model.FromInternet:
-					if g.spec.HasIPv6(role) {
-						wanted[rule{protocol: r.protocol, from: r.from, to: r.to, other: anyIPv6}] = true
-					}
-					r.cidr = "0.0.0.0/0"
-				case model.FromVPN:
-					r.cidr = g.spec.VPNCIDR
-				default:
-					if r.otherGroup = g.ID(model.Role(from)); r.otherGroup == "" || !g.spec.HasRole(model.Role(from)) {
-						continue
-					}
+				for _, source := range g.sources(role, from) {
+					wanted[r.with(source)] = true
 				}
-				wanted[r] = true
+			}
+			if id := g.ID(EndpointRole); s.Name == sshService && g.spec.Access.ConnectEndpoint && id != "" {
+				wanted[r.with(rule{otherGroup: id})] = true
+			}
+		}
+	}
+	return wanted
+}
+
+// sources returns rules that have only the source that from, a source in
+// service-ports.json, means for a role.
+func (g *Groups) sources(role model.Role, from string) []rule {
+	switch from {
+	case model.FromInternet:
+		if limited, exists := g.spec.Access.Internet[role]; exists {
+			return limitedSources(limited)
+		}
+		if g.spec.HasIPv6(role) {
+			return []rule{{cidr: allTraffic.cidr}, {other: anyIPv6}}
+		}
+		return []rule{{cidr: allTraffic.cidr}}
+	case model.FromVPN:
+		return []rule{{cidr: g.spec.VPNCIDR}}
+	}
+	if id := g.ID(model.Role(from)); id != "" && g.spec.HasRole(model.Role(from)) {
+		return []rule{{otherGroup: id}}
+	}
+	return nil
+}
+
+func limitedSources(s clusterspec.Sources) []rule {
+	var rules []rule
+	for _, cidr := range s.CIDRs {
+		if strings.Contains(cidr, ":") {
+			rules = append(rules, rule{other: "ipv6:" + cidr})
+		} else {
+			rules = append(rules, rule{cidr: cidr})
+		}
+	}
+	for _, list := range s.PrefixLists {
+		rules = append(rules, rule{other: "pl:" + list})
+	}
+	return rules
+}
+
+// with returns the rule with the source of another.
+func (r rule) with(source rule) rule {
+	r.cidr, r.otherGroup, r.other = source.cidr, source.otherGroup, source.other
+	return r
+}
+
+// wantedEgress returns the egress rules of a group. The endpoint's group allows SSH to
+// the nodes and nothing else; nodes may connect to everything.
+func (g *Groups) wantedEgress(role model.Role) map[rule]bool {
+	if role != EndpointRole {
+		return map[rule]bool{allTraffic: true}
+	}
+	wanted := map[rule]bool{}
+	for _, to := range g.spec.Roles() {
+		for _, s := range model.ServicesOf(to) {
+			if s.Name != sshService || g.ID(to) == "" {
+				continue
+			}
+			for _, p := range s.Ports {
+				wanted[rule{protocol: p.Protocol, from: p.Port, to: p.Last(), otherGroup: g.ID(to)}] = true
 			}
 		}
 	}

@@ -1,6 +1,8 @@
-// Package securitygroup manages a cluster's security groups, one per role. A
-// group's ingress rules are those of service-ports.json; its one egress rule is
-// the one that EC2 gives each new group.
+// Package securitygroup manages a cluster's security groups, one per role and, if
+// there is an EC2 Instance Connect Endpoint, one for it. The ingress rules of a role's
+// group are those of service-ports.json, with sources in place of the internet where
+// the customer has configured them; its one egress rule is the one that EC2 gives each
+// new group.
 //
 // Groups are found by the tags xeroops:cluster and xeroops:role.
 package securitygroup
@@ -20,6 +22,10 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/base"
 	"github.com/xeroops/xeroops/provider/internal/clusterspec"
 )
+
+// EndpointRole is the value of the tag xeroops:role of the endpoint's group. No node
+// has that role.
+const EndpointRole model.Role = "instance-connect-endpoint"
 
 // Groups are the security groups of one cluster.
 type Groups struct {
@@ -85,7 +91,7 @@ func (g *Groups) Observe(ctx context.Context) error {
 // Ensure creates a group per role and then sets the rules, which refer to
 // groups.
 func (g *Groups) Ensure(ctx context.Context) error {
-	roles := g.spec.Roles()
+	roles := g.roles()
 	ensured := make([]ec2types.SecurityGroup, len(roles))
 	err := base.ParallelAll(ctx, base.StepsFor(roles, func(ctx context.Context, n int, role model.Role) (err error) {
 		ensured[n], err = g.ensureGroup(ctx, role)
@@ -104,8 +110,17 @@ func (g *Groups) Ensure(ctx context.Context) error {
 		if err := g.ensureIngress(ctx, group, g.wantedRules(role)); err != nil {
 			return err
 		}
-		return g.ensureEgress(ctx, group)
+		return g.ensureEgress(ctx, role)
 	})...)
+}
+
+// roles returns what has a group: the roles that have a node, and the endpoint.
+func (g *Groups) roles() []model.Role {
+	roles := g.spec.Roles()
+	if g.spec.Access.ConnectEndpoint {
+		roles = append(roles, EndpointRole)
+	}
+	return roles
 }
 
 func (g *Groups) tags(role model.Role) []ec2types.Tag {
@@ -156,7 +171,7 @@ func (g *Groups) ensureIngress(ctx context.Context, group ec2types.SecurityGroup
 	actual := flattenRules(group.IpPermissions)
 	if missing := without(wanted, actual); len(missing) > 0 {
 		if err := g.authorize(ctx, group, missing); err != nil {
-			return fmt.Errorf("add ingress rules to security group %s: %w", aws.ToString(group.GroupId), err)
+			return fmt.Errorf("add ingress rules to security group %s: %w", aws.ToString(group.GroupId), explainQuota(err))
 		}
 	}
 	if extra := without(actual, wanted); len(extra) > 0 {
@@ -189,14 +204,39 @@ func (g *Groups) authorize(ctx context.Context, group ec2types.SecurityGroup, mi
 
 func isDuplicateRule(err error) bool { return awswait.HasCode(err, "InvalidPermission.Duplicate") }
 
-// ensureEgress restores the egress rule if somebody removed it.
-func (g *Groups) ensureEgress(ctx context.Context, group ec2types.SecurityGroup) error {
-	if flattenRules(group.IpPermissionsEgress)[allTraffic] {
+// explainQuota adds to the error of a rule too many what to do about it.
+func explainQuota(err error) error {
+	if !awswait.HasCode(err, "RulesPerSecurityGroupLimitExceeded") {
+		return err
+	}
+	return fmt.Errorf("a security group has at most 60 rules by default, and a prefix list counts as its maximum number of entries for each port; "+
+		"list fewer sources in ingress, or request a higher quota for rules per security group from AWS: %w", err)
+}
+
+// ensureEgress adds missing egress rules. It removes others from the endpoint's group
+// only: what nodes may connect to is not restricted here.
+func (g *Groups) ensureEgress(ctx context.Context, role model.Role) error {
+	group, wanted := g.actual[role], g.wantedEgress(role)
+	actual := flattenRules(group.IpPermissionsEgress)
+	if missing := without(wanted, actual); len(missing) > 0 {
+		_, err := g.client.AuthorizeSecurityGroupEgress(ctx, &ec2.AuthorizeSecurityGroupEgressInput{GroupId: group.GroupId, IpPermissions: permissions(missing)})
+		if err = awswait.Ignore(err, isDuplicateRule); err != nil {
+			return fmt.Errorf("add egress rules to security group %s: %w", aws.ToString(group.GroupId), err)
+		}
+	}
+	if role != EndpointRole {
 		return nil
 	}
-	_, err := g.client.AuthorizeSecurityGroupEgress(ctx, &ec2.AuthorizeSecurityGroupEgressInput{GroupId: group.GroupId, IpPermissions: []ec2types.IpPermission{allTraffic.permission()}})
-	if err = awswait.Ignore(err, isDuplicateRule); err != nil {
-		return fmt.Errorf("add the egress rule to security group %s: %w", aws.ToString(group.GroupId), err)
+	return g.revokeEgress(ctx, group, without(actual, wanted))
+}
+
+func (g *Groups) revokeEgress(ctx context.Context, group ec2types.SecurityGroup, rules map[rule]bool) error {
+	if len(rules) == 0 {
+		return nil
+	}
+	_, err := g.client.RevokeSecurityGroupEgress(ctx, &ec2.RevokeSecurityGroupEgressInput{GroupId: group.GroupId, IpPermissions: permissions(rules)})
+	if err != nil && !awswait.HasCode(err, "InvalidPermission.NotFound") {
+		return fmt.Errorf("remove egress rules from security group %s: %w", aws.ToString(group.GroupId), err)
 	}
 	return nil
 }
@@ -204,15 +244,16 @@ func (g *Groups) ensureEgress(ctx context.Context, group ec2types.SecurityGroup)
 // Drift describes how the groups differ from the specification.
 func (g *Groups) Drift(context.Context) []string {
 	var found []string
-	for _, role := range g.spec.Roles() {
+	if id := g.ID(EndpointRole); id != "" && !g.spec.Access.ConnectEndpoint {
+		found = append(found, fmt.Sprintf("security group %s of an EC2 Instance Connect Endpoint, which is not configured, exists", id))
+	}
+	for _, role := range g.roles() {
 		group, exists := g.actual[role]
 		if !exists {
 			found = append(found, fmt.Sprintf("security group of role %s does not exist", role))
 			continue
 		}
-		if !flattenRules(group.IpPermissionsEgress)[allTraffic] {
-			found = append(found, fmt.Sprintf("security group %s (%s) does not allow outbound traffic", aws.ToString(group.GroupId), role))
-		}
+		found = append(found, g.egressDrift(role)...)
 		wanted, actual := g.wantedRules(role), flattenRules(group.IpPermissions)
 		if n := len(without(actual, wanted)); n > 0 {
 			found = append(found, fmt.Sprintf("security group %s (%s) has %d unexpected ingress rules", aws.ToString(group.GroupId), role, n))
@@ -224,12 +265,28 @@ func (g *Groups) Drift(context.Context) []string {
 	return found
 }
 
-// Delete deletes all groups.
-func (g *Groups) Delete(ctx context.Context) error { return g.delete(ctx, model.Roles()) }
+func (g *Groups) egressDrift(role model.Role) []string {
+	group, wanted := g.actual[role], g.wantedEgress(role)
+	actual := flattenRules(group.IpPermissionsEgress)
+	switch {
+	case role != EndpointRole && !actual[allTraffic]:
+		return []string{fmt.Sprintf("security group %s (%s) does not allow outbound traffic", aws.ToString(group.GroupId), role)}
+	case role == EndpointRole && len(without(wanted, actual))+len(without(actual, wanted)) > 0:
+		return []string{fmt.Sprintf("security group %s (%s) does not have exactly its egress rules", aws.ToString(group.GroupId), role)}
+	}
+	return nil
+}
 
-// DeleteUnused deletes the groups of roles without a node.
+// Delete deletes all groups.
+func (g *Groups) Delete(ctx context.Context) error {
+	return g.delete(ctx, append(model.Roles(), EndpointRole))
+}
+
+// DeleteUnused deletes the groups of roles without a node, and that of an endpoint that
+// is no longer configured, which must be deleted.
 func (g *Groups) DeleteUnused(ctx context.Context) error {
-	return g.delete(ctx, slices.DeleteFunc(model.Roles(), g.spec.HasRole))
+	used := g.roles()
+	return g.delete(ctx, slices.DeleteFunc(append(model.Roles(), EndpointRole), func(role model.Role) bool { return slices.Contains(used, role) }))
 }
 
 // delete removes the rules of groups first, since groups refer to each other,
@@ -237,7 +294,11 @@ func (g *Groups) DeleteUnused(ctx context.Context) error {
 func (g *Groups) delete(ctx context.Context, roles []model.Role) error {
 	roles = slices.DeleteFunc(roles, func(role model.Role) bool { return g.ID(role) == "" })
 	err := base.ParallelAll(ctx, base.StepsFor(roles, func(ctx context.Context, _ int, role model.Role) error {
-		return awswait.Ignore(g.ensureIngress(ctx, g.actual[role], nil), awswait.IsNotFound)
+		err := g.ensureIngress(ctx, g.actual[role], nil)
+		if err == nil && role == EndpointRole { // whose egress rules refer to other groups
+			err = g.revokeEgress(ctx, g.actual[role], flattenRules(g.actual[role].IpPermissionsEgress))
+		}
+		return awswait.Ignore(err, awswait.IsNotFound)
 	})...)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
 	model "github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/provider/internal/clusterspec"
 	"github.com/xeroops/xeroops/provider/internal/clusterspec/spectest"
 )
 
@@ -103,6 +104,52 @@ func TestDriftNamesTheGroupAndWhatDiffers(t *testing.T) {
 		if (found == "") != (c.want == "") || !strings.Contains(found, c.want) {
 			t.Errorf("%s: drift is %q, want %q", name, found, c.want)
 		}
+	}
+}
+
+func TestLimitedSourcesTakeThePlaceOfTheInternet(t *testing.T) {
+	g := reference()
+	g.spec.Access.Internet = map[model.Role]clusterspec.Sources{
+		model.RoleLoadBalancer: {CIDRs: []string{"203.0.113.0/24", "2001:db8::/32"}, PrefixLists: []string{"pl-1"}}, model.RoleWireGuard: {}}
+	rules := g.wantedRules(model.RoleLoadBalancer)
+	for _, port := range []int32{80, 443} {
+		for _, source := range []rule{{cidr: "203.0.113.0/24"}, {other: "ipv6:2001:db8::/32"}, {other: "pl:pl-1"}} {
+			if !rules[rule{protocol: "tcp", from: port, to: port}.with(source)] {
+				t.Errorf("port %d is not open to %+v", port, source)
+			}
+		}
+	}
+	for _, role := range []model.Role{model.RoleLoadBalancer, model.RoleWireGuard} {
+		for r := range g.wantedRules(role) {
+			if r.cidr == "0.0.0.0/0" {
+				t.Errorf("role %s is open to all: %+v", role, r)
+			}
+		}
+	}
+}
+
+func TestTheEndpointsGroupIsDriftWithoutAnEndpoint(t *testing.T) {
+	g := reference()
+	g.actual[EndpointRole] = ec2types.SecurityGroup{GroupId: aws.String("sg-endpoint")}
+	if found := strings.Join(g.Drift(t.Context()), "\n"); !strings.Contains(found, "sg-endpoint") {
+		t.Errorf("drift is %q", found)
+	}
+	g.spec.Access.ConnectEndpoint = true
+	group := g.actual[EndpointRole]
+	group.IpPermissionsEgress = permissions(g.wantedEgress(EndpointRole))
+	g.actual[EndpointRole] = group
+	for _, role := range model.Roles() {
+		group := g.actual[role]
+		group.IpPermissions = permissions(g.wantedRules(role))
+		g.actual[role] = group
+	}
+	if found := g.Drift(t.Context()); len(found) > 0 {
+		t.Errorf("drift of a complete endpoint: %v", found)
+	}
+	group.IpPermissionsEgress = append(group.IpPermissionsEgress, allTraffic.permission())
+	g.actual[EndpointRole] = group
+	if found := strings.Join(g.Drift(t.Context()), "\n"); !strings.Contains(found, "egress") {
+		t.Errorf("drift with another egress rule is %q", found)
 	}
 }
 
