@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dlm"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -55,6 +56,7 @@ type Client struct {
 	IAM    *iam.Client
 	S3     *s3.Client
 	STS    *sts.Client
+	DLM    *dlm.Client
 	Region string
 	// Config is the configuration that the clients were created with, for services
 	// not listed here.
@@ -102,6 +104,7 @@ func New(ctx context.Context, s Settings) (*Client, error) {
 		})),
 		IAM:    iam.NewFromConfig(cfg, func(o *iam.Options) { o.BaseEndpoint = endpoint(s.Endpoints.IAM, o.BaseEndpoint) }),
 		STS:    sts.NewFromConfig(cfg, func(o *sts.Options) { o.BaseEndpoint = endpoint(s.Endpoints.STS, o.BaseEndpoint) }),
+		DLM:    dlm.NewFromConfig(cfg),
 		Region: cfg.Region,
 		Config: cfg,
 	}

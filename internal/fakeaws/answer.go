@@ -14,7 +14,8 @@ import (
 // distinguish them from moto's in logs.
 const requestID = "00000000-0000-0000-0000-xeroopsfront"
 
-// Answer returns an HTTP response to the call with an XML body.
+// Answer returns an HTTP response to the call with an XML body; others set
+// their content type.
 func (c *Call) Answer(status int, body string) *http.Response {
 	return &http.Response{
 		Status: fmt.Sprintf("%d %s", status, http.StatusText(status)), StatusCode: status,
@@ -58,6 +59,10 @@ func (c *Call) Error(status int, code, message string) *http.Response {
 		return res
 	case Resolver:
 		return c.AnswerJSON(status, map[string]string{"__type": code, "message": message})
+	case DLM:
+		res := c.AnswerJSON(status, map[string]string{"Code": code, "Message": message})
+		res.Header.Set("X-Amzn-ErrorType", code)
+		return res
 	default:
 		return c.Answer(status, header+"<ErrorResponse><Error><Type>"+blame(status)+"</Type>"+inner+
 			"</Error><RequestId>"+requestID+"</RequestId></ErrorResponse>")

@@ -20,6 +20,7 @@ const (
 	IAM = "iam"
 	STS = "sts"
 	S3  = "s3"
+	DLM = "dlm"
 
 	Resolver = "route53resolver"
 )
@@ -150,6 +151,9 @@ func decode(r *http.Request) (*Call, error) {
 	}
 	if c.Service == "" {
 		c.Service = S3 // an anonymous request for an object
+	}
+	if c.Service == DLM {
+		c.Action, c.Resource = dlmAction(r)
 	}
 	if c.Service == S3 {
 		c.Bucket, c.Key = bucketAndKey(r)

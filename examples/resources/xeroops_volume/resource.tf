@@ -7,6 +7,12 @@ resource "xeroops_volume" "db1" {
   size_gib          = 100
   iops              = 4000
   throughput_mibps  = 250
+
+  # A snapshot each night, two weeks of them.
+  snapshot_schedule = {
+    interval_hours = 24
+    retain_count   = 14
+  }
 }
 
 # No snapshot is left when this one is destroyed.

@@ -53,6 +53,7 @@ func All(o Options) []fakeaws.Fixup {
 	return []fakeaws.Fixup{
 		{Name: "dry-run", New: dryRun},
 		{Name: "unreadable-error", New: unreadableError},
+		{Name: "data-lifecycle", New: dataLifecycle},
 		{Name: "eventual", New: eventual(o.VisibleAfter)},
 		{Name: "client-token", New: clientToken},
 		{Name: "instance-profile", New: instanceProfile(cmp.Or(o.ProfileDelay, shortWait))},

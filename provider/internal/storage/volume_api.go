@@ -109,7 +109,7 @@ func (r *volumeResource) adoptOrCreate(ctx context.Context, m volumeModel) (stri
 }
 
 func (r *volumeResource) tags(m volumeModel) []ec2types.Tag {
-	return base.EC2Tags(m.Name.ValueString(), m.TagsAll, nil)
+	return base.EC2Tags(m.Name.ValueString(), m.TagsAll, scheduleTag(m))
 }
 
 func (r *volumeResource) arn(ctx context.Context, id string) (string, error) {
@@ -125,8 +125,9 @@ func (r *volumeResource) find(ctx context.Context, id string) (*ec2types.Volume,
 	return &v, nil
 }
 
-// converge changes a volume to match the model.
-func (r *volumeResource) converge(ctx context.Context, m *volumeModel) error {
+// converge changes a volume to match the model; hadSchedule reports whether it had a
+// snapshot schedule before.
+func (r *volumeResource) converge(ctx context.Context, m *volumeModel, hadSchedule bool) error {
 	v, err := r.awaitUsable(ctx, m.ID.ValueString())
 	if err != nil {
 		return err
@@ -136,6 +137,7 @@ func (r *volumeResource) converge(ctx context.Context, m *volumeModel) error {
 			return base.SetEC2Tags(ctx, r.Client.EC2, m.ID.ValueString(), v.Tags, r.tags(*m), m.managed)
 		},
 		func(ctx context.Context) error { return r.modify(ctx, v, *m) },
+		func(ctx context.Context) error { return r.convergeSchedule(ctx, *m, hadSchedule) },
 	)
 	if err != nil {
 		return err

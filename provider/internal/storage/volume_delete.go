@@ -70,11 +70,19 @@ func (r *volumeResource) checkSnapshot(ctx context.Context, volume, state volume
 // of the first and of the last step each.
 func (r *volumeResource) delete(ctx context.Context, m volumeModel, attached time.Time, timeout time.Duration) error {
 	v, seen, err := r.awaitDetached(ctx, m.ID.ValueString(), timeout)
+	if err == nil && v == nil && hasSchedule(m.SnapshotSchedule) {
+		return r.removeSchedule(ctx, m.ID.ValueString())
+	}
 	if err != nil || v == nil {
 		return err
 	}
 	if seen.After(attached) {
 		attached = seen
+	}
+	if hasSchedule(m.SnapshotSchedule) {
+		if err := r.removeSchedule(ctx, m.ID.ValueString()); err != nil {
+			return err
+		}
 	}
 	if m.FinalSnapshot.ValueBool() {
 		if err := r.finalSnapshot(ctx, m, attached); err != nil {

@@ -25,6 +25,7 @@ type volumeModel struct {
 	SnapshotID       types.String   `tfsdk:"snapshot_id"`
 	FinalSnapshot    types.Bool     `tfsdk:"final_snapshot"`
 	SnapshotTimeout  types.String   `tfsdk:"final_snapshot_timeout"`
+	SnapshotSchedule types.Object   `tfsdk:"snapshot_schedule"`
 	Drift            types.Set      `tfsdk:"drift"`
 	Tags             types.Map      `tfsdk:"tags"`
 	TagsAll          types.Map      `tfsdk:"tags_all"`

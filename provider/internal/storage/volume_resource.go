@@ -97,6 +97,8 @@ func (r *volumeResource) Schema(ctx context.Context, _ resource.SchemaRequest, r
 					"continues the snapshot, and the next destroy waits for the same one. Default: `" + defaultSnapshotTimeout + "`.",
 				Validators: []validator.String{base.DurationBetween(time.Second, 7*24*time.Hour)},
 			},
+			"snapshot_schedule": scheduleAttribute(),
+
 			"drift":    base.DriftAttribute(),
 			"tags":     base.TagsAttribute(),
 			"tags_all": base.TagsAllAttribute(),
@@ -159,7 +161,7 @@ func (r *volumeResource) Create(ctx context.Context, req resource.CreateRequest,
 	resp.Diagnostics.Append(resp.State.Set(ctx, &volume)...)
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: volume.ID})...)
 
-	err = r.converge(ctx, &volume)
+	err = r.converge(ctx, &volume, false)
 	base.AddError(&resp.Diagnostics, "create", volumeTypeName, volume.Name.ValueString()+" ("+id+")", err)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &volume)...)
 }
@@ -194,14 +196,19 @@ func (r *volumeResource) Read(ctx context.Context, req resource.ReadRequest, res
 		return
 	}
 	volume.fromAWS(*found, arn, r.Tags)
+	if err := r.readSchedule(ctx, &volume, base.FlattenEC2Tags(found.Tags)); err != nil {
+		base.AddError(&resp.Diagnostics, "read", volumeTypeName, volume.ID.ValueString(), err)
+		return
+	}
 	resp.Diagnostics.Append(resp.State.Set(ctx, &volume)...)
 	resp.Diagnostics.Append(noteAttachment(ctx, *found, resp.Private)...)
 }
 
 func (r *volumeResource) Update(ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse) {
-	var volume volumeModel
+	var volume, state volumeModel
 	resp.Diagnostics.Append(req.Plan.Get(ctx, &volume)...)
 	volume.managed = r.ManagedTags(ctx, req.Private, &resp.Diagnostics)
+	resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: volume.ID})...)
 	ctx, cancel := base.Deadline(ctx, volume.Timeouts.Update, awswait.DependencyRelease, &resp.Diagnostics)
 	defer cancel()
@@ -209,7 +216,7 @@ func (r *volumeResource) Update(ctx context.Context, req resource.UpdateRequest,
 		return
 	}
 
-	if err := r.converge(ctx, &volume); err != nil {
+	if err := r.converge(ctx, &volume, hasSchedule(state.SnapshotSchedule)); err != nil {
 		base.AddError(&resp.Diagnostics, "update", volumeTypeName, volume.ID.ValueString(), err)
 		return
 	}
