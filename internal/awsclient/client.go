@@ -95,7 +95,7 @@ func New(ctx context.Context, s Settings) (*Client, error) {
 	if cfg.Region == "" {
 		return nil, errors.New("configure AWS: no region; set region in the provider block, or AWS_REGION")
 	}
-	cfg.APIOptions = append(cfg.APIOptions, logToTerraform, explainDenials)
+	cfg.APIOptions = append(cfg.APIOptions, logToTerraform, explainDenials, explainExpiry)
 
 	c := &Client{
 		EC2: NewEC2(ec2.NewFromConfig(cfg, func(o *ec2.Options) {

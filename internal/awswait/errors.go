@@ -72,6 +72,14 @@ func IsProfilePropagating(err error) bool {
 		strings.Contains(err.Error(), "has no associated IAM Roles"))
 }
 
+// IsRejectedCredentials reports whether AWS rejected the credentials or the time of the
+// request, so that a repetition fails too. EC2 returns RequestExpired for temporary
+// credentials that have expired, and if the clock of this machine is wrong.
+func IsRejectedCredentials(err error) bool {
+	return HasCode(err, "RequestExpired", "RequestTimeTooSkewed", "RequestInTheFuture", "ExpiredToken", "ExpiredTokenException", "AuthFailure",
+		"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidSignatureException")
+}
+
 // IsBucketConflict reports whether another operation on the bucket is in progress.
 func IsBucketConflict(err error) bool { return HasCode(err, "OperationAborted") }
 
