@@ -19,16 +19,18 @@ import (
 
 // Artifact holds the images that a build created.
 type Artifact struct {
-	images []image
-	role   string
-	source string // id of the source image
+	images       []image
+	role         string
+	architecture string // such as arm64
+	region       string // of the build
+	source       string // id of the source image
 }
 
 var _ packersdk.Artifact = (*Artifact)(nil)
 
 func newArtifact(state multistep.StateBag) *Artifact {
-	b, images := keyBuild.get(state), keyImages.get(state)
-	a := &Artifact{source: aws.ToString(keySourceImage.get(state).ImageId), role: b.config.Tags[imagerecord.TagRole]}
+	b, images, source := keyBuild.get(state), keyImages.get(state), keySourceImage.get(state)
+	a := &Artifact{source: aws.ToString(source.ImageId), role: b.config.Tags[imagerecord.TagRole], architecture: string(source.Architecture), region: b.aws.Region}
 	if record := keyRecord.get(state); record != nil {
 		a.role = record.Role
 	}
@@ -41,7 +43,7 @@ func newArtifact(state multistep.StateBag) *Artifact {
 // ArtifactOf returns the artifact of an image that an earlier build created.
 func ArtifactOf(client *awsclient.Client, existing types.Image, role string) *Artifact {
 	i := image{region: client.Region, ec2: client.EC2, id: aws.ToString(existing.ImageId), snapshots: snapshotsOf(existing)}
-	return &Artifact{images: []image{i}, role: role}
+	return &Artifact{images: []image{i}, role: role, architecture: string(existing.Architecture), region: client.Region}
 }
 
 // BuilderId implements packer.Artifact.
@@ -64,11 +66,16 @@ func (a *Artifact) Id() string { //nolint:revive // the SDK's name
 // String implements packer.Artifact.
 func (a *Artifact) String() string { return "AMIs were created:\n" + summary(a.images) }
 
-// State returns the role as "xeroops_role", and the metadata for HCP Packer.
+// State returns the role as "xeroops_role", the architecture as "xeroops_architecture",
+// the region of the build as "xeroops_region", and the metadata for HCP Packer.
 func (a *Artifact) State(name string) any {
 	switch name {
 	case "xeroops_role":
 		return a.role
+	case "xeroops_architecture":
+		return a.architecture
+	case "xeroops_region":
+		return a.region
 	case registry.ArtifactStateURI:
 		var images []*registry.Image
 		for _, i := range a.images {
@@ -82,10 +89,15 @@ func (a *Artifact) State(name string) any {
 	return nil
 }
 
-// Destroy removes the images and their snapshots.
+// Destroy removes the images and their snapshots, except those that replaced an
+// image. Packer calls it when a post-processor has failed.
 func (a *Artifact) Destroy() error {
 	var errs []error
 	for _, i := range a.images {
+		if i.replaced { // otherwise there would be none
+			errs = append(errs, fmt.Errorf("kept %s in %s, because the image that it replaces is deregistered", i.id, i.region))
+			continue
+		}
 		if err := deregister(context.Background(), i.ec2, i.id, i.snapshots); err != nil {
 			errs = append(errs, fmt.Errorf("in %s: %w", i.region, err))
 		}

@@ -14,6 +14,11 @@ import (
 	"github.com/xeroops/xeroops/internal/awsclient"
 )
 
+// Unknown is Packer's placeholder for a string that depends on a data source or on the
+// build, in packer validate (WriteUnknownPlaceholderValues in Packer's
+// hcl2template/shim). The value is checked when the build starts.
+const Unknown = "<unknown>"
+
 // Config is embedded by the configuration of every component that calls AWS.
 type Config struct {
 	// Region such as eu-west-1; default AWS_REGION or the profile's region.
@@ -39,6 +44,7 @@ type AssumeRole struct {
 // Endpoints are URLs that replace the AWS endpoints.
 type Endpoints struct {
 	EC2 string `mapstructure:"ec2"`
+	IAM string `mapstructure:"iam"`
 	SSM string `mapstructure:"ssm"`
 	STS string `mapstructure:"sts"`
 }
@@ -60,7 +66,7 @@ func (c *Config) Client(ctx context.Context, region string) (*awsclient.Client, 
 	settings := awsclient.Settings{
 		Region:     c.Region,
 		Profile:    c.Profile,
-		Endpoints:  awsclient.Endpoints{EC2: c.Endpoints.EC2, STS: c.Endpoints.STS},
+		Endpoints:  awsclient.Endpoints{EC2: c.Endpoints.EC2, IAM: c.Endpoints.IAM, STS: c.Endpoints.STS},
 		MaxRetries: c.MaxRetries,
 		Product:    "packer-plugin-xeroops",
 	}

@@ -71,6 +71,7 @@ func (*FlatConfig) HCL2Spec() map[string]hcldec.Spec {
 // Where the contents of a field with a `mapstructure:,squash` tag are bubbled up.
 type FlatEndpoints struct {
 	EC2 *string `mapstructure:"ec2" cty:"ec2" hcl:"ec2"`
+	IAM *string `mapstructure:"iam" cty:"iam" hcl:"iam"`
 	SSM *string `mapstructure:"ssm" cty:"ssm" hcl:"ssm"`
 	STS *string `mapstructure:"sts" cty:"sts" hcl:"sts"`
 }
@@ -88,6 +89,7 @@ func (*Endpoints) FlatMapstructure() interface{ HCL2Spec() map[string]hcldec.Spe
 func (*FlatEndpoints) HCL2Spec() map[string]hcldec.Spec {
 	s := map[string]hcldec.Spec{
 		"ec2": &hcldec.AttrSpec{Name: "ec2", Type: cty.String, Required: false},
+		"iam": &hcldec.AttrSpec{Name: "iam", Type: cty.String, Required: false},
 		"ssm": &hcldec.AttrSpec{Name: "ssm", Type: cty.String, Required: false},
 		"sts": &hcldec.AttrSpec{Name: "sts", Type: cty.String, Required: false},
 	}

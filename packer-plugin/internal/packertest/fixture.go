@@ -52,6 +52,9 @@ type Fixture struct {
 	EC2     map[string]*ec2.Client // directly to moto, by region
 	Machine *sshmachine.Machine
 	Record  string // content of the instance's image.json
+	// Status, if set, is called for each command of the build on the instance and
+	// returns its exit status.
+	Status func(command string) int
 
 	t   *testing.T
 	mu  sync.Mutex
@@ -115,21 +118,24 @@ func (f *Fixture) hostKey() (ssh.Signer, error) {
 	return ssh.ParsePrivateKey([]byte(config.Keys["ed25519_private"]))
 }
 
-// Run answers a command of the build as a healthy instance would.
+// Run answers a command of the build as a healthy instance would, or as Status does.
 func (f *Fixture) Run(command string, _ io.Reader, out, _ io.Writer) int {
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.ran = append(f.ran, command)
 	if strings.Contains(command, "image.json") {
 		_, _ = io.WriteString(out, f.Record)
 	}
-	return 0
+	f.mu.Unlock()
+	if f.Status == nil {
+		return 0
+	}
+	return f.Status(command)
 }
 
 // Config returns a valid configuration of the builder; more overrides it.
 func (f *Fixture) Config(more map[string]any) map[string]any {
 	c := map[string]any{
-		"region": Region, "endpoints": map[string]any{"ec2": f.Front.URL, "sts": f.Front.URL},
+		"region": Region, "endpoints": map[string]any{"ec2": f.Front.URL, "iam": f.Front.URL, "sts": f.Front.URL},
 		"ssh_host": "127.0.0.1", "ssh_port": f.Machine.Port(), "ssh_timeout": "10s",
 		"temporary_security_group_source_cidrs": []string{"192.0.2.7/32"},
 		"ami_name":                              "app-1", "poll_interval": "5ms", "poll_timeout": "30s", "max_retries": 3,

@@ -3,8 +3,8 @@
 package manifest
 
 import (
-	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/hashicorp/packer-plugin-sdk/common"
@@ -25,6 +25,7 @@ type Config struct {
 	Output       string `mapstructure:"output"`
 	Variable     string `mapstructure:"variable"`
 	Role         string `mapstructure:"role"`
+	Architecture string `mapstructure:"architecture"`
 	SSMParameter string `mapstructure:"ssm_parameter_prefix"`
 
 	ctx interpolate.Context
@@ -42,20 +43,42 @@ func (c *Config) prepare(raws []any) error {
 		c.Variable = "image_ids"
 	}
 	errs := &packersdk.MultiError{}
-	if !strings.HasSuffix(c.Output, ".tfvars.json") {
+	if !strings.HasSuffix(c.Output, ".tfvars.json") && c.Output != access.Unknown {
 		errs = packersdk.MultiErrorAppend(errs, fmt.Errorf("output %q must end in .tfvars.json for Terraform to read it", c.Output))
 	}
-	if c.Role != "" {
+	if c.Role != "" && c.Role != access.Unknown {
 		if _, err := cluster.ParseRole(c.Role); err != nil {
 			errs = packersdk.MultiErrorAppend(errs, fmt.Errorf("role: %w", err))
 		}
 	}
-	if c.SSMParameter != "" && !strings.HasPrefix(c.SSMParameter, "/") {
-		errs = packersdk.MultiErrorAppend(errs, errors.New("ssm_parameter_prefix must begin with /"))
+	if a := c.Architecture; a != "" && a != "x86_64" && a != "arm64" && a != access.Unknown {
+		errs = packersdk.MultiErrorAppend(errs, fmt.Errorf("architecture %q is not supported; use x86_64 or arm64", a))
 	}
-	errs = packersdk.MultiErrorAppend(errs, c.Validate()...)
+	if _, _, err := read(c.Output, c.Variable); err != nil { // an error after the build would make Packer delete the image
+		errs = packersdk.MultiErrorAppend(errs, fmt.Errorf("output: %w", err))
+	}
+	errs = packersdk.MultiErrorAppend(errs, append(c.validateParameter(), c.Validate()...)...)
 	if len(errs.Errors) > 0 {
 		return errs
 	}
 	return nil
 }
+
+// parameterPrefix matches what PutParameter's reference permits in a hierarchy.
+var parameterPrefix = regexp.MustCompile(`^(/[A-Za-z0-9_.-]+)+/?$`)
+
+func (c *Config) validateParameter() []error {
+	switch prefix := c.SSMParameter; {
+	case prefix == "", prefix == access.Unknown:
+	case !strings.HasPrefix(prefix, "/"):
+		return []error{fmt.Errorf("ssm_parameter_prefix %q must begin with /", prefix)}
+	case !parameterPrefix.MatchString(prefix):
+		return []error{fmt.Errorf("ssm_parameter_prefix %q is not a path of letters, digits and _.-, such as /xeroops/images", prefix)}
+	case reservedPrefix.MatchString(prefix):
+		return []error{fmt.Errorf("ssm_parameter_prefix %q begins with aws or ssm, which AWS reserves; use another", prefix)}
+	}
+	return nil
+}
+
+// reservedPrefix matches names that PutParameter refuses.
+var reservedPrefix = regexp.MustCompile(`(?i)^/(aws|ssm)`)

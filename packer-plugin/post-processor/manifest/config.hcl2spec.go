@@ -27,6 +27,7 @@ type FlatConfig struct {
 	Output              *string                `mapstructure:"output" cty:"output" hcl:"output"`
 	Variable            *string                `mapstructure:"variable" cty:"variable" hcl:"variable"`
 	Role                *string                `mapstructure:"role" cty:"role" hcl:"role"`
+	Architecture        *string                `mapstructure:"architecture" cty:"architecture" hcl:"architecture"`
 	SSMParameter        *string                `mapstructure:"ssm_parameter_prefix" cty:"ssm_parameter_prefix" hcl:"ssm_parameter_prefix"`
 }
 
@@ -58,6 +59,7 @@ func (*FlatConfig) HCL2Spec() map[string]hcldec.Spec {
 		"output":                     &hcldec.AttrSpec{Name: "output", Type: cty.String, Required: false},
 		"variable":                   &hcldec.AttrSpec{Name: "variable", Type: cty.String, Required: false},
 		"role":                       &hcldec.AttrSpec{Name: "role", Type: cty.String, Required: false},
+		"architecture":               &hcldec.AttrSpec{Name: "architecture", Type: cty.String, Required: false},
 		"ssm_parameter_prefix":       &hcldec.AttrSpec{Name: "ssm_parameter_prefix", Type: cty.String, Required: false},
 	}
 	return s

@@ -32,31 +32,47 @@ func merge(ctx context.Context, path, variable, role, id string) error {
 	}
 	defer func() { _ = lock.Unlock() }()
 
-	variables := map[string]json.RawMessage{}
-	images := map[string]string{}
-	content, err := os.ReadFile(path)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-	case err != nil:
-		return fmt.Errorf("read %s: %w", path, err)
-	default:
-		if err := json.Unmarshal(content, &variables); err != nil {
-			return fmt.Errorf("read %s: %w; repair or remove it", path, err)
-		}
-		if raw, ok := variables[variable]; ok {
-			if err := json.Unmarshal(raw, &images); err != nil {
-				return fmt.Errorf("read %s: %s is not a map of strings: %w", path, variable, err)
-			}
-		}
+	variables, images, err := read(path, variable)
+	if err != nil {
+		return err
 	}
 	images[role] = id
 	if variables[variable], err = json.Marshal(images); err != nil {
 		return fmt.Errorf("encode %s: %w", path, err)
 	}
-	if content, err = json.MarshalIndent(variables, "", "  "); err != nil {
+	content, err := json.MarshalIndent(variables, "", "  ")
+	if err != nil {
 		return fmt.Errorf("encode %s: %w", path, err)
 	}
 	return replace(path, append(content, '\n'))
+}
+
+// read returns the variables in the file, and the images in one of them. A file that
+// does not exist is empty; its directory has to exist.
+func read(path, variable string) (variables map[string]json.RawMessage, images map[string]string, err error) {
+	variables, images = map[string]json.RawMessage{}, map[string]string{}
+	content, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Stat(filepath.Dir(path)); err != nil {
+			return nil, nil, fmt.Errorf("write %s: %w; create the directory", path, err)
+		}
+		return variables, images, nil
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	if err := json.Unmarshal(content, &variables); err != nil {
+		return nil, nil, fmt.Errorf("read %s: %w; repair or remove it", path, err)
+	}
+	if raw, ok := variables[variable]; ok {
+		if err := json.Unmarshal(raw, &images); err != nil {
+			return nil, nil, fmt.Errorf("read %s: %s is not a map of strings: %w", path, variable, err)
+		}
+	}
+	if variables == nil || images == nil { // null in JSON
+		return nil, nil, fmt.Errorf("read %s: it or %s in it is null; repair or remove it", path, variable)
+	}
+	return variables, images, nil
 }
 
 // replace replaces the file atomically: readers see the old or the new content.

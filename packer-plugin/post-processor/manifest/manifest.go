@@ -7,9 +7,12 @@
 package manifest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -32,7 +35,9 @@ func (p *PostProcessor) ConfigSpec() hcldec.ObjectSpec { return p.config.FlatMap
 // Configure reads the configuration.
 func (p *PostProcessor) Configure(raws ...any) error { return p.config.prepare(raws) }
 
-// PostProcess writes the file and, if configured, the SSM parameters.
+// PostProcess writes the SSM parameters, if configured, and then the file. After an
+// error Packer deletes the image, so the file never has the id of an image for which
+// this failed.
 func (p *PostProcessor) PostProcess(ctx context.Context, ui packersdk.Ui, artifact packersdk.Artifact) (packersdk.Artifact, bool, bool, error) {
 	role, err := p.role(artifact)
 	if err != nil {
@@ -42,20 +47,31 @@ func (p *PostProcessor) PostProcess(ctx context.Context, ui packersdk.Ui, artifa
 	if err != nil {
 		return nil, false, false, err
 	}
-	id, err := p.imageForTerraform(images)
+	id, err := p.imageForTerraform(artifact, images)
 	if err != nil {
 		return nil, false, false, err
+	}
+	if p.config.SSMParameter != "" {
+		architecture := cmp.Or(p.config.Architecture, text(artifact, "xeroops_architecture"))
+		if architecture == "" {
+			return nil, false, false, fmt.Errorf("artifact %s of builder %s does not have an architecture; set architecture", artifact.Id(), artifact.BuilderId())
+		}
+		name := strings.TrimSuffix(p.config.SSMParameter, "/") + "/" + role + "/" + architecture
+		if err := p.putParameters(ctx, ui, name, "Newest image of role "+role+" for "+architecture, images); err != nil {
+			return nil, false, false, err
+		}
 	}
 	if err := merge(ctx, p.config.Output, p.config.Variable, role, id); err != nil {
 		return nil, false, false, err
 	}
 	ui.Say(fmt.Sprintf("%s: %s = %s", p.config.Output, role, id))
-	if p.config.SSMParameter != "" {
-		if err := p.putParameters(ctx, ui, role, images); err != nil {
-			return nil, false, false, err
-		}
-	}
 	return artifact, true, true, nil
+}
+
+// text returns a value of the artifact's state, or "".
+func text(artifact packersdk.Artifact, name string) string {
+	value, _ := artifact.State(name).(string)
+	return value
 }
 
 // role returns the configured role, or else the artifact's.
@@ -63,7 +79,7 @@ func (p *PostProcessor) role(artifact packersdk.Artifact) (string, error) {
 	if p.config.Role != "" {
 		return p.config.Role, nil
 	}
-	if role, ok := artifact.State("xeroops_role").(string); ok && role != "" {
+	if role := text(artifact, "xeroops_role"); role != "" {
 		return role, nil
 	}
 	return "", fmt.Errorf("artifact %s of builder %s does not have a role; set role", artifact.Id(), artifact.BuilderId())
@@ -86,9 +102,10 @@ func imagesOf(artifact packersdk.Artifact) (map[string]string, error) {
 	return images, nil
 }
 
-// imageForTerraform returns the image in the configured region, or the only one.
-func (p *PostProcessor) imageForTerraform(images map[string]string) (string, error) {
-	if id := images[p.config.Region]; id != "" {
+// imageForTerraform returns the image in the configured region, or else in that of the
+// build, or the only one.
+func (p *PostProcessor) imageForTerraform(artifact packersdk.Artifact, images map[string]string) (string, error) {
+	if id := images[cmp.Or(p.config.Region, text(artifact, "xeroops_region"))]; id != "" {
 		return id, nil
 	}
 	if len(images) == 1 && p.config.Region == "" {
@@ -99,10 +116,11 @@ func (p *PostProcessor) imageForTerraform(images map[string]string) (string, err
 	return "", fmt.Errorf("select the image for Terraform from %v: set region to one of these regions", images)
 }
 
-// putParameters writes the id to PREFIX/ROLE in each region.
-func (p *PostProcessor) putParameters(ctx context.Context, ui packersdk.Ui, role string, images map[string]string) error {
-	name := strings.TrimSuffix(p.config.SSMParameter, "/") + "/" + role
-	for region, id := range images {
+// putParameters writes the id of each region's image to a parameter in that region.
+func (p *PostProcessor) putParameters(ctx context.Context, ui packersdk.Ui, name, description string, images map[string]string) error {
+	var written []string
+	for _, region := range slices.Sorted(maps.Keys(images)) {
+		id := images[region]
 		client, err := p.config.Client(ctx, region)
 		if err != nil {
 			return err
@@ -115,11 +133,16 @@ func (p *PostProcessor) putParameters(ctx context.Context, ui packersdk.Ui, role
 		_, err = parameters.PutParameter(ctx, &ssm.PutParameterInput{
 			Name: aws.String(name), Value: aws.String(id), Type: types.ParameterTypeString,
 			DataType: aws.String("aws:ec2:image"), Overwrite: aws.Bool(true),
-			Description: aws.String("Newest image of role " + role),
+			Description: aws.String(description),
 		})
+		if err != nil && len(written) > 0 {
+			return fmt.Errorf("put SSM parameter %s in %s: %w; the parameter in %s has the id of this build's image already, which Packer deletes: build again",
+				name, region, err, strings.Join(written, ", "))
+		}
 		if err != nil {
 			return fmt.Errorf("put SSM parameter %s in %s: %w", name, region, err)
 		}
+		written = append(written, region)
 		ui.Say(fmt.Sprintf("SSM parameter %s in %s: %s", name, region, id))
 	}
 	return nil

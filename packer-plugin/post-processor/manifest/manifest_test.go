@@ -24,6 +24,13 @@ func artifact(id, role string) *packersdk.MockArtifact {
 	return a
 }
 
+// artifactOf returns an artifact of xeroops-ebs.
+func artifactOf(id, role, region, architecture string) *packersdk.MockArtifact {
+	a := artifact(id, role)
+	a.StateValues["xeroops_region"], a.StateValues["xeroops_architecture"] = region, architecture
+	return a
+}
+
 func process(t *testing.T, config map[string]any, a packersdk.Artifact) error {
 	t.Helper()
 	var p PostProcessor
@@ -77,7 +84,7 @@ func TestAnAmbiguousArtifactIsRejected(t *testing.T) {
 		"select the image for Terraform": {nil, artifact("eu-west-1:ami-1,us-east-1:ami-2", "app")},
 		"not a list":                     {nil, artifact("output-qemu/disk", "app")},
 		"set region to one of these":     {map[string]any{"region": "eu-north-1"}, artifact("eu-west-1:ami-1", "app")},
-		"repair or remove":               {map[string]any{"output": spoiled(t)}, artifact("eu-west-1:ami-1", "app")},
+		"set architecture":               {map[string]any{"ssm_parameter_prefix": "/images"}, artifact("eu-west-1:ami-1", "app")},
 	} {
 		config := map[string]any{"output": output}
 		for key, value := range test.config {
@@ -89,6 +96,40 @@ func TestAnAmbiguousArtifactIsRejected(t *testing.T) {
 	}
 	if _, err := os.Stat(output); err == nil {
 		t.Error("a file was written despite the errors")
+	}
+}
+
+func TestTerraformGetsTheImageInTheRegionOfTheBuild(t *testing.T) {
+	output := filepath.Join(t.TempDir(), "images.auto.tfvars.json")
+	if err := process(t, map[string]any{"output": output}, artifactOf("eu-west-1:ami-1,us-east-1:ami-2", "db", "us-east-1", "x86_64")); err != nil {
+		t.Fatal(err)
+	}
+	if content, err := os.ReadFile(output); err != nil || !strings.Contains(string(content), "ami-2") {
+		t.Errorf("got %s, %v", content, err)
+	}
+}
+
+func TestAnImageWhoseParametersFailIsNotInTheFile(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", "test")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "test")
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.Header.Get("Authorization"), "/us-east-1/") {
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = io.WriteString(w, `{"__type":"AccessDeniedException","message":"by the test"}`)
+			return
+		}
+		_, _ = io.WriteString(w, "{}")
+	}))
+	t.Cleanup(server.Close)
+	output := filepath.Join(t.TempDir(), "images.auto.tfvars.json")
+	err := process(t, map[string]any{"output": output, "ssm_parameter_prefix": "/images", "endpoints": map[string]any{"ssm": server.URL, "sts": server.URL}},
+		artifactOf("eu-west-1:ami-1,us-east-1:ami-2", "db", "eu-west-1", "x86_64"))
+	if err == nil || !strings.Contains(err.Error(), "the parameter in eu-west-1 has the id of this build's image") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(output); err == nil {
+		t.Error("the file has an image that Packer deletes")
 	}
 }
 
@@ -122,20 +163,31 @@ func TestParametersAreWrittenInEveryRegion(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	err := process(t, map[string]any{
-		"output": filepath.Join(t.TempDir(), "images.auto.tfvars.json"), "ssm_parameter_prefix": "/xeroops/images/", "region": "eu-west-1",
+		"output": filepath.Join(t.TempDir(), "images.auto.tfvars.json"), "ssm_parameter_prefix": "/xeroops/images/",
 		"endpoints": map[string]any{"ssm": server.URL, "sts": server.URL},
-	}, artifact("eu-west-1:ami-1,us-east-1:ami-2", "db"))
+	}, artifactOf("eu-west-1:ami-1,us-east-1:ami-2", "db", "us-east-1", "arm64"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(sent) != 2 || sent["eu-west-1 /xeroops/images/db"] != "ami-1" || sent["us-east-1 /xeroops/images/db"] != "ami-2" {
+	if len(sent) != 2 || sent["eu-west-1 /xeroops/images/db/arm64"] != "ami-1" || sent["us-east-1 /xeroops/images/db/arm64"] != "ami-2" {
 		t.Errorf("sent %v", sent)
+	}
+}
+
+func TestValuesThatAreKnownWhenTheBuildStartsAreAccepted(t *testing.T) {
+	if err := new(PostProcessor).Configure(map[string]any{"output": "<unknown>", "role": "<unknown>", "architecture": "<unknown>", "ssm_parameter_prefix": "<unknown>"}); err != nil {
+		t.Error(err)
 	}
 }
 
 func TestInvalidConfigurationIsRejected(t *testing.T) {
 	for want, config := range map[string]map[string]any{
 		".tfvars.json":      {"output": "images.json"},
+		"create the dir":    {"output": "/nowhere/images.tfvars.json"},
+		"repair or remove":  {"output": spoiled(t)},
+		"x86_64 or arm64":   {"architecture": "amd64"},
+		"AWS reserves":      {"ssm_parameter_prefix": "/aws/images"},
+		"is not a path":     {"ssm_parameter_prefix": "/xeroops images"},
 		"unknown role":      {"role": "web"},
 		"must begin with /": {"ssm_parameter_prefix": "images"},
 	} {

@@ -64,6 +64,9 @@ func (p *Provisioner) Provision(ctx context.Context, ui packersdk.Ui, comm packe
 			err = cleanErr
 		}
 	}()
+	if err := p.checkArchitecture(ctx, m); err != nil {
+		return err
+	}
 	if err := m.unpack(ctx, bundle); err != nil {
 		return err
 	}
