@@ -4,7 +4,9 @@
 #   packer build -var 'ssh_from=["203.0.113.7/32"]' .
 #
 # with the address that you connect from. Put xeroops-node, of the same release as
-# the plugin, beside this file, or set node_binary.
+# the plugin, beside this file, or set node_binary. Images for Graviton instances:
+#
+#   packer build -var 'ssh_from=["203.0.113.7/32"]' -var architecture=arm64 -var node_binary=xeroops-node-arm64 .
 
 packer {
   required_plugins {
@@ -22,15 +24,18 @@ locals {
 source "xeroops-ebs" "debian" {
   region        = var.region
   source_ami    = var.source_ami
+  architecture  = var.architecture
   instance_type = var.instance_type
 
   subnet_id                             = var.subnet_id
   associate_public_ip_address           = var.associate_public_ip_address
   temporary_security_group_source_cidrs = var.ssh_from
 
-  kms_key_id  = var.kms_key_id
-  ami_regions = var.copy_to_regions
-  tags        = var.tags
+  kms_key_id         = var.kms_key_id
+  ami_regions        = var.copy_to_regions
+  region_kms_key_ids = var.region_kms_key_ids
+  ami_users          = var.share_with_accounts
+  tags               = var.tags
 
   poll_interval = var.poll_interval
 }
@@ -54,7 +59,8 @@ build {
 
   # Terraform reads the file automatically if it is in the configuration's directory.
   post-processor "xeroops-manifest" {
-    region = var.region
-    output = var.manifest
+    region               = var.region
+    output               = var.manifest
+    ssm_parameter_prefix = var.ssm_parameter_prefix
   }
 }

@@ -33,8 +33,14 @@ variable "source_ami" {
   default     = null
 }
 
+variable "architecture" {
+  description = "Architecture of the images, x86_64 or arm64. The nodes' instance types and xeroops-node have to have the same."
+  type        = string
+  default     = "x86_64"
+}
+
 variable "instance_type" {
-  description = "Type of the build instances; if null, t3.small."
+  description = "Type of the build instances; if null, t3.small, or t4g.small for arm64."
   type        = string
   default     = null
 }
@@ -88,9 +94,27 @@ variable "kms_key_id" {
 }
 
 variable "copy_to_regions" {
-  description = "Further regions to copy the images to. Requires region, whose ids are written to the manifest."
+  description = "Further regions to copy the images to. The manifest has the ids in the region of the build."
   type        = list(string)
   default     = []
+}
+
+variable "region_kms_key_ids" {
+  description = "KMS keys of the copies by region; required for each of copy_to_regions if kms_key_id is set."
+  type        = map(string)
+  default     = {}
+}
+
+variable "share_with_accounts" {
+  description = "Ids of other accounts that may launch the images. Requires KMS keys that these accounts may use."
+  type        = list(string)
+  default     = []
+}
+
+variable "ssm_parameter_prefix" {
+  description = "Path of SSM parameters for the image ids, such as /xeroops/images; if null, none."
+  type        = string
+  default     = null
 }
 
 variable "poll_interval" {

@@ -72,6 +72,8 @@ type EC2 struct {
 	DisassociateSubnetCidrBlock            ec2Call[ec2.DisassociateSubnetCidrBlockInput, ec2.DisassociateSubnetCidrBlockOutput]
 	DisassociateVpcCidrBlock               ec2Call[ec2.DisassociateVpcCidrBlockInput, ec2.DisassociateVpcCidrBlockOutput]
 	EnableImageDeprecation                 ec2Call[ec2.EnableImageDeprecationInput, ec2.EnableImageDeprecationOutput]
+	GetEbsDefaultKmsKeyId                  ec2Call[ec2.GetEbsDefaultKmsKeyIdInput, ec2.GetEbsDefaultKmsKeyIdOutput]
+	GetEbsEncryptionByDefault              ec2Call[ec2.GetEbsEncryptionByDefaultInput, ec2.GetEbsEncryptionByDefaultOutput]
 	ImportKeyPair                          ec2Call[ec2.ImportKeyPairInput, ec2.ImportKeyPairOutput]
 	ModifyImageAttribute                   ec2Call[ec2.ModifyImageAttributeInput, ec2.ModifyImageAttributeOutput]
 	ModifyInstanceAttribute                ec2Call[ec2.ModifyInstanceAttributeInput, ec2.ModifyInstanceAttributeOutput]
@@ -169,6 +171,8 @@ func NewEC2(client *ec2.Client) *EC2 {
 		DisassociateSubnetCidrBlock:            client.DisassociateSubnetCidrBlock,
 		DisassociateVpcCidrBlock:               client.DisassociateVpcCidrBlock,
 		EnableImageDeprecation:                 client.EnableImageDeprecation,
+		GetEbsDefaultKmsKeyId:                  client.GetEbsDefaultKmsKeyId,
+		GetEbsEncryptionByDefault:              client.GetEbsEncryptionByDefault,
 		ImportKeyPair:                          client.ImportKeyPair,
 		ModifyImageAttribute:                   client.ModifyImageAttribute,
 		ModifyInstanceAttribute:                client.ModifyInstanceAttribute,

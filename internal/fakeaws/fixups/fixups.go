@@ -66,6 +66,7 @@ func All(o Options) []fakeaws.Fixup {
 		{Name: "volume", New: volume(cmp.Or(o.StoppingFor, shortWait))},
 		{Name: "new-image", New: newImage},
 		{Name: "image", New: image},
+		{Name: "ebs-default-key", New: ebsDefaultKey},
 		{Name: "dependency", New: dependency},
 		{Name: "security-group-rules", New: securityGroupRules},
 		{Name: "connect-endpoint", New: connectEndpoint(cmp.Or(o.StoppingFor, shortWait))},

@@ -83,7 +83,7 @@ func isGone(err error) bool {
 }
 
 func mayPass(err error) bool {
-	return !isGone(err) && !awswait.HasCode(err, "UnauthorizedOperation", "AccessDenied")
+	return !isGone(err) && !awswait.HasCode(err, "UnauthorizedOperation", "AccessDenied") && !awswait.IsRejectedCredentials(err)
 }
 
 // newlyCreated is how long EC2 may not know a resource that the build has just

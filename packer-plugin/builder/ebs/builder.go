@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/hashicorp/hcl/v2/hcldec"
 	"github.com/hashicorp/packer-plugin-sdk/communicator"
@@ -44,11 +45,13 @@ func (b *Builder) Run(ctx context.Context, ui packersdk.Ui, hook packersdk.Hook)
 	keyBuild.put(state, build)
 	keyUI.put(state, ui)
 	keyHook.put(state, hook)
+	build.say("All resources of this build have the tag %s = %s", tagBuild, build.id)
 	commonsteps.NewRunner(steps(&b.config), b.config.PackerConfig, ui).Run(ctx, state)
+	discardLate(ctx, state)
 
 	if err := outcome(state, &b.config); err != nil {
 		if skipsCleanup(state, &b.config) {
-			ui.Error(fmt.Sprintf("Not cleaned up: resources tagged %s = %s.", tagBuild, build.id))
+			ui.Error(leftBehind(state))
 		}
 		return nil, err
 	}
@@ -59,9 +62,20 @@ func (b *Builder) Run(ctx context.Context, ui packersdk.Ui, hook packersdk.Hook)
 	return newArtifact(state), nil
 }
 
-// outcome returns why the build failed, if it did. An image that stays is a
-// success, even if the build was cancelled while temporary resources were being
-// deleted.
+// discardLate removes the images of a build that was cancelled while temporary
+// resources were being deleted, because Packer drops the artifact of a cancelled
+// build.
+func discardLate(ctx context.Context, state multistep.StateBag) {
+	if ctx.Err() == nil || !keySucceeded.get(state) {
+		return
+	}
+	keySucceeded.put(state, false)
+	if !skipsCleanup(state, keyBuild.get(state).config) {
+		cleanUp(state, func(ctx context.Context, b *build) error { return removeImages(ctx, b, keyImages.get(state)) })
+	}
+}
+
+// outcome returns why the build failed, if it did.
 func outcome(state multistep.StateBag, config *Config) error {
 	if err := keyError.get(state); err != nil {
 		return err
@@ -85,6 +99,7 @@ func skipsCleanup(state multistep.StateBag, config *Config) bool {
 func steps(c *Config) []multistep.Step {
 	steps := []multistep.Step{
 		new(stepCheckName),
+		new(stepCheckAccount),
 		new(stepFindSourceImage),
 		new(stepFindSubnets),
 		new(stepImportKeyPair),
@@ -100,7 +115,8 @@ func steps(c *Config) []multistep.Step {
 	}
 	if c.PackerDebug && c.makesKeyPair() {
 		dump := &communicator.StepDumpSSHKey{Path: fmt.Sprintf("xeroops_%s.pem", c.PackerBuildName), SSH: &c.Comm.SSH}
-		steps = append(steps[:4:4], append([]multistep.Step{dump}, steps[4:]...)...)
+		after := slices.IndexFunc(steps, func(s multistep.Step) bool { _, ok := s.(*stepImportKeyPair); return ok }) + 1
+		steps = slices.Insert(steps, after, multistep.Step(dump))
 	}
 	if !c.SkipCreateAMI {
 		steps = append(steps,

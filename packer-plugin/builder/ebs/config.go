@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/hashicorp/packer-plugin-sdk/common"
@@ -101,14 +100,14 @@ func (c *Config) prepare(raws []any) (warnings []string, err error) {
 	}
 	c.setDefaults()
 	errs := &packersdk.MultiError{}
-	for _, found := range [][]error{c.Comm.Prepare(&c.ctx), c.Validate(), c.validateRun(), c.validateImage()} {
+	for _, found := range [][]error{c.Comm.Prepare(&c.ctx), c.Validate(), c.validateRun(), c.validateTags(), c.validateImage()} {
 		errs = packersdk.MultiErrorAppend(errs, found...)
 	}
 	if len(errs.Errors) > 0 {
 		return nil, errs
 	}
 	for _, cidr := range c.SourceCIDRs {
-		if netip.MustParsePrefix(cidr).Bits() == 0 {
+		if p, err := netip.ParsePrefix(cidr); err == nil && p.Bits() == 0 {
 			warnings = append(warnings, fmt.Sprintf("temporary_security_group_source_cidrs has %s, which opens SSH of the build instance to the internet", cidr))
 		}
 	}
@@ -116,6 +115,7 @@ func (c *Config) prepare(raws []any) (warnings []string, err error) {
 }
 
 func (c *Config) setDefaults() {
+	c.ForceDeregister = c.ForceDeregister || c.PackerForce
 	setDefault(&c.Architecture, "x86_64")
 	if c.Architecture == "arm64" {
 		setDefault(&c.InstanceType, "t4g.small")
@@ -167,37 +167,8 @@ func (c *Config) validateGroup() (errs []error) {
 			`for example to ["203.0.113.7/32"] with your own address (see https://checkip.amazonaws.com), or security_group_ids`))
 	}
 	for _, cidr := range c.SourceCIDRs {
-		if p, err := netip.ParsePrefix(cidr); err != nil || p != p.Masked() {
+		if p, err := netip.ParsePrefix(cidr); (err != nil || p != p.Masked()) && cidr != access.Unknown {
 			errs = append(errs, fmt.Errorf("temporary_security_group_source_cidrs: %q is not a network such as 203.0.113.0/24", cidr))
-		}
-	}
-	return errs
-}
-
-func (c *Config) validateImage() (errs []error) {
-	if c.SkipCreateAMI {
-		return nil
-	}
-	if n := len(c.AMIName); n < 3 || n > 128 {
-		errs = append(errs, fmt.Errorf("ami_name %q has %d characters; use 3 to 128", c.AMIName, n))
-	}
-	if c.DeprecateAt != "" {
-		at, err := time.Parse(time.RFC3339, c.DeprecateAt)
-		if err != nil || !at.After(time.Now()) {
-			errs = append(errs, fmt.Errorf("deprecate_at %q is not a future time; use RFC 3339, such as %s", c.DeprecateAt, time.Now().AddDate(0, 6, 0).UTC().Format(time.RFC3339)))
-		}
-		c.deprecateAt = at
-	}
-	if c.ForceDeleteSnapshot && !c.ForceDeregister {
-		errs = append(errs, errors.New("force_delete_snapshot needs force_deregister"))
-	}
-	if (len(c.AMIUsers) > 0 || len(c.AMIOrgARNs) > 0) && c.encrypted() && c.KMSKeyID == "" {
-		errs = append(errs, errors.New("ami_users and ami_org_arns: an image encrypted with the account's default key can't be shared; "+
-			"set kms_key_id to a key that the other accounts may use, or encrypt_boot = false"))
-	}
-	for region := range c.RegionKMSKeyIDs {
-		if !slices.Contains(c.AMIRegions, region) {
-			errs = append(errs, fmt.Errorf("region_kms_key_ids has region %s, which is not in ami_regions", region))
 		}
 	}
 	return errs

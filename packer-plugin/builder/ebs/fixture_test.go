@@ -32,10 +32,14 @@ func newFixture(t *testing.T) *fixture {
 }
 
 // build runs a build.
-func (f *fixture) build(ctx context.Context, more map[string]any) (packersdk.Artifact, error) {
+func (f *fixture) build(ctx context.Context, more ...map[string]any) (packersdk.Artifact, error) {
 	f.t.Helper()
 	var b Builder
-	if _, _, err := b.Prepare(f.Config(more), f.more); err != nil {
+	raws := []any{f.Config(nil), f.more}
+	for _, m := range more {
+		raws = append(raws, m)
+	}
+	if _, _, err := b.Prepare(raws...); err != nil {
 		f.t.Fatal(err)
 	}
 	ui := &answeringUI{Ui: packersdk.TestUi(f.t), answer: f.answer}

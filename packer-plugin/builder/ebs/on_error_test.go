@@ -117,8 +117,8 @@ func TestOnErrorDecidesAboutCleanup(t *testing.T) {
 			if cleaned := packertest.Difference(before, f.Holdings()) == ""; cleaned != test.cleaned {
 				t.Errorf("cleaned up: %v, want %v\n%s", cleaned, test.cleaned, f.output)
 			}
-			if named := strings.Contains(f.output, tagBuild+" = "); named == test.cleaned {
-				t.Errorf("the output names the build's tag: %v\n%s", named, f.output)
+			if named := strings.Contains(f.output, "Not cleaned up: resources with the tag "+tagBuild+" = "); named == test.cleaned {
+				t.Errorf("the output names what is left: %v\n%s", named, f.output)
 			}
 		})
 	}

@@ -3,11 +3,14 @@ package ebs
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/hashicorp/packer-plugin-sdk/multistep"
+
+	"github.com/xeroops/xeroops/internal/awswait"
 )
 
 // stepCheckName checks in every region, before anything is created, that
@@ -42,20 +45,36 @@ func (s *stepCheckName) check(ctx context.Context, b *build, region string) (*im
 		}
 	}
 	i := &image{ec2: client.EC2, region: region, name: b.config.AMIName}
-	out, err := client.EC2.DescribeImages(ctx, &ec2.DescribeImagesInput{Owners: []string{"self"}, Filters: []types.Filter{filter("name", i.name)}})
+	out, err := client.EC2.DescribeImages(ctx, &ec2.DescribeImagesInput{
+		Owners: []string{"self"}, Filters: []types.Filter{filter("name", i.name)}, IncludeDisabled: aws.Bool(true)})
+	if awswait.HasCode(err, "AuthFailure", "OptInRequired") && region != b.aws.Region {
+		return nil, fmt.Errorf("in %s, which is in ami_regions: %w; enable the region for the account or remove it", region, err)
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("in %s: %w", region, err)
 	}
 	if len(out.Images) == 0 {
 		return i, nil
 	}
-	if !b.config.ForceDeregister {
-		return nil, fmt.Errorf("ami_name %q is taken in %s by %s; choose another name or set force_deregister",
-			i.name, region, aws.ToString(out.Images[0].ImageId))
+	if err := replaceable(i.name, region, out.Images[0], b.config.ForceDeregister); err != nil {
+		return nil, err
 	}
 	i.former = &out.Images[0]
 	i.name = temporaryName(i.name, b.id)
 	return i, nil
+}
+
+// replaceable returns an error if the image that has the name may not be replaced.
+func replaceable(name, region string, former types.Image, force bool) error {
+	id := aws.ToString(former.ImageId)
+	if !force {
+		return fmt.Errorf("ami_name %q is taken in %s by %s; choose another name or set force_deregister (packer build -force)", name, region, id)
+	}
+	if strings.HasPrefix(aws.ToString(former.DeregistrationProtection), "enabled") {
+		return fmt.Errorf("ami_name %q is taken in %s by %s, which is protected from deregistration; choose another name, or run: "+
+			"aws ec2 disable-image-deregistration-protection --image-id %[3]s --region %[2]s", name, region, id)
+	}
+	return nil
 }
 
 // temporaryName returns the name of the new image until the former one is

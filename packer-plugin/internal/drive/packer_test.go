@@ -88,20 +88,39 @@ func TestPackerItselfInterruptedByControlCLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestPackerItselfReadsTheExample(t *testing.T) {
+func TestPackerItselfReadsTheExamples(t *testing.T) {
 	packer := packer(t)
-	const example = "../../../examples/images"
-	node := filepath.Join(t.TempDir(), "xeroops-node")
-	if err := os.WriteFile(node, nil, 0o600); err != nil {
+	file := filepath.Join(t.TempDir(), "xeroops-node")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	run(t, packer("init", example))
-	run(t, packer("validate", "-var", `ssh_from=["192.0.2.7/32"]`, "-var", "node_binary="+node, example))
-	run(t, packer("fmt", "-check", example))
+	const images, custom = "../../../examples/images", "../../../examples/custom-image"
+	for name, test := range map[string]struct {
+		example   string
+		variables []string
+	}{
+		"images": {images, nil},
+		"images for arm64, copied and shared": {images, []string{"architecture=arm64", `copy_to_regions=["eu-central-1"]`, "region=eu-west-1",
+			"kms_key_id=alias/images", `region_kms_key_ids={"eu-central-1"="alias/images"}`, `share_with_accounts=["111122223333"]`, "ssm_parameter_prefix=/xeroops/images"}},
+		"custom-image": {custom, []string{"ca_certificate=" + file}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, packer("init", test.example))
+			args := []string{"validate"}
+			for _, v := range append(test.variables, `ssh_from=["192.0.2.7/32"]`, "node_binary="+file) {
+				args = append(args, "-var", v)
+			}
+			run(t, packer(append(args, test.example)...))
+			run(t, packer("fmt", "-check", test.example))
+		})
+	}
 }
 
-// appTemplate uses every component. Its verbs are the URL of AWS, the machine's port
-// and the manifest's path.
+// cleanupRan is the file, beside the template, that the error-cleanup-provisioner creates.
+const cleanupRan = "cleanup-provisioner-ran"
+
+// appTemplate uses every component. Its verbs are the URL of AWS, the machine's port,
+// the manifest's path and what the error-cleanup-provisioner creates.
 const appTemplate = `
 packer {
   required_plugins {
@@ -149,6 +168,9 @@ build {
     role        = "app"
     environment = { SOURCE = build.SourceAMI }
   }
+  error-cleanup-provisioner "shell-local" {
+    inline = ["touch %[4]s"]
+  }
   post-processor "xeroops-manifest" {
     output = %[3]q
   }
@@ -158,7 +180,8 @@ build {
 func writeTemplate(t *testing.T, f *packertest.Fixture, output string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "app.pkr.hcl")
-	if err := os.WriteFile(path, fmt.Appendf(nil, appTemplate, f.Front.URL, f.Machine.Port(), output), 0o600); err != nil {
+	cleanup := filepath.Join(filepath.Dir(path), cleanupRan)
+	if err := os.WriteFile(path, fmt.Appendf(nil, appTemplate, f.Front.URL, f.Machine.Port(), output, cleanup), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return path
