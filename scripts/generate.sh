@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 readonly tfplugindocs=github.com/hashicorp/terraform-plugin-docs/cmd/tfplugindocs@v0.25.0
 readonly work=.tools/generate
-readonly generated=(index.md aws-calls.md resources data-sources ephemeral-resources functions guides)
+readonly generated=(index.md aws-calls.md policies resources data-sources ephemeral-resources functions guides)
 
 terraform=${TF_ACC_TERRAFORM_PATH:-$(command -v terraform || command -v tofu)} ||
   { echo "generate: neither terraform nor tofu is on PATH; run make setup" >&2; exit 1; }
@@ -49,7 +49,7 @@ go run "$tfplugindocs" generate \
   { cat "$work/tfplugindocs.log" >&2; exit 1; }
 mkdir -p "$out/guides"
 go run ./scripts/portstable >"$out/guides/service-ports.md"
-go run ./scripts/awscalls >"$out/aws-calls.md"
+go run ./scripts/awscalls "$out/policies" >"$out/aws-calls.md"
 
 if [ "$out" != docs ]; then
   stale=0

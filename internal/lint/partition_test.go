@@ -15,8 +15,9 @@ var (
 )
 
 // outsidePartitions are the pathspecs of what is of one partition: the stand-in for
-// AWS, which is in the partition aws, the tests, and the function with the suffixes.
-var outsidePartitions = []string{":!lab", ":!internal/fakeaws", ":!internal/testkit", ":!*_test.go", ":!internal/awsclient/partition.go", ":!CHANGELOG.md"}
+// AWS, which is in the partition aws, the tests, the function with the suffixes, and the
+// guide that names them.
+var outsidePartitions = []string{":!lab", ":!internal/fakeaws", ":!internal/testkit", ":!*_test.go", ":!internal/awsclient/partition.go", ":!docs/guides/aws.md", ":!templates/docs/guides/aws.md", ":!CHANGELOG.md"}
 
 // ofOnePartition returns what is hard-coded in a line and does not exist in AWS GovCloud
 // or the China regions, or "".

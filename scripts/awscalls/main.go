@@ -1,5 +1,6 @@
 // Awscalls prints docs/aws-calls.md: the AWS calls that the code makes, with what
-// internal/awscalls knows of them.
+// internal/awscalls knows of them. With an argument, it also writes the operators' IAM
+// policies to that directory.
 package main
 
 import (
@@ -9,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -26,16 +28,17 @@ The calls that the released programs make, which of AWS's errors they distinguis
 - Every other error ends the run with a diagnostic that has the operation, AWS's code, message and request id.
 - In an apply, each mutating call also fails, is throttled, and loses its response in ` + "`TestInterruptedApplyIsRepairedByTheNext`" + `; in an image build, in
   ` + "`TestAnInterruptedBuildLeavesNothing`" + `.
+- The permissions for these calls are in [guides/aws.md](guides/aws.md#permissions).
 `
 
 func main() {
-	if err := run(os.Stdout); err != nil {
+	if err := run(os.Stdout, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "awscalls:", err)
 		os.Exit(1)
 	}
 }
 
-func run(out io.Writer) error {
+func run(out io.Writer, policies []string) error {
 	table, err := awscalls.Load()
 	if err != nil {
 		return err
@@ -48,6 +51,31 @@ func run(out io.Writer) error {
 		return err
 	}
 	print(out, table, makersOf(sites))
+	for _, dir := range policies {
+		if err := writePolicies(dir, table, sites); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writePolicies(dir string, table awscalls.Table, sites []awscalls.Site) error {
+	policies, err := table.Policies(sites)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for name, policy := range policies {
+		text, err := policy.JSON()
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name+".json"), text, 0o644) //nolint:gosec // a public document
+		}
+		if err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -3,12 +3,22 @@
 package command
 
 import (
+	"os"
 	"slices"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/xeroops/xeroops/internal/awscalls"
+	"github.com/xeroops/xeroops/internal/awswait"
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/fakeaws"
 	"github.com/xeroops/xeroops/internal/fakeaws/fixups"
+	"github.com/xeroops/xeroops/internal/fakeaws/iampolicy"
+	"github.com/xeroops/xeroops/internal/fakeaws/moto"
+	"github.com/xeroops/xeroops/internal/fakeaws/permit"
 	"github.com/xeroops/xeroops/internal/testkit/mototest"
 )
 
@@ -31,4 +41,62 @@ func TestAStrangersBucketIsNeitherReadNorWritten(t *testing.T) {
 		t.Errorf("the stranger's bucket has %v", keys)
 	}
 	f.run("status").expect(t, 0)
+}
+
+// restrict makes the CLI use an access key that may do what a policy of docs/policies
+// allows, without one action if it is not "".
+func (f *fixture) restrict(policy, without string) *permit.Guard {
+	f.t.Helper()
+	guard := permit.New(moto.Account)
+	front, err := fakeaws.Start(fakeaws.Options{Upstream: f.moto.URL, Fixups: append([]fakeaws.Fixup{guard.Fixup()}, fixups.All(fixups.Options{})...)})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() { _ = front.Close() })
+	text, err := os.ReadFile("../../../docs/policies/" + policy + ".json")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	document, err := iampolicy.Parse([]byte(awscalls.Fill(string(text), "aws", "amazonaws.com", moto.Account, "eu-west-1")))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for i, s := range document.Statements {
+		document.Statements[i].Actions = slices.DeleteFunc(s.Actions, func(a string) bool { return a == without })
+	}
+	const key = "AKIADEPLOYER"
+	guard.Restrict(key, document)
+	f.t.Setenv("AWS_ACCESS_KEY_ID", key)
+	f.t.Setenv("AWS_ENDPOINT_URL", front.URL)
+	return guard
+}
+
+func TestADeployerNeedsTheDocumentedPolicyAndReadsNoOtherSecret(t *testing.T) {
+	f := newFixture(t)
+	layout := cluster.Layout{Cluster: "production"}
+	secret := layout.Credentials(cluster.RoleManagement)
+	f.put(secret, "REDIS_ADMIN_PASSWORD=secret\n")
+	f.subscribe("app1", healthy)
+	f.subscribe("app2", healthy)
+	f.restrict("deploy", "")
+	f.run("deploy", f.dir, "--wheelhouse", f.house).expect(t, 0)
+	f.run("deployments", "notes").expect(t, 0)
+	cfg, err := config.LoadDefaultConfig(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s3.NewFromConfig(cfg).GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: &secret}); !awswait.HasCode(err, "AccessDenied") {
+		t.Errorf("a deployer reads the credentials of management: %v", err)
+	}
+	f.restrict("status", "")
+	f.run("status").expect(t, 0)
+	for _, without := range []string{"s3:GetObject", "s3:ListBucket"} {
+		f.restrict("status", without)
+		f.run("status").expect(t, exitUnreachable, "AccessDenied")
+		f.restrict("deploy", without)
+		f.run("deploy", f.dir, "--wheelhouse", f.house).expect(t, exitUnreachable, "AccessDenied")
+	}
+	f.edit("pyproject.toml", `version = "1.0.0"`, `version = "1.0.1"`)
+	f.restrict("deploy", "s3:PutObject")
+	f.run("deploy", f.dir, "--wheelhouse", f.house).expect(t, exitUnreachable, "AccessDenied")
 }

@@ -41,8 +41,9 @@ type Published struct {
 
 // Find returns a version's bundle, and false if there is none.
 func Find(ctx context.Context, a *access.Access, application, version string) (Published, bool, error) {
-	content, err := a.Object(ctx, bundle.Key(application, version, bundle.ManifestName))
-	if access.IsNotFound(err) {
+	key := bundle.Key(application, version, bundle.ManifestName)
+	content, err := a.Object(ctx, key)
+	if access.IsNotFound(err) || awswait.HasCode(err, "AccessDenied") && isAbsent(ctx, a, key) {
 		return Published{}, false, nil
 	}
 	if err != nil {
@@ -53,6 +54,13 @@ func Find(ctx context.Context, a *access.Access, application, version string) (P
 		return p, true, fmt.Errorf("version %s of %s: %w", version, application, err)
 	}
 	return p, true, nil
+}
+
+// isAbsent reports whether a listing shows that an object does not exist. Reading it
+// fails with AccessDenied then, if the caller may list a part of the bucket only.
+func isAbsent(ctx context.Context, a *access.Access, key string) bool {
+	out, err := a.S3.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &a.Bucket, Prefix: &key})
+	return err == nil && !slices.ContainsFunc(out.Contents, func(o types.Object) bool { return aws.ToString(o.Key) == key })
 }
 
 // Versions returns all versions of an application, the newest first.

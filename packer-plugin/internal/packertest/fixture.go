@@ -67,11 +67,12 @@ func New(t *testing.T) *Fixture {
 	return NewWith(t, fixups.Options{PendingFor: 10 * time.Millisecond})
 }
 
-// NewWith is New with other options for the behaviour of AWS.
-func NewWith(t *testing.T, o fixups.Options) *Fixture {
+// NewWith is New with other options for the behaviour of AWS, and fixups that are
+// applied before those of o.
+func NewWith(t *testing.T, o fixups.Options, first ...fakeaws.Fixup) *Fixture {
 	t.Helper()
 	server := mototest.Empty(t)
-	front, err := fakeaws.Start(fakeaws.Options{Upstream: server.URL, Fixups: fixups.All(o)})
+	front, err := fakeaws.Start(fakeaws.Options{Upstream: server.URL, Fixups: append(first, fixups.All(o)...)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/xeroops/xeroops/internal/awscalls"
@@ -73,7 +75,14 @@ func (r *run) drift(t *testing.T) {
 	_, encryption := buckets.DeleteBucketEncryption(t.Context(), &s3.DeleteBucketEncryptionInput{Bucket: bucket})
 	_, ownership := buckets.DeleteBucketOwnershipControls(t.Context(), &s3.DeleteBucketOwnershipControlsInput{Bucket: bucket})
 	_, access := buckets.DeletePublicAccessBlock(t.Context(), &s3.DeletePublicAccessBlockInput{Bucket: bucket})
-	if err := errors.Join(encryption, ownership, access); err != nil {
+	network := ec2.NewFromConfig(r.account.Direct())
+	vpcs, err := network.DescribeVpcs(t.Context(), &ec2.DescribeVpcsInput{
+		Filters: []types.Filter{{Name: aws.String("tag-key"), Values: []string{"xeroops:managed-by"}}}})
+	if err := errors.Join(encryption, ownership, access, err); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := network.CreateTags(t.Context(), &ec2.CreateTagsInput{Resources: []string{*vpcs.Vpcs[0].VpcId},
+		Tags: []types.Tag{{Key: aws.String("project"), Value: aws.String("changed")}}}); err != nil {
 		t.Fatal(err)
 	}
 }

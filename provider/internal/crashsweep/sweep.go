@@ -10,6 +10,7 @@
 package crashsweep
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws"
 	"github.com/xeroops/xeroops/internal/fakeaws/fixups"
 	"github.com/xeroops/xeroops/internal/fakeaws/inventory"
+	"github.com/xeroops/xeroops/internal/fakeaws/permit"
 	"github.com/xeroops/xeroops/provider/internal/acctest/account"
 	"github.com/xeroops/xeroops/provider/internal/acctest/workspace"
 )
@@ -47,6 +49,9 @@ type Sweep struct {
 	Binary    string
 	Example   string
 	Variables map[string]string
+	// Guard, if not nil, restricts Key, with which the example is then applied.
+	Guard *permit.Guard
+	Key   string
 
 	// Mutations is the number of mutating calls of the undisturbed apply.
 	Mutations int
@@ -62,12 +67,18 @@ type run struct {
 }
 
 func (s *Sweep) start(ctx context.Context, dir string, o fixups.Options) (*run, error) {
-	a, err := account.Start(ctx, o)
+	var guard []fakeaws.Fixup
+	if s.Guard != nil {
+		guard = append(guard, s.Guard.Fixup())
+	}
+	a, err := account.Start(ctx, o, guard...)
 	if err != nil {
 		return nil, err
 	}
+	env := a.Environment()
+	env["AWS_ACCESS_KEY_ID"] = cmp.Or(s.Key, env["AWS_ACCESS_KEY_ID"])
 	w, err := workspace.New(ctx, workspace.Options{
-		Dir: dir, Module: s.Module, Example: s.Example, Binary: s.Binary, Variables: s.Variables, Env: a.Environment(),
+		Dir: dir, Module: s.Module, Example: s.Example, Binary: s.Binary, Variables: s.Variables, Env: env,
 	})
 	if err != nil {
 		a.Close()

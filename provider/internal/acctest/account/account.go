@@ -23,14 +23,14 @@ type Account struct {
 	Front *fakeaws.Front
 }
 
-// Start starts moto and a front with the fixups of o. The error is moto.ErrMissing
-// if there is no moto.
-func Start(ctx context.Context, o fixups.Options) (*Account, error) {
+// Start starts moto and a front with the given fixups and those of o. The error is
+// moto.ErrMissing if there is no moto.
+func Start(ctx context.Context, o fixups.Options, first ...fakeaws.Fixup) (*Account, error) {
 	moto, err := moto.Start(ctx, moto.Options{})
 	if err != nil {
 		return nil, err
 	}
-	front, err := fakeaws.Start(fakeaws.Options{Upstream: moto.URL, Fixups: fixups.All(o)})
+	front, err := fakeaws.Start(fakeaws.Options{Upstream: moto.URL, Fixups: append(first, fixups.All(o)...)})
 	if err != nil {
 		moto.Stop()
 		return nil, err
