@@ -25,12 +25,14 @@ type Describer struct {
 
 	NetworkInterfaces *awsbatch.Batch[types.NetworkInterface] // by id
 
+	client *awsclient.EC2
 	images *awsbatch.Batch[types.Image] // by ImageQuery; see NewestImage
 }
 
 // NewDescriber returns a Describer that uses client, which must be for region.
 func NewDescriber(client *awsclient.EC2, region string) *Describer {
 	return &Describer{
+		client: client,
 		images: newImageBatch(client),
 		Subnets: awsbatch.New(func(ctx context.Context, ids []string) (map[string]types.Subnet, error) {
 			found := map[string]types.Subnet{}

@@ -18,11 +18,13 @@ import (
 // TagVersion is the tag with the version of an image.
 const TagVersion = "xeroops:version"
 
-// ImageQuery selects images.
+// ImageQuery selects images: by the tag of their role or, if NamePattern is set, by
+// their name. Accounts with which an image is shared do not see its tags.
 type ImageQuery struct {
 	Role         cluster.Role
 	Architecture string
 	Owners       []string // account ids, "self" or aliases
+	NamePattern  string   // with * and ? as wildcards
 }
 
 // imageSep separates the parts of a query's key. No role, architecture or owner
@@ -42,7 +44,30 @@ func (q ImageQuery) key() string { return string(q.Role) + imageSep + q.source()
 // NewestImage returns the newest available image that matches the query, and
 // whether there is one. Concurrent queries for several roles share a call.
 func (d *Describer) NewestImage(ctx context.Context, q ImageQuery) (types.Image, bool, error) {
+	if q.NamePattern != "" {
+		return newestByName(ctx, d.client, q)
+	}
 	return d.images.Get(ctx, q.key())
+}
+
+// newestByName returns the newest available image whose name matches the query's
+// pattern and which has no tag of another role.
+func newestByName(ctx context.Context, client *awsclient.EC2, q ImageQuery) (newest types.Image, found bool, err error) {
+	pages := ec2.NewDescribeImagesPaginator(client, &ec2.DescribeImagesInput{Owners: q.Owners, MaxResults: aws.Int32(maxImagesPage),
+		Filters: []types.Filter{Filter("name", q.NamePattern), Filter("architecture", q.Architecture), Filter("state", string(types.ImageStateAvailable))}})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return types.Image{}, false, fmt.Errorf("describe the images named %s: %w", q.NamePattern, err)
+		}
+		for _, image := range page.Images {
+			role, tagged := FlattenEC2Tags(image.Tags)[TagRole]
+			if (!tagged || role == string(q.Role)) && (!found || newer(image, newest)) {
+				newest, found = image, true
+			}
+		}
+	}
+	return newest, found, nil
 }
 
 func newImageBatch(client *awsclient.EC2) *awsbatch.Batch[types.Image] {

@@ -23,7 +23,7 @@ type dependencies struct {
 	subnets map[string]ec2types.Subnet
 	images  map[string]ec2types.Image
 	volumes map[string]ec2types.Volume
-	types   map[string]instanceTypeInfo // by name; those of the nodes to launch
+	types   map[string]instanceTypeInfo // by name; those that were described
 }
 
 // check checks, before anything is changed, that the nodes to launch match
@@ -94,8 +94,15 @@ func (op *operation) checkLaunch(ctx context.Context, nodes []clusterspec.Node) 
 	return nil
 }
 
-// observeDependencies describes the dependencies of all nodes.
+// observeDependencies describes the dependencies of all nodes, and the instance types
+// of those that are going to be launched or restarted according to the plan.
 func (op *operation) observeDependencies(ctx context.Context) error {
+	op.dependencies = dependencies{types: map[string]instanceTypeInfo{}}
+	return base.Parallel(ctx, op.observeResources, func(ctx context.Context) error { return op.observeTypes(ctx, op.toLaunch) })
+}
+
+// observeResources describes the subnets, images and volumes of all nodes.
+func (op *operation) observeResources(ctx context.Context) error {
 	var nodes []clusterspec.Node
 	for _, n := range op.spec.SortedNodes() {
 		if n.SubnetID != "" && n.ImageID != "" { // may be unknown in a plan
@@ -138,7 +145,7 @@ func (op *operation) observeDependencies(ctx context.Context) error {
 	for i, n := range nodes {
 		s.subnets[n.SubnetID], s.volumes[n.VolumeID] = found[i], volumes[i]
 	}
-	op.dependencies = s
+	op.dependencies.subnets, op.dependencies.images, op.dependencies.volumes = s.subnets, s.images, s.volumes
 	return err
 }
 

@@ -22,18 +22,38 @@ type instanceTypeInfo struct {
 }
 
 // observeTypes describes the instance types of nodes to launch, and where they are
-// offered. Without such nodes it makes no call.
+// offered. Types that it has described already cost no call.
 func (op *operation) observeTypes(ctx context.Context, nodes []clusterspec.Node) error {
-	op.dependencies.types = map[string]instanceTypeInfo{}
 	var names []string
 	for _, n := range nodes {
-		names = append(names, n.InstanceType)
+		if _, known := op.dependencies.types[n.InstanceType]; !known {
+			names = append(names, n.InstanceType)
+		}
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
 	if len(names) == 0 {
 		return nil
 	}
+	zones := map[string][]string{}
+	var described []ec2types.InstanceTypeInfo
+	err := base.Parallel(ctx,
+		func(ctx context.Context) error { return op.listOfferings(ctx, names, zones) },
+		func(ctx context.Context) (err error) {
+			described, err = op.describeTypes(ctx, names)
+			return err
+		})
+	for _, name := range names {
+		op.dependencies.types[name] = instanceTypeInfo{zones: zones[name]}
+	}
+	for _, found := range described {
+		op.dependencies.types[string(found.InstanceType)] = instanceTypeInfo{InstanceTypeInfo: found, zones: zones[string(found.InstanceType)]}
+	}
+	return err
+}
+
+// listOfferings adds the zones in which each type is offered.
+func (op *operation) listOfferings(ctx context.Context, names []string, zones map[string][]string) error {
 	pages := ec2.NewDescribeInstanceTypeOfferingsPaginator(op.Client.EC2, &ec2.DescribeInstanceTypeOfferingsInput{
 		LocationType: ec2types.LocationTypeAvailabilityZone, Filters: []ec2types.Filter{base.Filter("instance-type", names...)}})
 	for pages.HasMorePages() {
@@ -42,28 +62,26 @@ func (op *operation) observeTypes(ctx context.Context, nodes []clusterspec.Node)
 			return err
 		}
 		for _, o := range page.InstanceTypeOfferings {
-			info := op.dependencies.types[string(o.InstanceType)]
-			info.zones = append(info.zones, aws.ToString(o.Location))
-			op.dependencies.types[string(o.InstanceType)] = info
+			zones[string(o.InstanceType)] = append(zones[string(o.InstanceType)], aws.ToString(o.Location))
 		}
 	}
-	in := &ec2.DescribeInstanceTypesInput{}
-	for name := range op.dependencies.types { // AWS fails for all if one does not exist
-		in.InstanceTypes = append(in.InstanceTypes, ec2types.InstanceType(name))
-	}
-	if len(in.InstanceTypes) == 0 {
-		return nil
-	}
-	out, err := op.Client.EC2.DescribeInstanceTypes(ctx, in)
-	if err != nil {
-		return err
-	}
-	for _, found := range out.InstanceTypes {
-		info := op.dependencies.types[string(found.InstanceType)]
-		info.InstanceTypeInfo = found
-		op.dependencies.types[string(found.InstanceType)] = info
-	}
 	return nil
+}
+
+// describeTypes describes the types that exist. By a filter: with a list of names, AWS
+// fails for all if one does not exist.
+func (op *operation) describeTypes(ctx context.Context, names []string) (found []ec2types.InstanceTypeInfo, err error) {
+	in := &ec2.DescribeInstanceTypesInput{Filters: []ec2types.Filter{base.Filter("instance-type", names...)}}
+	for {
+		page, err := op.Client.EC2.DescribeInstanceTypes(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, page.InstanceTypes...)
+		if in.NextToken = page.NextToken; aws.ToString(in.NextToken) == "" {
+			return found, nil
+		}
+	}
 }
 
 // zone returns the zone of the node's subnet.

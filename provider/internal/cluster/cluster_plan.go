@@ -50,6 +50,7 @@ func (r *clusterResource) ValidateConfig(ctx context.Context, req resource.Valid
 	validateUnique(known, "eip_id", func(n nodeModel) types.String { return n.EIPID }, &resp.Diagnostics)
 	validateUnique(known, "volume_id", func(n nodeModel) types.String { return n.VolumeID }, &resp.Diagnostics)
 	validateSingle(known, &resp.Diagnostics)
+	validateManagementName(known, &resp.Diagnostics)
 	validateCredentials(ctx, req, &resp.Diagnostics)
 	validateAdditionalPolicies(ctx, req, &resp.Diagnostics)
 	var vpn types.String
@@ -250,36 +251,41 @@ func gatewayEIPs(nodes map[string]nodeModel) map[string]types.String {
 func (r *clusterResource) checkPlan(ctx context.Context, plan, state clusterModel, diags *diag.Diagnostics) {
 	r.checkPolicies(plan, diags)
 	r.planAccess(ctx, plan, state, diags)
-	var toLaunch []string
-	for name, n := range plan.Nodes {
-		if before, existed := state.Nodes[name]; n.known() && (!existed || !n.staysRunning(before)) {
-			toLaunch = append(toLaunch, name)
-		}
-	}
-	if len(toLaunch) == 0 || plan.VPCID.IsUnknown() || plan.Name.IsUnknown() || diags.HasError() {
-		return
-	}
 	op := r.newOperation(plan)
-	op.creating, op.former = state.Name.IsNull(), locations(state.spec())
-	if err := op.observe(ctx, op.observeVPC, op.observeDependencies); err != nil {
-		base.AddError(diags, "plan", clusterTypeName, plan.Name.ValueString(), err)
+	op.creating, op.former, op.toLaunch = state.Name.IsNull(), locations(state.spec()), changedNodes(op.spec, plan, state)
+	if len(op.toLaunch) == 0 || plan.VPCID.IsUnknown() || plan.Name.IsUnknown() || diags.HasError() {
 		return
 	}
-	var nodes []clusterspec.Node
-	slices.Sort(toLaunch)
-	for _, name := range toLaunch {
-		nodes = append(nodes, op.spec.Nodes[name])
-	}
-	err := op.checkExisting()
+	err := op.observe(ctx, op.observeVPC, op.observeDependencies)
 	if err == nil {
-		err = op.checkLaunch(ctx, nodes)
+		err = op.checkExisting()
+	}
+	if err == nil {
+		err = op.checkLaunch(ctx, op.toLaunch)
 	}
 	base.AddError(diags, "plan", clusterTypeName, plan.Name.ValueString(), err)
-	if op.creating && err == nil && len(op.actual.live) > 0 {
+	if !op.creating || err != nil {
+		return
+	}
+	r.PlanCache.Put(clusterTypeName, op.cacheKey(), op)
+	if len(op.actual.live) > 0 {
 		diags.AddAttributeWarning(path.Root("name"), "An earlier apply was interrupted",
 			fmt.Sprintf("Cluster %s already has nodes (%s) that are not in the state. The apply adopts them instead of launching others. If they are not yours, choose another name.",
 				plan.Name.ValueString(), strings.Join(slices.Sorted(maps.Keys(op.actual.live)), ", ")))
 	}
+}
+
+// changedNodes returns the nodes to launch or restart according to a plan, as far as
+// they are known.
+func changedNodes(spec *clusterspec.Spec, plan, state clusterModel) []clusterspec.Node {
+	var changed []clusterspec.Node
+	for _, node := range spec.SortedNodes() {
+		n := plan.Nodes[node.Name]
+		if before, existed := state.Nodes[node.Name]; n.known() && (!existed || !n.staysRunning(before)) {
+			changed = append(changed, node)
+		}
+	}
+	return changed
 }
 
 // checkPolicies checks that the roles' policies are not too long for IAM.

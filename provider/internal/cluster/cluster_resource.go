@@ -83,8 +83,7 @@ func (r *clusterResource) Create(ctx context.Context, req resource.CreateRequest
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	op := r.newOperation(plan)
-	op.creating = true
+	op := r.newCreate(plan)
 	op.objects.Configured, op.objects.RewriteCredentials = configured, true
 	plan.nullUnknown() // Terraform drops a state with unknown values if the create fails
 	resp.Diagnostics.Append(resp.State.Set(ctx, &plan)...)
@@ -180,7 +179,7 @@ func (r *clusterResource) Update(ctx context.Context, req resource.UpdateRequest
 		return
 	}
 	op := r.newOperation(plan)
-	op.former = locations(state.spec())
+	op.former, op.toLaunch = locations(state.spec()), changedNodes(op.spec, plan, state)
 	op.objects.Configured = configured
 	op.setPrivateState(saved)
 	op.objects.RewriteCredentials = !plan.CredentialsVersion.Equal(state.CredentialsVersion)

@@ -3,6 +3,7 @@ package cluster
 import (
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	model "github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/envfile"
 	"github.com/xeroops/xeroops/provider/internal/base"
+	"github.com/xeroops/xeroops/provider/internal/clusterspec"
 	"github.com/xeroops/xeroops/provider/internal/clusterspec/spectest"
 )
 
@@ -49,6 +51,43 @@ func TestUserDataIsTheNodesOwnAndDoesNotChangeWithTheImage(t *testing.T) {
 	vars, err := envfile.Parse(string(env))
 	if err != nil || vars[model.EnvHostname] != "app1" || vars[model.EnvRole] != "app" || vars[model.EnvAddress] != "10.0.2.10" || vars[model.EnvUploadsBucket] != "uploads-1" {
 		t.Errorf("instance.env is %v (%v)", vars, err)
+	}
+}
+
+func TestUserDataOfAClusterOf500NodesIsWithinTheLimitOfEC2(t *testing.T) {
+	op := reference()
+	for n := range 500 {
+		name := fmt.Sprintf("a-long-name-of-an-app-node-%d", n)
+		op.spec.Nodes[name] = clusterspec.Node{Name: name, Role: model.RoleApp, Address: "10.0.2.10"}
+	}
+	encoded, err := op.userData(op.spec.Nodes["app1"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil || len(text) > 16384 {
+		t.Fatalf("%d bytes (%v), want at most 16384", len(text), err)
+	}
+	_, content, _ := strings.Cut(string(text), "/etc/hosts\n    permissions: \"0644\"\n    encoding: b64\n    content: ")
+	content, _, _ = strings.Cut(content, "\n")
+	hosts, err := base64.StdEncoding.DecodeString(content)
+	if err != nil || !strings.HasSuffix(string(hosts), "ip6-loopback\n10.0.2.10 app1.production.internal app1\n") {
+		t.Errorf("/etc/hosts is %q (%v)", hosts, err)
+	}
+}
+
+func TestALaunchThatFailedByItsKeyNamesTheKeyAndTheGrants(t *testing.T) {
+	op := reference()
+	op.spec.KMSKeyID = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd"
+	ended := op.actual.live["app1"]
+	for code, wants := range map[string]bool{"Client.InternalError": true, "Client.InvalidKMSKey.InvalidState": true, "Server.InternalError": false} {
+		ended.StateReason = &ec2types.StateReason{Code: aws.String(code), Message: aws.String(code + ": Client error on launch")}
+		text := op.reason(ended)
+		for _, part := range []string{op.spec.KMSKeyID, "kms:CreateGrant", "ami-1"} {
+			if strings.Contains(text, part) != wants {
+				t.Errorf("%s: %q has %s: %v, want %v", code, text, part, !wants, wants)
+			}
+		}
 	}
 }
 

@@ -19,8 +19,10 @@ import (
 // checks before it changes anything. After an error, the next converge finds
 // everything that this one created.
 func (op *operation) converge(ctx context.Context) error {
-	if err := op.observe(ctx, op.observeVPC, op.observeDependencies); err != nil {
-		return err
+	if !op.observed {
+		if err := op.observe(ctx, op.observeVPC, op.observeDependencies); err != nil {
+			return err
+		}
 	}
 	if err := op.check(ctx); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -226,7 +227,7 @@ func (op *operation) waitRunning(ctx context.Context, nodes []clusterspec.Node) 
 		}
 		for _, ended := range op.actual.ended {
 			if ended.id() == before[ended.node].id() {
-				return false, "", fmt.Errorf("node %s: instance %s was terminated instead of started: %s", ended.node, ended.id(), reason(ended))
+				return false, "", fmt.Errorf("node %s: instance %s was terminated instead of started: %s", ended.node, ended.id(), op.reason(ended))
 			}
 		}
 		var waiting []string
@@ -244,9 +245,18 @@ func (op *operation) waitRunning(ctx context.Context, nodes []clusterspec.Node) 
 	})
 }
 
-func reason(i instance) string {
-	if i.StateReason != nil {
-		return aws.ToString(i.StateReason.Message)
+// reason returns AWS's reason for an instance's state. For one that could not use the
+// key of its root volume, AWS names neither the key nor what is missing.
+func (op *operation) reason(i instance) string {
+	if i.StateReason == nil {
+		return "AWS gave no reason"
 	}
-	return "AWS gave no reason"
+	text := aws.ToString(i.StateReason.Message)
+	if code := aws.ToString(i.StateReason.Code); code != "Client.InternalError" && !strings.HasPrefix(code, "Client.InvalidKMSKey.") {
+		return text
+	}
+	key := cmp.Or(op.spec.KMSKeyID, "the account's default key for EBS")
+	return fmt.Sprintf("%s. EC2 reports this if it cannot use a KMS key of the root volume: %s, or the key of image %s if that is encrypted. "+
+		"The key has to be enabled, and its policy has to allow the AWS credentials of Terraform kms:CreateGrant, kms:Decrypt, kms:DescribeKey, "+
+		"kms:GenerateDataKeyWithoutPlaintext and kms:ReEncrypt*, also if it belongs to another account", strings.TrimSuffix(text, "."), key, aws.ToString(i.ImageId))
 }

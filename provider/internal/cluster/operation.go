@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"reflect"
 	"slices"
 
 	"github.com/hashicorp/terraform-plugin-framework/diag"
@@ -45,14 +46,16 @@ type operation struct {
 	objects  *clusterobject.Objects
 	endpoint *connectendpoint.Endpoint
 
-	creating      bool   // there is no state
-	setProtection bool   // termination_protection was changed
-	setTags       bool   // tags were changed: also set those that cost a call to read
-	priorStatus   string // before this run; "" if it is the first
+	creating      bool               // there is no state
+	toLaunch      []clusterspec.Node // to launch or restart, according to the plan; others may be lost since
+	setProtection bool               // termination_protection was changed
+	setTags       bool               // tags were changed: also set those that cost a call to read
+	priorStatus   string             // before this run; "" if it is the first
 
 	managedTags func(node string) base.ManagedTags // of a node's objects; of "", of all others
 
 	dependencies      dependencies
+	observed          bool            // by the plan, moments ago
 	changed           bool            // something at AWS may have been changed
 	mayHaveLaunched   bool            // an instance may have been launched
 	launched          bool            // some instance was launched or started
@@ -66,6 +69,22 @@ func (r *clusterResource) newOperation(m clusterModel) *operation {
 	op.objects.VPNPublicKey = publicKeyOf(m.VPN)
 	return op
 }
+
+// newCreate returns the operation of a create: that of the plan with all it observed,
+// if Terraform made the plan moments ago in this process, or a new one.
+func (r *clusterResource) newCreate(m clusterModel) *operation {
+	op := r.newOperation(m)
+	op.creating, op.toLaunch = true, op.spec.SortedNodes()
+	value, recent := r.PlanCache.Take(clusterTypeName, op.cacheKey())
+	if planned, ok := value.(*operation); ok && recent && reflect.DeepEqual(planned.spec, op.spec) {
+		planned.observed = true
+		return planned
+	}
+	return op
+}
+
+// cacheKey identifies the cluster in the provider's plan cache.
+func (op *operation) cacheKey() string { return op.spec.VPCID + "/" + op.spec.Name }
 
 func newOperation(p *base.ProviderData, spec *clusterspec.Spec) *operation {
 	op := &operation{observer: newObserver(p, spec.Name, spec.Buckets.Uploads), spec: spec, stopped: map[string]bool{},

@@ -3,8 +3,10 @@ package image
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
@@ -34,6 +36,7 @@ type imageModel struct {
 	Role         tftypes.String `tfsdk:"role"`
 	Architecture tftypes.String `tfsdk:"architecture"`
 	Owners       tftypes.List   `tfsdk:"owners"`
+	NamePattern  tftypes.String `tfsdk:"name_pattern"`
 	ID           tftypes.String `tfsdk:"id"`
 	Name         tftypes.String `tfsdk:"name"`
 	Version      tftypes.String `tfsdk:"version"`
@@ -60,7 +63,9 @@ func (d *imageDataSource) Schema(_ context.Context, _ datasource.SchemaRequest, 
 		return schema.StringAttribute{Computed: true, MarkdownDescription: description}
 	}
 	resp.Schema = schema.Schema{
-		MarkdownDescription: "The newest available image of a role, found by its tag `" + base.TagRole + "`, which XeroOps' Packer plugin sets.",
+		MarkdownDescription: "The newest available image of a role, found by its tag `" + base.TagRole + "`, which XeroOps' Packer plugin sets. " +
+			"AWS does not show the tags of an image to accounts that it is shared with; there, `name_pattern` finds it by its name. " +
+			"To choose one version of an image in several accounts, store its id in an SSM parameter or a variable, and set `image_id` from that.",
 		Attributes: map[string]schema.Attribute{
 			"role": schema.StringAttribute{
 				Required:            true,
@@ -77,6 +82,12 @@ func (d *imageDataSource) Schema(_ context.Context, _ datasource.SchemaRequest, 
 				MarkdownDescription: "Accounts to search for images: account ids, or `self` (the default). Anyone can publish an image with these tags, so use only accounts that you trust.",
 				Validators:          []validator.List{listvalidator.SizeAtLeast(1), listvalidator.ValueStringsAre(ownerValidator())},
 			},
+			"name_pattern": schema.StringAttribute{
+				Optional: true,
+				MarkdownDescription: "Find the image by its name in place of its tag, with `*` and `?` as wildcards, such as `xeroops-app-*`: for images that an account in `owners` shares. " +
+					"It has to match images of this role only: images without tags are not checked for their role.",
+				Validators: []validator.String{stringvalidator.LengthBetween(3, 128)},
+			},
 			"id":            computed("Id of the image."),
 			"name":          computed("Name of the image."),
 			"version":       computed("Version of the image, from its tag `" + base.TagVersion + "`; empty if it has none."),
@@ -88,7 +99,8 @@ func (d *imageDataSource) Schema(_ context.Context, _ datasource.SchemaRequest, 
 func (d *imageDataSource) Read(ctx context.Context, req datasource.ReadRequest, resp *datasource.ReadResponse) {
 	var image imageModel
 	resp.Diagnostics.Append(req.Config.Get(ctx, &image)...)
-	query := base.ImageQuery{Role: cluster.Role(image.Role.ValueString()), Architecture: image.Architecture.ValueString(), Owners: []string{defaultOwner}}
+	query := base.ImageQuery{Role: cluster.Role(image.Role.ValueString()), Architecture: image.Architecture.ValueString(),
+		Owners: []string{defaultOwner}, NamePattern: image.NamePattern.ValueString()}
 	if query.Architecture == "" {
 		query.Architecture = string(defaultArchitecture)
 	}
@@ -111,9 +123,18 @@ func (d *imageDataSource) Read(ctx context.Context, req datasource.ReadRequest, 
 }
 
 func noImage(q base.ImageQuery, region string) error {
-	return fmt.Errorf("no available image owned by %[4]s in %[5]s has the tag %[1]s = %[2]s and architecture %[3]s; "+
+	owners := strings.Join(q.Owners, ", ")
+	if q.NamePattern != "" {
+		return fmt.Errorf("no available image owned by %s in %s has a name that matches %s, architecture %s, and no tag of another role; "+
+			"set name_pattern, owners or architecture, or have the owner share the image with this account in that region", owners, region, q.NamePattern, q.Architecture)
+	}
+	text := fmt.Sprintf("no available image owned by %[4]s in %[5]s has the tag %[1]s = %[2]s and architecture %[3]s; "+
 		"build one in that region with packer build, or set owners or architecture",
-		base.TagRole, q.Role, q.Architecture, strings.Join(q.Owners, ", "), region)
+		base.TagRole, q.Role, q.Architecture, owners, region)
+	if slices.ContainsFunc(q.Owners, func(owner string) bool { return owner != defaultOwner }) {
+		text += "; AWS does not show the tags of another account's image: set name_pattern"
+	}
+	return errors.New(text)
 }
 
 func (m *imageModel) fromAWS(found types.Image) {

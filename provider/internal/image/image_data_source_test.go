@@ -3,6 +3,8 @@ package image_test
 import (
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
 	"github.com/hashicorp/terraform-plugin-testing/knownvalue"
 	"github.com/hashicorp/terraform-plugin-testing/statecheck"
@@ -29,6 +31,37 @@ func TestImageOfARoleIsFound(t *testing.T) {
 			has("architecture", "x86_64"),
 		},
 	}}})
+}
+
+// Tags are not visible to the account that an image is shared with, so the copy here
+// has none.
+func TestASharedImageIsFoundByItsName(t *testing.T) {
+	a := acctest.Setup(t)
+	copied, err := a.EC2.CopyImage(t.Context(), &ec2.CopyImageInput{Name: aws.String("shared-app-2"), SourceImageId: aws.String(moto.RoleImageID(cluster.RoleApp, "1.0.0")), SourceRegion: aws.String(acctest.Region)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.KeepBaseline()
+	a.Test(resource.TestCase{Steps: []resource.TestStep{
+		{Config: `data "xeroops_image" "app" {
+  role         = "app"
+  name_pattern = "shared-app-?"
+}`, ConfigStateChecks: []statecheck.StateCheck{
+			statecheck.ExpectKnownValue("data.xeroops_image.app", tfjsonpath.New("id"), knownvalue.StringExact(*copied.ImageId)),
+			statecheck.ExpectKnownValue("data.xeroops_image.app", tfjsonpath.New("version"), knownvalue.StringExact("")),
+		}},
+		{Config: `data "xeroops_image" "app" {
+  role         = "app"
+  name_pattern = "xeroops-*"
+}`, ConfigStateChecks: []statecheck.StateCheck{ // those of other roles match, too
+			statecheck.ExpectKnownValue("data.xeroops_image.app", tfjsonpath.New("name"), knownvalue.StringExact("xeroops-app-1.0.0")),
+		}},
+		{Config: `data "xeroops_image" "app" {
+  role         = "app"
+  owners       = ["123456789012"]
+  name_pattern = "nobody-*"
+}`, ExpectError: acctest.Matching(`owned by 123456789012 in eu-west-1 has a name that matches nobody-*`)},
+	}})
 }
 
 // The look-ups of a run share calls. How many depends on when Terraform starts them, so the
