@@ -59,6 +59,7 @@ type EC2 struct {
 	DescribeIamInstanceProfileAssociations ec2Call[ec2.DescribeIamInstanceProfileAssociationsInput, ec2.DescribeIamInstanceProfileAssociationsOutput]
 	DescribeInstanceAttribute              ec2Call[ec2.DescribeInstanceAttributeInput, ec2.DescribeInstanceAttributeOutput]
 	DescribeInstanceConnectEndpoints       ec2Call[ec2.DescribeInstanceConnectEndpointsInput, ec2.DescribeInstanceConnectEndpointsOutput]
+	DescribeInstanceCreditSpecifications   ec2Call[ec2.DescribeInstanceCreditSpecificationsInput, ec2.DescribeInstanceCreditSpecificationsOutput]
 	DescribeInstanceTypes                  ec2Call[ec2.DescribeInstanceTypesInput, ec2.DescribeInstanceTypesOutput]
 	DescribeInternetGateways               ec2Call[ec2.DescribeInternetGatewaysInput, ec2.DescribeInternetGatewaysOutput]
 	DescribeManagedPrefixLists             ec2Call[ec2.DescribeManagedPrefixListsInput, ec2.DescribeManagedPrefixListsOutput]
@@ -77,6 +78,7 @@ type EC2 struct {
 	ImportKeyPair                          ec2Call[ec2.ImportKeyPairInput, ec2.ImportKeyPairOutput]
 	ModifyImageAttribute                   ec2Call[ec2.ModifyImageAttributeInput, ec2.ModifyImageAttributeOutput]
 	ModifyInstanceAttribute                ec2Call[ec2.ModifyInstanceAttributeInput, ec2.ModifyInstanceAttributeOutput]
+	ModifyInstanceCreditSpecification      ec2Call[ec2.ModifyInstanceCreditSpecificationInput, ec2.ModifyInstanceCreditSpecificationOutput]
 	ModifyInstanceMetadataOptions          ec2Call[ec2.ModifyInstanceMetadataOptionsInput, ec2.ModifyInstanceMetadataOptionsOutput]
 	ModifyNetworkInterfaceAttribute        ec2Call[ec2.ModifyNetworkInterfaceAttributeInput, ec2.ModifyNetworkInterfaceAttributeOutput]
 	ModifySnapshotAttribute                ec2Call[ec2.ModifySnapshotAttributeInput, ec2.ModifySnapshotAttributeOutput]
@@ -84,6 +86,7 @@ type EC2 struct {
 	ModifyVolume                           ec2Call[ec2.ModifyVolumeInput, ec2.ModifyVolumeOutput]
 	ModifyVpcAttribute                     ec2Call[ec2.ModifyVpcAttributeInput, ec2.ModifyVpcAttributeOutput]
 	ModifyVpcEndpoint                      ec2Call[ec2.ModifyVpcEndpointInput, ec2.ModifyVpcEndpointOutput]
+	MonitorInstances                       ec2Call[ec2.MonitorInstancesInput, ec2.MonitorInstancesOutput]
 	ReleaseAddress                         ec2Call[ec2.ReleaseAddressInput, ec2.ReleaseAddressOutput]
 	ReplaceIamInstanceProfileAssociation   ec2Call[ec2.ReplaceIamInstanceProfileAssociationInput, ec2.ReplaceIamInstanceProfileAssociationOutput]
 	ReplaceRoute                           ec2Call[ec2.ReplaceRouteInput, ec2.ReplaceRouteOutput]
@@ -95,6 +98,7 @@ type EC2 struct {
 	StopInstances                          ec2Call[ec2.StopInstancesInput, ec2.StopInstancesOutput]
 	TerminateInstances                     ec2Call[ec2.TerminateInstancesInput, ec2.TerminateInstancesOutput]
 	UnassignIpv6Addresses                  ec2Call[ec2.UnassignIpv6AddressesInput, ec2.UnassignIpv6AddressesOutput]
+	UnmonitorInstances                     ec2Call[ec2.UnmonitorInstancesInput, ec2.UnmonitorInstancesOutput]
 
 	// The following are methods, because the SDK's paginators take an interface.
 
@@ -158,6 +162,7 @@ func NewEC2(client *ec2.Client) *EC2 {
 		DescribeIamInstanceProfileAssociations: client.DescribeIamInstanceProfileAssociations,
 		DescribeInstanceAttribute:              client.DescribeInstanceAttribute,
 		DescribeInstanceConnectEndpoints:       client.DescribeInstanceConnectEndpoints,
+		DescribeInstanceCreditSpecifications:   client.DescribeInstanceCreditSpecifications,
 		DescribeInstanceTypes:                  client.DescribeInstanceTypes,
 		DescribeInternetGateways:               client.DescribeInternetGateways,
 		DescribeManagedPrefixLists:             client.DescribeManagedPrefixLists,
@@ -176,6 +181,7 @@ func NewEC2(client *ec2.Client) *EC2 {
 		ImportKeyPair:                          client.ImportKeyPair,
 		ModifyImageAttribute:                   client.ModifyImageAttribute,
 		ModifyInstanceAttribute:                client.ModifyInstanceAttribute,
+		ModifyInstanceCreditSpecification:      client.ModifyInstanceCreditSpecification,
 		ModifyInstanceMetadataOptions:          client.ModifyInstanceMetadataOptions,
 		ModifyNetworkInterfaceAttribute:        client.ModifyNetworkInterfaceAttribute,
 		ModifySnapshotAttribute:                client.ModifySnapshotAttribute,
@@ -183,6 +189,7 @@ func NewEC2(client *ec2.Client) *EC2 {
 		ModifyVolume:                           client.ModifyVolume,
 		ModifyVpcAttribute:                     client.ModifyVpcAttribute,
 		ModifyVpcEndpoint:                      client.ModifyVpcEndpoint,
+		MonitorInstances:                       client.MonitorInstances,
 		ReleaseAddress:                         client.ReleaseAddress,
 		ReplaceIamInstanceProfileAssociation:   client.ReplaceIamInstanceProfileAssociation,
 		ReplaceRoute:                           client.ReplaceRoute,
@@ -194,6 +201,7 @@ func NewEC2(client *ec2.Client) *EC2 {
 		StopInstances:                          client.StopInstances,
 		TerminateInstances:                     client.TerminateInstances,
 		UnassignIpv6Addresses:                  client.UnassignIpv6Addresses,
+		UnmonitorInstances:                     client.UnmonitorInstances,
 
 		describeImages:            client.DescribeImages,
 		describeInstances:         client.DescribeInstances,

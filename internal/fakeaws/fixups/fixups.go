@@ -74,6 +74,7 @@ func All(o Options) []fakeaws.Fixup {
 		{Name: "flow-log", New: flowLog},
 		{Name: "dns-firewall", New: dnsFirewall},
 		{Name: "instance-attribute", New: instanceAttribute},
+		{Name: "instance-options", New: instanceOptions},
 		{Name: "launch", New: launch},
 		{Name: "role-policy", New: rolePolicy},
 		{Name: "policy-form", New: policyForm},

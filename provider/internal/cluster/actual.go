@@ -30,12 +30,13 @@ type actualState struct {
 	ended       []instance          // terminated ones, while AWS shows them
 	terminated  map[string]bool     // ids of the network interfaces of those that this run terminated
 	unprotected map[string]bool     // ids of instances that lack termination protection
-	mu          sync.Mutex          // guards addresses, and operation.stopped, while resources are attached in parallel
+	credits     map[string]string   // CPU credits by instance id; those of the nodes that configure them
+	mu          sync.Mutex          // guards addresses, credits, and operation.stopped, while resources are attached in parallel
 	addresses   []ec2types.Address
 }
 
 func newActual(vpcID string) *actualState {
-	return &actualState{vpcID: vpcID, live: map[string]instance{}, terminated: map[string]bool{}}
+	return &actualState{vpcID: vpcID, live: map[string]instance{}, terminated: map[string]bool{}, credits: map[string]string{}}
 }
 
 type instance struct {

@@ -73,11 +73,17 @@ type nodeModel struct {
 	EIPID        types.String `tfsdk:"eip_id"`
 	VolumeID     types.String `tfsdk:"volume_id"`
 	Tags         types.Map    `tfsdk:"tags"`
+	Monitoring   types.Bool   `tfsdk:"monitoring"`
+	CPUCredits   types.String `tfsdk:"cpu_credits"`
+	Spot         types.Bool   `tfsdk:"spot"`
 }
 
 // sameInstance reports whether one EC2 instance can be both nodes; if not, the
 // node is replaced.
 func (n nodeModel) sameInstance(o nodeModel) bool {
+	if n.Spot.IsUnknown() || n.Spot.ValueBool() != o.Spot.ValueBool() || n.Spot.ValueBool() && !n.InstanceType.Equal(o.InstanceType) {
+		return false
+	}
 	return n.Role.Equal(o.Role) && n.SubnetID.Equal(o.SubnetID) && n.Address.Equal(o.Address) && n.ImageID.Equal(o.ImageID)
 }
 
@@ -88,12 +94,12 @@ func (n nodeModel) staysRunning(o nodeModel) bool {
 }
 
 func (n nodeModel) known() bool {
-	for _, s := range []types.String{n.Role, n.InstanceType, n.SubnetID, n.Address, n.IPv6Address, n.ImageID, n.EIPID, n.VolumeID} {
+	for _, s := range []types.String{n.Role, n.InstanceType, n.SubnetID, n.Address, n.IPv6Address, n.ImageID, n.EIPID, n.VolumeID, n.CPUCredits} {
 		if s.IsUnknown() {
 			return false
 		}
 	}
-	return true
+	return !n.Monitoring.IsUnknown() && !n.Spot.IsUnknown()
 }
 
 var instanceAttrTypes = map[string]attr.Type{
@@ -148,7 +154,8 @@ func (m clusterModel) spec() *clusterspec.Spec {
 		tags, _ := base.TagMap(n.Tags)
 		s.Nodes[name] = clusterspec.Node{Name: name, Role: model.Role(n.Role.ValueString()), InstanceType: n.InstanceType.ValueString(),
 			SubnetID: n.SubnetID.ValueString(), Address: n.Address.ValueString(), IPv6Address: n.IPv6Address.ValueString(), ImageID: n.ImageID.ValueString(),
-			EIPID: n.EIPID.ValueString(), VolumeID: n.VolumeID.ValueString(), Tags: tags}
+			EIPID: n.EIPID.ValueString(), VolumeID: n.VolumeID.ValueString(), Tags: tags,
+			Monitoring: n.Monitoring.ValueBool(), CPUCredits: n.CPUCredits.ValueString(), Spot: n.Spot.ValueBool()}
 	}
 	return s
 }
@@ -208,7 +215,7 @@ func (m *clusterModel) fromAWS(ctx context.Context, op *operation, settings base
 	m.VPCID = types.StringValue(op.actual.vpcID)
 	nodes := map[string]nodeModel{}
 	for name, instance := range op.actual.live {
-		n := op.nodeFromAWS(instance)
+		n := op.nodeFromAWS(instance, m.Nodes[name])
 		n.Tags = op.nodeTagsFromAWS(instance, m.Nodes[name].Tags)
 		nodes[name] = n
 	}
@@ -224,8 +231,9 @@ func (m *clusterModel) fromAWS(ctx context.Context, op *operation, settings base
 	}
 }
 
-// nodeFromAWS returns a node as its instance is configured.
-func (op *operation) nodeFromAWS(i instance) nodeModel {
+// nodeFromAWS returns a node as its instance is configured. Options that were not set
+// and are off stay null.
+func (op *operation) nodeFromAWS(i instance, before nodeModel) nodeModel {
 	n := nodeModel{
 		Role:         types.StringValue(string(i.role)),
 		InstanceType: types.StringValue(string(i.InstanceType)),
@@ -235,6 +243,12 @@ func (op *operation) nodeFromAWS(i instance) nodeModel {
 		ImageID:      types.StringPointerValue(i.ImageId),
 		EIPID:        types.StringNull(),
 		VolumeID:     types.StringNull(),
+		Monitoring:   boolFromAWS(i.isMonitored(), before.Monitoring),
+		CPUCredits:   before.CPUCredits,
+		Spot:         boolFromAWS(i.isSpot(), before.Spot),
+	}
+	if credits := op.actual.credits[i.id()]; credits != "" && !before.CPUCredits.IsNull() {
+		n.CPUCredits = types.StringValue(credits)
 	}
 	for _, a := range op.actual.addresses {
 		if aws.ToString(a.InstanceId) == i.id() {
@@ -245,6 +259,14 @@ func (op *operation) nodeFromAWS(i instance) nodeModel {
 		n.VolumeID = types.StringValue(id)
 	}
 	return n
+}
+
+// boolFromAWS returns the value of an option, and null if it is off and was not set.
+func boolFromAWS(actual bool, before types.Bool) types.Bool {
+	if actual == before.ValueBool() {
+		return before
+	}
+	return types.BoolValue(actual)
 }
 
 // configuredCredentials reads credentials_wo, which only the configuration has.

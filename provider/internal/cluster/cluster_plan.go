@@ -42,7 +42,8 @@ func (r *clusterResource) ValidateConfig(ctx context.Context, req resource.Valid
 			continue
 		}
 		known[name] = nodeModel{Role: stringOf(object, "role"), Address: stringOf(object, "address"), IPv6Address: stringOf(object, "ipv6_address"),
-			EIPID: stringOf(object, "eip_id"), VolumeID: stringOf(object, "volume_id")}
+			EIPID: stringOf(object, "eip_id"), VolumeID: stringOf(object, "volume_id"),
+			InstanceType: stringOf(object, "instance_type"), CPUCredits: stringOf(object, "cpu_credits"), Spot: boolOf(object, "spot")}
 	}
 	validateUnique(known, "address", func(n nodeModel) types.String { return n.Address }, &resp.Diagnostics)
 	validateUnique(known, "ipv6_address", func(n nodeModel) types.String { return n.IPv6Address }, &resp.Diagnostics)
@@ -51,6 +52,7 @@ func (r *clusterResource) ValidateConfig(ctx context.Context, req resource.Valid
 	validateUnique(known, "volume_id", func(n nodeModel) types.String { return n.VolumeID }, &resp.Diagnostics)
 	validateSingle(known, &resp.Diagnostics)
 	validateManagementName(known, &resp.Diagnostics)
+	validateOptions(known, &resp.Diagnostics)
 	validateCredentials(ctx, req, &resp.Diagnostics)
 	validateAdditionalPolicies(ctx, req, &resp.Diagnostics)
 	var vpn types.String
@@ -61,6 +63,11 @@ func (r *clusterResource) ValidateConfig(ctx context.Context, req resource.Valid
 func stringOf(object types.Object, name string) types.String {
 	s, _ := object.Attributes()[name].(types.String)
 	return s
+}
+
+func boolOf(object types.Object, name string) types.Bool {
+	b, _ := object.Attributes()[name].(types.Bool)
+	return b
 }
 
 func validateUnique(nodes map[string]nodeModel, attribute string, of func(nodeModel) types.String, diags *diag.Diagnostics) {

@@ -166,6 +166,13 @@ func nodeAttributes() map[string]schema.Attribute {
 		"volume_id": schema.StringAttribute{Optional: true, MarkdownDescription: "Id of a data volume in the subnet's zone."},
 		"tags": schema.MapAttribute{Optional: true, ElementType: types.StringType, Validators: base.TagValidators(),
 			MarkdownDescription: "Tags of the node's instance, root volume and network interface, in addition to the cluster's. They override tags of the cluster with the same key, and are changed in place."},
+		"monitoring": schema.BoolAttribute{Optional: true,
+			MarkdownDescription: "Detailed monitoring: metrics of the instance every minute in place of every five, at a charge. Default: `false`."},
+		"cpu_credits": schema.StringAttribute{Optional: true, Validators: []validator.String{stringvalidator.OneOf(creditsStandard, creditsUnlimited)},
+			MarkdownDescription: "What an instance of a T type does without CPU credits: `standard` slows down, `unlimited` goes on at a charge. Default: that of the type and account, `unlimited` for T3 and later."},
+		"spot": schema.BoolAttribute{Optional: true,
+			MarkdownDescription: "Run the node as a Spot Instance, only for role `app`. AWS may end it with two minutes' notice; it shuts down as at a stop, and the next apply launches it anew. " +
+				"Termination protection does not apply to it, and another instance type replaces it. If `kms_key_id` is set, the key's policy has to allow the service-linked role `AWSServiceRoleForEC2Spot` to use it. Default: `false`."},
 	}
 }
 

@@ -51,6 +51,7 @@ func (op *operation) launch(ctx context.Context, nodes []clusterspec.Node) error
 		op.mayHaveLaunched = op.mayHaveLaunched || unanswered[n]
 		if i := launched[n]; i != nil {
 			op.actual.live[node.Name] = instance{Instance: *i, node: node.Name, role: node.Role}
+			op.launchedNow[aws.ToString(i.InstanceId)] = true
 		}
 	}
 	if err != nil {
@@ -182,6 +183,7 @@ func (op *operation) runInput(node clusterspec.Node, generation int) (*ec2.RunIn
 	if node.IPv6Address != "" {
 		input.NetworkInterfaces[0].Ipv6Addresses = []ec2types.InstanceIpv6Address{{Ipv6Address: &node.IPv6Address}}
 	}
+	setOptions(input, node)
 	if op.spec.KeyName != "" {
 		input.KeyName = &op.spec.KeyName
 	}
@@ -206,7 +208,7 @@ func (op *operation) launchError(node clusterspec.Node, err error) error {
 		return base.AtAttribute(at("address"), fmt.Errorf("address %s is in use in subnet %s; choose another address: %w", node.Address, node.SubnetID, err))
 	case awswait.HasCode(err, "InvalidAMIID.NotFound", "InvalidAMIID.Malformed"):
 		return base.AtAttribute(at("image_id"), err)
-	case awswait.HasCode(err, "VcpuLimitExceeded", "InstanceLimitExceeded"):
+	case awswait.HasCode(err, "VcpuLimitExceeded", "InstanceLimitExceeded", "MaxSpotInstanceCountExceeded"):
 		return base.AtAttribute(at("instance_type"), fmt.Errorf("the account's quota for this instance type is exhausted; request an increase from AWS: %w", err))
 	}
 	return err

@@ -59,6 +59,7 @@ type operation struct {
 	changed           bool            // something at AWS may have been changed
 	mayHaveLaunched   bool            // an instance may have been launched
 	launched          bool            // some instance was launched or started
+	launchedNow       map[string]bool // ids of instances that this run launched
 	stopped           map[string]bool // nodes that this run stopped to change them
 	readinessVerified bool            // readiness was waited for
 	unready           []nodeReport    // nodes that did not report ready in time
@@ -87,7 +88,7 @@ func (r *clusterResource) newCreate(m clusterModel) *operation {
 func (op *operation) cacheKey() string { return op.spec.VPCID + "/" + op.spec.Name }
 
 func newOperation(p *base.ProviderData, spec *clusterspec.Spec) *operation {
-	op := &operation{observer: newObserver(p, spec.Name, spec.Buckets.Uploads), spec: spec, stopped: map[string]bool{},
+	op := &operation{observer: newObserver(p, spec.Name, spec.Buckets.Uploads), spec: spec, stopped: map[string]bool{}, launchedNow: map[string]bool{},
 		managedTags: func(string) base.ManagedTags { return base.ManagedTags{Settings: p.Tags} }}
 	op.configured = locations(spec)
 	op.groups = securitygroup.New(p.Client.EC2, spec)

@@ -14,6 +14,9 @@ import (
 // toBeReplaced reports whether a node's instance cannot be changed in place.
 func (op *operation) toBeReplaced(n clusterspec.Node) bool {
 	i, lives := op.actual.live[n.Name]
+	if lives && (i.isSpot() != n.Spot || n.Spot && string(i.InstanceType) != n.InstanceType) {
+		return true // a Spot Instance cannot be stopped to change its type
+	}
 	return lives && (i.role != n.Role || aws.ToString(i.ImageId) != n.ImageID || op.isMoved(n))
 }
 

@@ -58,20 +58,28 @@ func (op *operation) terminate(ctx context.Context, instances []instance) error 
 	return op.waitTerminated(ctx, ids)
 }
 
+// protect sets the termination protection of an instance, which Spot Instances do not
+// have.
 func (op *operation) protect(ctx context.Context, i instance, on bool) error {
+	if i.isSpot() {
+		return nil
+	}
 	_, err := op.Client.EC2.ModifyInstanceAttribute(ctx, &ec2.ModifyInstanceAttributeInput{InstanceId: i.InstanceId,
 		DisableApiTermination: &ec2types.AttributeBooleanValue{Value: aws.Bool(on)}})
 	return err
 }
 
-// observeProtectedInstances observes the instances and, if they should have
-// termination protection, whether they have it. That costs a call per instance,
+// observeProtectedInstances observes the instances with their CPU credits and, if they
+// should have termination protection, whether they have it. That costs a call per instance,
 // and is skipped where protection is going to be set anyway.
 func (op *operation) observeProtectedInstances(ctx context.Context) error {
-	if err := op.observeInstances(ctx); err != nil || !op.spec.TerminationProtection || op.setProtection || op.creating {
+	if err := op.observeInstances(ctx); err != nil {
 		return err
 	}
-	live := slices.Collect(maps.Values(op.actual.live))
+	if err := op.observeCredits(ctx); err != nil || !op.spec.TerminationProtection || op.setProtection || op.creating {
+		return err
+	}
+	live := slices.DeleteFunc(slices.Collect(maps.Values(op.actual.live)), instance.isSpot)
 	unprotected := make([]bool, len(live))
 	err := base.Parallel(ctx, base.StepsFor(live, func(ctx context.Context, n int, i instance) error {
 		out, err := op.Client.EC2.DescribeInstanceAttribute(ctx, &ec2.DescribeInstanceAttributeInput{InstanceId: i.InstanceId,

@@ -73,6 +73,9 @@ type Node struct {
 	IPv6Address                     string // "" is none
 	ImageID, EIPID, VolumeID        string
 	Tags                            map[string]string // override those of the cluster
+	Monitoring                      bool              // detailed
+	CPUCredits                      string            // "standard", "unlimited" or "", AWS's default
+	Spot                            bool
 }
 
 // Layout returns the names of the cluster's objects in the uploads bucket.
