@@ -14,9 +14,9 @@ import (
 func TestMonitoringAndCreditsAreChangedInPlace(t *testing.T) {
 	a := newAccount(t)
 	plain := a.config()
-	a.nodeExtra["app1"] = `monitoring = true, cpu_credits = "standard"`
+	a.nodeExtra = map[string]string{"app1": `monitoring = true, cpu_credits = "standard"`}
 	first := a.config()
-	a.nodeExtra["app1"] = `monitoring = false, cpu_credits = "unlimited"`
+	a.nodeExtra = map[string]string{"app1": `monitoring = false, cpu_credits = "unlimited"`}
 	second := a.config()
 	var before map[string]string
 	monitored := func(want ec2types.MonitoringState, credits, restores string) resource.TestCheckFunc {
@@ -47,7 +47,7 @@ func TestAnInterruptedSpotNodeIsLaunchedAnew(t *testing.T) {
 	a := newAccount(t)
 	a.extra = "termination_protection = true"
 	onDemand := a.config()
-	a.nodeExtra["app1"] = "spot = true"
+	a.nodeExtra = map[string]string{"app1": "spot = true"}
 	spot := a.config()
 	a.change("app1", func(n *node) { n.instanceType = "t3.large" })
 	larger := a.config()
@@ -89,7 +89,7 @@ func TestOptionsThatTheRoleOrTypeLacksAreRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newAccount(t)
-			a.nodeExtra[c.node] = c.options
+			a.nodeExtra = map[string]string{c.node: c.options}
 			a.change(c.node, func(n *node) { n.instanceType = c.instanceType })
 			a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: a.config(), ExpectError: regexp.MustCompile(c.error)}}})
 		})
