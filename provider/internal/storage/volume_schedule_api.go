@@ -259,8 +259,11 @@ func (r *volumeResource) removeScheduleRole(ctx context.Context, volume string) 
 		err = awswait.Ignore(err, awswait.IsNotFound)
 	}
 	if err == nil {
-		_, err = r.Client.IAM.DeleteRole(ctx, &iam.DeleteRoleInput{RoleName: name})
-		err = awswait.Ignore(err, awswait.IsNotFound)
+		// The policy that was just removed may count for a while.
+		_, err = awswait.Retry(ctx, awswait.ProfilePropagation, awswait.IsInUse, func(ctx context.Context) (any, error) {
+			_, err := r.Client.IAM.DeleteRole(ctx, &iam.DeleteRoleInput{RoleName: name})
+			return nil, awswait.Ignore(err, awswait.IsNotFound)
+		})
 	}
 	if err != nil {
 		return fmt.Errorf("delete the role %s of the snapshot schedule: %w", *name, err)

@@ -185,8 +185,13 @@ func TestScheduleThatFailedIsContinued(t *testing.T) {
 
 func TestScheduleWaitsForItsRole(t *testing.T) {
 	a := newAccount(t)
-	if err := a.Front.Inject(fakeaws.Fault{Action: "CreateLifecyclePolicy", Effect: fakeaws.Fail, Code: "InvalidRequestException", Message: "The role cannot be assumed", Times: 2}); err != nil {
-		t.Fatal(err)
+	for _, fault := range []fakeaws.Fault{
+		{Action: "CreateLifecyclePolicy", Effect: fakeaws.Fail, Code: "InvalidRequestException", Message: "The role cannot be assumed", Times: 2},
+		{Action: "DeleteRole", Effect: fakeaws.Fail, Status: 409, Code: "DeleteConflict", Message: "must delete policies first"},
+	} {
+		if err := a.Front.Inject(fault); err != nil {
+			t.Fatal(err)
+		}
 	}
 	a.Test(resource.TestCase{CheckDestroy: a.leftNoSchedule, Steps: []resource.TestStep{
 		{Config: scheduled("interval_hours = 24, retain_count = 14"), Check: a.scheduleIs(ownRole, "24 [03:00]", 14)},
