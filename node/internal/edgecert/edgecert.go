@@ -45,7 +45,10 @@ type Store struct {
 func (s Store) SelfSigned(ctx context.Context, node string, names []string, now time.Time) (certificate, key []byte, err error) {
 	name := s.Layout.TLS() + "self-signed/" + node + ".pem"
 	stored, err := s.get(ctx, name)
-	if awswait.HasCode(err, "NoSuchKey") {
+	// The edge's role lists prefixes only, and AWS does not document whether S3 then says
+	// that a key does not exist. Creating it overwrites nothing, and returns the error if
+	// access is denied.
+	if awswait.HasCode(err, "NoSuchKey", "AccessDenied") {
 		stored, err = s.create(ctx, name, names, now)
 	}
 	if err != nil {

@@ -13,7 +13,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"github.com/xeroops/xeroops/internal/awswait"
 	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/fakeaws"
+	"github.com/xeroops/xeroops/internal/fakeaws/iampolicy"
+	"github.com/xeroops/xeroops/internal/fakeaws/moto"
+	"github.com/xeroops/xeroops/internal/fakeaws/permit"
 	"github.com/xeroops/xeroops/node/internal/s3test"
 )
 
@@ -43,6 +48,35 @@ func TestReplacedEdgeHasTheSameCertificate(t *testing.T) {
 		if !bytes.Equal(c, later) {
 			t.Error("two edges of one name have different certificates")
 		}
+	}
+}
+
+// S3 may hide from a role that lists prefixes only that a key does not exist.
+func TestFirstCertificateIsCreatedThoughItsAbsenceIsHidden(t *testing.T) {
+	document, err := iampolicy.Parse([]byte(`{"Statement":[
+	 {"Effect":"Allow","Action":["s3:GetObject","s3:PutObject"],"Resource":"arn:aws:s3:::uploads/clusters/production/tls/*"},
+	 {"Effect":"Allow","Action":"s3:ListBucket","Resource":"*","Condition":{"StringLike":{"s3:prefix":"clusters/production/tls/*"}}}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	guard := permit.New(moto.Account)
+	guard.Restrict("test", document) // the key of s3test's clients
+	front, err := fakeaws.Start(fakeaws.Options{Upstream: s3test.Start(t), Fixups: []fakeaws.Fixup{guard.Fixup()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = front.Close() })
+	store := Store{S3: s3test.Client(front.URL), Bucket: s3test.Bucket, Layout: cluster.Layout{Cluster: "production"}}
+	first, _, err := store.SelfSigned(t.Context(), "edge", []string{"edge"}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, _, err := store.SelfSigned(t.Context(), "edge", []string{"edge"}, time.Now()); err != nil || !bytes.Equal(first, again) {
+		t.Errorf("the next edge has another certificate (%v)", err)
+	}
+	store.Layout.Cluster = "another" // which the policy does not allow
+	if _, _, err := store.SelfSigned(t.Context(), "edge", []string{"edge"}, time.Now()); !awswait.HasCode(err, "AccessDenied") {
+		t.Errorf("got %v, want AccessDenied", err)
 	}
 }
 
