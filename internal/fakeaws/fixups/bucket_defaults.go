@@ -2,6 +2,7 @@ package fixups
 
 import (
 	"context"
+	"encoding/xml"
 	"net/http"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -11,20 +12,46 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws"
 )
 
-// bucketDefaults gives a new bucket the settings that AWS has set since 2023:
-// SSE-S3, all public access blocked, and BucketOwnerEnforced
+// bucketDefaults gives a new bucket the tags of the call, which moto ignores, and the
+// settings that AWS has set since 2023: SSE-S3, all public access blocked, and
+// BucketOwnerEnforced
 // (https://docs.aws.amazon.com/AmazonS3/latest/userguide/create-bucket-faq.html).
 func bucketDefaults() fakeaws.Middleware {
 	return func(next fakeaws.Handler) fakeaws.Handler {
 		return func(c *fakeaws.Call) (*http.Response, error) {
+			if !c.Is(fakeaws.S3, "CreateBucket") {
+				return next(c)
+			}
+			body, err := c.ReadBody()
+			if err != nil {
+				return nil, err
+			}
 			res, err := next(c)
-			if !c.Is(fakeaws.S3, "CreateBucket") || !succeeded(res, err) {
+			if !succeeded(res, err) {
 				return res, err
 			}
 			client := s3.NewFromConfig(c.Moto(), func(o *s3.Options) { o.UsePathStyle = true })
+			if err := putTags(c.Context(), client, aws.String(c.Bucket), body); err != nil {
+				return res, err
+			}
 			return res, putDefaults(c.Context(), client, aws.String(c.Bucket))
 		}
 	}
+}
+
+// putTags sets the tags of a CreateBucketConfiguration.
+func putTags(ctx context.Context, client *s3.Client, bucket *string, configuration []byte) error {
+	var content struct {
+		Tags []types.Tag `xml:"Tags>Tag"`
+	}
+	if len(configuration) == 0 {
+		return nil
+	}
+	if err := xml.Unmarshal(configuration, &content); err != nil || len(content.Tags) == 0 {
+		return err
+	}
+	_, err := client.PutBucketTagging(ctx, &s3.PutBucketTaggingInput{Bucket: bucket, Tagging: &types.Tagging{TagSet: content.Tags}})
+	return err
 }
 
 func putDefaults(ctx context.Context, client *s3.Client, bucket *string) error {

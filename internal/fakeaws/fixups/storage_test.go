@@ -118,6 +118,19 @@ func TestTracebackBecomesAnErrorOfTheProtocol(t *testing.T) {
 	f.refused(err, "InternalError")
 }
 
+func TestNewBucketHasTheTagsOfTheCall(t *testing.T) {
+	f := newFixture(t, fast)
+	bucket := aws.String("tagged")
+	_, err := f.s3.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: bucket, CreateBucketConfiguration: &s3types.CreateBucketConfiguration{
+		LocationConstraint: "eu-west-1", Tags: []s3types.Tag{{Key: aws.String("team"), Value: aws.String("core")}}}})
+	f.ok(err)
+	out, err := f.s3.GetBucketTagging(ctx, &s3.GetBucketTaggingInput{Bucket: bucket})
+	f.ok(err)
+	if len(out.TagSet) != 1 || *out.TagSet[0].Key != "team" || *out.TagSet[0].Value != "core" {
+		t.Errorf("tags: %+v", out.TagSet)
+	}
+}
+
 func TestDisabledFixupLeavesMotosResponse(t *testing.T) {
 	f := newFixture(t, fast)
 	f.ok(f.front.EnableFixup("bucket-defaults", false))

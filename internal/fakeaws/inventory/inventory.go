@@ -126,16 +126,21 @@ func Lines(items []Item) []string {
 
 var anID = regexp.MustCompile(`\b(?:pl|vpc|subnet|rtb|rtbassoc|igw|vpce|sg|sgr|eipalloc|eipassoc|vol|snap|eni|i)-[0-9a-f]{8,17}\b`)
 
+// aClaim matches a tag xeroops:claim.
+var aClaim = regexp.MustCompile(`xeroops:claim:(?:open|held):([^:]*):\w+`)
+
 // Normalised returns the items as text that is equal for accounts with equal
 // content: ids are replaced by kind and name, and items with Past are omitted. The
 // id of an item that is not in the list becomes "gone". AWS's own prefix lists,
-// whose ids differ between accounts, become "prefix-list".
+// whose ids differ between accounts, become "prefix-list". Claims lose their random
+// token and whether they were read back (docs/decisions/0023).
 func Normalised(items []Item) []string {
 	names := map[string]string{}
 	for _, i := range items {
 		names[i.ID] = i.Kind + ":" + i.Name
 	}
 	replace := func(s string) string {
+		s = aClaim.ReplaceAllString(s, "xeroops:claim:$1")
 		return anID.ReplaceAllStringFunc(s, func(id string) string {
 			if strings.HasPrefix(id, "pl-") {
 				return "prefix-list"

@@ -19,6 +19,7 @@ type ProviderData struct {
 	Describe   *Describer
 	Tags       TagSettings
 	PlanCache  *PlanCache
+	Claims     *Claims
 	Encryption *BucketEncryption
 }
 

@@ -29,9 +29,6 @@ type dependencies struct {
 // check checks, before anything is changed, that the nodes to launch match
 // their dependencies.
 func (op *operation) check(ctx context.Context) error {
-	if err := op.checkExisting(); err != nil {
-		return err
-	}
 	var nodes []clusterspec.Node
 	for _, n := range op.spec.SortedNodes() {
 		if _, lives := op.actual.live[n.Name]; !lives || op.toBeReplaced(n) || op.toBeRestarted(n) {
@@ -44,21 +41,32 @@ func (op *operation) check(ctx context.Context) error {
 	return op.checkLaunch(ctx, nodes)
 }
 
-// checkExisting checks, if there is no state, that existing nodes are what an
-// interrupted create of this cluster left. Another cluster has nodes that this
-// configuration does not have (docs/decisions/0005).
-func (op *operation) checkExisting() error {
+// found returns what exists of the cluster that is to be created, or nil. Its claim
+// is that of the security groups, which are created before the instances.
+func (op *operation) found() *base.Found {
+	if len(op.actual.live) == 0 && !op.groups.Exist() {
+		return nil
+	}
+	found := &base.Found{ID: op.spec.Name, Claim: op.groups.ActualClaim()}
+	for _, name := range slices.Sorted(maps.Keys(op.actual.live)) {
+		if _, wanted := op.spec.Nodes[name]; !wanted {
+			found.Conflict = fmt.Sprintf("its node %s (%s) is not in this configuration", name, op.actual.live[name].id())
+		}
+	}
+	return found
+}
+
+// adopt checks that what exists of a cluster that is to be created was left by an
+// interrupted create, and takes it over.
+func (op *operation) adopt(ctx context.Context) error {
 	if !op.creating {
 		return nil
 	}
-	for _, name := range slices.Sorted(maps.Keys(op.actual.live)) {
-		if _, wanted := op.spec.Nodes[name]; !wanted {
-			return base.AtAttribute(path.Root("name"), fmt.Errorf(
-				"cluster %q already exists, with node %s (%s), which is not in this configuration; choose another name, or import the cluster with: terraform import <address> %s",
-				op.spec.Name, name, op.actual.live[name].id(), op.spec.Name))
-		}
+	id, err := op.Claims.Adoptable(clusterTypeName, op.spec.Name, op.found())
+	if err != nil || id == "" {
+		return err
 	}
-	return nil
+	return op.groups.WriteClaim(ctx, op.groups.Claim.String())
 }
 
 // checkVPN checks that the VPN range does not overlap the VPC's.

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/hashicorp/terraform-plugin-framework/attr"
 	"github.com/hashicorp/terraform-plugin-framework/diag"
@@ -139,7 +138,13 @@ func validateAdditionalPolicies(ctx context.Context, req resource.ValidateConfig
 
 // ModifyPlan plans the computed attributes and checks the plan against AWS.
 func (r *clusterResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
-	if r.ProviderData == nil || req.Plan.Raw.IsNull() {
+	if r.ProviderData == nil {
+		return
+	}
+	if !req.State.Raw.IsNull() {
+		r.PlanAdoption(ctx, clusterTypeName, nil, req, resp)
+	}
+	if req.Plan.Raw.IsNull() {
 		return
 	}
 	r.PlanTags(ctx, clusterTagRules, req, resp)
@@ -152,7 +157,7 @@ func (r *clusterResource) ModifyPlan(ctx context.Context, req resource.ModifyPla
 	var plan, state clusterModel
 	resp.Diagnostics.Append(resp.Plan.Get(ctx, &plan)...)
 	if req.State.Raw.IsNull() {
-		r.checkPlan(ctx, plan, clusterModel{}, &resp.Diagnostics)
+		r.checkPlan(ctx, plan, clusterModel{}, req, resp)
 		return
 	}
 	resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
@@ -165,7 +170,7 @@ func (r *clusterResource) ModifyPlan(ctx context.Context, req resource.ModifyPla
 	resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("status"), plan.Status)...)
 	resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("instances"), plan.Instances)...)
 	resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("vpn"), plan.VPN)...)
-	r.checkPlan(ctx, plan, state, &resp.Diagnostics)
+	r.checkPlan(ctx, plan, state, req, resp)
 }
 
 // convertible reports whether nodes and buckets can be stored in a clusterModel,
@@ -255,7 +260,8 @@ func gatewayEIPs(nodes map[string]nodeModel) map[string]types.String {
 
 // checkPlan checks the nodes to launch against their dependencies, as far as
 // those are known.
-func (r *clusterResource) checkPlan(ctx context.Context, plan, state clusterModel, diags *diag.Diagnostics) {
+func (r *clusterResource) checkPlan(ctx context.Context, plan, state clusterModel, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
+	diags := &resp.Diagnostics
 	r.checkPolicies(plan, diags)
 	r.planAccess(ctx, plan, state, diags)
 	op := r.newOperation(plan)
@@ -264,21 +270,15 @@ func (r *clusterResource) checkPlan(ctx context.Context, plan, state clusterMode
 		return
 	}
 	err := op.observe(ctx, op.observeVPC, op.observeDependencies)
-	if err == nil {
-		err = op.checkExisting()
+	if err == nil && op.creating {
+		r.PlanAdoption(ctx, clusterTypeName, func(context.Context, string) (*base.Found, error) { return op.found(), nil }, req, resp)
 	}
 	if err == nil {
 		err = op.checkLaunch(ctx, op.toLaunch)
 	}
 	base.AddError(diags, "plan", clusterTypeName, plan.Name.ValueString(), err)
-	if !op.creating || err != nil {
-		return
-	}
-	r.PlanCache.Put(clusterTypeName, op.cacheKey(), op)
-	if len(op.actual.live) > 0 {
-		diags.AddAttributeWarning(path.Root("name"), "An earlier apply was interrupted",
-			fmt.Sprintf("Cluster %s already has nodes (%s) that are not in the state. The apply adopts them instead of launching others. If they are not yours, choose another name.",
-				plan.Name.ValueString(), strings.Join(slices.Sorted(maps.Keys(op.actual.live)), ", ")))
+	if op.creating && !diags.HasError() {
+		r.PlanCache.Put(clusterTypeName, op.cacheKey(), op)
 	}
 }
 

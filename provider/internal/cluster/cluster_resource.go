@@ -72,6 +72,9 @@ func (r *clusterResource) IdentitySchema(_ context.Context, _ resource.IdentityS
 
 func (r *clusterResource) ImportState(ctx context.Context, req resource.ImportStateRequest, resp *resource.ImportStateResponse) {
 	resource.ImportStatePassthroughWithIdentity(ctx, path.Root("name"), path.Root("name"), req, resp)
+	var name types.String
+	resp.Diagnostics.Append(resp.State.GetAttribute(ctx, path.Root("name"), &name)...)
+	r.Claims.Import(name.ValueString())
 }
 
 func (r *clusterResource) Create(ctx context.Context, req resource.CreateRequest, resp *resource.CreateResponse) {
@@ -84,12 +87,18 @@ func (r *clusterResource) Create(ctx context.Context, req resource.CreateRequest
 		return
 	}
 	op := r.newCreate(plan)
+	claim, err := r.Claims.Open(clusterTypeName, op.spec.Name)
+	if err != nil {
+		base.AddError(&resp.Diagnostics, "create", clusterTypeName, op.spec.Name, err)
+		return
+	}
+	op.groups.Claim = claim
 	op.objects.Configured, op.objects.RewriteCredentials = configured, true
 	plan.nullUnknown() // Terraform drops a state with unknown values if the create fails
 	resp.Diagnostics.Append(resp.State.Set(ctx, &plan)...)
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, clusterIdentity{plan.Name})...)
 
-	err := op.converge(ctx)
+	err = op.converge(ctx)
 	if err != nil && !op.changed {
 		// Nothing was changed, so nothing may be tainted, above all not a
 		// cluster that runs under this name already.
@@ -101,6 +110,7 @@ func (r *clusterResource) Create(ctx context.Context, req resource.CreateRequest
 	plan.fromOperation(op, err)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &plan)...)
 	resp.Diagnostics.Append(resp.Private.SetKey(ctx, privateStateKey, op.privateState())...)
+	r.Claims.Record(ctx, clusterTypeName, op.spec.Name, claim, resp.Private, &resp.Diagnostics)
 	r.reportCreate(&resp.Diagnostics, op, err)
 }
 
@@ -147,7 +157,7 @@ func (r *clusterResource) Read(ctx context.Context, req resource.ReadRequest, re
 	op.warnCopies(&resp.Diagnostics)
 	// The cluster is removed from the state only if nothing of it exists: lost
 	// nodes are repaired, and never a reason to create a second cluster.
-	if op.nothingExists() {
+	if op.nothingExists() || !r.Claims.Keep(ctx, op.claimed(), resp.Private, &resp.Diagnostics) {
 		resp.State.RemoveResource(ctx)
 		return
 	}
@@ -182,6 +192,7 @@ func (r *clusterResource) Update(ctx context.Context, req resource.UpdateRequest
 	op.former, op.toLaunch = locations(state.spec()), changedNodes(op.spec, plan, state)
 	op.objects.Configured = configured
 	op.setPrivateState(saved)
+	op.groups.Claim = r.Claims.Saved(ctx, req.Private, &resp.Diagnostics)
 	op.objects.RewriteCredentials = !plan.CredentialsVersion.Equal(state.CredentialsVersion)
 	op.objects.RotateInternal = !state.InternalVersion.IsNull() && !plan.InternalVersion.Equal(state.InternalVersion)
 	op.objects.VPNPublicKey = publicKeyOf(state.VPN)
@@ -224,6 +235,10 @@ func (r *clusterResource) Delete(ctx context.Context, req resource.DeleteRequest
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	err := r.newOperation(state).destroy(ctx)
+	op := r.newOperation(state)
+	if !r.Claims.MayDelete(ctx, op.claimed(), req.Private, &resp.Diagnostics) {
+		return
+	}
+	err := op.destroy(ctx)
 	base.AddError(&resp.Diagnostics, "delete", clusterTypeName, state.Name.ValueString(), err)
 }

@@ -27,6 +27,9 @@ func (op *operation) converge(ctx context.Context) error {
 	if err := op.check(ctx); err != nil {
 		return err
 	}
+	if err := op.adopt(ctx); err != nil {
+		return err
+	}
 	op.changed = true
 	if err := base.ParallelAll(ctx, op.groups.Ensure, op.roles.Ensure, op.objects.Ensure); err != nil { // what instances need to boot
 		return err

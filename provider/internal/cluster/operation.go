@@ -121,6 +121,15 @@ func (op *operation) observe(ctx context.Context, additional ...base.Step) error
 	return base.Parallel(ctx, steps...)
 }
 
+// claimed returns the cluster as the holder of its claim.
+func (op *operation) claimed() base.Claimed {
+	return base.Claimed{Kind: clusterTypeName, ID: op.spec.Name, Tag: op.groups.ActualClaim(), Write: op.groups.WriteClaim,
+		Reread: func(ctx context.Context) (string, bool, error) {
+			err := op.groups.Observe(ctx)
+			return op.groups.ActualClaim(), op.groups.Exist(), err
+		}}
+}
+
 // drift describes all changes made outside Terraform that no attribute shows.
 func (op *operation) drift(ctx context.Context) []string {
 	found := op.driftOfNodes()

@@ -16,7 +16,7 @@ import (
 
 // findByName returns the address that the provider allocated under name, or nil.
 func (r *eipResource) findByName(ctx context.Context, name string) (*base.Found, error) {
-	addresses, err := r.findAddresses(ctx, name)
+	addresses, err := r.findAddresses(ctx, base.NamedFilters(name)...)
 	return adoptableAddress(addresses), err
 }
 
@@ -26,9 +26,9 @@ func adoptableAddress(addresses []ec2types.Address) *base.Found {
 	if len(addresses) == 0 {
 		return nil
 	}
-	found := &base.Found{ID: aws.ToString(addresses[0].AllocationId)}
+	found := &base.Found{ID: aws.ToString(addresses[0].AllocationId), Claim: base.EC2Claim(addresses[0].Tags)}
 	if user := associatedWith(addresses[0]); user != "" {
-		found.Conflict = user
+		found.InUse = user
 	}
 	if len(addresses) > 1 {
 		found.Conflict = fmt.Sprintf("%d addresses have this name", len(addresses))
@@ -36,42 +36,52 @@ func adoptableAddress(addresses []ec2types.Address) *base.Found {
 	return found
 }
 
-func (r *eipResource) findAddresses(ctx context.Context, name string) ([]ec2types.Address, error) {
-	out, err := r.Client.EC2.DescribeAddresses(ctx, &ec2.DescribeAddressesInput{Filters: base.NamedFilters(name)})
+func (r *eipResource) findAddresses(ctx context.Context, filters ...ec2types.Filter) ([]ec2types.Address, error) {
+	out, err := r.Client.EC2.DescribeAddresses(ctx, &ec2.DescribeAddressesInput{Filters: filters})
 	if err != nil {
 		return nil, err
 	}
 	return out.Addresses, nil
 }
 
+// claimed returns an address as the holder of its claim.
+func (r *eipResource) claimed(a ec2types.Address) base.Claimed {
+	id := aws.ToString(a.AllocationId)
+	return base.Claimed{Kind: eipTypeName, ID: id, Tag: base.EC2Claim(a.Tags), Write: base.WriteEC2Claim(r.Client.EC2, id),
+		Reread: func(ctx context.Context) (string, bool, error) {
+			a, exists, err := r.Describe.Addresses.Get(ctx, id)
+			return base.EC2Claim(a.Tags), exists, err
+		}}
+}
+
 // adoptOrAllocate returns the adopted or new address. A new one has all its tags.
-func (r *eipResource) adoptOrAllocate(ctx context.Context, m eipModel) (ec2types.Address, error) {
+func (r *eipResource) adoptOrAllocate(ctx context.Context, m eipModel, claim base.Claim) (ec2types.Address, error) {
 	var addresses []ec2types.Address
 	if !r.PlanCache.IsVacant(eipTypeName, m.Name.ValueString()) {
 		var err error
-		if addresses, err = r.findAddresses(ctx, m.Name.ValueString()); err != nil {
+		if addresses, err = r.findAddresses(ctx, base.NamedFilters(m.Name.ValueString())...); err != nil {
 			return ec2types.Address{}, err
 		}
 	}
-	id, err := adoptableAddress(addresses).Adoptable(eipTypeName, m.Name.ValueString())
+	id, err := r.Claims.Adoptable(eipTypeName, m.Name.ValueString(), adoptableAddress(addresses))
 	if err != nil {
 		return ec2types.Address{}, err
 	}
 	if id != "" {
-		return addresses[0], nil
+		return addresses[0], base.WriteEC2Claim(r.Client.EC2, id)(ctx, claim.String())
 	}
-	address, err := r.allocate(ctx, m)
+	address, err := r.allocate(ctx, m, claim)
 	if err != nil {
 		return ec2types.Address{}, err
 	}
 	return *address, nil
 }
 
-func (r *eipResource) allocate(ctx context.Context, m eipModel) (*ec2types.Address, error) {
-	tags := r.tags(m)
+func (r *eipResource) allocate(ctx context.Context, m eipModel, claim base.Claim) (*ec2types.Address, error) {
+	tags := append(r.tags(m), claim.Tag())
 	return base.CreateOnce(ctx,
 		func(ctx context.Context) (*ec2types.Address, error) {
-			created, err := r.findAddresses(ctx, m.Name.ValueString())
+			created, err := r.findAddresses(ctx, claim.Filter())
 			if err != nil || len(created) == 0 {
 				return nil, err
 			}

@@ -3,6 +3,8 @@ package network
 import (
 	"context"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/hashicorp/terraform-plugin-framework-timeouts/resource/timeouts"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
@@ -59,11 +61,16 @@ func (r *eipResource) Create(ctx context.Context, req resource.CreateRequest, re
 		return
 	}
 
-	found, err := r.adoptOrAllocate(ctx, eip)
+	claim, err := r.Claims.Open(eipTypeName, eip.Name.ValueString())
+	var found ec2types.Address
+	if err == nil {
+		found, err = r.adoptOrAllocate(ctx, eip, claim)
+	}
 	if err != nil {
 		base.AddError(&resp.Diagnostics, "create", eipTypeName, eip.Name.ValueString(), err)
 		return
 	}
+	r.Claims.Record(ctx, eipTypeName, aws.ToString(found.AllocationId), claim, resp.Private, &resp.Diagnostics)
 	eip.ID, eip.PublicIP, eip.ARN = types.StringPointerValue(found.AllocationId), types.StringPointerValue(found.PublicIp), types.StringNull()
 	resp.Diagnostics.Append(resp.State.Set(ctx, &eip)...)
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: eip.ID})...)
@@ -89,6 +96,10 @@ func (r *eipResource) Read(ctx context.Context, req resource.ReadRequest, resp *
 		return
 	}
 	if !exists {
+		resp.State.RemoveResource(ctx)
+		return
+	}
+	if !r.Claims.Keep(ctx, r.claimed(address), resp.Private, &resp.Diagnostics) {
 		resp.State.RemoveResource(ctx)
 		return
 	}
@@ -133,6 +144,9 @@ func (r *eipResource) Delete(ctx context.Context, req resource.DeleteRequest, re
 		return
 	}
 
+	if !r.Claims.MayDelete(ctx, r.claimed(ec2types.Address{AllocationId: eip.ID.ValueStringPointer()}), req.Private, &resp.Diagnostics) {
+		return
+	}
 	err := r.release(ctx, eip.ID.ValueString())
 	base.AddError(&resp.Diagnostics, "delete", eipTypeName, eip.ID.ValueString(), err)
 }

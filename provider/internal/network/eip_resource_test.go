@@ -107,7 +107,7 @@ func TestEIPInUseIsNotReleased(t *testing.T) {
 	}})
 }
 
-func TestEIPWithAUsedNameIsRejectedAtPlan(t *testing.T) {
+func TestEIPWithAUsedNameIsRejected(t *testing.T) {
 	a := newAccount(t)
 	made, err := a.EC2.AllocateAddress(t.Context(), &ec2.AllocateAddressInput{Domain: ec2types.DomainTypeVpc, TagSpecifications: tagged(ec2types.ResourceTypeElasticIp, "edge")})
 	if err != nil {
@@ -117,7 +117,7 @@ func TestEIPWithAUsedNameIsRejectedAtPlan(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.KeepBaseline()
-	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: eipConfig(""), PlanOnly: true, ExpectError: matching(`"edge" already exists: eipalloc-\w+ \(associated with eni-`)}}})
+	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: eipConfig(""), ExpectError: matching(`"edge" already exists: eipalloc-\w+ \(associated with eni-`)}}})
 }
 
 func TestEIPErrorsSayWhatToDo(t *testing.T) {

@@ -82,7 +82,8 @@ var (
 
 func tagged(kind ec2types.ResourceType, name string) []ec2types.TagSpecification {
 	return []ec2types.TagSpecification{{ResourceType: kind, Tags: []ec2types.Tag{
-		{Key: aws.String("xeroops:name"), Value: &name}, {Key: aws.String("xeroops:managed-by"), Value: aws.String("terraform")}}}}
+		{Key: aws.String("xeroops:name"), Value: &name}, {Key: aws.String("xeroops:managed-by"), Value: aws.String("terraform")},
+		{Key: aws.String("xeroops:claim"), Value: aws.String("open::left")}}}}
 }
 
 func (a account) tags(ctx context.Context, id string) (map[string]string, error) {

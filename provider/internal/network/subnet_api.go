@@ -50,11 +50,21 @@ func (r *subnetResource) findByName(ctx context.Context, m subnetModel) (*subnet
 	if err != nil {
 		return nil, err
 	}
-	id, err := found.Adoptable(subnetTypeName, m.Name.ValueString())
+	id, err := r.Claims.Adoptable(subnetTypeName, m.Name.ValueString(), found)
 	if err == nil && id != "" {
 		p.subnet = &subnets[0]
 	}
 	return p, err
+}
+
+// claimed returns a subnet as the holder of its claim.
+func (r *subnetResource) claimed(s ec2types.Subnet) base.Claimed {
+	id := aws.ToString(s.SubnetId)
+	return base.Claimed{Kind: subnetTypeName, ID: id, Tag: base.EC2Claim(s.Tags), Write: base.WriteEC2Claim(r.Client.EC2, id),
+		Reread: func(ctx context.Context) (string, bool, error) {
+			s, exists, err := r.Describe.Subnets.Get(ctx, id)
+			return base.EC2Claim(s.Tags), exists, err
+		}}
 }
 
 func inVPC(vpc, name string) []ec2types.Filter {
@@ -68,7 +78,7 @@ func (r *subnetResource) adoptable(ctx context.Context, subnets []ec2types.Subne
 		return nil, nil
 	}
 	s := subnets[0]
-	found := &base.Found{ID: aws.ToString(s.SubnetId)}
+	found := &base.Found{ID: aws.ToString(s.SubnetId), Claim: base.EC2Claim(s.Tags)}
 	switch {
 	case len(subnets) > 1:
 		found.Conflict = fmt.Sprintf("%d subnets of the VPC have this name", len(subnets))
@@ -82,7 +92,7 @@ func (r *subnetResource) adoptable(ctx context.Context, subnets []ec2types.Subne
 			return nil, err
 		}
 		if len(out.NetworkInterfaces) > 0 {
-			found.Conflict = fmt.Sprintf("%d network interfaces", len(out.NetworkInterfaces))
+			found.InUse = fmt.Sprintf("%d network interfaces", len(out.NetworkInterfaces))
 		}
 	}
 	return found, nil
@@ -217,7 +227,7 @@ func associationOf(table ec2types.RouteTable, subnet string) string {
 
 // ensureCreated creates the subnet and its route table concurrently if they are
 // missing.
-func (r *subnetResource) ensureCreated(ctx context.Context, p *subnetParts, m subnetModel) error {
+func (r *subnetResource) ensureCreated(ctx context.Context, p *subnetParts, m subnetModel, claim base.Claim) error {
 	if err := p.checkGateways(m); err != nil {
 		return err
 	}
@@ -227,7 +237,7 @@ func (r *subnetResource) ensureCreated(ctx context.Context, p *subnetParts, m su
 			if p.subnet != nil {
 				return nil
 			}
-			subnet, err := r.create(ctx, m)
+			subnet, err := r.create(ctx, m, claim)
 			if err != nil {
 				return base.AtAttributeForCode(fmt.Errorf("create subnet %s: %w", m.CIDR.ValueString(), err), subnetAtFault)
 			}
@@ -256,10 +266,10 @@ func (r *subnetResource) ensureCreated(ctx context.Context, p *subnetParts, m su
 	return err
 }
 
-func (r *subnetResource) create(ctx context.Context, m subnetModel) (*ec2types.Subnet, error) {
+func (r *subnetResource) create(ctx context.Context, m subnetModel, claim base.Claim) (*ec2types.Subnet, error) {
 	return base.CreateOnce(ctx,
 		func(ctx context.Context) (*ec2types.Subnet, error) {
-			created, err := r.describe(ctx, inVPC(m.VPCID.ValueString(), m.Name.ValueString()))
+			created, err := r.describe(ctx, []ec2types.Filter{claim.Filter()})
 			if err != nil || len(created) == 0 {
 				return nil, err
 			}
@@ -270,7 +280,7 @@ func (r *subnetResource) create(ctx context.Context, m subnetModel) (*ec2types.S
 				VpcId:             m.VPCID.ValueStringPointer(),
 				CidrBlock:         m.CIDR.ValueStringPointer(),
 				AvailabilityZone:  m.AvailabilityZone.ValueStringPointer(),
-				TagSpecifications: base.TagOnCreate(ec2types.ResourceTypeSubnet, r.tags(m)),
+				TagSpecifications: base.TagOnCreate(ec2types.ResourceTypeSubnet, append(r.tags(m), claim.Tag())),
 			}, once...)
 			if err != nil {
 				return nil, err

@@ -3,6 +3,8 @@ package network
 import (
 	"context"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/hashicorp/terraform-plugin-framework-timeouts/resource/timeouts"
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
@@ -77,12 +79,14 @@ func (r *subnetResource) Schema(ctx context.Context, _ resource.SchemaRequest, r
 }
 
 func (r *subnetResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
-	if r.ProviderData == nil || req.Plan.Raw.IsNull() {
+	if r.ProviderData == nil {
 		return
 	}
 	r.PlanTags(ctx, base.TagRules{}, req, resp)
 	var subnet subnetModel
-	resp.Diagnostics.Append(resp.Plan.Get(ctx, &subnet)...)
+	if !req.Plan.Raw.IsNull() {
+		resp.Diagnostics.Append(resp.Plan.Get(ctx, &subnet)...)
+	}
 	if resp.Diagnostics.HasError() {
 		return
 	}
@@ -113,16 +117,20 @@ func (r *subnetResource) Create(ctx context.Context, req resource.CreateRequest,
 		return
 	}
 
-	var err error
+	claim, err := r.Claims.Open(subnetTypeName, subnet.nameInVPC())
 	planned, _ := r.PlanCache.Take(subnetTypeName, subnet.nameInVPC())
 	found, ok := planned.(*subnetParts)
-	if !ok || found == nil {
+	if err == nil && (!ok || found == nil) {
 		found, err = r.findByName(ctx, subnet)
 	}
+	if err == nil && found.subnet != nil {
+		err = base.WriteEC2Claim(r.Client.EC2, aws.ToString(found.subnet.SubnetId))(ctx, claim.String())
+	}
 	if err == nil {
-		err = r.ensureCreated(ctx, found, subnet)
+		err = r.ensureCreated(ctx, found, subnet, claim)
 	}
 	if found != nil && found.subnet != nil {
+		r.Claims.Record(ctx, subnetTypeName, aws.ToString(found.subnet.SubnetId), claim, resp.Private, &resp.Diagnostics)
 		subnet.setIDs(found)
 		resp.Diagnostics.Append(resp.State.Set(ctx, &subnet)...)
 		resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: subnet.ID})...)
@@ -148,7 +156,7 @@ func (r *subnetResource) Read(ctx context.Context, req resource.ReadRequest, res
 		base.AddError(&resp.Diagnostics, "read", subnetTypeName, subnet.ID.ValueString(), err)
 		return
 	}
-	if found.subnet == nil {
+	if found.subnet == nil || !r.Claims.Keep(ctx, r.claimed(*found.subnet), resp.Private, &resp.Diagnostics) {
 		resp.State.RemoveResource(ctx)
 		return
 	}
@@ -169,7 +177,7 @@ func (r *subnetResource) Update(ctx context.Context, req resource.UpdateRequest,
 
 	found, err := r.findForRepair(ctx, subnet)
 	if err == nil {
-		err = r.ensureCreated(ctx, found, subnet)
+		err = r.ensureCreated(ctx, found, subnet, base.Claim{}) // which exists
 	}
 	if err == nil {
 		err = r.connect(ctx, found, subnet)
@@ -192,6 +200,9 @@ func (r *subnetResource) Delete(ctx context.Context, req resource.DeleteRequest,
 		return
 	}
 
+	if !r.Claims.MayDelete(ctx, r.claimed(ec2types.Subnet{SubnetId: subnet.ID.ValueStringPointer()}), req.Private, &resp.Diagnostics) {
+		return
+	}
 	err := r.delete(ctx, subnet)
 	base.AddError(&resp.Diagnostics, "delete", subnetTypeName, subnet.ID.ValueString(), err)
 }

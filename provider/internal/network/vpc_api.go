@@ -32,7 +32,7 @@ func (r *vpcResource) findByName(cidr types.String) func(context.Context, string
 		if err != nil || len(out.Vpcs) == 0 {
 			return nil, err
 		}
-		found := &base.Found{ID: aws.ToString(out.Vpcs[0].VpcId)}
+		found := &base.Found{ID: aws.ToString(out.Vpcs[0].VpcId), Claim: base.EC2Claim(out.Vpcs[0].Tags)}
 		switch block := aws.ToString(out.Vpcs[0].CidrBlock); {
 		case len(out.Vpcs) > 1:
 			found.Conflict = fmt.Sprintf("%d VPCs have this name", len(out.Vpcs))
@@ -46,21 +46,34 @@ func (r *vpcResource) findByName(cidr types.String) func(context.Context, string
 			return nil, err
 		}
 		if len(subnets.Subnets) > 0 {
-			found.Conflict = fmt.Sprintf("%d subnets", len(subnets.Subnets))
+			found.InUse = fmt.Sprintf("%d subnets", len(subnets.Subnets))
 		}
 		return found, nil
 	}
 }
 
-func (r *vpcResource) findMade(ctx context.Context, name string) (*ec2types.Vpc, error) {
-	out, err := r.Client.EC2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{Filters: base.NamedFilters(name)})
+// describeOne returns the VPC that the filter selects, or nil.
+func (r *vpcResource) describeOne(ctx context.Context, filter ec2types.Filter) (*ec2types.Vpc, error) {
+	out, err := r.Client.EC2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{Filters: []ec2types.Filter{filter}})
 	if err != nil || len(out.Vpcs) == 0 {
 		return nil, err
 	}
 	return &out.Vpcs[0], nil
 }
 
-func (r *vpcResource) adoptOrCreate(ctx context.Context, m vpcModel) (string, error) {
+// claimed returns a VPC as the holder of its claim.
+func (r *vpcResource) claimed(id string, tags []ec2types.Tag) base.Claimed {
+	return base.Claimed{Kind: vpcTypeName, ID: id, Tag: base.EC2Claim(tags), Write: base.WriteEC2Claim(r.Client.EC2, id),
+		Reread: func(ctx context.Context) (string, bool, error) {
+			vpc, err := r.describeOne(ctx, base.Filter("vpc-id", id))
+			if err != nil || vpc == nil {
+				return "", false, err
+			}
+			return base.EC2Claim(vpc.Tags), true, nil
+		}}
+}
+
+func (r *vpcResource) adoptOrCreate(ctx context.Context, m vpcModel, claim base.Claim) (string, error) {
 	var found *base.Found
 	if !r.PlanCache.IsVacant(vpcTypeName, m.Name.ValueString()) {
 		var err error
@@ -68,15 +81,17 @@ func (r *vpcResource) adoptOrCreate(ctx context.Context, m vpcModel) (string, er
 			return "", err
 		}
 	}
-	if id, err := found.Adoptable(vpcTypeName, m.Name.ValueString()); err != nil || id != "" {
-		return id, err
+	if id, err := r.Claims.Adoptable(vpcTypeName, m.Name.ValueString(), found); err != nil {
+		return "", err
+	} else if id != "" {
+		return id, base.WriteEC2Claim(r.Client.EC2, id)(ctx, claim.String())
 	}
 	vpc, err := base.CreateOnce(ctx,
-		func(ctx context.Context) (*ec2types.Vpc, error) { return r.findMade(ctx, m.Name.ValueString()) },
+		func(ctx context.Context) (*ec2types.Vpc, error) { return r.describeOne(ctx, claim.Filter()) },
 		func(ctx context.Context, once ...func(*ec2.Options)) (*ec2types.Vpc, error) {
 			out, err := r.Client.EC2.CreateVpc(ctx, &ec2.CreateVpcInput{
 				CidrBlock:         m.CIDR.ValueStringPointer(),
-				TagSpecifications: base.TagOnCreate(ec2types.ResourceTypeVpc, r.tags(m)),
+				TagSpecifications: base.TagOnCreate(ec2types.ResourceTypeVpc, append(r.tags(m), claim.Tag())),
 			}, once...)
 			if err != nil {
 				return nil, err

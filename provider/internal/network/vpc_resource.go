@@ -79,12 +79,11 @@ func (r *vpcResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanReq
 		return
 	}
 	r.PlanTags(ctx, vpcTagRules, req, resp)
-	if req.Plan.Raw.IsNull() {
-		return
-	}
 	var cidr types.String
-	resp.Diagnostics.Append(req.Plan.GetAttribute(ctx, path.Root("cidr"), &cidr)...)
-	r.planIPv6(ctx, req, resp)
+	if !req.Plan.Raw.IsNull() {
+		resp.Diagnostics.Append(req.Plan.GetAttribute(ctx, path.Root("cidr"), &cidr)...)
+		r.planIPv6(ctx, req, resp)
+	}
 	r.PlanAdoption(ctx, vpcTypeName, r.findByName(cidr), req, resp)
 }
 
@@ -97,11 +96,16 @@ func (r *vpcResource) Create(ctx context.Context, req resource.CreateRequest, re
 		return
 	}
 
-	id, err := r.adoptOrCreate(ctx, vpc)
+	claim, err := r.Claims.Open(vpcTypeName, vpc.Name.ValueString())
+	var id string
+	if err == nil {
+		id, err = r.adoptOrCreate(ctx, vpc, claim)
+	}
 	if err != nil {
 		base.AddError(&resp.Diagnostics, "create", vpcTypeName, vpc.Name.ValueString(), err)
 		return
 	}
+	r.Claims.Record(ctx, vpcTypeName, id, claim, resp.Private, &resp.Diagnostics)
 	vpc.setID(id)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &vpc)...)
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: vpc.ID})...)
@@ -126,7 +130,7 @@ func (r *vpcResource) Read(ctx context.Context, req resource.ReadRequest, resp *
 		base.AddError(&resp.Diagnostics, "read", vpcTypeName, vpc.ID.ValueString(), err)
 		return
 	}
-	if found == nil {
+	if found == nil || !r.Claims.Keep(ctx, r.claimed(vpc.ID.ValueString(), found.vpc.Tags), resp.Private, &resp.Diagnostics) {
 		resp.State.RemoveResource(ctx)
 		return
 	}
@@ -173,6 +177,9 @@ func (r *vpcResource) Delete(ctx context.Context, req resource.DeleteRequest, re
 		return
 	}
 
+	if !r.Claims.MayDelete(ctx, r.claimed(vpc.ID.ValueString(), nil), req.Private, &resp.Diagnostics) {
+		return
+	}
 	err := r.delete(ctx, vpc.ID.ValueString(), vpc.DNSFirewall != nil)
 	base.AddError(&resp.Diagnostics, "delete", vpcTypeName, vpc.ID.ValueString(), err)
 }

@@ -181,7 +181,7 @@ func TestVPCLeftByAnInterruptedApplyIsAdopted(t *testing.T) {
 	}}})
 }
 
-func TestVPCWithAUsedNameIsRejectedAtPlan(t *testing.T) {
+func TestVPCWithAUsedNameIsRejected(t *testing.T) {
 	a := newAccount(t)
 	other, err := a.EC2.CreateVpc(t.Context(), &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16"), TagSpecifications: tagged(ec2types.ResourceTypeVpc, "production")})
 	if err != nil {
@@ -191,7 +191,7 @@ func TestVPCWithAUsedNameIsRejectedAtPlan(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.KeepBaseline()
-	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: vpcConfig(""), PlanOnly: true, ExpectError: matching(`"production" already exists: vpc-\w+ \(1 subnets\)`)}}})
+	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: vpcConfig(""), ExpectError: matching(`"production" already exists: vpc-\w+ \(1 subnets\)`)}}})
 }
 
 func TestVPCErrorsSayWhatToDo(t *testing.T) {

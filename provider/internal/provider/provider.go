@@ -58,6 +58,7 @@ func (p *xeroops) Configure(ctx context.Context, req provider.ConfigureRequest, 
 		return
 	}
 	data := &base.ProviderData{Client: client, Describe: base.NewDescriber(client.EC2, client.Region), Tags: config.tagSettings(), PlanCache: &base.PlanCache{},
+		Claims:     base.NewClaims(config.Owner.ValueString()),
 		Encryption: base.NewBucketEncryption(client.S3)}
 	resp.ResourceData, resp.DataSourceData, resp.EphemeralResourceData = data, data, data
 }

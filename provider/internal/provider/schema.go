@@ -31,6 +31,7 @@ type providerModel struct {
 	IgnoreTags        *ignoreTagsModel `tfsdk:"ignore_tags"`
 	AllowedAccountIDs []types.String   `tfsdk:"allowed_account_ids"`
 	MaxRetries        types.Int64      `tfsdk:"max_retries"`
+	Owner             types.String     `tfsdk:"owner"`
 }
 
 type assumeRoleModel struct {
@@ -72,6 +73,9 @@ func (p *xeroops) Schema(_ context.Context, _ provider.SchemaRequest, resp *prov
 				MarkdownDescription: "Account ids that the provider may use. It returns an error if the credentials belong to another account."},
 			"max_retries": schema.Int64Attribute{Optional: true, Validators: []validator.Int64{int64validator.Between(1, 100)},
 				MarkdownDescription: "Maximum number of attempts of a call that AWS throttles or that fails temporarily. Default: 10."},
+			"owner": schema.StringAttribute{Optional: true, Validators: base.NameValidators(),
+				MarkdownDescription: "Name of this configuration, such as `shop-prod`. An apply adopts what an interrupted one left only if its owner was the same. " +
+					"Set it if several configurations use the account. Default: no owner."},
 		},
 	}
 }

@@ -46,8 +46,7 @@ func (r *bucketResource) findExisting(ctx context.Context, name string) (*base.F
 		found.Conflict = "in region " + region
 		return found, nil
 	}
-	found.Conflict, err = r.conflict(ctx, name)
-	return found, err
+	return found, r.inspect(ctx, found)
 }
 
 func statusOf(err error) int {
@@ -58,33 +57,54 @@ func statusOf(err error) int {
 	return 0
 }
 
-// conflict returns why the account's bucket cannot be adopted, or "". One that an
-// interrupted create left is empty, and has the provider's tags or none.
-func (r *bucketResource) conflict(ctx context.Context, name string) (string, error) {
-	var tags map[string]string
-	var versions *s3.ListObjectVersionsOutput
-	err := base.Parallel(ctx,
-		func(ctx context.Context) (err error) {
-			tags, err = r.tagsOf(ctx, name)
+// inspect reads the claim of the account's bucket, and whether it is in use: one that
+// an interrupted create left is empty.
+func (r *bucketResource) inspect(ctx context.Context, found *base.Found) error {
+	return base.Parallel(ctx,
+		func(ctx context.Context) error {
+			tags, err := r.tagsOf(ctx, found.ID)
+			found.Claim = tags[base.TagClaim]
+			if err == nil && !base.IsManagedAs(found.ID, tags) {
+				found.Conflict = "not created by the provider"
+			}
 			return err
 		},
-		func(ctx context.Context) (err error) {
-			versions, err = r.Client.S3.ListObjectVersions(ctx, &s3.ListObjectVersionsInput{Bucket: &name, MaxKeys: aws.Int32(1)})
+		func(ctx context.Context) error {
+			versions, err := r.Client.S3.ListObjectVersions(ctx, &s3.ListObjectVersionsInput{Bucket: &found.ID, MaxKeys: aws.Int32(1)})
+			if err == nil && len(versions.Versions)+len(versions.DeleteMarkers) > 0 {
+				found.InUse = "not empty"
+			}
 			return err
 		},
 	)
-	switch {
-	case err != nil:
-		return "", err
-	case len(versions.Versions)+len(versions.DeleteMarkers) > 0:
-		return "not empty", nil
-	case len(tags) > 0 && !base.IsManagedAs(name, tags):
-		return "not created by the provider", nil
-	}
-	return "", nil
 }
 
-func (r *bucketResource) adoptOrCreate(ctx context.Context, m bucketModel) error {
+// claimed returns a bucket as the holder of its claim.
+func (r *bucketResource) claimed(name string, tags map[string]string) base.Claimed {
+	return base.Claimed{Kind: bucketTypeName, ID: name, Tag: tags[base.TagClaim],
+		Write: func(ctx context.Context, claim string) error { return r.writeClaim(ctx, name, claim) },
+		Reread: func(ctx context.Context) (string, bool, error) {
+			tags, err := r.tagsOf(ctx, name)
+			if isNoBucket(err) {
+				return "", false, nil
+			}
+			return tags[base.TagClaim], true, err
+		}}
+}
+
+// writeClaim sets the claim among the bucket's other tags.
+func (r *bucketResource) writeClaim(ctx context.Context, name, claim string) error {
+	tags, err := r.tagsOf(ctx, name)
+	if err != nil {
+		return err
+	}
+	tags[base.TagClaim] = claim
+	_, err = r.Client.S3.PutBucketTagging(ctx, &s3.PutBucketTaggingInput{Bucket: &name, Tagging: &s3types.Tagging{TagSet: expandTags(tags)}})
+	return err
+}
+
+// adoptOrCreate creates the bucket, or adopts one that an interrupted apply left.
+func (r *bucketResource) adoptOrCreate(ctx context.Context, m bucketModel, claim base.Claim) error {
 	name := m.Name.ValueString()
 	// Search first, because creating one's own bucket succeeds in us-east-1.
 	var found *base.Found
@@ -94,10 +114,14 @@ func (r *bucketResource) adoptOrCreate(ctx context.Context, m bucketModel) error
 			return err
 		}
 	}
-	if id, err := found.Adoptable(bucketTypeName, name); err != nil || id != "" {
+	if id, err := r.Claims.Adoptable(bucketTypeName, name, found); err != nil {
 		return err
+	} else if id != "" {
+		return r.writeClaim(ctx, name, claim.String())
 	}
-	config := &s3types.CreateBucketConfiguration{Tags: expandTags(m.allTags())}
+	tags := m.allTags()
+	tags[base.TagClaim] = claim.String()
+	config := &s3types.CreateBucketConfiguration{Tags: expandTags(tags)}
 	if r.Client.Region != noConstraint {
 		config.LocationConstraint = s3types.BucketLocationConstraint(r.Client.Region)
 	}
@@ -108,8 +132,8 @@ func (r *bucketResource) adoptOrCreate(ctx context.Context, m bucketModel) error
 	switch {
 	case awswait.HasCode(err, "BucketAlreadyOwnedByYou"): // the response of an earlier attempt was lost
 		found, err = r.findExisting(ctx, name)
-		if err == nil {
-			_, err = found.Adoptable(bucketTypeName, name)
+		if err == nil && found != nil && found.Claim != claim.String() {
+			_, err = r.Claims.Adoptable(bucketTypeName, name, found)
 		}
 		return err
 	case awswait.HasCode(err, "BucketAlreadyExists"):

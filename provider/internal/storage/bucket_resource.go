@@ -131,16 +131,20 @@ func (r *bucketResource) ValidateConfig(ctx context.Context, req resource.Valida
 func isKnown(o types.Object) bool { return !o.IsNull() && !o.IsUnknown() }
 
 func (r *bucketResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
-	if r.ProviderData == nil || req.Plan.Raw.IsNull() {
+	if r.ProviderData == nil {
 		return
 	}
-	r.PlanTags(ctx, base.TagRules{Service: "S3"}, req, resp)
-	r.planName(ctx, req, resp)
+	if !req.Plan.Raw.IsNull() {
+		r.PlanTags(ctx, base.TagRules{Service: "S3"}, req, resp)
+		r.planName(ctx, req, resp)
+		req.Plan = resp.Plan // has the name
+	}
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	req.Plan = resp.Plan // has the name
-	base.AddError(&resp.Diagnostics, "plan", bucketTypeName, "", r.checkPlan(ctx, req, resp))
+	if !req.Plan.Raw.IsNull() {
+		base.AddError(&resp.Diagnostics, "plan", bucketTypeName, "", r.checkPlan(ctx, req, resp))
+	}
 	r.PlanAdoption(ctx, bucketTypeName, r.findExisting, req, resp)
 }
 
@@ -228,14 +232,19 @@ func (r *bucketResource) Create(ctx context.Context, req resource.CreateRequest,
 		return
 	}
 
-	if err := r.adoptOrCreate(ctx, bucket); err != nil {
+	claim, err := r.Claims.Open(bucketTypeName, bucket.Name.ValueString())
+	if err == nil {
+		err = r.adoptOrCreate(ctx, bucket, claim)
+	}
+	if err != nil {
 		base.AddError(&resp.Diagnostics, "create", bucketTypeName, bucket.Name.ValueString(), err)
 		return
 	}
+	r.Claims.Record(ctx, bucketTypeName, bucket.Name.ValueString(), claim, resp.Private, &resp.Diagnostics)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &bucket)...)
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: bucket.ID})...)
 
-	err := r.converge(ctx, bucket, nil)
+	err = r.converge(ctx, bucket, nil)
 	base.AddError(&resp.Diagnostics, "create", bucketTypeName, bucket.Name.ValueString(), err)
 }
 
@@ -264,6 +273,10 @@ func (r *bucketResource) Read(ctx context.Context, req resource.ReadRequest, res
 	}
 	if err != nil {
 		base.AddError(&resp.Diagnostics, "read", bucketTypeName, name, err)
+		return
+	}
+	if !r.Claims.Keep(ctx, r.claimed(name, found.tags), resp.Private, &resp.Diagnostics) {
+		resp.State.RemoveResource(ctx)
 		return
 	}
 	bucket.region = r.Client.Region
@@ -300,6 +313,9 @@ func (r *bucketResource) Delete(ctx context.Context, req resource.DeleteRequest,
 		return
 	}
 
+	if !r.Claims.MayDelete(ctx, r.claimed(bucket.ID.ValueString(), nil), req.Private, &resp.Diagnostics) {
+		return
+	}
 	err := r.delete(ctx, bucket)
 	base.AddError(&resp.Diagnostics, "delete", bucketTypeName, bucket.ID.ValueString(), err)
 }

@@ -204,7 +204,10 @@ func TestBucketThatDisappearedIsRecreated(t *testing.T) {
 
 func (a account) createBucket() {
 	a.t.Helper()
-	_, err := a.S3.CreateBucket(a.t.Context(), &s3.CreateBucketInput{Bucket: aws.String(uploads), CreateBucketConfiguration: &s3types.CreateBucketConfiguration{LocationConstraint: acctest.Region}})
+	_, err := a.S3.CreateBucket(a.t.Context(), &s3.CreateBucketInput{Bucket: aws.String(uploads), CreateBucketConfiguration: &s3types.CreateBucketConfiguration{
+		LocationConstraint: acctest.Region, Tags: []s3types.Tag{
+			{Key: aws.String("xeroops:name"), Value: aws.String(uploads)}, {Key: aws.String("xeroops:managed-by"), Value: aws.String("terraform")},
+			{Key: aws.String("xeroops:claim"), Value: aws.String("open::left")}}}})
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -215,21 +218,20 @@ func (a account) put(ctx context.Context, key string) error {
 	return err
 }
 
-// A create may be interrupted before it sets tags.
 func TestEmptyBucketLeftByAnInterruptedApplyIsAdopted(t *testing.T) {
 	a := newAccount(t)
 	a.createBucket()
 	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: bucketConfig(""), Check: acctest.Check(a.isClosed)}}})
 }
 
-func TestBucketWithAUsedNameIsRejectedAtPlan(t *testing.T) {
+func TestBucketWithAUsedNameIsRejected(t *testing.T) {
 	a := newAccount(t)
 	a.createBucket()
 	if err := a.put(t.Context(), "precious"); err != nil {
 		t.Fatal(err)
 	}
 	a.KeepBaseline()
-	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: bucketConfig(""), PlanOnly: true, ExpectError: matching(`already exists: uploads-123456789012 \(not empty\)`)}}})
+	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: bucketConfig(""), ExpectError: matching(`already exists: uploads-123456789012 \(not empty\)`)}}})
 }
 
 func TestBucketOfAnotherAccountIsRejectedAtPlan(t *testing.T) {

@@ -59,12 +59,10 @@ func (m *volumeModel) adoptable(volumes []ec2types.Volume) *base.Found {
 		return nil
 	}
 	v := volumes[0]
-	found := &base.Found{ID: aws.ToString(v.VolumeId)}
-	switch user := attachedTo(v); {
+	found := &base.Found{ID: aws.ToString(v.VolumeId), Claim: base.EC2Claim(v.Tags), InUse: attachedTo(v)}
+	switch {
 	case len(volumes) > 1:
 		found.Conflict = fmt.Sprintf("%d volumes have this name", len(volumes))
-	case user != "":
-		found.Conflict = user
 	case !m.AvailabilityZone.IsUnknown() && aws.ToString(v.AvailabilityZone) != m.AvailabilityZone.ValueString():
 		found.Conflict = "its zone is " + aws.ToString(v.AvailabilityZone)
 	case !m.SizeGiB.IsUnknown() && int64(aws.ToInt32(v.Size)) > m.SizeGiB.ValueInt64():
@@ -80,7 +78,7 @@ func (m *volumeModel) adoptable(volumes []ec2types.Volume) *base.Found {
 // adoptOrCreate returns the id of the adopted or new volume. It does not use a
 // client token derived from the name, because for a day AWS would return the first
 // volume even if it was deleted.
-func (r *volumeResource) adoptOrCreate(ctx context.Context, m volumeModel) (string, error) {
+func (r *volumeResource) adoptOrCreate(ctx context.Context, m volumeModel, claim base.Claim) (string, error) {
 	var volumes []ec2types.Volume
 	if !r.PlanCache.IsVacant(volumeTypeName, m.Name.ValueString()) {
 		var err error
@@ -88,8 +86,10 @@ func (r *volumeResource) adoptOrCreate(ctx context.Context, m volumeModel) (stri
 			return "", err
 		}
 	}
-	if id, err := m.adoptable(volumes).Adoptable(volumeTypeName, m.Name.ValueString()); err != nil || id != "" {
-		return id, err
+	if id, err := r.Claims.Adoptable(volumeTypeName, m.Name.ValueString(), m.adoptable(volumes)); err != nil {
+		return "", err
+	} else if id != "" {
+		return id, base.WriteEC2Claim(r.Client.EC2, id)(ctx, claim.String())
 	}
 	out, err := r.Client.EC2.CreateVolume(ctx, &ec2.CreateVolumeInput{
 		AvailabilityZone:  m.AvailabilityZone.ValueStringPointer(),
@@ -100,12 +100,25 @@ func (r *volumeResource) adoptOrCreate(ctx context.Context, m volumeModel) (stri
 		Encrypted:         aws.Bool(true),
 		KmsKeyId:          base.Optional(m.KMSKeyID.ValueString()),
 		SnapshotId:        base.Optional(m.SnapshotID.ValueString()),
-		TagSpecifications: base.TagOnCreate(ec2types.ResourceTypeVolume, r.tags(m)),
+		TagSpecifications: base.TagOnCreate(ec2types.ResourceTypeVolume, append(r.tags(m), claim.Tag())),
 	})
 	if err != nil {
 		return "", base.AtAttributeForCode(err, volumeAtFault)
 	}
 	return aws.ToString(out.VolumeId), nil
+}
+
+// claimed returns a volume as the holder of its claim.
+func (r *volumeResource) claimed(v ec2types.Volume) base.Claimed {
+	id := aws.ToString(v.VolumeId)
+	return base.Claimed{Kind: volumeTypeName, ID: id, Tag: base.EC2Claim(v.Tags), Write: base.WriteEC2Claim(r.Client.EC2, id),
+		Reread: func(ctx context.Context) (string, bool, error) {
+			v, err := r.find(ctx, id)
+			if err != nil || v == nil {
+				return "", false, err
+			}
+			return base.EC2Claim(v.Tags), true, nil
+		}}
 }
 
 func (r *volumeResource) tags(m volumeModel) []ec2types.Tag {

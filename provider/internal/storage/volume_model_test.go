@@ -119,7 +119,7 @@ func TestAdoptableVolumes(t *testing.T) {
 		"not encrypted":            fits(func(v *ec2types.Volume) { v.Encrypted = nil }),
 		"2 volumes have this name": append(fits(func(*ec2types.Volume) {}), fits(func(*ec2types.Volume) {})...),
 	} {
-		if got := wanted.adoptable(volumes); got.ID != "vol-1" || want == "" && got.Conflict != "" || !strings.Contains(got.Conflict, want) {
+		if got := wanted.adoptable(volumes); got.ID != "vol-1" || want == "" && got.Conflict+got.InUse != "" || !strings.Contains(got.Conflict+got.InUse, want) {
 			t.Errorf("got %+v, want %q", got, want)
 		}
 	}

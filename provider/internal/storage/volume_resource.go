@@ -119,24 +119,27 @@ func (r *volumeResource) ValidateConfig(ctx context.Context, req resource.Valida
 }
 
 func (r *volumeResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
-	if req.Plan.Raw.IsNull() {
-		return
+	if !req.Plan.Raw.IsNull() {
+		planPerformance(ctx, req, resp)
 	}
-	planPerformance(ctx, req, resp)
 	if r.ProviderData == nil {
 		return
 	}
 	r.PlanTags(ctx, volumeTagRules, req, resp)
 	var volume, state volumeModel
-	resp.Diagnostics.Append(req.Plan.Get(ctx, &volume)...)
+	if !req.Plan.Raw.IsNull() {
+		resp.Diagnostics.Append(req.Plan.Get(ctx, &volume)...)
+	}
 	if !req.State.Raw.IsNull() {
 		resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
 	}
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	base.AddError(&resp.Diagnostics, "plan", volumeTypeName, volume.Name.ValueString(), volume.checkShrink(state))
-	base.AddError(&resp.Diagnostics, "plan", volumeTypeName, volume.Name.ValueString(), r.checkSnapshot(ctx, volume, state))
+	if !req.Plan.Raw.IsNull() {
+		base.AddError(&resp.Diagnostics, "plan", volumeTypeName, volume.Name.ValueString(), volume.checkShrink(state))
+		base.AddError(&resp.Diagnostics, "plan", volumeTypeName, volume.Name.ValueString(), r.checkSnapshot(ctx, volume, state))
+	}
 	r.PlanAdoption(ctx, volumeTypeName, func(ctx context.Context, name string) (*base.Found, error) {
 		volumes, err := r.findByName(ctx, name)
 		return volume.adoptable(volumes), err
@@ -152,11 +155,16 @@ func (r *volumeResource) Create(ctx context.Context, req resource.CreateRequest,
 		return
 	}
 
-	id, err := r.adoptOrCreate(ctx, volume)
+	claim, err := r.Claims.Open(volumeTypeName, volume.Name.ValueString())
+	var id string
+	if err == nil {
+		id, err = r.adoptOrCreate(ctx, volume, claim)
+	}
 	if err != nil {
 		base.AddError(&resp.Diagnostics, "create", volumeTypeName, volume.Name.ValueString(), err)
 		return
 	}
+	r.Claims.Record(ctx, volumeTypeName, id, claim, resp.Private, &resp.Diagnostics)
 	volume.setID(id)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &volume)...)
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: volume.ID})...)
@@ -180,7 +188,7 @@ func (r *volumeResource) Read(ctx context.Context, req resource.ReadRequest, res
 	}
 
 	found, err := r.find(ctx, volume.ID.ValueString())
-	if err == nil && found == nil {
+	if err == nil && (found == nil || !r.Claims.Keep(ctx, r.claimed(*found), resp.Private, &resp.Diagnostics)) {
 		resp.State.RemoveResource(ctx)
 		return
 	}
@@ -235,6 +243,9 @@ func (r *volumeResource) Delete(ctx context.Context, req resource.DeleteRequest,
 		return
 	}
 
+	if !r.Claims.MayDelete(ctx, r.claimed(ec2types.Volume{VolumeId: volume.ID.ValueStringPointer()}), req.Private, &resp.Diagnostics) {
+		return
+	}
 	err := r.delete(ctx, volume, attached, timeout)
 	base.AddError(&resp.Diagnostics, "delete", volumeTypeName, volume.ID.ValueString(), err)
 }

@@ -152,7 +152,8 @@ func (a account) leaveVolume(sizeGiB int32) *string {
 	name, by := "db1-data", "terraform"
 	made, err := a.EC2.CreateVolume(a.t.Context(), &ec2.CreateVolumeInput{Size: &sizeGiB, AvailabilityZone: aws.String("eu-west-1a"), VolumeType: ec2types.VolumeTypeGp3, Encrypted: aws.Bool(true),
 		TagSpecifications: []ec2types.TagSpecification{{ResourceType: ec2types.ResourceTypeVolume, Tags: []ec2types.Tag{
-			{Key: aws.String("xeroops:name"), Value: &name}, {Key: aws.String("xeroops:managed-by"), Value: &by}}}}})
+			{Key: aws.String("xeroops:name"), Value: &name}, {Key: aws.String("xeroops:managed-by"), Value: &by},
+			{Key: aws.String("xeroops:claim"), Value: aws.String("open::left")}}}}})
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -166,11 +167,11 @@ func TestVolumeLeftByAnInterruptedApplyIsAdopted(t *testing.T) {
 		Check: resource.ComposeTestCheckFunc(a.volumeIs(20, 3000, 125), resource.TestCheckResourceAttr(volume, "id", *left))}}})
 }
 
-func TestVolumeWithAUsedNameIsRejectedAtPlan(t *testing.T) {
+func TestVolumeWithAUsedNameIsRejected(t *testing.T) {
 	a := newAccount(t)
 	a.leaveVolume(50)
 	a.KeepBaseline()
-	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: volumeConfig(20, ""), PlanOnly: true, ExpectError: matching(`"db1-data" already exists: vol-\w+ \(50 GiB\)`)}}})
+	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: volumeConfig(20, ""), ExpectError: matching(`"db1-data" already exists: vol-\w+ \(50 GiB\)`)}}})
 }
 
 // snapshots returns all final snapshots.

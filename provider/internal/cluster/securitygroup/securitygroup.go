@@ -29,6 +29,9 @@ const EndpointRole model.Role = "instance-connect-endpoint"
 
 // Groups are the security groups of one cluster.
 type Groups struct {
+	// Claim is that of the cluster, which new groups get. It has no token if an
+	// earlier version of the provider created the cluster.
+	Claim base.Claim
 	// ManagedTags tells tags that the provider set on existing groups from those of
 	// others.
 	ManagedTags base.ManagedTags
@@ -54,6 +57,28 @@ func (g *Groups) Owns(id string) bool {
 		}
 	}
 	return false
+}
+
+// ActualClaim returns the claim of the existing groups as text, or "". One that is
+// held comes first.
+func (g *Groups) ActualClaim() string {
+	claims := []string{""}
+	for _, tags := range g.Tags() {
+		claims = append(claims, base.EC2Claim(tags))
+	}
+	return slices.MaxFunc(claims, func(a, b string) int { return base.CompareClaims(a, b) })
+}
+
+// WriteClaim sets the claim of the existing groups.
+func (g *Groups) WriteClaim(ctx context.Context, claim string) error {
+	var ids []string
+	for _, group := range g.actual {
+		ids = append(ids, aws.ToString(group.GroupId))
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	return base.WriteEC2Claim(g.client, ids...)(ctx, claim)
 }
 
 // Exist reports whether any group exists.
@@ -127,6 +152,13 @@ func (g *Groups) tags(role model.Role) []ec2types.Tag {
 	return base.EC2Tags(g.spec.Name+"-"+string(role), g.spec.TagsAll, map[string]string{base.TagCluster: g.spec.Name, base.TagRole: string(role)})
 }
 
+func (g *Groups) tagsOfNew(role model.Role) []ec2types.Tag {
+	if g.Claim.Token == "" {
+		return g.tags(role)
+	}
+	return append(g.tags(role), g.Claim.Tag())
+}
+
 func (g *Groups) ensureGroup(ctx context.Context, role model.Role) (ec2types.SecurityGroup, error) {
 	if group, exists := g.actual[role]; exists {
 		return group, base.SetEC2Tags(ctx, g.client, aws.ToString(group.GroupId), group.Tags, g.tags(role), g.ManagedTags)
@@ -136,7 +168,7 @@ func (g *Groups) ensureGroup(ctx context.Context, role model.Role) (ec2types.Sec
 		GroupName:         &name,
 		Description:       aws.String(fmt.Sprintf("Role %s of XeroOps cluster %s", role, g.spec.Name)),
 		VpcId:             &g.spec.VPCID,
-		TagSpecifications: base.TagOnCreate(ec2types.ResourceTypeSecurityGroup, g.tags(role)),
+		TagSpecifications: base.TagOnCreate(ec2types.ResourceTypeSecurityGroup, g.tagsOfNew(role)),
 	})
 	if awswait.HasCode(err, "InvalidGroup.Duplicate") {
 		return g.find(ctx, name, role)
@@ -144,7 +176,7 @@ func (g *Groups) ensureGroup(ctx context.Context, role model.Role) (ec2types.Sec
 	if err != nil {
 		return ec2types.SecurityGroup{}, fmt.Errorf("create security group %s: %w", name, err)
 	}
-	return ec2types.SecurityGroup{GroupId: out.GroupId, Tags: g.tags(role), IpPermissionsEgress: permissions(map[rule]bool{allTraffic: true})}, nil
+	return ec2types.SecurityGroup{GroupId: out.GroupId, Tags: g.tagsOfNew(role), IpPermissionsEgress: permissions(map[rule]bool{allTraffic: true})}, nil
 }
 
 // find returns the cluster's group of that name, which exists although Observe

@@ -1,0 +1,115 @@
+package base
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+)
+
+// private is the private state of a resource.
+type private map[string][]byte
+
+func (p private) GetKey(_ context.Context, key string) ([]byte, diag.Diagnostics) { return p[key], nil }
+
+func (p private) SetKey(_ context.Context, key string, value []byte) diag.Diagnostics {
+	p[key] = value
+	return nil
+}
+
+// claimable is a resource whose tag can be written, unless denied.
+type claimable struct {
+	tag    string
+	denied bool
+}
+
+func (r *claimable) claimed() Claimed {
+	return Claimed{Kind: "xeroops_eip", ID: "eipalloc-1", Tag: r.tag,
+		Reread: func(context.Context) (string, bool, error) { return r.tag, true, nil },
+		Write: func(_ context.Context, tag string) error {
+			if r.denied {
+				return errors.New("denied")
+			}
+			r.tag = tag
+			return nil
+		}}
+}
+
+func TestAClaimIsHeldOnceAStateWithItWasRead(t *testing.T) {
+	ctx, entry, r := t.Context(), private{}, &claimable{denied: true}
+	var diags diag.Diagnostics
+	creating := NewClaims("shop")
+	claim, err := creating.Open("xeroops_eip", "edge")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.tag = claim.String()
+	creating.Record(ctx, "xeroops_eip", "eipalloc-1", claim, entry, &diags)
+	if !NewClaims("shop").Keep(ctx, r.claimed(), entry, &diags) || r.tag != "open:shop:"+claim.Token {
+		t.Errorf("with credentials that can only read, the claim is %s", r.tag)
+	}
+	r.denied = false
+	if !NewClaims("shop").Keep(ctx, r.claimed(), entry, &diags) || r.tag != "held:shop:"+claim.Token {
+		t.Errorf("the claim is %s", r.tag)
+	}
+	if len(diags) > 0 {
+		t.Error(diags)
+	}
+}
+
+func TestOnlyOpenClaimsOfTheOwnerAreAdopted(t *testing.T) {
+	for _, tc := range []struct {
+		owner string
+		found Found
+		why   string
+	}{
+		{"", Found{Claim: "open::t"}, ""},
+		{"shop", Found{Claim: "open:shop:t"}, ""},
+		{"shop", Found{Claim: "open:shop:t", InUse: "2 subnets"}, ""},
+		{"", Found{Claim: "open::t", InUse: "2 subnets"}, "2 subnets"},
+		{"", Found{Claim: "held::t"}, "another resource or configuration manages it"},
+		{"", Found{Claim: "open:shop:t"}, `owner = "shop"`},
+		{"", Found{}, "nothing shows"},
+		{"", Found{Claim: "open"}, "nothing shows"},
+		{"", Found{Claim: "open::t", Conflict: "its range is 10.0.0.0/16"}, "its range is"},
+	} {
+		tc.found.ID = "vpc-1"
+		id, err := NewClaims(tc.owner).Adoptable("xeroops_vpc", "main", &tc.found)
+		if tc.why == "" && (err != nil || id != "vpc-1") || tc.why != "" && (err == nil || !strings.Contains(err.Error(), tc.why)) {
+			t.Errorf("owner %q, %+v: %q, %v; want %q", tc.owner, tc.found, id, err, tc.why)
+		}
+	}
+}
+
+// An import becomes visible to the former state only in a later run: a plan with an
+// import block may be discarded.
+func TestAnImportTakesOverOnlyAfterItsStateWasWritten(t *testing.T) {
+	synctest.Test(t, testImport) // a stale tag is read again for 15 s
+}
+
+func testImport(t *testing.T) {
+	ctx, former, imported, r := t.Context(), private{}, private{}, &claimable{tag: "held::former"}
+	var diags diag.Diagnostics
+	savedClaim{Token: "former"}.save(ctx, former, &diags)
+	planning := NewClaims("")
+	planning.Import("eipalloc-1")
+	if !planning.Keep(ctx, r.claimed(), imported, &diags) || r.tag != "held::former" {
+		t.Errorf("the plan of an import changed the claim to %s", r.tag)
+	}
+	if !NewClaims("").Keep(ctx, r.claimed(), imported, &diags) || r.tag == "held::former" {
+		t.Errorf("after the import, the claim is %s", r.tag)
+	}
+	if len(diags) > 0 {
+		t.Error(diags)
+	}
+	// The state that had it does not delete it.
+	if NewClaims("").MayDelete(ctx, r.claimed(), former, &diags) || diags.HasError() || diags.WarningsCount() == 0 {
+		t.Errorf("the former state may delete it: %v", diags)
+	}
+	if !NewClaims("").MayDelete(ctx, r.claimed(), imported, &diags) {
+		t.Error("the new state may not delete it")
+	}
+}
