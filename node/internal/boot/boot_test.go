@@ -205,7 +205,7 @@ func TestStepsWriteSettingsCredentialsAndHosts(t *testing.T) {
 	if len(applications) != 1 || applications["POSTGRES_APP_PASSWORD"] == "" {
 		t.Errorf("applications.env: %v", applications)
 	}
-	if hosts := read(t, f.Files.Topology.Hosts, 0o644); !strings.Contains(hosts, "10.0.2.31 db2.production.internal db2\n") {
+	if hosts := read(t, f.Files.Topology.Hosts, 0o644); !strings.Contains(hosts, "10.0.4.31 db2.production.internal db2\n") {
 		t.Errorf("/etc/hosts:\n%s", hosts)
 	}
 	if copied, err := f.Files.Topology.Read(); err != nil || len(copied.Nodes) != 7 {
