@@ -1,6 +1,7 @@
 package base
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -65,8 +66,18 @@ func parseClaim(tag string) (claim Claim, ok bool) {
 type savedClaim struct {
 	Token string `json:"token"`
 	// Imported is true until the token is written to the imported resource, which
-	// happens only after the state was written, because a plan may be discarded.
-	Imported bool `json:"imported,omitempty"`
+	// happens only after the state was written, because a plan may be discarded. Until
+	// then, the resource has the token Former, or none.
+	Imported bool   `json:"imported,omitempty"`
+	Former   string `json:"former,omitempty"`
+}
+
+// current returns the token that the resource of the entry has, or "" if it has none.
+func (s savedClaim) current() string {
+	if s.Imported {
+		return s.Former
+	}
+	return s.Token
 }
 
 const privateClaim = "claim"
@@ -118,7 +129,7 @@ func WriteEC2Claim(client *awsclient.EC2, ids ...string) func(context.Context, s
 	}
 }
 
-// CompareClaims orders texts of claims: none, open, held.
+// CompareClaims orders texts of claims: none, open, held, and by token.
 func CompareClaims(a, b string) int {
 	rank := func(tag string) int {
 		claim, ok := parseClaim(tag)
@@ -130,7 +141,7 @@ func CompareClaims(a, b string) int {
 		}
 		return 2
 	}
-	return rank(a) - rank(b)
+	return cmp.Or(rank(a)-rank(b), strings.Compare(a, b))
 }
 
 // Saved returns the claim of a state entry, without a token if there is none.
@@ -239,23 +250,26 @@ func (c *Claims) Adoptable(kind, name string, f *Found) (string, error) {
 // usually lag behind by less than three seconds.
 const staleTag = 15 * time.Second
 
-// isStale reports whether another state entry took the resource over: its token is
-// another one, and stays so.
+// isStale reports whether another state entry has the resource: its token is another
+// one, and stays so. An entry without a token is never stale: one of an earlier version
+// of the provider has none, and Terraform passes none to the delete of a replacement.
 func (c *Claims) isStale(ctx context.Context, r Claimed, saved savedClaim) (bool, error) {
 	c.mu.Lock()
 	issued := c.issued[r.key()]
 	c.mu.Unlock()
-	if issued != "" {
-		return issued != saved.Token, nil
+	if issued != "" && saved.Token != "" {
+		return issued != saved.current(), nil
 	}
-	claim, ok := parseClaim(r.Tag)
-	if !ok || claim.Token == saved.Token {
+	ours := func(tag string) bool {
+		claim, ok := parseClaim(tag)
+		return !ok || saved.Token == "" || claim.Token == saved.current()
+	}
+	if ours(r.Tag) {
 		return false, nil
 	}
 	err := awswait.Until(ctx, staleTag, func(ctx context.Context) (bool, string, error) {
 		tag, exists, err := r.Reread(ctx)
-		claim, ok := parseClaim(tag)
-		return err == nil && (!exists || !ok || claim.Token == saved.Token), "claimed by another state", err
+		return err == nil && (!exists || ours(tag)), "claimed by another state", err
 	})
 	var late *awswait.TimeoutError
 	if errors.As(err, &late) {
@@ -275,12 +289,9 @@ func (c *Claims) Keep(ctx context.Context, r Claimed, private PrivateState, diag
 	c.mu.Unlock()
 	switch {
 	case imported && saved.Token == "":
-		savedClaim{Token: rand.Text(), Imported: true}.save(ctx, private, diags)
-	case imported || saved.Token == "": // "": created by an earlier version of the provider
-	case saved.Imported:
-		if c.hold(ctx, r, saved.Token) == nil {
-			savedClaim{Token: saved.Token}.save(ctx, private, diags)
-		}
+		former, _ := parseClaim(r.Tag)
+		savedClaim{Token: rand.Text(), Imported: true, Former: former.Token}.save(ctx, private, diags)
+	case imported:
 	default:
 		stale, err := c.isStale(ctx, r, saved)
 		AddError(diags, "read", r.Kind, r.ID, err)
@@ -290,7 +301,13 @@ func (c *Claims) Keep(ctx context.Context, r Claimed, private PrivateState, diag
 					"To manage it here, remove it from the other state (terraform state rm) and import it.")
 			return false
 		}
-		if claim, ok := parseClaim(r.Tag); ok && !claim.Held && claim.Token == saved.Token {
+		claim, claimed := parseClaim(r.Tag)
+		switch {
+		case saved.Imported:
+			if c.hold(ctx, r, saved.Token) == nil {
+				savedClaim{Token: saved.Token}.save(ctx, private, diags)
+			}
+		case claimed && !claim.Held && claim.Token == saved.Token:
 			_ = c.hold(ctx, r, saved.Token) // the next read tries again
 		}
 	}
@@ -314,9 +331,6 @@ func (c *Claims) hold(ctx context.Context, r Claimed, token string) error {
 // stays, with a warning. r.Tag is not used.
 func (c *Claims) MayDelete(ctx context.Context, r Claimed, private PrivateState, diags *diag.Diagnostics) bool {
 	saved := loadClaim(ctx, private, diags)
-	if saved.Token == "" || saved.Imported {
-		return !diags.HasError()
-	}
 	tag, _, err := r.Reread(ctx)
 	stale := false
 	if err == nil {

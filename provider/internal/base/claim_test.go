@@ -113,3 +113,28 @@ func testImport(t *testing.T) {
 		t.Error("the new state may not delete it")
 	}
 }
+
+// An entry of an earlier version of the provider has no token, and neither has the delete
+// of a replacement.
+func TestAnEntryWithoutATokenKeepsItsResource(t *testing.T) {
+	for _, tag := range []string{"", "open::t", "held::t"} {
+		var diags diag.Diagnostics
+		r, claims := &claimable{tag: tag}, NewClaims("")
+		if !claims.MayDelete(t.Context(), r.claimed(), private{}, &diags) || !claims.Keep(t.Context(), r.claimed(), private{}, &diags) || r.tag != tag {
+			t.Errorf("with the claim %q: %v, and the claim is %q", tag, diags, r.tag)
+		}
+	}
+}
+
+// Two states import the same resource: the later one has it.
+func TestAnImportThatAnotherOvertookIsDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var diags diag.Diagnostics
+		entry, r := private{}, &claimable{tag: "held::former"}
+		savedClaim{Token: "mine", Imported: true, Former: "former"}.save(t.Context(), entry, &diags)
+		r.tag = "held::of-another-import"
+		if NewClaims("").Keep(t.Context(), r.claimed(), entry, &diags) || r.tag != "held::of-another-import" {
+			t.Errorf("it is kept, with the claim %s", r.tag)
+		}
+	})
+}

@@ -27,7 +27,7 @@ const (
 
 // TagRules are the rules for the tags of one type of resource.
 type TagRules struct {
-	// Extra is how many tags the provider sets besides Name, TagName and TagManagedBy,
+	// Extra is how many tags the provider sets besides Name, TagName, TagManagedBy and TagClaim,
 	// on the object of the resource with the most.
 	Extra int
 	// Service is IAM or S3 if tags are set on objects of that service, which allow
@@ -184,7 +184,7 @@ func (t mergedTag) checkCharacters(service string, diags *diag.Diagnostics) {
 }
 
 func (r TagRules) checkNumber(merged map[string]mergedTag, attributes []TagAttribute, diags *diag.Diagnostics) {
-	own := 3 + r.Extra
+	own := 4 + r.Extra
 	if _, configured := merged[displayNameTag]; configured {
 		own--
 	}

@@ -16,8 +16,8 @@ import (
 )
 
 // clusterTagRules count the tags of an instance: base.TagCluster, base.TagNode,
-// base.TagRole, tagGeneration and tagAddress.
-var clusterTagRules = base.TagRules{Extra: 5, Service: "IAM", Parts: nodeTagAttributes}
+// base.TagRole, tagGeneration and tagAddress, in place of base.TagClaim.
+var clusterTagRules = base.TagRules{Extra: 4, Service: "IAM", Parts: nodeTagAttributes}
 
 // nodeTagAttributes returns the tags of the nodes of a plan or state that have any,
 // as far as they are known, by node.

@@ -74,8 +74,8 @@ func (p *xeroops) Schema(_ context.Context, _ provider.SchemaRequest, resp *prov
 			"max_retries": schema.Int64Attribute{Optional: true, Validators: []validator.Int64{int64validator.Between(1, 100)},
 				MarkdownDescription: "Maximum number of attempts of a call that AWS throttles or that fails temporarily. Default: 10."},
 			"owner": schema.StringAttribute{Optional: true, Validators: base.NameValidators(),
-				MarkdownDescription: "Name of this configuration, such as `shop-prod`. An apply adopts what an interrupted one left only if its owner was the same. " +
-					"Set it if several configurations use the account. Default: no owner."},
+				MarkdownDescription: "Name of this configuration, such as `shop-prod`. An apply adopts resources that an interrupted run left only if that run had the same owner. " +
+					"Without an owner, it adopts only those that are not in use. Set it to a different name in each configuration. Default: no owner."},
 		},
 	}
 }

@@ -304,7 +304,7 @@ func TestTagsThatAWSRefusesFailAtPlan(t *testing.T) {
 	cases := map[string]struct{ config, error string }{
 		"a character that IAM and S3 refuse": {cluster(`team = "a,b"`), `The value of tag "team" in tags has the character ','. (IAM|S3) allows only letters`},
 		"keys of another case":               {cluster(`name = "a", Name = "b"`), `tags has tag "Name" and tags has tag "name"`},
-		"too many with the default tags":     {eip(many, `{ for i in range(30) : "t${i}" => "x" }`), `60 different keys, and the provider sets 3 tags of its own. AWS allows 50 tags on a resource; remove 13`},
+		"too many with the default tags":     {eip(many, `{ for i in range(30) : "t${i}" => "x" }`), `60 different keys, and the provider sets 4 tags of its own. AWS allows 50 tags on a resource; remove 14`},
 		"a reserved prefix":                  {eip("", `{ "AWS:x" = "y" }`), `must not start with aws:`},
 		"a value that is too long":           {eip("", `{ a = join("", [for i in range(257) : "ü"]) }`), `at most 256`},
 	}

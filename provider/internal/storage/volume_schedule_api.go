@@ -144,7 +144,7 @@ func (r *volumeResource) putSchedule(ctx context.Context, m volumeModel, wanted 
 		return fmt.Errorf("set the snapshot schedule: %w", err)
 	}
 	if role != own {
-		return r.removeScheduleRole(ctx, volume) // that of an earlier configuration
+		return r.removeScheduleRole(ctx, volume, role) // that of an earlier configuration
 	}
 	return nil
 }
@@ -244,14 +244,21 @@ func (r *volumeResource) removeSchedule(ctx context.Context, volume string) erro
 			return fmt.Errorf("delete the snapshot schedule %s: %w", aws.ToString(found.PolicyId), err)
 		}
 	}
-	return r.removeScheduleRole(ctx, volume)
+	used := ""
+	if found != nil {
+		used = aws.ToString(found.ExecutionRoleArn)
+	}
+	return r.removeScheduleRole(ctx, volume, used)
 }
 
-// removeScheduleRole deletes the role that the provider created, if there is one.
-func (r *volumeResource) removeScheduleRole(ctx context.Context, volume string) error {
+// removeScheduleRole deletes the role that the provider created, if there is one. Where
+// the schedule used another role, IAM may be managed elsewhere, and it is no error if
+// the role may not be read.
+func (r *volumeResource) removeScheduleRole(ctx context.Context, volume, used string) error {
 	name := aws.String(scheduleRole(volume))
 	err := r.checkScheduleRole(ctx, volume)
-	if awswait.IsNotFound(err) {
+	foreign := used != "" && !strings.HasSuffix(used, "/"+*name)
+	if awswait.IsNotFound(err) || foreign && awswait.HasCode(err, "AccessDenied") {
 		return nil
 	}
 	if err == nil {

@@ -66,7 +66,7 @@ func (g *Groups) ActualClaim() string {
 	for _, tags := range g.Tags() {
 		claims = append(claims, base.EC2Claim(tags))
 	}
-	return slices.MaxFunc(claims, func(a, b string) int { return base.CompareClaims(a, b) })
+	return slices.MaxFunc(claims, base.CompareClaims)
 }
 
 // WriteClaim sets the claim of the existing groups.
