@@ -90,14 +90,27 @@ func (c *connection) end(err error) {
 // Read reads from the connection. At its end, it returns the command's error.
 func (c *connection) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if err == io.EOF { //nolint:errorlint // net.Pipe's own, never wrapped
-		c.mutex.Lock()
-		defer c.mutex.Unlock()
-		if c.ended != nil {
-			err = c.ended
-		}
+	return n, c.explain(err)
+}
+
+// Write writes to the connection. If the command has ended, it returns its error: a
+// command may end before the first byte is written.
+func (c *connection) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	return n, c.explain(err)
+}
+
+// explain returns how the command ended in place of the pipe's error.
+func (c *connection) explain(err error) error {
+	if err != io.EOF && err != io.ErrClosedPipe { //nolint:errorlint // net.Pipe's own, never wrapped
+		return err
 	}
-	return n, err
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if c.ended != nil && c.ended != io.EOF { //nolint:errorlint // set by end
+		return c.ended
+	}
+	return err
 }
 
 // tail keeps the last bytes that were written to it.
