@@ -11,7 +11,7 @@ resource "xeroops_vpc" "guarded" {
   ipv6 = true
 
   dns_firewall = {
-    allowed_domains = ["deb.debian.org", "acme-v02.api.letsencrypt.org"]
+    allowed_domains = ["packages.example.org", "acme-v02.api.letsencrypt.org"]
   }
 
   flow_logs = {

@@ -32,10 +32,10 @@ func dnsFirewallAttribute() schema.SingleNestedAttribute {
 		Attributes: map[string]schema.Attribute{
 			"allowed_domains": schema.SetAttribute{
 				Optional: true, ElementType: types.StringType,
-				MarkdownDescription: "Further domains that nodes may resolve, such as `deb.debian.org`, or `*.example.com` for all names below one. Aliases (CNAME) that they lead to are allowed too. " +
+				MarkdownDescription: "Further domains that nodes may resolve, such as `packages.example.org`, or `*.example.com` for all names below one. Aliases (CNAME) that they lead to are allowed too. " +
 					"Anybody who serves a domain, or a part of it, sees the queries for it: allow as little as possible.",
 				Validators: []validator.Set{setvalidator.SizeAtLeast(1),
-					setvalidator.ValueStringsAre(stringvalidator.RegexMatches(domainName, "must be a domain in lower case without a dot at the end, such as deb.debian.org or *.example.com"))},
+					setvalidator.ValueStringsAre(stringvalidator.RegexMatches(domainName, "must be a domain in lower case without a dot at the end, such as packages.example.org or *.example.com"))},
 			},
 		},
 	}

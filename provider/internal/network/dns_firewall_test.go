@@ -91,10 +91,10 @@ func TestDNSFirewallIsCreatedImportedUpdatedAndRemoved(t *testing.T) {
 		resource.TestStep{Config: vpcConfig(""), Check: a.resolves()},
 		resource.TestStep{Config: vpcConfig(`dns_firewall = {}`), ConfigPlanChecks: update, Check: a.resolves(onlyS3)},
 		resource.TestStep{
-			Config: vpcConfig(`dns_firewall = { allowed_domains = ["deb.debian.org", "*.example.com", "s3.eu-west-1.amazonaws.com"] }`), ConfigPlanChecks: update,
-			Check: a.resolves(strings.NewReplacer("ALLOW *", "ALLOW *.example.com. *", "amazonaws.com. s3", "amazonaws.com. deb.debian.org. s3").Replace(onlyS3)),
+			Config: vpcConfig(`dns_firewall = { allowed_domains = ["packages.example.org", "*.example.com", "s3.eu-west-1.amazonaws.com"] }`), ConfigPlanChecks: update,
+			Check: a.resolves(strings.NewReplacer("ALLOW *", "ALLOW *.example.com. *", "amazonaws.com. s3", "amazonaws.com. packages.example.org. s3").Replace(onlyS3)),
 		},
-		resource.TestStep{Config: vpcConfig(`dns_firewall = { allowed_domains = ["deb.debian.org"] }`), ConfigPlanChecks: update},
+		resource.TestStep{Config: vpcConfig(`dns_firewall = { allowed_domains = ["packages.example.org"] }`), ConfigPlanChecks: update},
 		resource.TestStep{ResourceName: vpc, ImportState: true, ImportStateVerify: true},
 		resource.TestStep{
 			Config: vpcConfig(`
