@@ -187,6 +187,19 @@ func TestReloadDropsNoRequestAndNoConnection(t *testing.T) {
 	}
 }
 
+// The edge keeps connections to HAProxy open, and repeats no POST.
+func TestReloadClosesNoKeptConnectionUnderAPOST(t *testing.T) {
+	f, _ := shop(t)
+	report := f.underLoad(load.Options{URL: f.url("/api/shop/x"), Rate: 400, Method: http.MethodPost, Body: "{}"}, func() {
+		for n := range 20 {
+			name := fmt.Sprintf("more%d", n)
+			f.beat("app1", registry.NodeReady, application("shop", 8000), application(name, 8000))
+			f.await("the new application to answer", func() bool { status, _ := f.get("/api/" + name); return status == http.StatusOK })
+		}
+	})
+	f.noneFailed(report)
+}
+
 func TestRequestsGoToTheLongestPrefix(t *testing.T) {
 	f := newFixture(t)
 	address := f.add("app1", cluster.RoleApp)
