@@ -179,7 +179,7 @@ var makers = []struct{ prefix, name string }{
 	{"provider/internal/network/subnet_", "xeroops_subnet"},
 	{"provider/internal/network/eip_", "xeroops_eip"},
 	{"provider/internal/network/dns_firewall_", "xeroops_vpc"},
-	{"provider/internal/network/flow_log_", "xeroops_vpc"},
+	{"provider/internal/network/flow_log_", "xeroops_flow_log"},
 	{"provider/internal/network/availability_zones_", "data source xeroops_availability_zones"},
 	{"provider/internal/network/", "xeroops_vpc, xeroops_subnet, xeroops_eip"},
 	{"provider/internal/storage/bucket_", "xeroops_bucket"},

@@ -30,7 +30,6 @@ resource "xeroops_vpc" "this" {
   cidr         = var.vpc_cidr
   ipv6         = var.ipv6
   dns_firewall = var.dns_firewall
-  flow_logs    = var.flow_logs == null ? null : merge(var.flow_logs, { bucket = xeroops_bucket.this["logs"].id, prefix = "flow-logs" })
   tags         = var.tags
 }
 
@@ -79,6 +78,18 @@ resource "xeroops_bucket" "this" {
   receive_flow_logs = each.key == "logs" && var.flow_logs != null
   force_destroy     = !var.keep_data
   tags              = var.tags
+}
+
+resource "xeroops_flow_log" "this" {
+  count = var.flow_logs == null ? 0 : 1
+
+  name                = var.name
+  vpc_id              = xeroops_vpc.this.id
+  bucket              = xeroops_bucket.this["logs"].id
+  prefix              = "flow-logs"
+  traffic_type        = var.flow_logs.traffic_type
+  aggregation_seconds = var.flow_logs.aggregation_seconds
+  tags                = var.tags
 }
 
 resource "xeroops_cluster" "this" {

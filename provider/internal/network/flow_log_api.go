@@ -9,139 +9,131 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/smithy-go"
-	"github.com/hashicorp/terraform-plugin-framework/path"
 
 	"github.com/xeroops/xeroops/internal/awswait"
 	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
-// findFlowLogs returns the flow logs of a VPC that the provider created.
-func (r *vpcResource) findFlowLogs(ctx context.Context, vpc string) ([]ec2types.FlowLog, error) {
-	out, err := r.Client.EC2.DescribeFlowLogs(ctx, &ec2.DescribeFlowLogsInput{
-		Filter: []ec2types.Filter{base.Filter("resource-id", vpc), base.Filter("tag-key", base.TagName)}})
+var errFlowLogGone = errors.New("it no longer exists; run terraform apply again to create another")
+
+// flowLogAtFault has the attribute that causes an error of CreateFlowLogs, by code.
+var flowLogAtFault = map[string]string{"InvalidVpcID.NotFound": "vpc_id", "InvalidVpcId.NotFound": "vpc_id", "FlowLogAlreadyExists": "prefix"}
+
+func (r *flowLogResource) describe(ctx context.Context, filters ...ec2types.Filter) ([]ec2types.FlowLog, error) {
+	out, err := r.Client.EC2.DescribeFlowLogs(ctx, &ec2.DescribeFlowLogsInput{Filter: filters})
 	if err != nil {
 		return nil, err
 	}
 	return out.FlowLogs, nil
 }
 
-// ensureFlowLog creates the flow log of the model, if there is one, and deletes
-// others that the provider created. AWS refuses a second flow log with the same
-// destination, so that only one with another destination is created before the
-// former is deleted.
-func (r *vpcResource) ensureFlowLog(ctx context.Context, vpc string, p *vpcParts, m vpcModel) error {
-	var kept *ec2types.FlowLog
-	var before, after []string // ids to delete before and after the create
-	for _, log := range p.flowLogs {
-		switch wanted := m.FlowLogs; {
-		case wanted != nil && kept == nil && wanted.same(log, p.partition):
-			kept = &log
-		case wanted != nil && sameDestination(log, wanted.destination(p.partition)):
-			before = append(before, aws.ToString(log.FlowLogId))
-		default:
-			after = append(after, aws.ToString(log.FlowLogId))
-		}
+// describeOne returns the flow log that the filter selects, or nil.
+func (r *flowLogResource) describeOne(ctx context.Context, filter ec2types.Filter) (*ec2types.FlowLog, error) {
+	logs, err := r.describe(ctx, filter)
+	if err != nil || len(logs) == 0 {
+		return nil, err
 	}
-	tags := base.EC2Tags(m.Name.ValueString(), m.TagsAll, nil)
-	if kept != nil {
-		if err := base.SetEC2Tags(ctx, r.Client.EC2, aws.ToString(kept.FlowLogId), kept.Tags, tags, m.managed); err != nil {
-			return err
-		}
-		return r.deleteFlowLogs(ctx, append(before, after...))
-	}
-	if m.FlowLogs == nil {
-		return r.deleteFlowLogs(ctx, append(before, after...))
-	}
-	err := r.checkDelivery(ctx, *m.FlowLogs, p.partition)
-	if err == nil {
-		err = r.deleteFlowLogs(ctx, before)
-	}
-	if err == nil {
-		err = r.createFlowLog(ctx, vpc, p.partition, *m.FlowLogs, tags)
-	}
-	if err != nil {
-		return base.AtAttribute(path.Root("flow_logs"), err)
-	}
-	return r.deleteFlowLogs(ctx, after)
+	return &logs[0], nil
 }
 
-func (r *vpcResource) createFlowLog(ctx context.Context, vpc, partition string, m flowLogsModel, tags []ec2types.Tag) error {
+// findByName returns the flow log that the provider created under a name, nil if there
+// is none.
+func (r *flowLogResource) findByName(ctx context.Context, name string, m flowLogModel) (*base.Found, error) {
+	logs, err := r.describe(ctx, base.NamedFilters(name)...)
+	if err != nil || len(logs) == 0 {
+		return nil, err
+	}
+	found := &base.Found{ID: aws.ToString(logs[0].FlowLogId), Claim: base.EC2Claim(logs[0].Tags), Conflict: m.difference(logs[0])}
+	if len(logs) > 1 {
+		found.Conflict = fmt.Sprintf("%d flow logs have this name", len(logs))
+	}
+	return found, nil
+}
+
+func (r *flowLogResource) adoptOrCreate(ctx context.Context, m flowLogModel, claim base.Claim) (string, error) {
+	name := m.Name.ValueString()
+	var found *base.Found
+	if !r.PlanCache.IsVacant(flowLogTypeName, name) {
+		var err error
+		if found, err = r.findByName(ctx, name, m); err != nil {
+			return "", err
+		}
+	}
+	id, err := r.Claims.Adoptable(flowLogTypeName, name, found)
+	switch {
+	case err != nil:
+		return "", err
+	case id != "":
+		return id, base.WriteEC2Claim(r.Client.EC2, id)(ctx, claim.String())
+	}
+	if err := r.checkDelivery(ctx, m); err != nil {
+		return "", err
+	}
+	return r.create(ctx, m, claim)
+}
+
+func (r *flowLogResource) create(ctx context.Context, m flowLogModel, claim base.Claim) (string, error) {
+	partition, err := r.Client.Partition(ctx)
+	if err != nil {
+		return "", err
+	}
 	var failed error
-	_, err := base.CreateOnce(ctx,
+	id, err := base.CreateOnce(ctx,
 		func(ctx context.Context) (*string, error) {
-			created, err := r.findFlowLogs(ctx, vpc)
-			for _, log := range created {
-				if m.same(log, partition) {
-					return log.FlowLogId, nil
-				}
+			log, err := r.describeOne(ctx, claim.Filter())
+			if err != nil || log == nil {
+				return nil, err
 			}
-			return nil, err
+			return log.FlowLogId, nil
 		},
 		func(ctx context.Context, once ...func(*ec2.Options)) (*string, error) {
 			out, err := r.Client.EC2.CreateFlowLogs(ctx, &ec2.CreateFlowLogsInput{
-				ResourceIds:            []string{vpc},
+				ResourceIds:            []string{m.VPCID.ValueString()},
 				ResourceType:           ec2types.FlowLogsResourceTypeVpc,
 				TrafficType:            ec2types.TrafficType(m.TrafficType.ValueString()),
 				LogDestinationType:     ec2types.LogDestinationTypeS3,
 				LogDestination:         aws.String(m.destination(partition)),
 				MaxAggregationInterval: aws.Int32(int32(m.AggregationSeconds.ValueInt64())), //nolint:gosec // 60 or 600
-				TagSpecifications:      base.TagOnCreate(ec2types.ResourceTypeVpcFlowLog, tags),
+				TagSpecifications:      base.TagOnCreate(ec2types.ResourceTypeVpcFlowLog, append(m.tags(), claim.Tag())),
 			}, once...)
 			if err != nil {
 				return nil, err
 			}
-			failed = unsuccessful(out.Unsuccessful)
-			return &vpc, nil
+			if failed = unsuccessful(out.Unsuccessful); failed != nil || len(out.FlowLogIds) == 0 {
+				return nil, nil
+			}
+			return &out.FlowLogIds[0], nil
 		})
 	if err == nil {
 		err = failed
+	}
+	if err == nil && id == nil {
+		err = errors.New("EC2 returned neither a flow log nor an error; apply again")
 	}
 	if awswait.HasCode(err, "FlowLogAlreadyExists") {
 		err = fmt.Errorf("the VPC has another flow log to this place, which this resource did not create; choose another prefix, or delete that flow log: %w", err)
 	}
 	if err != nil {
-		return fmt.Errorf("create flow log to %s: %w", m.destination(partition), err)
+		return "", base.AtAttributeForCode(fmt.Errorf("create flow log to %s: %w", m.destination(partition), err), flowLogAtFault)
 	}
-	return nil
+	return *id, nil
 }
 
-func (r *vpcResource) deleteFlowLogs(ctx context.Context, ids []string) error {
-	if len(ids) == 0 {
-		return nil
-	}
-	out, err := r.Client.EC2.DeleteFlowLogs(ctx, &ec2.DeleteFlowLogsInput{FlowLogIds: ids})
+func (r *flowLogResource) delete(ctx context.Context, id string) error {
+	out, err := r.Client.EC2.DeleteFlowLogs(ctx, &ec2.DeleteFlowLogsInput{FlowLogIds: []string{id}})
 	if err == nil {
 		err = unsuccessful(out.Unsuccessful)
 	}
-	if err = awswait.Ignore(err, awswait.IsNotFound); err != nil {
-		return fmt.Errorf("delete flow logs %v: %w", ids, err)
-	}
-	return nil
+	return awswait.Ignore(err, awswait.IsNotFound)
 }
 
-// deleteAllFlowLogs deletes the flow logs that the provider created for a VPC.
-func (r *vpcResource) deleteAllFlowLogs(ctx context.Context, vpc string) error {
-	found, err := r.findFlowLogs(ctx, vpc)
-	if err != nil {
-		return err
-	}
-	var ids []string
-	for _, log := range found {
-		ids = append(ids, aws.ToString(log.FlowLogId))
-	}
-	return r.deleteFlowLogs(ctx, ids)
-}
-
-// unsuccessful returns the failures that are in a successful response, except that
-// of a resource that does not exist.
+// unsuccessful returns the failures that are in a successful response.
 func unsuccessful(items []ec2types.UnsuccessfulItem) error {
 	var failed []error
 	for _, item := range items {
-		if item.Error == nil {
-			continue
+		if item.Error != nil {
+			failed = append(failed, &smithy.GenericAPIError{Code: aws.ToString(item.Error.Code), Message: aws.ToString(item.Error.Message)})
 		}
-		err := error(&smithy.GenericAPIError{Code: aws.ToString(item.Error.Code), Message: aws.ToString(item.Error.Message)})
-		failed = append(failed, awswait.Ignore(err, awswait.IsNotFound))
 	}
 	return errors.Join(failed...)
 }

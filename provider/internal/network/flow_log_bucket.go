@@ -10,8 +10,10 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/hashicorp/terraform-plugin-framework/path"
 
 	"github.com/xeroops/xeroops/internal/awswait"
+	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
 // logDelivery is the service principal that writes flow logs, in every partition.
@@ -23,9 +25,13 @@ const logDelivery = "delivery.logs.amazonaws.com"
 // removes, for example, the denial of calls without TLS. A policy that the caller
 // may not read, such as that of a bucket in another account, is left to AWS to
 // check.
-func (r *vpcResource) checkDelivery(ctx context.Context, m flowLogsModel, partition string) error {
+func (r *flowLogResource) checkDelivery(ctx context.Context, m flowLogModel) error {
 	bucket := m.Bucket.ValueString()
 	account, err := r.Client.AccountID(ctx)
+	if err != nil {
+		return err
+	}
+	partition, err := r.Client.Partition(ctx)
 	if err != nil {
 		return err
 	}
@@ -34,7 +40,7 @@ func (r *vpcResource) checkDelivery(ctx context.Context, m flowLogsModel, partit
 	switch {
 	case awswait.HasCode(err, "NoSuchBucketPolicy"):
 	case awswait.HasCode(err, "NoSuchBucket"):
-		return fmt.Errorf("there is no bucket %s; create it before the VPC, or correct the name", bucket)
+		return base.AtAttribute(path.Root("bucket"), fmt.Errorf("there is no bucket %s; create it before, or correct the name", bucket))
 	case awswait.HasCode(err, "AccessDenied", "PermanentRedirect", "MethodNotAllowed"):
 		return nil
 	case err != nil:
@@ -44,8 +50,8 @@ func (r *vpcResource) checkDelivery(ctx context.Context, m flowLogsModel, partit
 	}
 	object := strings.TrimSuffix(m.destination(partition), "/") + "/AWSLogs/" + account + "/vpcflowlogs/" + r.Client.Region + "/"
 	if !allowsDelivery(policy, object) {
-		return fmt.Errorf("the policy of bucket %s does not let %s write %s*; set receive_flow_logs if it is an xeroops_bucket, or add the statements that AWS documents for flow logs to the policy. "+
-			"AWS would otherwise replace the whole policy by its own", bucket, logDelivery, object)
+		return base.AtAttribute(path.Root("bucket"), fmt.Errorf("the policy of bucket %s does not let %s write %s*; set receive_flow_logs if it is an xeroops_bucket, or add the statements that AWS documents for flow logs to the policy. "+
+			"AWS would otherwise replace the whole policy by its own", bucket, logDelivery, object))
 	}
 	return nil
 }

@@ -7,13 +7,10 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"github.com/hashicorp/terraform-plugin-framework-validators/int64validator"
-	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
-	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
-	"github.com/hashicorp/terraform-plugin-framework/resource/schema/int64default"
-	"github.com/hashicorp/terraform-plugin-framework/resource/schema/stringdefault"
-	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
+	"github.com/hashicorp/terraform-plugin-framework-timeouts/resource/timeouts"
 	"github.com/hashicorp/terraform-plugin-framework/types"
+
+	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
 // Aggregation intervals that flow logs have, in seconds (EC2 API reference,
@@ -23,54 +20,26 @@ const (
 	aggregationLong  = 600
 )
 
-type flowLogsModel struct {
-	Bucket             types.String `tfsdk:"bucket"`
-	Prefix             types.String `tfsdk:"prefix"`
-	TrafficType        types.String `tfsdk:"traffic_type"`
-	AggregationSeconds types.Int64  `tfsdk:"aggregation_seconds"`
+type flowLogModel struct {
+	ID                 types.String   `tfsdk:"id"`
+	ARN                types.String   `tfsdk:"arn"`
+	Name               types.String   `tfsdk:"name"`
+	VPCID              types.String   `tfsdk:"vpc_id"`
+	Bucket             types.String   `tfsdk:"bucket"`
+	Prefix             types.String   `tfsdk:"prefix"`
+	TrafficType        types.String   `tfsdk:"traffic_type"`
+	AggregationSeconds types.Int64    `tfsdk:"aggregation_seconds"`
+	Tags               types.Map      `tfsdk:"tags"`
+	TagsAll            types.Map      `tfsdk:"tags_all"`
+	Timeouts           timeouts.Value `tfsdk:"timeouts"`
 }
 
 // flowLogPrefix accepts a prefix of S3 keys. AWS refuses a directory AWSLogs, which
 // it appends itself.
 var flowLogPrefix = regexp.MustCompile(`^[A-Za-z0-9!_.*'()=-]+(/[A-Za-z0-9!_.*'()=-]+)*$`)
 
-func flowLogsAttribute() schema.SingleNestedAttribute {
-	return schema.SingleNestedAttribute{
-		Optional: true,
-		MarkdownDescription: "Flow log of the VPC's traffic to an S3 bucket, in AWS's default format. Other flow logs of the VPC stay as they are. " +
-			"The bucket is an `xeroops_bucket` with `receive_flow_logs`, or its policy lets `delivery.logs.amazonaws.com` write; the provider checks it, because AWS would otherwise replace the bucket's whole policy by its own. " +
-			"If the bucket has a KMS key of yours, the key's policy must allow the same principal `kms:Encrypt`, `kms:Decrypt`, `kms:ReEncrypt*`, `kms:GenerateDataKey*` and `kms:DescribeKey`. " +
-			"AWS cannot change a flow log: a change creates another one and deletes the former.",
-		Attributes: map[string]schema.Attribute{
-			"bucket": schema.StringAttribute{
-				Required:            true,
-				MarkdownDescription: "Name of the bucket.",
-				Validators:          []validator.String{stringvalidator.LengthBetween(3, 63)},
-			},
-			"prefix": schema.StringAttribute{
-				Optional:            true,
-				MarkdownDescription: "Prefix of the keys, without a slash at the start or end. AWS appends `/AWSLogs/ACCOUNT/vpcflowlogs/REGION/YYYY/MM/DD/`.",
-				Validators: []validator.String{
-					stringvalidator.RegexMatches(flowLogPrefix, "use letters, digits and -_.!*'()=, with single slashes between, and none at the start or end"),
-					stringvalidator.NoneOf("AWSLogs"),
-				},
-			},
-			"traffic_type": schema.StringAttribute{
-				Optional: true, Computed: true, Default: stringdefault.StaticString(string(ec2types.TrafficTypeAll)),
-				MarkdownDescription: "Traffic to log: `ALL`, or `ACCEPT` or `REJECT` by security groups and network access lists. Default: `ALL`.",
-				Validators:          []validator.String{stringvalidator.OneOf("ALL", "ACCEPT", "REJECT")},
-			},
-			"aggregation_seconds": schema.Int64Attribute{
-				Optional: true, Computed: true, Default: int64default.StaticInt64(aggregationLong),
-				MarkdownDescription: "Longest time that a record of a flow covers, in seconds: `60` or `600`. With `60` there are more records, which AWS charges by size. Default: `600`.",
-				Validators:          []validator.Int64{int64validator.OneOf(aggregationShort, aggregationLong)},
-			},
-		},
-	}
-}
-
 // destination returns the ARN that a flow log has as its destination.
-func (m *flowLogsModel) destination(partition string) string {
+func (m *flowLogModel) destination(partition string) string {
 	arn := "arn:" + partition + ":s3:::" + m.Bucket.ValueString()
 	if prefix := m.Prefix.ValueString(); prefix != "" {
 		arn += "/" + prefix + "/"
@@ -78,57 +47,52 @@ func (m *flowLogsModel) destination(partition string) string {
 	return arn
 }
 
-// same reports whether a flow log is the one of the model.
-func (m *flowLogsModel) same(log ec2types.FlowLog, partition string) bool {
-	return sameDestination(log, m.destination(partition)) && string(log.TrafficType) == m.TrafficType.ValueString() &&
-		int64(aws.ToInt32(log.MaxAggregationInterval)) == m.AggregationSeconds.ValueInt64()
+func (m *flowLogModel) tags() []ec2types.Tag {
+	return base.EC2Tags(m.Name.ValueString(), m.TagsAll, nil)
 }
 
-func sameDestination(log ec2types.FlowLog, destination string) bool {
-	return strings.TrimSuffix(aws.ToString(log.LogDestination), "/") == strings.TrimSuffix(destination, "/")
+// difference returns how a flow log differs from the one of the model, or "". Values
+// of the model that are not known yet do not differ.
+func (m *flowLogModel) difference(log ec2types.FlowLog) string {
+	var actual flowLogModel
+	actual.setLog(log)
+	switch {
+	case !m.VPCID.IsUnknown() && !actual.VPCID.Equal(m.VPCID):
+		return "it is of " + actual.VPCID.ValueString()
+	case !m.Bucket.IsUnknown() && !actual.Bucket.Equal(m.Bucket), !m.Prefix.IsUnknown() && !actual.Prefix.Equal(m.Prefix):
+		return "it logs to " + aws.ToString(log.LogDestination)
+	case !m.TrafficType.IsUnknown() && !actual.TrafficType.Equal(m.TrafficType):
+		return "its traffic type is " + actual.TrafficType.ValueString()
+	case !m.AggregationSeconds.IsUnknown() && !actual.AggregationSeconds.Equal(m.AggregationSeconds):
+		return fmt.Sprintf("its records cover up to %d seconds", actual.AggregationSeconds.ValueInt64())
+	}
+	return ""
 }
 
-// flattenFlowLog returns a flow log as a model.
-func flattenFlowLog(log ec2types.FlowLog) *flowLogsModel {
+func (m *flowLogModel) fromAWS(log ec2types.FlowLog, settings base.TagSettings) {
+	actual := base.FlattenEC2Tags(log.Tags)
+	m.ID = types.StringPointerValue(log.FlowLogId)
+	m.Name = types.StringValue(actual[base.TagName])
+	m.setLog(log)
+	m.Tags, m.TagsAll = settings.TagsFromAWS(actual, m.Tags, m.TagsAll)
+}
+
+// setLog sets what a flow log has from its creation on.
+func (m *flowLogModel) setLog(log ec2types.FlowLog) {
 	_, place, _ := strings.Cut(aws.ToString(log.LogDestination), ":::")
 	bucket, prefix, _ := strings.Cut(place, "/")
-	m := &flowLogsModel{
-		Bucket:             types.StringValue(bucket),
-		Prefix:             types.StringNull(),
-		TrafficType:        types.StringValue(string(log.TrafficType)),
-		AggregationSeconds: types.Int64Value(int64(aws.ToInt32(log.MaxAggregationInterval))),
-	}
-	if prefix = strings.TrimSuffix(prefix, "/"); prefix != "" {
-		m.Prefix = types.StringValue(prefix)
-	}
-	return m
+	m.VPCID = types.StringPointerValue(log.ResourceId)
+	m.Bucket = types.StringValue(bucket)
+	m.Prefix = types.StringPointerValue(base.Optional(strings.TrimSuffix(prefix, "/")))
+	m.TrafficType = types.StringValue(string(log.TrafficType))
+	m.AggregationSeconds = types.Int64Value(int64(aws.ToInt32(log.MaxAggregationInterval)))
 }
 
-// flowLogsFromAWS returns the flow log that the provider created, nil if there is
-// none, and how several of them differ from one: an interrupted change leaves two.
-func flowLogsFromAWS(found []ec2types.FlowLog, inState *flowLogsModel, partition string) (*flowLogsModel, []string) {
-	if len(found) == 0 {
-		return nil, nil
+// undelivered returns why AWS does not deliver a flow log, or nil.
+func undelivered(log ec2types.FlowLog) error {
+	if aws.ToString(log.DeliverLogsStatus) != "FAILED" {
+		return nil
 	}
-	shown, drift := found[0], []string(nil)
-	if len(found) > 1 {
-		drift = append(drift, fmt.Sprintf("the VPC has %d flow logs of this resource", len(found)))
-	}
-	for _, log := range found {
-		if inState != nil && inState.same(log, partition) {
-			shown = log
-		}
-	}
-	return flattenFlowLog(shown), drift
-}
-
-// undelivered returns why AWS does not deliver flow logs, or nil.
-func undelivered(found []ec2types.FlowLog) error {
-	for _, log := range found {
-		if aws.ToString(log.DeliverLogsStatus) == "FAILED" {
-			return fmt.Errorf("AWS cannot deliver flow log %s to %s: %s. Check that the bucket exists, that its policy lets delivery.logs.amazonaws.com write, and that the policy of its KMS key does",
-				aws.ToString(log.FlowLogId), aws.ToString(log.LogDestination), aws.ToString(log.DeliverLogsErrorMessage))
-		}
-	}
-	return nil
+	return fmt.Errorf("AWS cannot deliver flow log %s to %s: %s. Check that the bucket exists, that its policy lets delivery.logs.amazonaws.com write, and that the policy of its KMS key does",
+		aws.ToString(log.FlowLogId), aws.ToString(log.LogDestination), aws.ToString(log.DeliverLogsErrorMessage))
 }

@@ -43,8 +43,8 @@ func (a account) flowLogs(ctx context.Context) ([]ec2types.FlowLog, error) {
 	return out.FlowLogs, nil
 }
 
-// logsTo checks that there is one flow log of the recorded VPC for each destination, given
-// as destination, traffic type and aggregation interval.
+// logsTo checks that there is one flow log for each destination, given as destination,
+// traffic type and aggregation interval.
 func (a account) logsTo(want ...string) resource.TestCheckFunc {
 	return acctest.Check(func(ctx context.Context) error {
 		out, err := a.EC2.DescribeFlowLogs(ctx, &ec2.DescribeFlowLogsInput{})
@@ -62,29 +62,57 @@ func (a account) logsTo(want ...string) resource.TestCheckFunc {
 	})
 }
 
+const flowLog = "xeroops_flow_log.main"
+
+// flowLogConfig returns a VPC with a flow log.
+func flowLogConfig(attributes string) string {
+	return vpcConfig("") + fmt.Sprintf(`
+resource "xeroops_flow_log" "main" {
+  name   = "production"
+  vpc_id = %s.id
+  %s
+}
+`, vpc, attributes)
+}
+
 func TestFlowLogIsCreatedImportedReplacedAndRemoved(t *testing.T) {
 	a := newAccount(t)
 	a.logsBucket("logs-123456789012", true)
-	update := expect(vpc, plancheck.ResourceActionUpdate)
+	replace, update := expect(flowLog, plancheck.ResourceActionReplace), expect(flowLog, plancheck.ResourceActionUpdate)
 	a.Test(resource.TestCase{Steps: []resource.TestStep{
-		{Config: vpcConfig(""), Check: a.logsTo()},
 		{
-			Config: vpcConfig(`flow_logs = { bucket = "logs-123456789012", prefix = "network/vpc" }`), ConfigPlanChecks: update,
-			Check: a.logsTo("arn:aws:s3:::logs-123456789012/network/vpc/ ALL 600"),
+			Config: flowLogConfig(`
+				bucket = "logs-123456789012"
+				prefix = "network/vpc"`),
+			Check: resource.ComposeAggregateTestCheckFunc(
+				a.logsTo("arn:aws:s3:::logs-123456789012/network/vpc/ ALL 600"),
+				resource.TestMatchResourceAttr(flowLog, "id", matching(`^fl-`)),
+				resource.TestMatchResourceAttr(flowLog, "arn", matching(`^arn:aws:ec2:eu-west-1:123456789012:vpc-flow-log/fl-`)),
+				acctest.Do(flowLog, func(ctx context.Context, id string) error {
+					return acctest.ImportsByIdentity(ctx, "xeroops_flow_log", id)
+				}),
+			),
 		},
-		{ResourceName: vpc, ImportState: true, ImportStateVerify: true},
+		{ResourceName: flowLog, ImportState: true, ImportStateVerify: true},
 		{ // the same destination
-			Config: vpcConfig(`flow_logs = { bucket = "logs-123456789012", prefix = "network/vpc", traffic_type = "REJECT", aggregation_seconds = 60 }`), ConfigPlanChecks: update,
+			Config: flowLogConfig(`
+				bucket = "logs-123456789012"
+				prefix = "network/vpc"
+				traffic_type = "REJECT"
+				aggregation_seconds = 60`), ConfigPlanChecks: replace,
 			Check: a.logsTo("arn:aws:s3:::logs-123456789012/network/vpc/ REJECT 60"),
 		},
 		{
-			Config: vpcConfig(`flow_logs = { bucket = "logs-123456789012", traffic_type = "REJECT" }`), ConfigPlanChecks: update,
+			Config: flowLogConfig(`
+				bucket = "logs-123456789012"
+				traffic_type = "REJECT"`), ConfigPlanChecks: replace,
 			Check: a.logsTo("arn:aws:s3:::logs-123456789012 REJECT 600"),
 		},
-		{ // tags reach the flow log
-			Config: vpcConfig(`
+		{
+			Config: flowLogConfig(`
 				tags = { team = "core" }
-				flow_logs = { bucket = "logs-123456789012", traffic_type = "REJECT" }`), ConfigPlanChecks: update,
+				bucket = "logs-123456789012"
+				traffic_type = "REJECT"`), ConfigPlanChecks: update,
 			Check: acctest.Check(func(ctx context.Context) error {
 				logs, err := a.flowLogs(ctx)
 				if err == nil && !strings.Contains(fmt.Sprint(tagsOf(logs[0].Tags)), "team:core") {
@@ -93,8 +121,8 @@ func TestFlowLogIsCreatedImportedReplacedAndRemoved(t *testing.T) {
 				return err
 			}),
 		},
-		{Config: vpcConfig(`tags = { team = "core" }`), ConfigPlanChecks: update, Check: a.logsTo()},
-		{Config: vpcConfig(`flow_logs = { bucket = "logs-123456789012" }`), ConfigPlanChecks: update}, // destroyed with the VPC
+		{Config: vpcConfig(""), ConfigPlanChecks: expect(flowLog, plancheck.ResourceActionDestroy), Check: a.logsTo()},
+		{Config: flowLogConfig(`bucket = "logs-123456789012"`)}, // destroyed with the VPC
 	}})
 }
 
@@ -106,83 +134,97 @@ func tagsOf(tags []ec2types.Tag) map[string]string {
 	return all
 }
 
+// createFlowLog creates a flow log of the recorded VPC, as an interrupted apply does,
+// or, without a name, as others do.
+func (a account) createFlowLog(ctx context.Context, destination, name string) error {
+	in := &ec2.CreateFlowLogsInput{ResourceIds: []string{a.ids[vpc]}, ResourceType: "VPC", TrafficType: "ALL",
+		LogDestinationType: "s3", LogDestination: &destination}
+	if name != "" {
+		in.TagSpecifications = tagged(ec2types.ResourceTypeVpcFlowLog, name)
+	}
+	_, err := a.EC2.CreateFlowLogs(ctx, in)
+	return err
+}
+
+func (a account) deleteFlowLog(ctx context.Context) error {
+	logs, err := a.flowLogs(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = a.EC2.DeleteFlowLogs(ctx, &ec2.DeleteFlowLogsInput{FlowLogIds: []string{*logs[0].FlowLogId}})
+	return err
+}
+
 func TestFlowLogDriftIsReverted(t *testing.T) {
 	a := newAccount(t)
 	a.logsBucket("logs-123456789012", true)
-	config := vpcConfig(`flow_logs = { bucket = "logs-123456789012" }`)
+	config := flowLogConfig(`bucket = "logs-123456789012"`)
 	const one = "arn:aws:s3:::logs-123456789012 ALL 600"
-	remove := func(ctx context.Context) error {
-		logs, err := a.flowLogs(ctx)
-		if err != nil {
-			return err
-		}
-		_, err = a.EC2.DeleteFlowLogs(ctx, &ec2.DeleteFlowLogsInput{FlowLogIds: []string{*logs[0].FlowLogId}})
-		return err
-	}
-	create := func(ctx context.Context, destination, name string) error {
-		_, err := a.EC2.CreateFlowLogs(ctx, &ec2.CreateFlowLogsInput{ResourceIds: []string{a.ids[vpc]}, ResourceType: "VPC", TrafficType: "REJECT",
-			LogDestinationType: "s3", LogDestination: &destination, TagSpecifications: tagged(ec2types.ResourceTypeVpcFlowLog, name)})
-		return err
-	}
-	steps := []resource.TestStep{
-		{Config: config, Check: a.note(vpc)},
+	a.Test(resource.TestCase{Steps: []resource.TestStep{
+		{Config: config, Check: a.note(vpc, flowLog)},
 		{
-			PreConfig: a.behindTerraform(remove), Config: config,
-			ConfigPlanChecks: expect(vpc, plancheck.ResourceActionUpdate), Check: a.logsTo(one),
+			PreConfig: a.behindTerraform(a.deleteFlowLog), Config: config,
+			ConfigPlanChecks: expect(flowLog, plancheck.ResourceActionCreate), Check: resource.ComposeTestCheckFunc(a.logsTo(one), a.note(flowLog)),
 		},
-		{ // replaced by one for less traffic
+		{
 			PreConfig: a.behindTerraform(func(ctx context.Context) error {
-				return firstOf(remove(ctx), create(ctx, "arn:aws:s3:::logs-123456789012", "production"))
+				_, err := a.EC2.CreateTags(ctx, &ec2.CreateTagsInput{Resources: []string{a.ids[flowLog]}, Tags: []ec2types.Tag{{Key: aws.String("xeroops:name"), Value: aws.String("other")}}})
+				return err
 			}),
-			Config: config, ConfigPlanChecks: expect(vpc, plancheck.ResourceActionUpdate), Check: a.logsTo(one),
+			Config: config, ConfigPlanChecks: expect(flowLog, plancheck.ResourceActionUpdate), Check: a.logsTo(one),
 		},
+	}})
+}
+
+func TestFlowLogLeftByAnInterruptedApplyIsAdopted(t *testing.T) {
+	a := newAccount(t)
+	a.logsBucket("logs-123456789012", true)
+	const one = "arn:aws:s3:::logs-123456789012 ALL 600"
+	left := func(destination string) func() {
+		return a.behindTerraform(func(ctx context.Context) error { return a.createFlowLog(ctx, destination, "production") })
 	}
-	// An interrupted change leaves two.
-	steps = append(steps, repairs(vpc, config, "the VPC has 2 flow logs of this resource", a.behindTerraform(func(ctx context.Context) error {
-		return create(ctx, "arn:aws:s3:::logs-123456789012/former/", "production")
-	}))...)
-	steps[len(steps)-1].Check = a.logsTo(one)
-	a.Test(resource.TestCase{Steps: steps})
+	a.Test(resource.TestCase{Steps: []resource.TestStep{
+		{Config: vpcConfig(""), Check: a.note(vpc)},
+		{
+			PreConfig: left("arn:aws:s3:::logs-123456789012"), Config: flowLogConfig(`bucket = "logs-123456789012"`),
+			ConfigPlanChecks: expect(flowLog, plancheck.ResourceActionCreate), Check: a.logsTo(one),
+		},
+		{Config: vpcConfig(""), Check: a.logsTo()},
+		{
+			PreConfig: left("arn:aws:s3:::logs-123456789012/elsewhere/"), Config: flowLogConfig(`bucket = "logs-123456789012"`),
+			ExpectError: matching(`"production" already exists: fl-\w+ \(it logs to arn:aws:s3:::logs-123456789012/elsewhere/\)`),
+		},
+		{PreConfig: a.behindTerraform(a.deleteFlowLog), Config: vpcConfig("")},
+	}})
 }
 
 func TestFlowLogsOfOthersStay(t *testing.T) {
 	a := newAccount(t)
-	a.logsBucket("audit", false)
-	steps := []resource.TestStep{
+	a.logsBucket("audit", true)
+	others := a.behindTerraform(func(ctx context.Context) error { return a.createFlowLog(ctx, "arn:aws:s3:::audit", "") })
+	a.Test(resource.TestCase{Steps: []resource.TestStep{
 		{Config: vpcConfig(""), Check: a.note(vpc)},
-		{
-			PreConfig: a.behindTerraform(func(ctx context.Context) error {
-				_, err := a.EC2.CreateFlowLogs(ctx, &ec2.CreateFlowLogsInput{ResourceIds: []string{a.ids[vpc]}, ResourceType: "VPC", TrafficType: "ALL",
-					LogDestinationType: "s3", LogDestination: aws.String("arn:aws:s3:::audit")})
-				return err
-			}),
-			Config: vpcConfig(`tags = { team = "core" }`), Check: a.logsTo("arn:aws:s3:::audit ALL 600"),
-		},
-		{Config: vpcConfig(""), Check: acctest.Check(func(ctx context.Context) error {
-			logs, err := a.flowLogs(ctx)
-			if err == nil {
-				_, err = a.EC2.DeleteFlowLogs(ctx, &ec2.DeleteFlowLogsInput{FlowLogIds: []string{*logs[0].FlowLogId}})
-			}
-			return err
-		})},
-	}
-	a.Test(resource.TestCase{Steps: steps})
+		{PreConfig: others, Config: flowLogConfig("bucket = \"audit\"\n prefix = \"vpc\""), Check: a.logsTo("arn:aws:s3:::audit ALL 600", "arn:aws:s3:::audit/vpc/ ALL 600")},
+		{Config: vpcConfig(""), Check: a.logsTo("arn:aws:s3:::audit ALL 600")},
+		{Config: flowLogConfig(`bucket = "audit"`), ExpectError: matching(`another flow log to this place, which this resource did not create; choose another prefix`)},
+		{PreConfig: a.behindTerraform(a.deleteFlowLog), Config: vpcConfig("")},
+	}})
 }
 
 func TestFlowLogErrorsSayWhatToDo(t *testing.T) {
 	const refused = `does not let delivery\.logs\.amazonaws\.com write arn:aws:s3:::closed/AWSLogs/123456789012/vpcflowlogs/eu-west-1/\*; set receive_flow_logs`
 	for name, tc := range map[string]struct{ config, says string }{
-		"no policy":    {`flow_logs = { bucket = "closed" }`, refused},
-		"no bucket":    {`flow_logs = { bucket = "missing" }`, `there is no bucket missing; create it before the VPC`},
-		"prefix":       {`flow_logs = { bucket = "closed", prefix = "/vpc/" }`, `single slashes between, and none at the start or end`},
-		"traffic type": {`flow_logs = { bucket = "closed", traffic_type = "all" }`, `"ALL" "ACCEPT" "REJECT"`},
-		"aggregation":  {`flow_logs = { bucket = "closed", aggregation_seconds = 300 }`, `value must be one of: \["60" "600"\]`},
+		"no policy":    {`bucket = "closed"`, refused},
+		"no bucket":    {`bucket = "missing"`, `there is no bucket missing; create it before`},
+		"prefix":       {"bucket = \"closed\"\n prefix = \"/vpc/\"", `single slashes between, and none at the start or end`},
+		"traffic type": {"bucket = \"closed\"\n traffic_type = \"all\"", `"ALL" "ACCEPT" "REJECT"`},
+		"aggregation":  {"bucket = \"closed\"\n aggregation_seconds = 300", `value must be one of: \["60" "600"\]`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newAccount(t)
 			a.logsBucket("closed", false)
 			says := regexp.MustCompile(strings.ReplaceAll(strings.ReplaceAll(tc.says, `" "`, `"[\s│,]+"`), " ", `[\s│]+`))
-			a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: vpcConfig(tc.config), ExpectError: says}}})
+			a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: flowLogConfig(tc.config), ExpectError: says}}})
 		})
 	}
 }
@@ -195,7 +237,7 @@ func TestFlowLogThatAWSRefusesIsAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.Test(resource.TestCase{Steps: []resource.TestStep{
-		{Config: vpcConfig(`flow_logs = { bucket = "elsewhere" }`), ExpectError: matching(`create flow log to arn:aws:s3:::elsewhere: (.|\n)*LogDestination: elsewhere does not exist`)},
+		{Config: flowLogConfig(`bucket = "elsewhere"`), ExpectError: matching(`create flow log to arn:aws:s3:::elsewhere: (.|\n)*LogDestination: elsewhere does not exist`)},
 	}})
 }
 
@@ -210,8 +252,8 @@ func TestLostResponsesCreateOneFlowLog(t *testing.T) {
 				}
 			}
 			a.Test(resource.TestCase{Steps: []resource.TestStep{
-				{Config: vpcConfig(`flow_logs = { bucket = "logs-123456789012" }`), Check: a.logsTo("arn:aws:s3:::logs-123456789012 ALL 600")},
-				{Config: vpcConfig(`flow_logs = { bucket = "logs-123456789012", prefix = "vpc" }`), Check: a.logsTo("arn:aws:s3:::logs-123456789012/vpc/ ALL 600")},
+				{Config: flowLogConfig(`bucket = "logs-123456789012"`), Check: a.logsTo("arn:aws:s3:::logs-123456789012 ALL 600")},
+				{Config: flowLogConfig("bucket = \"logs-123456789012\"\n prefix = \"vpc\""), Check: a.logsTo("arn:aws:s3:::logs-123456789012/vpc/ ALL 600")},
 			}})
 		})
 	}

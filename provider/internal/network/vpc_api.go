@@ -125,7 +125,6 @@ func (r *vpcResource) converge(ctx context.Context, m *vpcModel, hadFirewall boo
 		func(ctx context.Context) error { return r.emptyDefaultGroup(ctx, found.defaultGroup) },
 		func(ctx context.Context) error { return r.ensureGateway(ctx, id, found, *m) },
 		func(ctx context.Context) error { return r.ensureEndpoint(ctx, id, found, *m) },
-		func(ctx context.Context) error { return r.ensureFlowLog(ctx, id, found, *m) },
 		func(ctx context.Context) error { return r.ensureIPv6(ctx, id, found, *m) },
 		func(ctx context.Context) error { return r.ensureFirewall(ctx, id, found.partition, *m, hadFirewall) },
 	)
@@ -205,10 +204,6 @@ func (r *vpcResource) findParts(ctx context.Context, id string) (*vpcParts, erro
 			if err == nil && len(out.SecurityGroups) > 0 {
 				p.defaultGroup = &out.SecurityGroups[0]
 			}
-			return err
-		},
-		func(ctx context.Context) (err error) {
-			p.flowLogs, err = r.findFlowLogs(ctx, id)
 			return err
 		},
 		func(ctx context.Context) (err error) {

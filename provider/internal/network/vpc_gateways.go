@@ -152,7 +152,6 @@ func (r *vpcResource) delete(ctx context.Context, id string, hasFirewall bool) e
 	err := base.ParallelAll(ctx,
 		func(ctx context.Context) error { return r.deleteEndpoint(ctx, id) },
 		func(ctx context.Context) error { return r.deleteGateway(ctx, id) },
-		func(ctx context.Context) error { return r.deleteAllFlowLogs(ctx, id) },
 		func(ctx context.Context) error {
 			if !hasFirewall {
 				return nil

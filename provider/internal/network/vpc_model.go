@@ -18,7 +18,6 @@ type vpcModel struct {
 	CIDR                   types.String      `tfsdk:"cidr"`
 	IPv6                   types.Bool        `tfsdk:"ipv6"`
 	IPv6CIDR               types.String      `tfsdk:"ipv6_cidr"`
-	FlowLogs               *flowLogsModel    `tfsdk:"flow_logs"`
 	DNSFirewall            *dnsFirewallModel `tfsdk:"dns_firewall"`
 	InternetGatewayID      types.String      `tfsdk:"internet_gateway_id"`
 	S3EndpointID           types.String      `tfsdk:"s3_endpoint_id"`
@@ -39,7 +38,6 @@ type vpcParts struct {
 	detached     *ec2types.InternetGateway // created for the VPC; set only for create and repair
 	endpoint     *ec2types.VpcEndpoint
 	defaultGroup *ec2types.SecurityGroup
-	flowLogs     []ec2types.FlowLog // that the provider created
 	dnsSupport   bool
 	dnsHostnames bool
 	wantedPolicy string // of the endpoint
@@ -64,9 +62,7 @@ func (m *vpcModel) fromAWS(found *vpcParts, settings base.TagSettings) {
 	m.IPv6 = types.BoolValue(found.ipv6 != nil)
 	m.Name = types.StringValue(actual[base.TagName])
 	m.setParts(found)
-	flowLogs, severalFlowLogs := flowLogsFromAWS(found.flowLogs, m.FlowLogs, found.partition)
-	m.FlowLogs = flowLogs
-	m.Drift = base.Drift(append(found.drift(), severalFlowLogs...))
+	m.Drift = base.Drift(found.drift())
 	m.Tags, m.TagsAll = settings.TagsFromAWS(actual, m.Tags, m.TagsAll)
 }
 

@@ -1,5 +1,5 @@
-// Package network has the resources of a cluster's network: the VPC, its subnets,
-// and Elastic IP addresses.
+// Package network has the resources of a cluster's network: the VPC, its subnets and
+// flow logs, and Elastic IP addresses.
 package network
 
 import (
@@ -61,7 +61,6 @@ func (r *vpcResource) Schema(ctx context.Context, _ resource.SchemaRequest, resp
 				Computed:            true,
 				MarkdownDescription: "The IPv6 range, a /56; null without `ipv6`.",
 			},
-			"flow_logs":                 flowLogsAttribute(),
 			"dns_firewall":              dnsFirewallAttribute(),
 			"internet_gateway_id":       base.ComputedOnce("Id of the internet gateway."),
 			"s3_endpoint_id":            base.ComputedOnce("Id of the gateway endpoint for S3."),
@@ -133,9 +132,6 @@ func (r *vpcResource) Read(ctx context.Context, req resource.ReadRequest, resp *
 	if found == nil || !r.Claims.Keep(ctx, r.claimed(vpc.ID.ValueString(), found.vpc.Tags), resp.Private, &resp.Diagnostics) {
 		resp.State.RemoveResource(ctx)
 		return
-	}
-	if err := undelivered(found.flowLogs); err != nil {
-		resp.Diagnostics.AddAttributeWarning(path.Root("flow_logs"), "Flow logs are not delivered", err.Error()+".")
 	}
 	firewall, err := r.readFirewall(ctx, vpc)
 	if err != nil {

@@ -68,6 +68,7 @@ func (p *xeroops) Resources(context.Context) []func() resource.Resource {
 		network.NewVPCResource,
 		network.NewSubnetResource,
 		network.NewEIPResource,
+		network.NewFlowLogResource,
 		storage.NewVolumeResource,
 		storage.NewBucketResource,
 		cluster.NewResource,

@@ -32,8 +32,9 @@ var taggedKinds = map[string]struct {
 	config, update string
 	objects        []string
 }{
-	"xeroops_vpc": {`cidr = "10.0.0.0/16"
-  flow_logs = { bucket = "flow-logs" }`, `timeouts = { read = "4m" }`, []string{"vpc", "igw", "vpce", "fl"}},
+	"xeroops_vpc": {`cidr = "10.0.0.0/16"`, `timeouts = { read = "4m" }`, []string{"vpc", "igw", "vpce"}},
+	"xeroops_flow_log": {`vpc_id = xeroops_vpc.main.id
+  bucket = "flow-logs"`, `timeouts = { read = "4m" }`, []string{"fl"}},
 	"xeroops_subnet": {`vpc_id = xeroops_vpc.main.id
   type = "public"
   cidr = "10.0.1.0/24"
@@ -62,7 +63,7 @@ func allKinds(providerBlock, tags string, update bool) string {
 		if update {
 			more = k.update
 		}
-		fmt.Fprintf(&b, "\nresource %q \"main\" {\n  name = \"main-%s\"\n  tags = { %s }\n  %s\n  %s\n}\n", kind, strings.TrimPrefix(kind, "xeroops_"), tags, k.config, more)
+		fmt.Fprintf(&b, "\nresource %q \"main\" {\n  name = \"main-%s\"\n  tags = { %s }\n  %s\n  %s\n}\n", kind, strings.ReplaceAll(strings.TrimPrefix(kind, "xeroops_"), "_", "-"), tags, k.config, more)
 	}
 	return b.String()
 }

@@ -266,9 +266,14 @@ func TestBucketReceivesFlowLogs(t *testing.T) {
 		{ // a VPC's flow log is accepted, and AWS does not replace the policy
 			Config: receives + `
 resource "xeroops_vpc" "main" {
-  name      = "production"
-  cidr      = "10.0.0.0/16"
-  flow_logs = { bucket = xeroops_bucket.uploads.id, prefix = "vpc" }
+  name = "production"
+  cidr = "10.0.0.0/16"
+}
+
+resource "xeroops_flow_log" "main" {
+  name   = "production"
+  vpc_id = xeroops_vpc.main.id
+  bucket = xeroops_bucket.uploads.id
 }
 `,
 			Check: allowed,

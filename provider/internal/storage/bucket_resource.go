@@ -85,7 +85,7 @@ func (r *bucketResource) Schema(ctx context.Context, _ resource.SchemaRequest, r
 			},
 			"receive_flow_logs": schema.BoolAttribute{
 				Optional: true, Computed: true, Default: booldefault.StaticBool(false),
-				MarkdownDescription: "Whether AWS may write the flow logs of the account's VPCs in this region into the bucket (`flow_logs` of `xeroops_vpc`). " +
+				MarkdownDescription: "Whether AWS may write the flow logs of the account's VPCs in this region into the bucket (`xeroops_flow_log`). " +
 					"With `kms_key_id`, the key's policy has to allow it too. Default: `false`.",
 			},
 			"object_lock": objectLockAttribute(),

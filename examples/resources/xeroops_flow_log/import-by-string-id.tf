@@ -1,0 +1,4 @@
+import {
+  to = xeroops_flow_log.main
+  id = "fl-0a1b2c3d4e5f60718"
+}
