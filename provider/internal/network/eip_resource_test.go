@@ -95,7 +95,7 @@ func (a account) associate(allocation string) (release func(context.Context) err
 
 func TestEIPInUseIsNotReleased(t *testing.T) {
 	a := newAccount(t)
-	short := eipConfig(`timeouts = { delete = "1s" }`)
+	short := eipConfig(`timeouts = { delete = "5s" }`)
 	var release func(context.Context) error
 	a.Test(resource.TestCase{Steps: []resource.TestStep{
 		{Config: short, Check: acctest.Do(eip, func(_ context.Context, id string) (err error) {
