@@ -39,7 +39,7 @@ func BenchmarkThousandNodes(b *testing.B) {
 	balancer := f.newBalancer()
 	balancer.log = hclog.NewNullLogger()
 	r := &Routing{Redis: f.node, Topology: f.files(), EntriesFile: filepath.Join(f.dir, "entries.json"), Log: balancer.log, Balancer: balancer,
-		view: newView(nil), pause: backoff.New(time.Second, time.Second)}
+		view: newView(saved{}), pause: backoff.New(time.Second, time.Second)}
 	beat := func(node int, state registry.NodeState, apps ...registry.Application) {
 		entry := realisticEntry(f.topology.Nodes[1+node], state, apps...)
 		if err := registry.WriteNode(b.Context(), f.node, entry, false); err != nil {

@@ -90,7 +90,7 @@ func TestNodeIsSilentAfterNinetySecondsOfReading(t *testing.T) {
 	begin := time.Now()
 	at := func(seconds int) time.Time { return begin.Add(time.Duration(seconds) * time.Second) }
 	entry := func(seconds int) registry.Node { return registry.Node{UpdatedAt: at(seconds)} }
-	v := newView(nil)
+	v := newView(saved{})
 	v.update(map[string]registry.Node{"a": entry(0), "b": entry(0)}, at(0))
 	check := func(what, node string, wantAlive bool) {
 		t.Helper()

@@ -35,11 +35,18 @@ type Server struct {
 }
 
 // newRoutes returns the routes to the nodes of the topology, with the applications that
-// the registry entries of app nodes list. Any node can write any entry, so an entry is
+// the registry entries of app nodes list. former are applications that nodes have listed
+// before; one that no node runs has its prefix and no servers, so that requests to it get
+// 503 rather than 404. Any node can write any entry, so an entry is
 // trusted only on the applications of its own node; addresses are the topology's.
 // problems are the data that was ignored.
-func newRoutes(t cluster.Topology, lookup func(node string) (entry registry.Node, alive, known bool)) (r Routes, problems []error) {
-	b := builder{applications: map[string]*candidate{}}
+func newRoutes(t cluster.Topology, lookup func(node string) (entry registry.Node, alive, known bool), former ...registry.Application) (r Routes, problems []error) {
+	b := builder{applications: map[string]*candidate{}, owner: map[string]string{}}
+	for _, a := range former {
+		if a.Check() == nil {
+			b.of(a.Name).former = []registry.Application{a}
+		}
+	}
 	for _, n := range t.Nodes {
 		if _, err := netip.ParseAddr(n.Address); err != nil || !topology.IsNodeName(n.Name) {
 			b.problems = append(b.problems, fmt.Errorf("node %q at %q: invalid name or address", n.Name, n.Address))
@@ -62,6 +69,7 @@ func newRoutes(t cluster.Topology, lookup func(node string) (entry registry.Node
 
 type builder struct {
 	applications map[string]*candidate
+	owner        map[string]string // application by prefix
 	problems     []error
 }
 
@@ -69,23 +77,29 @@ type builder struct {
 // that have been silent for too long.
 type candidate struct {
 	alive, silent []Server
-	prefixes      []string
-	healthPaths   []string
+	running       []registry.Application
+	former        []registry.Application // do not run
+}
+
+func (b *builder) of(application string) *candidate {
+	c := b.applications[application]
+	if c == nil {
+		c = &candidate{}
+		b.applications[application] = c
+	}
+	return c
 }
 
 func (b *builder) add(n cluster.TopologyNode, entry registry.Node, alive bool) {
 	for _, a := range entry.Applications {
-		if a.State != registry.AppRunning {
-			continue
-		}
 		if err := a.Check(); err != nil {
 			b.problems = append(b.problems, fmt.Errorf("entry of node %s: %w", n.Name, err))
 			continue
 		}
-		c := b.applications[a.Name]
-		if c == nil {
-			c = &candidate{}
-			b.applications[a.Name] = c
+		c := b.of(a.Name)
+		if a.State != registry.AppRunning {
+			c.former = append(c.former, a)
+			continue
 		}
 		s := Server{Name: n.Name, Address: n.Address, Port: a.Port, Draining: entry.State == registry.NodeDraining}
 		if alive {
@@ -93,22 +107,25 @@ func (b *builder) add(n cluster.TopologyNode, entry registry.Node, alive bool) {
 		} else {
 			c.silent = append(c.silent, s)
 		}
-		c.prefixes = append(c.prefixes, a.RoutePrefix)
-		c.healthPaths = append(c.healthPaths, a.HealthPath)
+		c.running = append(c.running, a)
 	}
 }
 
 func (b *builder) build() []Application {
 	var all []Application
-	owner := map[string]string{}
 	for name, c := range b.applications {
-		a := Application{Name: name, Prefixes: distinct(c.prefixes), Servers: c.alive}
+		instances := c.running
+		if len(instances) == 0 {
+			instances = c.former
+		}
+		a := Application{Name: name, Servers: c.alive,
+			Prefixes: distinct(instances, func(a registry.Application) string { return a.RoutePrefix })}
 		// A silent node is taken out only if another is alive, so that an empty registry
 		// does not empty the backends; HAProxy's own checks decide whether a node serves.
 		if len(a.Servers) == 0 {
 			a.Servers = c.silent
 		}
-		if paths := distinct(c.healthPaths); len(paths) == 1 {
+		if paths := distinct(instances, func(a registry.Application) string { return a.HealthPath }); len(paths) == 1 {
 			a.HealthPath = paths[0]
 		}
 		undrainIfAllDrain(a.Servers)
@@ -116,17 +133,27 @@ func (b *builder) build() []Application {
 		all = append(all, a)
 	}
 	slices.SortFunc(all, func(x, y Application) int { return cmp.Compare(x.Name, y.Name) })
+	b.assignPrefixes(all, func(a Application) bool { return len(a.Servers) > 0 })
+	b.assignPrefixes(all, func(a Application) bool { return len(a.Servers) == 0 })
+	return all
+}
+
+// assignPrefixes lets the selected applications keep the prefixes that no other has yet.
+func (b *builder) assignPrefixes(all []Application, selected func(Application) bool) {
 	for i, a := range all {
+		if !selected(a) {
+			continue
+		}
 		all[i].Prefixes = slices.DeleteFunc(a.Prefixes, func(prefix string) bool {
-			if other, taken := owner[prefix]; taken {
+			other, taken := b.owner[prefix]
+			if !taken {
+				b.owner[prefix] = a.Name
+			} else if len(a.Servers) > 0 {
 				b.problems = append(b.problems, fmt.Errorf("application %s: route prefix %s is used by application %s; choose another", a.Name, prefix, other))
-				return true
 			}
-			owner[prefix] = a.Name
-			return false
+			return taken
 		})
 	}
-	return all
 }
 
 // undrainIfAllDrain lets all servers serve if none of them would.
@@ -139,7 +166,11 @@ func undrainIfAllDrain(servers []Server) {
 	}
 }
 
-func distinct(all []string) []string {
+func distinct(instances []registry.Application, field func(registry.Application) string) []string {
+	var all []string
+	for _, a := range instances {
+		all = append(all, field(a))
+	}
 	slices.Sort(all)
 	return slices.Compact(all)
 }

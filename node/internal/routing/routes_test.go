@@ -63,6 +63,16 @@ func TestPrefixOfTwoApplicationsBelongsToTheFirst(t *testing.T) {
 	}
 }
 
+func TestPrefixBelongsToAnApplicationThatRuns(t *testing.T) {
+	a, b := application("aa", 8000), application("bb", 8001)
+	b.RoutePrefix = a.RoutePrefix
+	routes, problems := newRoutes(twoApps(), lookupIn(map[string]registry.Node{"app1": {Applications: []registry.Application{b}}}), a)
+	rules := routes.Rules()
+	if len(rules) != 1 || rules[0].Backend != "app_bb" || len(problems) > 0 {
+		t.Errorf("rules %v, problems %q", rules, problems)
+	}
+}
+
 func TestChecksOnlyConnectWhileVersionsDifferInTheHealthPath(t *testing.T) {
 	now, next := application("shop", 8000), application("shop", 8000)
 	next.HealthPath = "/health"

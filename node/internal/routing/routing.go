@@ -98,7 +98,7 @@ func (r *Routing) installInitial(ctx context.Context) cluster.Topology {
 			return t
 		}
 	}
-	routes, _ := newRoutes(t, r.view.lookup)
+	routes, _ := newRoutes(t, r.view.lookup, r.view.former()...)
 	if _, err := r.Balancer.install(ctx, routes); err != nil {
 		r.Log.Error("installing the initial configuration failed", "error", err)
 	}
@@ -125,7 +125,7 @@ func (r *Routing) reconcile(ctx context.Context, t cluster.Topology) {
 	}
 	began := time.Now()
 	errRead := r.readRegistry(ctx, t)
-	routes, problems := newRoutes(t, r.view.lookup)
+	routes, problems := newRoutes(t, r.view.lookup, r.view.former()...)
 	r.ignored.Set(r.Log, "registry data ignored", problems)
 	how, err := r.Balancer.apply(ctx, routes)
 	if ctx.Err() != nil {
@@ -150,12 +150,14 @@ func (r *Routing) readRegistry(ctx context.Context, t cluster.Topology) error {
 	}
 	r.view.retain(names)
 	entries, problems, err := registry.ReadEntries(ctx, r.Redis, apps)
-	if err != nil {
+	desired, errDesired := registry.ReadApplications(ctx, r.Redis)
+	if err = errors.Join(err, errDesired); err != nil {
 		r.view.interrupt()
 		return err
 	}
 	r.unreadable.Set(r.Log, "registry entry unreadable", problems)
 	r.view.update(entries, time.Now())
+	r.view.forget(desired)
 	if len(entries) > 0 {
 		r.saveEntries()
 	}
@@ -189,22 +191,21 @@ func (r *Routing) listen(ctx context.Context, changed chan<- struct{}) {
 	}
 }
 
-// loadEntries returns the entries of the last run.
-func (r *Routing) loadEntries() map[string]registry.Node {
+// loadEntries returns what the last run has saved.
+func (r *Routing) loadEntries() (former saved) {
 	text, err := os.ReadFile(r.EntriesFile)
 	if err != nil {
-		return nil
+		return saved{}
 	}
-	var entries map[string]registry.Node
-	if err := json.Unmarshal(text, &entries); err != nil {
+	if err := json.Unmarshal(text, &former); err != nil {
 		r.Log.Warn("saved entries unreadable", "file", r.EntriesFile, "error", err)
-		return nil
+		return saved{}
 	}
-	return entries
+	return former
 }
 
 func (r *Routing) saveEntries() {
-	text, err := json.Marshal(r.view.entries())
+	text, err := json.Marshal(r.view.saved())
 	if err == nil {
 		_, err = atomicfile.WriteFile(r.EntriesFile, text, 0o644)
 	}

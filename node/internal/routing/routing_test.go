@@ -167,6 +167,57 @@ func TestNodeWithAFailedApplicationIsRemoved(t *testing.T) {
 	f.noneFailed(report)
 }
 
+func TestApplicationWithoutAnInstanceIsNamedIn503(t *testing.T) {
+	f, nodes := shop(t)
+	if err := f.admin.SAdd(t.Context(), registry.ApplicationsKey, "shop").Err(); err != nil {
+		t.Fatal(err)
+	}
+	unavailable := func(what string) {
+		t.Helper()
+		f.await("503 with the name: "+what, func() bool {
+			res, err := http.Get(f.url("/api/shop/x"))
+			if err != nil {
+				return false
+			}
+			defer res.Body.Close()
+			body, err := io.ReadAll(res.Body)
+			if res.StatusCode == http.StatusNotFound {
+				t.Fatalf("%s: 404 %s", what, body)
+			}
+			return err == nil && res.StatusCode == http.StatusServiceUnavailable && res.Header.Get("Content-Type") == "application/json" &&
+				strings.Contains(string(body), "application shop ")
+		})
+	}
+	failed := application("shop", 8000)
+	failed.State = registry.AppFailed
+	for name := range nodes {
+		f.beat(name, registry.NodeReady, failed)
+	}
+	f.await("the servers to be removed", func() bool { return !f.has("app_shop", "app1") && !f.has("app_shop", "app2") })
+	unavailable("all instances have failed")
+	for name := range nodes {
+		f.remove(name)
+	}
+	f.add("app3", cluster.RoleApp)
+	f.beat("app3", registry.NodeReady)
+	f.resync()
+	unavailable("the nodes were replaced")
+	f.stopDaemon()
+	f.killHAProxy()
+	f.startDaemon()
+	f.startHAProxy()
+	unavailable("after a restart")
+	f.beat("app3", registry.NodeReady, application("other", 8001))
+	if err := f.admin.SRem(t.Context(), registry.ApplicationsKey, "shop").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.admin.SAdd(t.Context(), registry.ApplicationsKey, "other").Err(); err != nil {
+		t.Fatal(err)
+	}
+	f.resync()
+	f.await("404 of an application that is no longer desired", func() bool { status, _ := f.get("/api/shop/x"); return status == http.StatusNotFound })
+}
+
 func TestReloadDropsNoRequestAndNoConnection(t *testing.T) {
 	f, _ := shop(t)
 	f.database("db1", "primary")

@@ -1,6 +1,8 @@
 package routing
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/xeroops/xeroops/internal/registry"
@@ -12,9 +14,11 @@ import (
 // measured here by the monotonic clock; expiry in Redis follows the wall clock, which
 // may jump.
 type view struct {
-	nodes    map[string]observation
-	readTime time.Duration // for how long the registry could be read
-	lastRead time.Time     // zero if the last read failed
+	nodes map[string]observation
+	// applications are the last instances that a node has listed. They outlast their nodes.
+	applications map[string]registry.Application
+	readTime     time.Duration // for how long the registry could be read
+	lastRead     time.Time     // zero if the last read failed
 }
 
 // observation is the last entry of a node.
@@ -23,11 +27,12 @@ type observation struct {
 	at    time.Duration // readTime when it was read
 }
 
-func newView(entries map[string]registry.Node) *view {
-	v := &view{nodes: map[string]observation{}}
-	for name, entry := range entries {
+func newView(former saved) *view {
+	v := &view{nodes: map[string]observation{}, applications: map[string]registry.Application{}}
+	for name, entry := range former.Nodes {
 		v.nodes[name] = observation{entry: entry}
 	}
+	maps.Copy(v.applications, former.Applications)
 	return v
 }
 
@@ -44,8 +49,24 @@ func (v *view) update(entries map[string]registry.Node, now time.Time) {
 			continue
 		}
 		v.nodes[name] = observation{entry: routingFields(entry), at: v.readTime}
+		for _, a := range entry.Applications {
+			if a.Check() == nil {
+				v.applications[a.Name] = a
+			}
+		}
 	}
 }
+
+// forget removes the applications without a desired version. It removes none if there is
+// no desired version at all, since the registry may have lost its data.
+func (v *view) forget(desired []string) {
+	if len(desired) > 0 {
+		maps.DeleteFunc(v.applications, func(name string, _ registry.Application) bool { return !slices.Contains(desired, name) })
+	}
+}
+
+// former returns the applications that nodes have listed.
+func (v *view) former() []registry.Application { return slices.Collect(maps.Values(v.applications)) }
 
 // routingFields returns the fields of an entry that routing uses; a thousand whole
 // entries take megabytes.
@@ -74,13 +95,18 @@ func (v *view) lookup(node string) (entry registry.Node, alive, known bool) {
 	return o.entry, v.readTime-o.at < registry.Expiry, known
 }
 
-// entries returns the entries to keep across a restart.
-func (v *view) entries() map[string]registry.Node {
+// saved is the part of a view that a restart keeps.
+type saved struct {
+	Nodes        map[string]registry.Node        `json:"nodes"`
+	Applications map[string]registry.Application `json:"applications"`
+}
+
+func (v *view) saved() saved {
 	all := make(map[string]registry.Node, len(v.nodes))
 	for name, o := range v.nodes {
 		entry := o.entry
 		entry.UpdatedAt = time.Time{} // or the file would change with every heartbeat
 		all[name] = entry
 	}
-	return all
+	return saved{all, v.applications}
 }

@@ -88,7 +88,7 @@ truncate -s 10485760 $scratch/large
 get $edge/api/x --data-binary @$scratch/large
 is 200
 echo "only upgrades to WebSocket are passed on"
-get $edge/api/x --http1.1 -H 'Connection: Upgrade' -H 'Upgrade: websocket'
+get $edge/api/x --http1.1 -H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=='
 body "^upgrade: websocket"
 get $edge/api/x --http1.1 -H 'Connection: Upgrade, HTTP2-Settings' -H 'Upgrade: h2c' -H 'HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA'
 never "upgrade: h2c"
