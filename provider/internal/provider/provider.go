@@ -42,14 +42,14 @@ func (p *xeroops) Metadata(_ context.Context, _ provider.MetadataRequest, resp *
 }
 
 func (p *xeroops) Configure(ctx context.Context, req provider.ConfigureRequest, resp *provider.ConfigureResponse) {
+	if unknown := unknownSetting(req.Config.Raw); unknown != "" {
+		resp.Diagnostics.AddError("Provider setting not known yet",
+			unknown+" depends on a resource that does not exist yet. Set it to a value that is known at plan, or create the resource first with -target.")
+		return
+	}
 	var config providerModel
 	resp.Diagnostics.Append(req.Config.Get(ctx, &config)...)
 	if resp.Diagnostics.HasError() {
-		return
-	}
-	if unknown := config.unknownSetting(); unknown != "" {
-		resp.Diagnostics.AddError("Provider setting not known yet",
-			unknown+" depends on a resource that does not exist yet. Set it to a value that is known at plan, or create the resource first with -target.")
 		return
 	}
 	client, err := awsclient.New(ctx, config.settings(p.version))

@@ -48,6 +48,27 @@ func TestInvalidProviderSettingsAreRejected(t *testing.T) {
 	}
 }
 
+func TestSettingsThatAreNotKnownYetAreRefusedByName(t *testing.T) {
+	for name, block := range map[string]string{
+		"region":                     `region = terraform_data.later.id`,
+		"owner":                      `owner = terraform_data.later.id`,
+		"max_retries":                `max_retries = tonumber(terraform_data.later.id)`,
+		"allowed_account_ids":        `allowed_account_ids = terraform_data.later.output`,
+		"assume_role":                `assume_role = terraform_data.later.id == "" ? null : { role_arn = "arn:aws:iam::123456789012:role/a" }`,
+		"assume_role\\.external_id":  `assume_role = { role_arn = "arn:aws:iam::123456789012:role/a", external_id = terraform_data.later.id }`,
+		"endpoints\\.ec2":            `endpoints = { ec2 = terraform_data.later.id }`,
+		"ignore_tags\\.key_prefixes": `ignore_tags = { key_prefixes = [terraform_data.later.id] }`,
+		"default_tags":               `default_tags = { a = terraform_data.later.id }`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := acctest.Setup(t)
+			a.Test(resource.TestCase{Steps: []resource.TestStep{{
+				Config:      vpc("provider \"xeroops\" {\n  " + block + "\n}\nresource \"terraform_data\" \"later\" { input = [\"x\"] }\n"),
+				ExpectError: regexp.MustCompile(`(?s)not known yet.*` + name + ` depends on`)}}})
+		})
+	}
+}
+
 func TestEndpointsOfTheBlockOverrideTheEnvironment(t *testing.T) {
 	a := acctest.Setup(t)
 	url := a.Front.URL

@@ -3,7 +3,7 @@ package provider
 import (
 	"context"
 	"regexp"
-	"slices"
+	"strings"
 	"time"
 
 	awsbase "github.com/hashicorp/aws-sdk-go-base/v2"
@@ -11,11 +11,11 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework-validators/listvalidator"
 	"github.com/hashicorp/terraform-plugin-framework-validators/setvalidator"
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
-	"github.com/hashicorp/terraform-plugin-framework/attr"
 	"github.com/hashicorp/terraform-plugin-framework/provider"
 	"github.com/hashicorp/terraform-plugin-framework/provider/schema"
 	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 	"github.com/hashicorp/terraform-plugin-framework/types"
+	"github.com/hashicorp/terraform-plugin-go/tftypes"
 
 	"github.com/xeroops/xeroops/internal/awsclient"
 	"github.com/xeroops/xeroops/provider/internal/base"
@@ -126,29 +126,29 @@ func endpointsAttribute() schema.Attribute {
 	}
 }
 
-// unknownSetting returns the name of a setting that is not known yet, or "".
-func (m providerModel) unknownSetting() string {
-	settings := map[string]interface{ IsUnknown() bool }{"region": m.Region, "profile": m.Profile, "s3_use_path_style": m.S3UsePathStyle,
-		"max_retries": m.MaxRetries}
-	if a := m.AssumeRole; a != nil {
-		settings["assume_role.role_arn"] = a.RoleARN
-	}
-	for name, value := range settings {
-		if value.IsUnknown() {
-			return name
+// unknownSetting returns the name of a setting of the provider block that is not
+// known yet, such as "endpoints.ec2", or "".
+func unknownSetting(block tftypes.Value) string {
+	var unknown string
+	// The walk ends with an error only if the function returns one.
+	_ = tftypes.Walk(block, func(path *tftypes.AttributePath, value tftypes.Value) (bool, error) {
+		if !value.IsKnown() && unknown == "" {
+			unknown = settingName(path)
 		}
-	}
-	if _, known := base.TagMap(m.DefaultTags); !known {
-		return "default_tags"
-	}
-	if i := m.IgnoreTags; i != nil && !(fullyKnown(i.Keys) && fullyKnown(i.KeyPrefixes)) {
-		return "ignore_tags"
-	}
-	return ""
+		return unknown == "", nil
+	})
+	return unknown
 }
 
-func fullyKnown(set types.Set) bool {
-	return !set.IsUnknown() && !slices.ContainsFunc(set.Elements(), attr.Value.IsUnknown)
+// settingName returns the names in path without the keys of lists and maps.
+func settingName(path *tftypes.AttributePath) string {
+	var names []string
+	for _, step := range path.Steps() {
+		if name, ok := step.(tftypes.AttributeName); ok {
+			names = append(names, string(name))
+		}
+	}
+	return strings.Join(names, ".")
 }
 
 func (m providerModel) tagSettings() base.TagSettings {
