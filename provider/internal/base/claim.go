@@ -72,12 +72,10 @@ type savedClaim struct {
 	Former   string `json:"former,omitempty"`
 }
 
-// current returns the token that the resource of the entry has, or "" if it has none.
-func (s savedClaim) current() string {
-	if s.Imported {
-		return s.Former
-	}
-	return s.Token
+// has reports whether token is one that the resource of the entry can have. After an
+// import it has the entry's own also if the plan that wrote it was discarded.
+func (s savedClaim) has(token string) bool {
+	return token == s.Token || s.Imported && token == s.Former
 }
 
 const privateClaim = "claim"
@@ -258,11 +256,11 @@ func (c *Claims) isStale(ctx context.Context, r Claimed, saved savedClaim) (bool
 	issued := c.issued[r.key()]
 	c.mu.Unlock()
 	if issued != "" && saved.Token != "" {
-		return issued != saved.current(), nil
+		return !saved.has(issued), nil
 	}
 	ours := func(tag string) bool {
 		claim, ok := parseClaim(tag)
-		return !ok || saved.Token == "" || claim.Token == saved.current()
+		return !ok || saved.Token == "" || saved.has(claim.Token)
 	}
 	if ours(r.Tag) {
 		return false, nil

@@ -114,6 +114,27 @@ func testImport(t *testing.T) {
 	}
 }
 
+// Every plan reads the resource, and none of them is applied: the state keeps what the
+// import wrote.
+func TestAnImportSurvivesPlansThatAreNotApplied(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, former := range []string{"", "former"} {
+			r := &claimable{}
+			if former != "" {
+				r.tag = "held::" + former
+			}
+			for run := range 3 {
+				var diags diag.Diagnostics
+				entry := private{}
+				savedClaim{Token: "mine", Imported: true, Former: former}.save(t.Context(), entry, &diags)
+				if !NewClaims("").Keep(t.Context(), r.claimed(), entry, &diags) || len(diags) > 0 || r.tag != "held::mine" {
+					t.Errorf("former token %q, run %d: %v, and the claim is %q", former, run, diags, r.tag)
+				}
+			}
+		}
+	})
+}
+
 // An entry of an earlier version of the provider has no token, and neither has the delete
 // of a replacement.
 func TestAnEntryWithoutATokenKeepsItsResource(t *testing.T) {
