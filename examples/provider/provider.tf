@@ -13,6 +13,7 @@ terraform {
 provider "xeroops" {
   region              = "eu-west-1"
   allowed_account_ids = ["123456789012"]
+  owner               = "shop-prod"
 
   default_tags = {
     project = "shop"

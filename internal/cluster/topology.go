@@ -35,6 +35,8 @@ type VPNPeer struct {
 	Name      string `json:"name"`
 	PublicKey string `json:"public_key"` // base64, 32 bytes
 	Address   string `json:"address"`    // IPv4 within the VPN range
+	// Claim is the provider's mark of the state entry that has the peer (docs/decisions/0023).
+	Claim string `json:"claim,omitempty"`
 }
 
 // VPNAddresses is the table of allocated VPN addresses. It is only changed by a

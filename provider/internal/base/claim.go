@@ -65,9 +65,10 @@ func parseClaim(tag string) (claim Claim, ok bool) {
 // savedClaim is what a state entry keeps of its claim.
 type savedClaim struct {
 	Token string `json:"token"`
-	// Imported is true until the token is written to the imported resource, which
-	// happens only after the state was written, because a plan may be discarded. Until
-	// then, the resource has the token Former, or none.
+	// Imported is true until the token is written to the resource, which was imported
+	// or is of an earlier version of the provider. That happens only after the state was
+	// written, because a plan may be discarded. Until then, the resource has the token
+	// Former, or none.
 	Imported bool   `json:"imported,omitempty"`
 	Former   string `json:"former,omitempty"`
 }
@@ -115,6 +116,9 @@ type Claimed struct {
 	Reread func(ctx context.Context) (tag string, exists bool, err error)
 	// Write sets the tag.
 	Write func(ctx context.Context, tag string) error
+	// OneTagSet is true if Write replaces all tags, those of others too. Then a plan
+	// does not call it to mark the resource as held.
+	OneTagSet bool
 }
 
 func (r Claimed) key() string { return r.Kind + "/" + r.ID }
@@ -285,10 +289,13 @@ func (c *Claims) Keep(ctx context.Context, r Claimed, private PrivateState, diag
 	c.hasRead = true
 	imported := c.imported[r.ID]
 	c.mu.Unlock()
+	claim, claimed := parseClaim(r.Tag)
 	switch {
-	case imported && saved.Token == "":
-		former, _ := parseClaim(r.Tag)
-		savedClaim{Token: rand.Text(), Imported: true, Former: former.Token}.save(ctx, private, diags)
+	case saved.Token == "" && claimed && !imported:
+		// Terraform drops the private state of an entry if the deletion for its replacement fails.
+		savedClaim{Token: claim.Token}.save(ctx, private, diags)
+	case saved.Token == "":
+		savedClaim{Token: rand.Text(), Imported: true, Former: claim.Token}.save(ctx, private, diags)
 	case imported:
 	default:
 		stale, err := c.isStale(ctx, r, saved)
@@ -299,14 +306,13 @@ func (c *Claims) Keep(ctx context.Context, r Claimed, private PrivateState, diag
 					"To manage it here, remove it from the other state (terraform state rm) and import it.")
 			return false
 		}
-		claim, claimed := parseClaim(r.Tag)
 		switch {
 		case saved.Imported:
 			if c.hold(ctx, r, saved.Token) == nil {
 				savedClaim{Token: saved.Token}.save(ctx, private, diags)
 			}
-		case claimed && !claim.Held && claim.Token == saved.Token:
-			_ = c.hold(ctx, r, saved.Token) // the next read tries again
+		case !r.OneTagSet:
+			c.holdOpen(ctx, r, saved)
 		}
 	}
 	c.mu.Lock()
@@ -323,6 +329,39 @@ func (c *Claims) hold(ctx context.Context, r Claimed, token string) error {
 		tflog.Info(ctx, "resource not marked as held", map[string]any{"kind": r.Kind, "id": r.ID, "error": err.Error()})
 	}
 	return err
+}
+
+// holdOpen marks a resource with an open claim as held, if it can.
+func (c *Claims) holdOpen(ctx context.Context, r Claimed, saved savedClaim) {
+	if claim, ok := parseClaim(r.Tag); ok && !claim.Held && claim.Token == saved.Token {
+		_ = c.hold(ctx, r, saved.Token) // the next read or update tries again
+	}
+}
+
+// MayUpdate reports whether the state entry still has the resource, and otherwise adds
+// an error. Read finds that out before, unless the plan was made without a refresh or
+// before another state took the resource over. r.Tag is not used.
+func (c *Claims) MayUpdate(ctx context.Context, r Claimed, private PrivateState, diags *diag.Diagnostics) bool {
+	saved := loadClaim(ctx, private, diags)
+	tag, exists, err := r.Reread(ctx)
+	stale := false
+	if err == nil && exists {
+		r.Tag = tag
+		if _, claimed := parseClaim(tag); claimed && saved.Token == "" {
+			stale = true // or the entry was not refreshed since the provider knows claims
+		} else {
+			stale, err = c.isStale(ctx, r, saved)
+		}
+	}
+	if stale {
+		err = errors.New("nothing was changed, because another state may have adopted or imported it. Plan again with a refresh (without -refresh=false), " +
+			"and apply that plan: if the resource belongs to another state, the plan removes it from this one and warns")
+	}
+	AddError(diags, "update", r.Kind, r.ID, err)
+	if err == nil {
+		c.holdOpen(ctx, r, saved)
+	}
+	return err == nil && !diags.HasError()
 }
 
 // MayDelete reports whether the state entry still has the resource, which else

@@ -136,13 +136,95 @@ func TestAnImportSurvivesPlansThatAreNotApplied(t *testing.T) {
 }
 
 // An entry of an earlier version of the provider has no token, and neither has the delete
-// of a replacement.
+// of a replacement, nor the entry if that delete failed.
 func TestAnEntryWithoutATokenKeepsItsResource(t *testing.T) {
 	for _, tag := range []string{"", "open::t", "held::t"} {
 		var diags diag.Diagnostics
 		r, claims := &claimable{tag: tag}, NewClaims("")
 		if !claims.MayDelete(t.Context(), r.claimed(), private{}, &diags) || !claims.Keep(t.Context(), r.claimed(), private{}, &diags) || r.tag != tag {
 			t.Errorf("with the claim %q: %v, and the claim is %q", tag, diags, r.tag)
+		}
+	}
+}
+
+// The first read gives an entry without a token one, so that a later import fences it.
+func TestAnEntryOfAnEarlierVersionGetsAClaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, tag := range []string{"", "held::t"} {
+			var diags diag.Diagnostics
+			ctx, entry, r := t.Context(), private{}, &claimable{tag: tag}
+			NewClaims("").Keep(ctx, r.claimed(), entry, &diags)
+			if r.tag != tag {
+				t.Errorf("a read whose state may be discarded wrote %q over %q", r.tag, tag)
+			}
+			NewClaims("").Keep(ctx, r.claimed(), entry, &diags)
+			if r.tag == "" || len(diags) > 0 || !NewClaims("").MayUpdate(ctx, r.claimed(), entry, &diags) {
+				t.Errorf("after the second read, the claim is %q, %v", r.tag, diags)
+			}
+			r.tag = "held::of-an-import"
+			if NewClaims("").MayDelete(ctx, r.claimed(), entry, &diags) || NewClaims("").Keep(ctx, r.claimed(), entry, &diags) {
+				t.Errorf("an import does not fence the entry that had %q", tag)
+			}
+		}
+	})
+}
+
+func TestAnUpdateOfWhatAnotherStateHasChangesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, entry := range map[string]savedClaim{
+			"another token": {Token: "mine"}, "an import that another overtook": {Token: "new", Imported: true, Former: "mine"}, "no token": {},
+		} {
+			var diags diag.Diagnostics
+			saved, r := private{}, &claimable{tag: "held::theirs"}
+			if entry.Token != "" {
+				entry.save(t.Context(), saved, &diags)
+			}
+			if NewClaims("").MayUpdate(t.Context(), r.claimed(), saved, &diags) || !diags.HasError() || r.tag != "held::theirs" {
+				t.Errorf("%s: it may be updated, with the claim %s", name, r.tag)
+			}
+		}
+	})
+}
+
+// One tag set is written in an apply only: a plan could overwrite the tags of others.
+func TestAPlanDoesNotReplaceAllTags(t *testing.T) {
+	var diags diag.Diagnostics
+	ctx, entry, r := t.Context(), private{}, &claimable{tag: "open:shop:mine"}
+	savedClaim{Token: "mine"}.save(ctx, entry, &diags)
+	bucket := r.claimed()
+	bucket.OneTagSet = true
+	if !NewClaims("shop").Keep(ctx, bucket, entry, &diags) || r.tag != "open:shop:mine" {
+		t.Errorf("a read wrote the claim %s", r.tag)
+	}
+	if !NewClaims("shop").MayUpdate(ctx, bucket, entry, &diags) || r.tag != "held:shop:mine" {
+		t.Errorf("an update left the claim %s", r.tag)
+	}
+}
+
+// Without an owner, only what was not yet in any state is adopted.
+func TestWithoutAnOwnerACreateEndsWithAHeldClaim(t *testing.T) {
+	for owner, want := range map[string]string{"": "held::", "shop": "open:shop:"} {
+		var diags diag.Diagnostics
+		r := &claimable{}
+		p := &ProviderData{Claims: NewClaims(owner), PlanCache: &PlanCache{}}
+		ctx, cancel := context.WithCancel(t.Context())
+		created, err := p.AdoptOrCreate(ctx, Creation{Kind: "xeroops_eip", Name: "edge",
+			Find: func(context.Context) (*Found, error) { return nil, nil },
+			Write: func(ctx context.Context, _, tag string) error {
+				if ctx.Err() == nil {
+					r.tag = tag
+				}
+				return ctx.Err()
+			},
+			Create: func(_ context.Context, claim Claim) (string, error) { r.tag = claim.String(); return "eipalloc-1", nil },
+		}, private{}, &diags)
+		if err != nil || !strings.HasPrefix(r.tag, "open:"+owner+":") {
+			t.Fatalf("during the create, the claim is %s, %v", r.tag, err)
+		}
+		cancel() // the timeout of the resource
+		created.Settle(ctx)
+		if !strings.HasPrefix(r.tag, want) {
+			t.Errorf("with owner %q, the claim is %s at the end", owner, r.tag)
 		}
 	}
 }

@@ -35,13 +35,29 @@ func taken(kind, name, id, why string) error {
 // without the state, while the old resource still has the name.
 const replaces = "replaces"
 
-// PlanAdoption checks whether a resource with the name of the planned one exists. It
+// FindByName returns the existing resource of a name, or nil.
+type FindByName func(ctx context.Context, name string) (*Found, error)
+
+// PlanAdoption is PlanAdoptionOf a resource with the attribute id.
+func (p *ProviderData) PlanAdoption(ctx context.Context, kind string, find FindByName, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
+	var id tftypes.String
+	if !req.State.Raw.IsNull() {
+		resp.Diagnostics.Append(req.State.GetAttribute(ctx, path.Root("id"), &id)...)
+	}
+	if !resp.Diagnostics.HasError() {
+		p.PlanAdoptionOf(ctx, kind, id.ValueString(), find, req, resp)
+	}
+}
+
+// PlanAdoptionOf checks whether a resource with the name of the planned one exists. It
 // warns if the apply will adopt what an interrupted one left. If the name is taken,
 // the plan fails, or warns where only Create can tell: an error in the plan that
 // Terraform makes again during an apply would leave a deposed object.
-func (p *ProviderData) PlanAdoption(ctx context.Context, kind string, find func(ctx context.Context, name string) (*Found, error), req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
+//
+// id is that of the resource in the state, if there is one.
+func (p *ProviderData) PlanAdoptionOf(ctx context.Context, kind, id string, find FindByName, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
 	if !req.State.Raw.IsNull() {
-		p.planExisting(ctx, kind, find, req, resp)
+		p.planExisting(ctx, kind, id, find, req, resp)
 		return
 	}
 	name, known := plannedName(ctx, req.Plan.GetAttribute, &resp.Diagnostics)
@@ -82,14 +98,12 @@ func (c *Claims) planCreate(kind, name string, found *Found, diags *diag.Diagnos
 
 // planExisting checks the plan of a resource that is in the state: its name, if it
 // changes, is not that of another, and no create of this run is to have it.
-func (p *ProviderData) planExisting(ctx context.Context, kind string, find func(ctx context.Context, name string) (*Found, error), req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
-	var id tftypes.String
-	resp.Diagnostics.Append(req.State.GetAttribute(ctx, path.Root("id"), &id)...)
+func (p *ProviderData) planExisting(ctx context.Context, kind, id string, find FindByName, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
 	before, _ := plannedName(ctx, req.State.GetAttribute, &resp.Diagnostics)
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	AddError(&resp.Diagnostics, "plan", kind, before, p.Claims.planPrior(kind, id.ValueString()))
+	AddError(&resp.Diagnostics, "plan", kind, before, p.Claims.planPrior(kind, id))
 	if req.Plan.Raw.IsNull() || resp.Diagnostics.HasError() {
 		return
 	}
@@ -99,7 +113,7 @@ func (p *ProviderData) planExisting(ctx context.Context, kind string, find func(
 		return
 	}
 	found, err := find(ctx, name)
-	if err == nil && found != nil && found.ID != id.ValueString() {
+	if err == nil && found != nil && found.ID != id {
 		err = taken(kind, name, found.ID, "names are unique")
 	}
 	AddError(&resp.Diagnostics, "plan", kind, before, err)
@@ -124,8 +138,8 @@ func plannedName(ctx context.Context, get func(context.Context, path.Path, any) 
 	return value.ValueString(), !diags.HasError() && !value.IsUnknown() && !value.IsNull()
 }
 
-func saveReplaced(ctx context.Context, id tftypes.String, resp *resource.ModifyPlanResponse) {
-	value, err := json.Marshal(id.ValueString())
+func saveReplaced(ctx context.Context, id string, resp *resource.ModifyPlanResponse) {
+	value, err := json.Marshal(id)
 	if err != nil {
 		resp.Diagnostics.AddError("Save the id of the replaced resource", err.Error())
 		return

@@ -111,6 +111,7 @@ func (r *clusterResource) Create(ctx context.Context, req resource.CreateRequest
 	resp.Diagnostics.Append(resp.State.Set(ctx, &plan)...)
 	resp.Diagnostics.Append(resp.Private.SetKey(ctx, privateStateKey, op.privateState())...)
 	r.Claims.Record(ctx, clusterTypeName, op.spec.Name, claim, resp.Private, &resp.Diagnostics)
+	r.Claims.Settle(ctx, op.claimed(), claim)
 	r.reportCreate(&resp.Diagnostics, op, err)
 }
 
@@ -189,6 +190,9 @@ func (r *clusterResource) Update(ctx context.Context, req resource.UpdateRequest
 		return
 	}
 	op := r.newOperation(plan)
+	if !r.Claims.MayUpdate(ctx, op.claimed(), req.Private, &resp.Diagnostics) {
+		return
+	}
 	op.former, op.toLaunch = locations(state.spec()), changedNodes(op.spec, plan, state)
 	op.objects.Configured = configured
 	op.setPrivateState(saved)

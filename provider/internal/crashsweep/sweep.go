@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -47,14 +48,16 @@ var ErrNotReached = errors.New("the apply ended before that call")
 type Sweep struct {
 	Module    string
 	Binary    string
-	Example   string
+	Example   string            // or, in place of one:
+	Files     map[string]string // the files of a configuration
 	Variables map[string]string
 	// Guard, if not nil, restricts Key, with which the example is then applied.
 	Guard *permit.Guard
 	Key   string
 
-	// Mutations is the number of mutating calls of the undisturbed apply.
-	Mutations int
+	// Mutations is the number of mutating calls of the undisturbed apply, and
+	// DestroyMutations that of its destroy.
+	Mutations, DestroyMutations int
 	// want is the content of the account after it.
 	want []string
 }
@@ -67,6 +70,11 @@ type run struct {
 }
 
 func (s *Sweep) start(ctx context.Context, dir string, o fixups.Options) (*run, error) {
+	return s.startWith(ctx, dir, o, nil)
+}
+
+// startWith starts a run with more files, which prepare returns for the account.
+func (s *Sweep) startWith(ctx context.Context, dir string, o fixups.Options, prepare func(context.Context, *account.Account) (map[string]string, error)) (*run, error) {
 	var guard []fakeaws.Fixup
 	if s.Guard != nil {
 		guard = append(guard, s.Guard.Fixup())
@@ -75,10 +83,19 @@ func (s *Sweep) start(ctx context.Context, dir string, o fixups.Options) (*run, 
 	if err != nil {
 		return nil, err
 	}
+	files := maps.Clone(s.Files)
+	if prepare != nil {
+		more, err := prepare(ctx, a)
+		if err != nil {
+			a.Close()
+			return nil, err
+		}
+		maps.Copy(files, more)
+	}
 	env := a.Environment()
 	env["AWS_ACCESS_KEY_ID"] = cmp.Or(s.Key, env["AWS_ACCESS_KEY_ID"])
 	w, err := workspace.New(ctx, workspace.Options{
-		Dir: dir, Module: s.Module, Example: s.Example, Binary: s.Binary, Variables: s.Variables, Env: env,
+		Dir: dir, Module: s.Module, Example: s.Example, Files: files, Binary: s.Binary, Variables: s.Variables, Env: env,
 	})
 	if err != nil {
 		a.Close()
@@ -98,15 +115,32 @@ func (s *Sweep) Undisturbed(ctx context.Context, dir string) error {
 	if _, err := r.space.Apply(ctx); err != nil {
 		return err
 	}
-	for _, c := range r.account.Front.Calls() {
-		s.Mutations = max(s.Mutations, c.Mutation)
-	}
-	items, err := r.account.Items(ctx)
+	s.Mutations = r.mutations()
+	items, err := r.items(ctx)
 	if err != nil {
 		return err
 	}
 	s.want = inventory.Normalised(items)
-	return r.finish(ctx)
+	err = r.finish(ctx)
+	s.DestroyMutations = r.mutations() - s.Mutations
+	return err
+}
+
+// mutations returns how many mutating calls there were.
+func (r *run) mutations() int {
+	n := 0
+	for _, c := range r.account.Front.Calls() {
+		n = max(n, c.Mutation)
+	}
+	return n
+}
+
+// items returns the content of the account, without the bucket of the state.
+func (r *run) items(ctx context.Context) ([]inventory.Item, error) {
+	items, err := r.account.Items(ctx)
+	return slices.DeleteFunc(items, func(i inventory.Item) bool {
+		return i.Name == stateBucket || strings.HasPrefix(i.Name, stateBucket+"/")
+	}), err
 }
 
 // Case disturbs the k-th call of an apply in an empty directory and checks that
@@ -182,7 +216,7 @@ func (r *run) disturb(mode Mode, k int) (func() string, error) {
 // compare returns an error unless the account has what an undisturbed apply
 // creates.
 func (r *run) compare(ctx context.Context) error {
-	items, err := r.account.Items(ctx)
+	items, err := r.items(ctx)
 	if err != nil {
 		return err
 	}
@@ -217,7 +251,11 @@ func (r *run) finish(ctx context.Context) error {
 	if _, err := r.space.Destroy(ctx); err != nil {
 		return err
 	}
-	items, err := r.account.Items(ctx)
+	return r.nothingLeft(ctx)
+}
+
+func (r *run) nothingLeft(ctx context.Context) error {
+	items, err := r.items(ctx)
 	if err != nil {
 		return err
 	}

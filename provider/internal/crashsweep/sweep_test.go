@@ -23,7 +23,7 @@ import (
 // Environment variables of the sweep.
 const (
 	// envSweep is "full" for all k in all modes and a late run, a mode for all k in
-	// this mode, or "late". By default a sample is tested.
+	// this mode, "late", or "terraform" for the kills of Terraform itself. By default a sample is tested.
 	envSweep = cluster.EnvSweep
 	// late is an apply in an account where new resources are not visible at once.
 	late = "late"
@@ -112,7 +112,7 @@ func chooseCases(t *testing.T, mutations int) []sweepCase {
 		return append(cases, sweepCase{Throttle, mutations / 3}, sweepCase{ServerError, mutations / 2}, sweepCase{DropAnswer, mutations * 2 / 3})
 	}
 	modes := Modes()
-	if wanted == late {
+	if wanted == late || wanted == terraformMode {
 		return nil
 	}
 	if wanted != "full" {

@@ -54,27 +54,25 @@ func (r *eipResource) claimed(a ec2types.Address) base.Claimed {
 		}}
 }
 
-// adoptOrAllocate returns the adopted or new address. A new one has all its tags.
-func (r *eipResource) adoptOrAllocate(ctx context.Context, m eipModel, claim base.Claim) (ec2types.Address, error) {
-	var addresses []ec2types.Address
-	if !r.PlanCache.IsVacant(eipTypeName, m.Name.ValueString()) {
-		var err error
-		if addresses, err = r.findAddresses(ctx, base.NamedFilters(m.Name.ValueString())...); err != nil {
-			return ec2types.Address{}, err
-		}
-	}
-	id, err := r.Claims.Adoptable(eipTypeName, m.Name.ValueString(), adoptableAddress(addresses))
-	if err != nil {
-		return ec2types.Address{}, err
-	}
-	if id != "" {
-		return addresses[0], base.WriteEC2Claim(r.Client.EC2, id)(ctx, claim.String())
-	}
-	address, err := r.allocate(ctx, m, claim)
-	if err != nil {
-		return ec2types.Address{}, err
-	}
-	return *address, nil
+// creation returns how the address is adopted or allocated; it is then in address. A
+// new one has all its tags.
+func (r *eipResource) creation(m eipModel, address *ec2types.Address) base.Creation {
+	return base.Creation{Kind: eipTypeName, Name: m.Name.ValueString(), Write: base.WriteEC2ClaimOf(r.Client.EC2),
+		Find: func(ctx context.Context) (*base.Found, error) {
+			addresses, err := r.findAddresses(ctx, base.NamedFilters(m.Name.ValueString())...)
+			if len(addresses) > 0 {
+				*address = addresses[0]
+			}
+			return adoptableAddress(addresses), err
+		},
+		Create: func(ctx context.Context, claim base.Claim) (string, error) {
+			allocated, err := r.allocate(ctx, m, claim)
+			if err != nil {
+				return "", err
+			}
+			*address = *allocated
+			return aws.ToString(allocated.AllocationId), nil
+		}}
 }
 
 func (r *eipResource) allocate(ctx context.Context, m eipModel, claim base.Claim) (*ec2types.Address, error) {

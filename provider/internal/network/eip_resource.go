@@ -3,7 +3,6 @@ package network
 import (
 	"context"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/hashicorp/terraform-plugin-framework-timeouts/resource/timeouts"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
@@ -61,16 +60,13 @@ func (r *eipResource) Create(ctx context.Context, req resource.CreateRequest, re
 		return
 	}
 
-	claim, err := r.Claims.Open(eipTypeName, eip.Name.ValueString())
 	var found ec2types.Address
-	if err == nil {
-		found, err = r.adoptOrAllocate(ctx, eip, claim)
-	}
+	created, err := r.AdoptOrCreate(ctx, r.creation(eip, &found), resp.Private, &resp.Diagnostics)
 	if err != nil {
 		base.AddError(&resp.Diagnostics, "create", eipTypeName, eip.Name.ValueString(), err)
 		return
 	}
-	r.Claims.Record(ctx, eipTypeName, aws.ToString(found.AllocationId), claim, resp.Private, &resp.Diagnostics)
+	defer created.Settle(ctx)
 	eip.ID, eip.PublicIP, eip.ARN = types.StringPointerValue(found.AllocationId), types.StringPointerValue(found.PublicIp), types.StringNull()
 	resp.Diagnostics.Append(resp.State.Set(ctx, &eip)...)
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: eip.ID})...)
@@ -120,6 +116,9 @@ func (r *eipResource) Update(ctx context.Context, req resource.UpdateRequest, re
 		return
 	}
 
+	if !r.Claims.MayUpdate(ctx, r.claimed(ec2types.Address{AllocationId: eip.ID.ValueStringPointer()}), req.Private, &resp.Diagnostics) {
+		return
+	}
 	address, exists, err := r.Describe.Addresses.Get(ctx, eip.ID.ValueString())
 	if err == nil && !exists {
 		err = errAddressGone

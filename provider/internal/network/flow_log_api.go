@@ -50,26 +50,17 @@ func (r *flowLogResource) findByName(ctx context.Context, name string, m flowLog
 	return found, nil
 }
 
-func (r *flowLogResource) adoptOrCreate(ctx context.Context, m flowLogModel, claim base.Claim) (string, error) {
+// creation returns how the flow log is adopted or created.
+func (r *flowLogResource) creation(m flowLogModel) base.Creation {
 	name := m.Name.ValueString()
-	var found *base.Found
-	if !r.PlanCache.IsVacant(flowLogTypeName, name) {
-		var err error
-		if found, err = r.findByName(ctx, name, m); err != nil {
-			return "", err
-		}
-	}
-	id, err := r.Claims.Adoptable(flowLogTypeName, name, found)
-	switch {
-	case err != nil:
-		return "", err
-	case id != "":
-		return id, base.WriteEC2Claim(r.Client.EC2, id)(ctx, claim.String())
-	}
-	if err := r.checkDelivery(ctx, m); err != nil {
-		return "", err
-	}
-	return r.create(ctx, m, claim)
+	return base.Creation{Kind: flowLogTypeName, Name: name, Write: base.WriteEC2ClaimOf(r.Client.EC2),
+		Find: func(ctx context.Context) (*base.Found, error) { return r.findByName(ctx, name, m) },
+		Create: func(ctx context.Context, claim base.Claim) (string, error) {
+			if err := r.checkDelivery(ctx, m); err != nil {
+				return "", err
+			}
+			return r.create(ctx, m, claim)
+		}}
 }
 
 func (r *flowLogResource) create(ctx context.Context, m flowLogModel, claim base.Claim) (string, error) {

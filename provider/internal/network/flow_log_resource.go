@@ -112,21 +112,17 @@ func (r *flowLogResource) Create(ctx context.Context, req resource.CreateRequest
 		return
 	}
 
-	claim, err := r.Claims.Open(flowLogTypeName, log.Name.ValueString())
-	var id string
-	if err == nil {
-		id, err = r.adoptOrCreate(ctx, log, claim)
-	}
+	created, err := r.AdoptOrCreate(ctx, r.creation(log), resp.Private, &resp.Diagnostics)
 	if err != nil {
 		base.AddError(&resp.Diagnostics, "create", flowLogTypeName, log.Name.ValueString(), err)
 		return
 	}
-	r.Claims.Record(ctx, flowLogTypeName, id, claim, resp.Private, &resp.Diagnostics)
-	log.ID = types.StringValue(id)
-	log.ARN, err = r.arn(ctx, id)
+	defer created.Settle(ctx)
+	log.ID = types.StringValue(created.ID)
+	log.ARN, err = r.arn(ctx, created.ID)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &log)...)
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: log.ID})...)
-	base.AddError(&resp.Diagnostics, "create", flowLogTypeName, log.Name.ValueString()+" ("+id+")", err)
+	base.AddError(&resp.Diagnostics, "create", flowLogTypeName, log.Name.ValueString()+" ("+created.ID+")", err)
 }
 
 func (r *flowLogResource) Read(ctx context.Context, req resource.ReadRequest, resp *resource.ReadResponse) {
@@ -171,6 +167,9 @@ func (r *flowLogResource) Update(ctx context.Context, req resource.UpdateRequest
 	}
 
 	id := log.ID.ValueString()
+	if !r.Claims.MayUpdate(ctx, r.claimed(id, nil), req.Private, &resp.Diagnostics) {
+		return
+	}
 	found, err := r.describeOne(ctx, base.Filter("flow-log-id", id))
 	if err == nil && found == nil {
 		err = errFlowLogGone

@@ -27,9 +27,9 @@ var subnetAtFault = map[string]string{
 	"UnsupportedAvailabilityZoneForUsage": "availability_zone",
 }
 
-// findByName returns what an interrupted create left of a subnet, and what the
+// findByName returns the subnets of a name, of which parts has the first, and what the
 // subnet is to be connected to. The calls are concurrent.
-func (r *subnetResource) findByName(ctx context.Context, m subnetModel) (*subnetParts, error) {
+func (r *subnetResource) findByName(ctx context.Context, m subnetModel) ([]ec2types.Subnet, *subnetParts, error) {
 	p, vpc := &subnetParts{}, m.VPCID.ValueString()
 	var subnets []ec2types.Subnet
 	err := base.Parallel(ctx,
@@ -43,18 +43,35 @@ func (r *subnetResource) findByName(ctx context.Context, m subnetModel) (*subnet
 		},
 		func(ctx context.Context) error { return r.findGateways(ctx, p, vpc) },
 	)
-	if err != nil {
-		return nil, err
-	}
-	found, err := r.adoptable(ctx, subnets, m)
-	if err != nil {
-		return nil, err
-	}
-	id, err := r.Claims.Adoptable(subnetTypeName, m.Name.ValueString(), found)
-	if err == nil && id != "" {
+	if len(subnets) > 0 {
 		p.subnet = &subnets[0]
 	}
-	return p, err
+	return subnets, p, err
+}
+
+// creation returns how the subnet and its route table are adopted or created; they are
+// then in parts. If only the subnet could be created, incomplete says why.
+func (r *subnetResource) creation(m subnetModel, parts *subnetParts, incomplete *error) base.Creation {
+	planned, _ := r.PlanCache.Take(subnetTypeName, m.nameInVPC())
+	return base.Creation{Kind: subnetTypeName, Name: m.Name.ValueString(), Key: m.nameInVPC(), Write: base.WriteEC2ClaimOf(r.Client.EC2),
+		Find: func(ctx context.Context) (*base.Found, error) {
+			if p, ok := planned.(*subnetParts); ok && p != nil && p.subnet == nil {
+				*parts = *p
+				return nil, nil
+			}
+			subnets, p, err := r.findByName(ctx, m)
+			if err != nil {
+				return nil, err
+			}
+			*parts = *p
+			return r.adoptable(ctx, subnets, m)
+		},
+		Create: func(ctx context.Context, claim base.Claim) (string, error) {
+			if *incomplete = r.ensureCreated(ctx, parts, m, claim); parts.subnet == nil {
+				return "", *incomplete
+			}
+			return aws.ToString(parts.subnet.SubnetId), nil
+		}}
 }
 
 // claimed returns a subnet as the holder of its claim.

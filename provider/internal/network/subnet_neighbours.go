@@ -2,7 +2,6 @@ package network
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -38,13 +37,8 @@ func (r *subnetResource) findNeighbours(ctx context.Context, m subnetModel) (*ne
 			n.subnets, err = r.describe(ctx, ofVPC)
 			return err
 		},
-		func(ctx context.Context) error {
-			parts, err := r.findByName(ctx, m)
-			var taken *base.AttributeError
-			if errors.As(err, &taken) {
-				return nil // reported by PlanAdoption, or the subnet that is being replaced
-			}
-			n.parts = parts
+		func(ctx context.Context) (err error) {
+			_, n.parts, err = r.findByName(ctx, m)
 			return err
 		},
 	)

@@ -3,7 +3,6 @@ package network
 import (
 	"context"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/hashicorp/terraform-plugin-framework-timeouts/resource/timeouts"
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
@@ -117,26 +116,22 @@ func (r *subnetResource) Create(ctx context.Context, req resource.CreateRequest,
 		return
 	}
 
-	claim, err := r.Claims.Open(subnetTypeName, subnet.nameInVPC())
-	planned, _ := r.PlanCache.Take(subnetTypeName, subnet.nameInVPC())
-	found, ok := planned.(*subnetParts)
-	if err == nil && (!ok || found == nil) {
-		found, err = r.findByName(ctx, subnet)
+	parts := &subnetParts{}
+	var incomplete error
+	created, err := r.AdoptOrCreate(ctx, r.creation(subnet, parts, &incomplete), resp.Private, &resp.Diagnostics)
+	if err != nil {
+		base.AddError(&resp.Diagnostics, "create", subnetTypeName, subnet.Name.ValueString(), err)
+		return
 	}
-	if err == nil && found.subnet != nil {
-		err = base.WriteEC2Claim(r.Client.EC2, aws.ToString(found.subnet.SubnetId))(ctx, claim.String())
+	defer created.Settle(ctx)
+	if err = incomplete; err == nil {
+		err = r.ensureCreated(ctx, parts, subnet, base.Claim{}) // the table of one that was adopted
 	}
+	subnet.setIDs(parts)
+	resp.Diagnostics.Append(resp.State.Set(ctx, &subnet)...)
+	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: subnet.ID})...)
 	if err == nil {
-		err = r.ensureCreated(ctx, found, subnet, claim)
-	}
-	if found != nil && found.subnet != nil {
-		r.Claims.Record(ctx, subnetTypeName, aws.ToString(found.subnet.SubnetId), claim, resp.Private, &resp.Diagnostics)
-		subnet.setIDs(found)
-		resp.Diagnostics.Append(resp.State.Set(ctx, &subnet)...)
-		resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: subnet.ID})...)
-	}
-	if err == nil {
-		err = r.connect(ctx, found, subnet)
+		err = r.connect(ctx, parts, subnet)
 	}
 	base.AddError(&resp.Diagnostics, "create", subnetTypeName, subnet.Name.ValueString(), err)
 }
@@ -175,6 +170,9 @@ func (r *subnetResource) Update(ctx context.Context, req resource.UpdateRequest,
 		return
 	}
 
+	if !r.Claims.MayUpdate(ctx, r.claimed(ec2types.Subnet{SubnetId: subnet.ID.ValueStringPointer()}), req.Private, &resp.Diagnostics) {
+		return
+	}
 	found, err := r.findForRepair(ctx, subnet)
 	if err == nil {
 		err = r.ensureCreated(ctx, found, subnet, base.Claim{}) // which exists

@@ -73,19 +73,14 @@ func (r *vpcResource) claimed(id string, tags []ec2types.Tag) base.Claimed {
 		}}
 }
 
-func (r *vpcResource) adoptOrCreate(ctx context.Context, m vpcModel, claim base.Claim) (string, error) {
-	var found *base.Found
-	if !r.PlanCache.IsVacant(vpcTypeName, m.Name.ValueString()) {
-		var err error
-		if found, err = r.findByName(m.CIDR)(ctx, m.Name.ValueString()); err != nil {
-			return "", err
-		}
-	}
-	if id, err := r.Claims.Adoptable(vpcTypeName, m.Name.ValueString(), found); err != nil {
-		return "", err
-	} else if id != "" {
-		return id, base.WriteEC2Claim(r.Client.EC2, id)(ctx, claim.String())
-	}
+// creation returns how the VPC is adopted or created.
+func (r *vpcResource) creation(m vpcModel) base.Creation {
+	return base.Creation{Kind: vpcTypeName, Name: m.Name.ValueString(), Write: base.WriteEC2ClaimOf(r.Client.EC2),
+		Find:   func(ctx context.Context) (*base.Found, error) { return r.findByName(m.CIDR)(ctx, m.Name.ValueString()) },
+		Create: func(ctx context.Context, claim base.Claim) (string, error) { return r.create(ctx, m, claim) }}
+}
+
+func (r *vpcResource) create(ctx context.Context, m vpcModel, claim base.Claim) (string, error) {
 	vpc, err := base.CreateOnce(ctx,
 		func(ctx context.Context) (*ec2types.Vpc, error) { return r.describeOne(ctx, claim.Filter()) },
 		func(ctx context.Context, once ...func(*ec2.Options)) (*ec2types.Vpc, error) {

@@ -95,22 +95,18 @@ func (r *vpcResource) Create(ctx context.Context, req resource.CreateRequest, re
 		return
 	}
 
-	claim, err := r.Claims.Open(vpcTypeName, vpc.Name.ValueString())
-	var id string
-	if err == nil {
-		id, err = r.adoptOrCreate(ctx, vpc, claim)
-	}
+	created, err := r.AdoptOrCreate(ctx, r.creation(vpc), resp.Private, &resp.Diagnostics)
 	if err != nil {
 		base.AddError(&resp.Diagnostics, "create", vpcTypeName, vpc.Name.ValueString(), err)
 		return
 	}
-	r.Claims.Record(ctx, vpcTypeName, id, claim, resp.Private, &resp.Diagnostics)
-	vpc.setID(id)
+	defer created.Settle(ctx)
+	vpc.setID(created.ID)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &vpc)...)
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: vpc.ID})...)
 
 	err = r.converge(ctx, &vpc, vpc.DNSFirewall != nil)
-	base.AddError(&resp.Diagnostics, "create", vpcTypeName, vpc.Name.ValueString()+" ("+id+")", err)
+	base.AddError(&resp.Diagnostics, "create", vpcTypeName, vpc.Name.ValueString()+" ("+created.ID+")", err)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &vpc)...)
 }
 
@@ -154,6 +150,9 @@ func (r *vpcResource) Update(ctx context.Context, req resource.UpdateRequest, re
 		return
 	}
 
+	if !r.Claims.MayUpdate(ctx, r.claimed(vpc.ID.ValueString(), nil), req.Private, &resp.Diagnostics) {
+		return
+	}
 	var former *dnsFirewallModel
 	resp.Diagnostics.Append(req.State.GetAttribute(ctx, path.Root("dns_firewall"), &former)...)
 	if err := r.converge(ctx, &vpc, former != nil); err != nil {

@@ -1,7 +1,10 @@
 package provider_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -17,13 +20,33 @@ import (
 	"github.com/hashicorp/terraform-plugin-testing/plancheck"
 	"github.com/hashicorp/terraform-plugin-testing/terraform"
 
+	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/fakeaws/moto"
 	"github.com/xeroops/xeroops/provider/internal/acctest"
 )
 
 const claimTag = "xeroops:claim"
 
-// kinds are the resource types with claims: all with tags.
-func kinds() []string { return slices.Sorted(maps.Keys(taggedKinds)) }
+const peerKind = "xeroops_vpn_peer"
+
+// kinds are the resource types with claims: all with tags, and the VPN peer.
+func kinds() []string { return append(slices.Sorted(maps.Keys(taggedKinds)), peerKind) }
+
+// claimedKinds returns a configuration with a resource of each kind, all with a tag or,
+// in place of it, a key of the number n.
+func claimedKinds(providerBlock string, n int) string {
+	node := fmt.Sprintf(`nodes = { gateway = { role = "wireguard", instance_type = "t3.small", subnet_id = xeroops_subnet.main.id, address = "10.0.1.11",
+    image_id = %q, eip_id = xeroops_eip.main.id }, app1 =`, moto.RoleImageID("wireguard", "1.0.0"))
+	config := strings.Replace(allKinds(providerBlock, fmt.Sprintf("n = %d", n), false), "nodes = { app1 =", node, 1)
+	return config + fmt.Sprintf(`
+resource %q "main" {
+  cluster        = xeroops_cluster.main.name
+  uploads_bucket = xeroops_bucket.main.id
+  name           = "laptop"
+  public_key     = %q
+}
+`, peerKind, base64.StdEncoding.EncodeToString([]byte(strings.Repeat(string(rune('a'+n)), 32))))
+}
 
 // relabelled returns a configuration in which the resource of a kind has another
 // address.
@@ -44,7 +67,7 @@ func unchanged(kinds ...string) resource.ConfigPlanChecks {
 // must not end with the deletion of what the create adopted.
 func TestAnotherLabelWithoutMovedBlockIsRefused(t *testing.T) {
 	a := newTaggedAccount(t)
-	config := allKinds("", "", false)
+	config := claimedKinds("", 0)
 	steps := []resource.TestStep{{Config: config}}
 	for _, kind := range kinds() {
 		steps = append(steps,
@@ -66,8 +89,8 @@ func TestTwoResourcesOfOneNameAreRefused(t *testing.T) {
 // about the old resource before. The create must fail and leave the old one.
 func TestCreateBeforeDestroyIsRefusedAndDestroysNothing(t *testing.T) {
 	a := newTaggedAccount(t)
-	replaceable := []string{"xeroops_eip", "xeroops_volume", "xeroops_bucket", "xeroops_cluster"}
-	config := allKinds("", "", false)
+	replaceable := []string{"xeroops_eip", "xeroops_volume", "xeroops_bucket", "xeroops_cluster", peerKind}
+	config := claimedKinds("", 0)
 	first := config
 	for _, kind := range replaceable {
 		first = strings.ReplaceAll(first, fmt.Sprintf("%q \"main\" {\n", kind), fmt.Sprintf("%q \"main\" {\n  lifecycle { create_before_destroy = true }\n", kind))
@@ -89,13 +112,18 @@ func TestCreateBeforeDestroyIsRefusedAndDestroysNothing(t *testing.T) {
 	a.Test(resource.TestCase{Steps: steps})
 }
 
-// claim sets the claims of everything in the account.
-func (a taggedAccount) claim(ctx context.Context, value string) {
+// claim sets the claims of everything in the account, or of some kinds of objects, and
+// returns the former ones.
+func (a taggedAccount) claim(ctx context.Context, value string, kinds ...string) (former string) {
 	a.t.Helper()
+	if len(kinds) == 0 || slices.Contains(kinds, "peer") {
+		former = a.claimPeer(ctx, value)
+	}
 	for _, o := range a.objects(ctx) {
-		if o.tags[claimTag] == "" {
+		if o.tags[claimTag] == "" || len(kinds) > 0 && !slices.Contains(kinds, o.kind) {
 			continue
 		}
+		former = o.tags[claimTag]
 		if o.kind != "bucket" {
 			_, err := a.EC2.CreateTags(ctx, &ec2.CreateTagsInput{Resources: []string{o.id}, Tags: []ec2types.Tag{{Key: aws.String(claimTag), Value: &value}}})
 			a.must(err)
@@ -109,6 +137,23 @@ func (a taggedAccount) claim(ctx context.Context, value string) {
 		_, err := a.S3.PutBucketTagging(ctx, &s3.PutBucketTaggingInput{Bucket: &o.id, Tagging: &s3types.Tagging{TagSet: tags}})
 		a.must(err)
 	}
+	return former
+}
+
+// claimPeer sets the claim of the peer and returns the former one.
+func (a taggedAccount) claimPeer(ctx context.Context, value string) (former string) {
+	a.t.Helper()
+	at := &s3.GetObjectInput{Bucket: aws.String("main-bucket"), Key: aws.String(cluster.Layout{Cluster: "main-cluster"}.VPNPeer("laptop"))}
+	out, err := a.S3.GetObject(ctx, at)
+	a.must(err)
+	var peer cluster.VPNPeer
+	a.must(json.NewDecoder(out.Body).Decode(&peer))
+	former, peer.Claim = peer.Claim, value
+	body, err := json.Marshal(peer)
+	a.must(err)
+	_, err = a.S3.PutObject(ctx, &s3.PutObjectInput{Bucket: at.Bucket, Key: at.Key, Body: bytes.NewReader(body)})
+	a.must(err)
+	return former
 }
 
 func forgotten() string {
@@ -123,7 +168,7 @@ func forgotten() string {
 // that use each other. With an owner, the next apply adopts them all.
 func TestAllThatAnInterruptedRunLeftIsAdoptedWithAnOwner(t *testing.T) {
 	a := newTaggedAccount(t)
-	config := allKinds("provider \"xeroops\" {\n  owner = \"shop\"\n}\n", "", false)
+	config := claimedKinds("provider \"xeroops\" {\n  owner = \"shop\"\n}\n", 0)
 	var before []string
 	a.Test(resource.TestCase{Steps: []resource.TestStep{
 		{Config: config},
@@ -155,7 +200,7 @@ func (a taggedAccount) identities() []string {
 // A state whose resources another one took over leaves them alone.
 func TestResourcesThatAnotherStateTookOverAreNotDestroyed(t *testing.T) {
 	a := newTaggedAccount(t)
-	config := allKinds("", "", false)
+	config := claimedKinds("", 0)
 	var before []string
 	a.Test(resource.TestCase{
 		Steps: []resource.TestStep{

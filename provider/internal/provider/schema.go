@@ -75,7 +75,7 @@ func (p *xeroops) Schema(_ context.Context, _ provider.SchemaRequest, resp *prov
 				MarkdownDescription: "Maximum number of attempts of a call that AWS throttles or that fails temporarily. Default: 10."},
 			"owner": schema.StringAttribute{Optional: true, Validators: base.NameValidators(),
 				MarkdownDescription: "Name of this configuration, such as `shop-prod`. An apply adopts resources that an interrupted run left only if that run had the same owner. " +
-					"Without an owner, it adopts only those that are not in use. Set it to a different name in each configuration. Default: no owner."},
+					"Without an owner, it adopts only those whose creation was not complete. Set it to a different name for each state, also for each workspace. Default: no owner."},
 		},
 	}
 }

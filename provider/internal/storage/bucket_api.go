@@ -81,7 +81,7 @@ func (r *bucketResource) inspect(ctx context.Context, found *base.Found) error {
 
 // claimed returns a bucket as the holder of its claim.
 func (r *bucketResource) claimed(name string, tags map[string]string) base.Claimed {
-	return base.Claimed{Kind: bucketTypeName, ID: name, Tag: tags[base.TagClaim],
+	return base.Claimed{Kind: bucketTypeName, ID: name, Tag: tags[base.TagClaim], OneTagSet: true,
 		Write: func(ctx context.Context, claim string) error { return r.writeClaim(ctx, name, claim) },
 		Reread: func(ctx context.Context) (string, bool, error) {
 			tags, err := r.tagsOf(ctx, name)
@@ -92,33 +92,38 @@ func (r *bucketResource) claimed(name string, tags map[string]string) base.Claim
 		}}
 }
 
-// writeClaim sets the claim among the bucket's other tags.
-func (r *bucketResource) writeClaim(ctx context.Context, name, claim string) error {
-	tags, err := r.tagsOf(ctx, name)
-	if err != nil {
-		return err
-	}
-	tags[base.TagClaim] = claim
-	_, err = r.Client.S3.PutBucketTagging(ctx, &s3.PutBucketTaggingInput{Bucket: &name, Tagging: &s3types.Tagging{TagSet: expandTags(tags)}})
-	return err
-}
+// maxClaimAttempts is how often the claim is written to a bucket whose tags others
+// change at the same time.
+const maxClaimAttempts = 5
 
-// adoptOrCreate creates the bucket, or adopts one that an interrupted apply left.
-func (r *bucketResource) adoptOrCreate(ctx context.Context, m bucketModel, claim base.Claim) error {
-	name := m.Name.ValueString()
-	// Search first, because creating one's own bucket succeeds in us-east-1.
-	var found *base.Found
-	if !r.PlanCache.IsVacant(bucketTypeName, name) {
-		var err error
-		if found, err = r.findExisting(ctx, name); err != nil {
+// writeClaim sets the claim among the bucket's other tags. S3 replaces them as a whole and
+// without a condition: if another replaced them too, from what it read before, the claim
+// is written again to what it wrote.
+func (r *bucketResource) writeClaim(ctx context.Context, name, claim string) error {
+	for range maxClaimAttempts {
+		tags, err := r.tagsOf(ctx, name)
+		if err != nil || tags[base.TagClaim] == claim {
+			return err
+		}
+		tags[base.TagClaim] = claim
+		if _, err = r.Client.S3.PutBucketTagging(ctx, &s3.PutBucketTaggingInput{Bucket: &name, Tagging: &s3types.Tagging{TagSet: expandTags(tags)}}); err != nil {
 			return err
 		}
 	}
-	if id, err := r.Claims.Adoptable(bucketTypeName, name, found); err != nil {
-		return err
-	} else if id != "" {
-		return r.writeClaim(ctx, name, claim.String())
-	}
+	return fmt.Errorf("others change the tags of bucket %s at the same time, and so its claim was not kept; apply again when they are done", name)
+}
+
+// creation returns how the bucket is adopted or created.
+func (r *bucketResource) creation(m bucketModel) base.Creation {
+	name := m.Name.ValueString()
+	return base.Creation{Kind: bucketTypeName, Name: name, Write: r.writeClaim,
+		// Needed because creating one's own bucket succeeds in us-east-1.
+		Find:   func(ctx context.Context) (*base.Found, error) { return r.findExisting(ctx, name) },
+		Create: func(ctx context.Context, claim base.Claim) (string, error) { return name, r.create(ctx, m, claim) }}
+}
+
+func (r *bucketResource) create(ctx context.Context, m bucketModel, claim base.Claim) error {
+	name := m.Name.ValueString()
 	tags := m.allTags()
 	tags[base.TagClaim] = claim.String()
 	config := &s3types.CreateBucketConfiguration{Tags: expandTags(tags)}
@@ -131,9 +136,11 @@ func (r *bucketResource) adoptOrCreate(ctx context.Context, m bucketModel, claim
 	})
 	switch {
 	case awswait.HasCode(err, "BucketAlreadyOwnedByYou"): // the response of an earlier attempt was lost
-		found, err = r.findExisting(ctx, name)
+		found, err := r.findExisting(ctx, name)
 		if err == nil && found != nil && found.Claim != claim.String() {
-			_, err = r.Claims.Adoptable(bucketTypeName, name, found)
+			if _, err = r.Claims.Adoptable(bucketTypeName, name, found); err == nil {
+				err = r.writeClaim(ctx, name, claim.String())
+			}
 		}
 		return err
 	case awswait.HasCode(err, "BucketAlreadyExists"):

@@ -232,15 +232,12 @@ func (r *bucketResource) Create(ctx context.Context, req resource.CreateRequest,
 		return
 	}
 
-	claim, err := r.Claims.Open(bucketTypeName, bucket.Name.ValueString())
-	if err == nil {
-		err = r.adoptOrCreate(ctx, bucket, claim)
-	}
+	created, err := r.AdoptOrCreate(ctx, r.creation(bucket), resp.Private, &resp.Diagnostics)
 	if err != nil {
 		base.AddError(&resp.Diagnostics, "create", bucketTypeName, bucket.Name.ValueString(), err)
 		return
 	}
-	r.Claims.Record(ctx, bucketTypeName, bucket.Name.ValueString(), claim, resp.Private, &resp.Diagnostics)
+	defer created.Settle(ctx)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &bucket)...)
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: bucket.ID})...)
 
@@ -296,6 +293,9 @@ func (r *bucketResource) Update(ctx context.Context, req resource.UpdateRequest,
 		return
 	}
 
+	if !r.Claims.MayUpdate(ctx, r.claimed(bucket.ID.ValueString(), nil), req.Private, &resp.Diagnostics) {
+		return
+	}
 	if err := r.converge(ctx, bucket, state.AccessLog); err != nil {
 		base.AddError(&resp.Diagnostics, "update", bucketTypeName, bucket.ID.ValueString(), err)
 		return

@@ -75,22 +75,19 @@ func (m *volumeModel) adoptable(volumes []ec2types.Volume) *base.Found {
 	return found
 }
 
-// adoptOrCreate returns the id of the adopted or new volume. It does not use a
-// client token derived from the name, because for a day AWS would return the first
-// volume even if it was deleted.
-func (r *volumeResource) adoptOrCreate(ctx context.Context, m volumeModel, claim base.Claim) (string, error) {
-	var volumes []ec2types.Volume
-	if !r.PlanCache.IsVacant(volumeTypeName, m.Name.ValueString()) {
-		var err error
-		if volumes, err = r.findByName(ctx, m.Name.ValueString()); err != nil {
-			return "", err
-		}
-	}
-	if id, err := r.Claims.Adoptable(volumeTypeName, m.Name.ValueString(), m.adoptable(volumes)); err != nil {
-		return "", err
-	} else if id != "" {
-		return id, base.WriteEC2Claim(r.Client.EC2, id)(ctx, claim.String())
-	}
+// creation returns how the volume is adopted or created.
+func (r *volumeResource) creation(m volumeModel) base.Creation {
+	return base.Creation{Kind: volumeTypeName, Name: m.Name.ValueString(), Write: base.WriteEC2ClaimOf(r.Client.EC2),
+		Find: func(ctx context.Context) (*base.Found, error) {
+			volumes, err := r.findByName(ctx, m.Name.ValueString())
+			return m.adoptable(volumes), err
+		},
+		Create: func(ctx context.Context, claim base.Claim) (string, error) { return r.create(ctx, m, claim) }}
+}
+
+// create creates the volume. It does not use a client token derived from the name,
+// because for a day AWS would return the first volume even if it was deleted.
+func (r *volumeResource) create(ctx context.Context, m volumeModel, claim base.Claim) (string, error) {
 	out, err := r.Client.EC2.CreateVolume(ctx, &ec2.CreateVolumeInput{
 		AvailabilityZone:  m.AvailabilityZone.ValueStringPointer(),
 		VolumeType:        m.volumeType(),

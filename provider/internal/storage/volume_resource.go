@@ -155,22 +155,18 @@ func (r *volumeResource) Create(ctx context.Context, req resource.CreateRequest,
 		return
 	}
 
-	claim, err := r.Claims.Open(volumeTypeName, volume.Name.ValueString())
-	var id string
-	if err == nil {
-		id, err = r.adoptOrCreate(ctx, volume, claim)
-	}
+	created, err := r.AdoptOrCreate(ctx, r.creation(volume), resp.Private, &resp.Diagnostics)
 	if err != nil {
 		base.AddError(&resp.Diagnostics, "create", volumeTypeName, volume.Name.ValueString(), err)
 		return
 	}
-	r.Claims.Record(ctx, volumeTypeName, id, claim, resp.Private, &resp.Diagnostics)
-	volume.setID(id)
+	defer created.Settle(ctx)
+	volume.setID(created.ID)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &volume)...)
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: volume.ID})...)
 
 	err = r.converge(ctx, &volume, false)
-	base.AddError(&resp.Diagnostics, "create", volumeTypeName, volume.Name.ValueString()+" ("+id+")", err)
+	base.AddError(&resp.Diagnostics, "create", volumeTypeName, volume.Name.ValueString()+" ("+created.ID+")", err)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &volume)...)
 }
 
@@ -224,6 +220,9 @@ func (r *volumeResource) Update(ctx context.Context, req resource.UpdateRequest,
 		return
 	}
 
+	if !r.Claims.MayUpdate(ctx, r.claimed(ec2types.Volume{VolumeId: volume.ID.ValueStringPointer()}), req.Private, &resp.Diagnostics) {
+		return
+	}
 	if err := r.converge(ctx, &volume, hasSchedule(state.SnapshotSchedule)); err != nil {
 		base.AddError(&resp.Diagnostics, "update", volumeTypeName, volume.ID.ValueString(), err)
 		return

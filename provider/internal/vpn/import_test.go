@@ -9,12 +9,14 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/tfsdk"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 	"github.com/hashicorp/terraform-plugin-go/tftypes"
+
+	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
 // Import by identity needs Terraform 1.12; this tests the same with any version.
 func TestPeerIsImportedByIdentityAlone(t *testing.T) {
 	ctx := context.Background()
-	r := &peerResource{}
+	r := &peerResource{&base.ProviderData{Claims: base.NewClaims("")}}
 	var schema resource.SchemaResponse
 	r.Schema(ctx, resource.SchemaRequest{}, &schema)
 	var identity resource.IdentitySchemaResponse

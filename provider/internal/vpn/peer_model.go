@@ -43,6 +43,10 @@ func importID(cluster, bucket, name string) string {
 	return strings.Join([]string{cluster, bucket, name}, "/")
 }
 
+func (m *peerModel) importID() string {
+	return importID(m.Cluster.ValueString(), m.UploadsBucket.ValueString(), m.Name.ValueString())
+}
+
 func parseImportID(id string) (peerIdentity, error) {
 	parts := strings.Split(id, "/")
 	if len(parts) != 3 || parts[0] == "" || parts[1] == "" || parts[2] == "" {
@@ -65,6 +69,34 @@ func (r *peerResource) store(m peerModel) store {
 		bucket: m.UploadsBucket.ValueString(),
 		layout: cluster.Layout{Cluster: m.Cluster.ValueString()},
 	}
+}
+
+// claimed returns a peer as the holder of its claim.
+func (r *peerResource) claimed(m peerModel, claim string) base.Claimed {
+	s, name := r.store(m), m.Name.ValueString()
+	return base.Claimed{Kind: peerTypeName, ID: m.importID(), Tag: claim,
+		Write: func(ctx context.Context, claim string) error { return s.writeClaim(ctx, name, claim) },
+		Reread: func(ctx context.Context) (string, bool, error) {
+			peer, err := s.peer(ctx, name)
+			if errors.Is(err, errNoObject) {
+				return "", false, nil
+			}
+			return peer.Claim, err == nil, err
+		}}
+}
+
+// creation returns how a peer is adopted or created. A created one is then complete in m.
+func (r *peerResource) creation(m *peerModel) base.Creation {
+	s, name := r.store(*m), m.Name.ValueString()
+	return base.Creation{Kind: peerTypeName, Name: name, Key: m.importID(),
+		Find:  func(ctx context.Context) (*base.Found, error) { return s.find(ctx, name, m.PublicKey.ValueString()) },
+		Write: func(ctx context.Context, _, claim string) error { return s.writeClaim(ctx, name, claim) },
+		Create: func(ctx context.Context, claim base.Claim) (string, error) {
+			return m.importID(), r.save(ctx, m, func(s store, ctx context.Context, p cluster.VPNPeer) error {
+				p.Claim = claim.String()
+				return s.create(ctx, p)
+			})
+		}}
 }
 
 // save reserves the peer's address, writes its object with write, and sets the
@@ -107,14 +139,14 @@ func (m peerModel) note(ctx context.Context, operation string, err error, state 
 	diags.Append(identity.Set(ctx, m.identity())...)
 }
 
-// refresh reads the peer; the error is errNoObject if it is gone. If the cluster or
+// refresh reads the peer and returns its claim; the error is errNoObject if it is gone. If the cluster or
 // its gateway is gone, the peer keeps its last known configuration: the resource is
 // the peer's object.
-func (r *peerResource) refresh(ctx context.Context, m *peerModel) error {
+func (r *peerResource) refresh(ctx context.Context, m *peerModel) (claim string, err error) {
 	s := r.store(*m)
 	var peer *cluster.VPNPeer
 	var topology *cluster.Topology
-	err := base.Parallel(ctx,
+	err = base.Parallel(ctx,
 		func(ctx context.Context) (err error) {
 			peer, err = s.peer(ctx, m.Name.ValueString())
 			return err
@@ -127,12 +159,12 @@ func (r *peerResource) refresh(ctx context.Context, m *peerModel) error {
 			return err
 		})
 	if err != nil {
-		return err
+		return "", err
 	}
 	m.PublicKey = types.StringValue(peer.PublicKey)
 	m.Address = types.StringValue(peer.Address)
 	if topology != nil && checkGateway(topology) == nil {
 		m.ClientConfig = types.StringValue(clientConfig(topology.VPN, peer.Address))
 	}
-	return nil
+	return peer.Claim, nil
 }

@@ -107,7 +107,31 @@ func (r *peerResource) ImportState(ctx context.Context, req resource.ImportState
 	}
 	if !resp.Diagnostics.HasError() {
 		id.setState(ctx, resp)
+		r.Claims.Import(importID(id.Cluster.ValueString(), id.UploadsBucket.ValueString(), id.Name.ValueString()))
 	}
+}
+
+// ModifyPlan checks whether a peer of the name exists.
+func (r *peerResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
+	if r.ProviderData == nil {
+		return
+	}
+	var plan, state peerModel
+	if !req.Plan.Raw.IsNull() {
+		resp.Diagnostics.Append(req.Plan.Get(ctx, &plan)...)
+	}
+	if !req.State.Raw.IsNull() {
+		resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
+	}
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	r.PlanAdoptionOf(ctx, peerTypeName, state.importID(), func(ctx context.Context, name string) (*base.Found, error) {
+		if plan.Cluster.IsUnknown() || plan.UploadsBucket.IsUnknown() {
+			return nil, nil
+		}
+		return r.store(plan).find(ctx, name, plan.PublicKey.ValueString())
+	}, req, resp)
 }
 
 func (r *peerResource) Create(ctx context.Context, req resource.CreateRequest, resp *resource.CreateResponse) {
@@ -118,7 +142,13 @@ func (r *peerResource) Create(ctx context.Context, req resource.CreateRequest, r
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	err := r.save(ctx, &peer, store.create)
+	created, err := r.AdoptOrCreate(ctx, r.creation(&peer), resp.Private, &resp.Diagnostics)
+	if err == nil && peer.ClientConfig.IsUnknown() { // adopted
+		err = r.save(ctx, &peer, store.update)
+	}
+	if err == nil { // otherwise it is not in the state
+		defer created.Settle(ctx)
+	}
 	peer.note(ctx, "create", err, &resp.State, resp.Identity, &resp.Diagnostics)
 }
 
@@ -134,13 +164,17 @@ func (r *peerResource) Read(ctx context.Context, req resource.ReadRequest, resp 
 	// First, because a resource that is gone has an identity too, and Terraform before
 	// 1.12 does not pass it.
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, peer.identity())...)
-	err := r.refresh(ctx, &peer)
+	claim, err := r.refresh(ctx, &peer)
 	if errors.Is(err, errNoObject) {
 		resp.State.RemoveResource(ctx)
 		return
 	}
 	if err != nil {
 		base.AddError(&resp.Diagnostics, "read", peerTypeName, peer.Name.ValueString(), err)
+		return
+	}
+	if !r.Claims.Keep(ctx, r.claimed(peer, claim), resp.Private, &resp.Diagnostics) {
+		resp.State.RemoveResource(ctx)
 		return
 	}
 	resp.Diagnostics.Append(resp.State.Set(ctx, &peer)...)
@@ -152,6 +186,9 @@ func (r *peerResource) Update(ctx context.Context, req resource.UpdateRequest, r
 	ctx, cancel := base.Deadline(ctx, peer.Timeouts.Update, operationTimeout, &resp.Diagnostics)
 	defer cancel()
 	if resp.Diagnostics.HasError() {
+		return
+	}
+	if !r.Claims.MayUpdate(ctx, r.claimed(peer, ""), req.Private, &resp.Diagnostics) {
 		return
 	}
 	err := r.save(ctx, &peer, store.update)
@@ -167,6 +204,9 @@ func (r *peerResource) Delete(ctx context.Context, req resource.DeleteRequest, r
 		return
 	}
 
+	if !r.Claims.MayDelete(ctx, r.claimed(peer, ""), req.Private, &resp.Diagnostics) {
+		return
+	}
 	err := r.store(peer).delete(ctx, peer.Name.ValueString())
 	base.AddError(&resp.Diagnostics, "delete", peerTypeName, peer.Name.ValueString(), err)
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/xeroops/xeroops/internal/awswait"
 	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
 // store reads and writes one cluster's VPN objects in its uploads bucket.
@@ -44,10 +45,9 @@ func (s store) get(ctx context.Context, key string, into any) (etag string, err 
 	return aws.ToString(out.ETag), nil
 }
 
-// always, ifAbsent and ifUnchanged are the conditions of a put.
+// ifAbsent and ifUnchanged are the conditions of a put.
 type condition func(*s3.PutObjectInput)
 
-func always(*s3.PutObjectInput)      {}
 func ifAbsent(in *s3.PutObjectInput) { in.IfNoneMatch = aws.String("*") }
 func ifUnchanged(etag string) condition {
 	return func(in *s3.PutObjectInput) { in.IfMatch = &etag }
@@ -88,27 +88,81 @@ func (s store) peer(ctx context.Context, name string) (*cluster.VPNPeer, error) 
 	return &p, err
 }
 
-// create writes a new peer's object. An existing object with the same public key is
-// left from a create that was interrupted after its put, and is adopted; one with
-// another key is an error.
+// find returns the existing peer of a name as a candidate for adoption, or nil.
+func (s store) find(ctx context.Context, name, publicKey string) (*base.Found, error) {
+	existing, err := s.peer(ctx, name)
+	if errors.Is(err, errNoObject) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	found := &base.Found{ID: importID(s.layout.Cluster, s.bucket, name), Claim: existing.Claim}
+	if publicKey != "" && existing.PublicKey != publicKey {
+		found.Conflict = "it has another public key"
+	}
+	return found, nil
+}
+
+// create writes a new peer's object. One that exists with the same claim is its own: the
+// answer to the put was lost.
 func (s store) create(ctx context.Context, p cluster.VPNPeer) error {
 	err := s.put(ctx, s.layout.VPNPeer(p.Name), p, ifAbsent)
 	if !isConflict(err) {
 		return err
 	}
 	existing, err := s.peer(ctx, p.Name)
-	if err != nil {
-		return err
-	}
-	if existing.PublicKey != p.PublicKey {
-		return fmt.Errorf("it already exists with another public key; choose another name, or import it: terraform import <address> %s",
+	if err == nil && existing.Claim != p.Claim {
+		err = fmt.Errorf("another apply has just created it; choose another name, or import it: terraform import <address> %s",
 			importID(s.layout.Cluster, s.bucket, p.Name))
 	}
-	return s.update(ctx, p)
+	return err
 }
 
+// update writes a peer's object and keeps its claim.
 func (s store) update(ctx context.Context, p cluster.VPNPeer) error {
-	return s.put(ctx, s.layout.VPNPeer(p.Name), p, always)
+	return s.change(ctx, p.Name, func(existing *cluster.VPNPeer) {
+		p.Claim = existing.Claim
+		*existing = p
+	})
+}
+
+// writeClaim sets the claim of an existing peer.
+func (s store) writeClaim(ctx context.Context, name, claim string) error {
+	return s.change(ctx, name, func(existing *cluster.VPNPeer) { existing.Claim = claim })
+}
+
+// change changes a peer's object atomically: if it was changed concurrently, change is
+// called again with the new content.
+func (s store) change(ctx context.Context, name string, change func(*cluster.VPNPeer)) error {
+	key := s.layout.VPNPeer(name)
+	for {
+		var p cluster.VPNPeer
+		etag, err := s.get(ctx, key, &p)
+		if err != nil {
+			return err
+		}
+		before := p
+		if change(&p); p == before {
+			return nil
+		}
+		if err = s.put(ctx, key, p, ifUnchanged(etag)); !isConflict(err) {
+			return err
+		}
+		if err := s.pause(ctx, err); err != nil {
+			return err
+		}
+	}
+}
+
+// pause waits before a retry after a conflict.
+func (s store) pause(ctx context.Context, conflict error) error {
+	select {
+	case <-ctx.Done():
+		return fmt.Errorf("%w while others were changing it: %w", context.Cause(ctx), conflict)
+	case <-time.After(rand.N(maxConflictPause)):
+		return nil
+	}
 }
 
 // delete removes a peer and then releases its address, so that the address is not
@@ -157,10 +211,8 @@ func (s store) changeAddresses(ctx context.Context, change func(held map[string]
 		if err = s.put(ctx, s.layout.VPNAddresses(), table, when); !isConflict(err) {
 			return err
 		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%w while others were changing it: %w", context.Cause(ctx), err)
-		case <-time.After(rand.N(maxConflictPause)):
+		if err := s.pause(ctx, err); err != nil {
+			return err
 		}
 	}
 }

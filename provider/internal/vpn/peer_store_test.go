@@ -85,22 +85,48 @@ func TestReserveRebuildsALostTableFromThePeers(t *testing.T) {
 	}
 }
 
-func TestCreateAdoptsItsOwnPeerAndNoOther(t *testing.T) {
+func TestCreateFindsItsOwnPeerAndNoOther(t *testing.T) {
 	ctx, s := newStore(t)
-	mine := cluster.VPNPeer{Schema: cluster.VPNPeerSchema, Name: "laptop", PublicKey: "mine", Address: "10.100.0.2"}
-	for range 2 { // the second is the apply after a crash of the first
+	mine := cluster.VPNPeer{Schema: cluster.VPNPeerSchema, Name: "laptop", PublicKey: "key", Address: "10.100.0.2", Claim: "open::mine"}
+	for range 2 { // the answer to the first is lost
 		if err := s.create(ctx, mine); err != nil {
 			t.Fatal(err)
 		}
 	}
 	theirs := mine
-	theirs.PublicKey = "theirs"
+	theirs.Claim = "open::theirs"
 	err := s.create(ctx, theirs)
 	if err == nil || !strings.Contains(err.Error(), "terraform import <address> test/uploads/laptop") {
 		t.Errorf("another's peer: error %v, want one with the import command", err)
 	}
 	if there, err := s.peer(ctx, "laptop"); err != nil || *there != mine {
 		t.Errorf("the object is %v (%v), want %v", there, err, mine)
+	}
+}
+
+func TestConcurrentChangesOfAPeerKeepItsClaim(t *testing.T) {
+	ctx, s := newStore(t)
+	p := cluster.VPNPeer{Schema: cluster.VPNPeerSchema, Name: "laptop", PublicKey: "old", Address: "10.100.0.2", Claim: "open::mine"}
+	if err := s.create(ctx, p); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := s.writeClaim(ctx, "laptop", "held::mine"); err != nil {
+			t.Error(err)
+		}
+	})
+	wg.Go(func() {
+		changed := p
+		changed.PublicKey, changed.Claim = "new", ""
+		if err := s.update(ctx, changed); err != nil {
+			t.Error(err)
+		}
+	})
+	wg.Wait()
+	p.PublicKey, p.Claim = "new", "held::mine"
+	if there, err := s.peer(ctx, "laptop"); err != nil || *there != p {
+		t.Errorf("the object is %v (%v), want %v", there, err, p)
 	}
 }
 

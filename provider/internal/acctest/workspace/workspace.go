@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/xeroops/xeroops/internal/testkit/tfcli"
@@ -52,6 +53,9 @@ type Workspace struct {
 	cli       tfcli.CLI
 	variables []string
 	env       []string
+
+	mu      sync.Mutex
+	running *os.Process // Terraform, or nil
 }
 
 // Options are the settings of a workspace.
@@ -60,7 +64,8 @@ type Options struct {
 	Module    string            // the checkout
 	Example   string            // the example's directory, relative to the module: examples/complete
 	Binary    string            // the provider's binary, from Build
-	Variables map[string]string // variables of the example
+	Files     map[string]string // files in addition to the example, or in place of one: content by name
+	Variables map[string]string // variables of the configuration
 	Env       map[string]string // environment of Terraform and the provider
 }
 
@@ -72,9 +77,17 @@ func New(ctx context.Context, o Options) (*Workspace, error) {
 		return nil, err
 	}
 	w := &Workspace{dir: o.Dir, root: filepath.Join(o.Dir, o.Example), cli: cli}
-	// The whole directory, because examples refer to ../modules.
-	if err := tfcli.CopyExamples(filepath.Join(o.Dir, "examples"), filepath.Join(o.Module, "examples")); err != nil {
+	if o.Example == "" {
+		w.root = filepath.Join(o.Dir, "configuration")
+	} else if err := tfcli.CopyExamples(filepath.Join(o.Dir, "examples"), filepath.Join(o.Module, "examples")); err != nil {
+		// The whole directory, because examples refer to ../modules.
 		return nil, fmt.Errorf("copy the examples: %w", err)
+	}
+	for name, content := range o.Files {
+		path := filepath.Join(w.root, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o750), os.WriteFile(path, []byte(content), 0o600)); err != nil {
+			return nil, err
+		}
 	}
 	if err := w.writeProvider(o.Binary); err != nil {
 		return nil, err
@@ -156,10 +169,31 @@ func (w *Workspace) Run(ctx context.Context, args ...string) (string, error) {
 	cmd.Dir, cmd.Env = w.root, w.env
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Run(); err != nil {
+	err := cmd.Start()
+	if err == nil {
+		w.setRunning(cmd.Process)
+		err = cmd.Wait()
+		w.setRunning(nil)
+	}
+	if err != nil {
 		return out.String(), fmt.Errorf("%s %s: %w\n%s", filepath.Base(w.cli.Path), args[0], err, AfterPlan(out.String()))
 	}
 	return out.String(), nil
+}
+
+func (w *Workspace) setRunning(p *os.Process) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.running = p
+}
+
+// KillTerraform kills Terraform, if it is running, but not the provider.
+func (w *Workspace) KillTerraform() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.running != nil {
+		_ = w.running.Kill() // fails if it has exited
+	}
 }
 
 // AfterPlan returns the output of an apply without the plan at its start.
