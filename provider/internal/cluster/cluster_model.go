@@ -209,7 +209,8 @@ func (m *clusterModel) keepPlanned(planned clusterModel, diags *diag.Diagnostics
 
 // fromAWS sets the attributes to what was observed. A node without an instance
 // is left out of nodes, so that the plan shows its creation; differences that no
-// attribute shows are listed in drift.
+// attribute shows are listed in drift, unless the cluster was only imported: what it
+// should be is not in its state yet.
 func (m *clusterModel) fromAWS(ctx context.Context, op *operation, settings base.TagSettings) {
 	m.ID = m.Name
 	m.VPCID = types.StringValue(op.actual.vpcID)
@@ -221,7 +222,10 @@ func (m *clusterModel) fromAWS(ctx context.Context, op *operation, settings base
 	}
 	m.Nodes = nodes
 	m.Instances = op.actual.instancesValue()
-	m.Drift = base.Drift(op.drift(ctx))
+	m.Drift = base.NoDrift()
+	if m.Buckets != nil {
+		m.Drift = base.Drift(op.drift(ctx))
+	}
 	m.Tags, m.TagsAll = settings.TagsFromAWS(op.commonTags(), m.Tags, m.TagsAll)
 	if m.DebugAccess.IsNull() {
 		m.DebugAccess = op.debugAccessFromAWS()

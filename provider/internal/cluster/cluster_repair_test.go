@@ -39,6 +39,8 @@ func TestAnImportedClusterIsAppliedInPlace(t *testing.T) {
 		{Config: a.config(), Check: check(func() error { before = a.ids(); return nil })},
 		{Config: "removed {\n  from = xeroops_cluster.main\n  lifecycle {\n    destroy = false\n  }\n}"},
 		{Config: a.config(), ResourceName: resourceName, ImportState: true, ImportStateId: "production", ImportStatePersist: true, ImportStateVerifyIdentifierAttribute: "name"},
+		{RefreshState: true, ExpectNonEmptyPlan: true, Check: resource.TestCheckResourceAttr(resourceName, "drift.#", "0")},
+		{Config: a.config(), PlanOnly: true, ExpectNonEmptyPlan: true},
 		{Config: a.config(), ConfigPlanChecks: inPlace(), Check: check(func() error {
 			for name, id := range a.ids() {
 				if before[name] != id {

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -186,5 +187,10 @@ func (m *bucketModel) bucketName(ctx context.Context, account func(context.Conte
 		return types.StringUnknown(), nil
 	}
 	id, err := account(ctx)
-	return types.StringValue(m.Prefix.ValueString() + "-" + id), err
+	name := types.StringValue(m.Prefix.ValueString() + "-" + id)
+	// Configuration that Terraform generates for an import has both.
+	if err == nil && !m.Name.IsNull() && !m.Name.IsUnknown() && !m.Name.Equal(name) {
+		return name, fmt.Errorf("the prefix makes the name %q, but name is %q: remove one of them", name.ValueString(), m.Name.ValueString())
+	}
+	return name, err
 }

@@ -53,7 +53,7 @@ func (r *bucketResource) Schema(ctx context.Context, _ resource.SchemaRequest, r
 			"arn": schema.StringAttribute{Computed: true, MarkdownDescription: "ARN of the bucket."},
 			"name": schema.StringAttribute{
 				Optional: true, Computed: true, Validators: []validator.String{bucketNameRule},
-				MarkdownDescription: "Name of the bucket, unique among the buckets of all accounts. Set either this or `prefix`. Changing it replaces the bucket.",
+				MarkdownDescription: "Name of the bucket, unique among the buckets of all accounts. Set this or `prefix`. Changing it replaces the bucket.",
 			},
 			"prefix": schema.StringAttribute{
 				Optional: true, Validators: []validator.String{bucketPrefixRule},
@@ -102,7 +102,7 @@ func (r *bucketResource) Schema(ctx context.Context, _ resource.SchemaRequest, r
 }
 
 func (r *bucketResource) ConfigValidators(context.Context) []resource.ConfigValidator {
-	return []resource.ConfigValidator{resourcevalidator.ExactlyOneOf(path.MatchRoot("name"), path.MatchRoot("prefix"))}
+	return []resource.ConfigValidator{resourcevalidator.AtLeastOneOf(path.MatchRoot("name"), path.MatchRoot("prefix"))}
 }
 
 func (r *bucketResource) ValidateConfig(ctx context.Context, req resource.ValidateConfigRequest, resp *resource.ValidateConfigResponse) {

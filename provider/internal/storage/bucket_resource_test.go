@@ -313,8 +313,8 @@ func TestProtectedObjectsAreNamed(t *testing.T) {
 
 func TestBucketErrorsSayWhatToDo(t *testing.T) {
 	for name, tc := range map[string]struct{ config, says string }{
-		"neither":      {`resource "xeroops_bucket" "uploads" {}`, `Exactly one of these attributes must be configured: \[name,prefix\]`},
-		"both":         {bucketConfig(`name = "abc"`), `Exactly one of these attributes must be configured`},
+		"neither":      {`resource "xeroops_bucket" "uploads" {}`, `At least one of these attributes must be configured: \[name,prefix\]`},
+		"both":         {bucketConfig(`name = "abc"`), `makes the name "uploads-123456789012", but name is "abc"`},
 		"upper case":   {"resource \"xeroops_bucket\" \"uploads\" {\n name = \"Uploads\"\n}", `lowercase letters, digits and hyphens`},
 		"long prefix":  {"resource \"xeroops_bucket\" \"uploads\" {\n prefix = \"" + strings.Repeat("a", 51) + "\"\n}", `1 to 50`},
 		"empty rule":   {bucketConfig(`lifecycle_rules = [{ prefix = "tmp/" }]`), `At least one attribute out of`},
