@@ -89,6 +89,12 @@ func ServicesOf(role Role) []Service {
 	return of
 }
 
+// HasEtcd reports whether the nodes of a role run etcd, and so have a certificate of
+// etcd's authority.
+func HasEtcd(role Role) bool {
+	return slices.ContainsFunc(ServicesOf(role), func(s Service) bool { return s.Name == "etcd" })
+}
+
 // TemplateDirs returns the directories of templates.Files that make up a role:
 // base, and that of each of its services, in the order of the table.
 func TemplateDirs(role Role) []string {

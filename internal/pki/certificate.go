@@ -79,6 +79,11 @@ func (c *Certificate) TLS() tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{c.Leaf.Raw}, PrivateKey: c.key, Leaf: c.Leaf}
 }
 
+// RenewAt returns when half of the lifetime of c is over.
+func (c *Certificate) RenewAt() time.Time {
+	return c.Leaf.NotBefore.Add(c.Leaf.NotAfter.Sub(c.Leaf.NotBefore) / 2)
+}
+
 // Reason is why a certificate has to be reissued; "" means that it does not.
 type Reason string
 
@@ -101,7 +106,7 @@ func (c *Certificate) RenewalDue(id Identity, issuer *Authority, now time.Time) 
 		!slices.Equal(subject.Organization, []string{id.Cluster}), !slices.Equal(names, id.names()),
 		len(c.Leaf.IPAddresses) != 1 || !c.Leaf.IPAddresses[0].Equal(id.Address.AsSlice()):
 		return ReasonIdentity
-	case now.After(c.Leaf.NotBefore.Add(c.Leaf.NotAfter.Sub(c.Leaf.NotBefore) / 2)):
+	case now.After(c.RenewAt()):
 		return ReasonHalfLife
 	}
 	return ""

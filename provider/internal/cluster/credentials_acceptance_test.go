@@ -14,6 +14,7 @@ import (
 
 	model "github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/envfile"
+	"github.com/xeroops/xeroops/internal/pki"
 	"github.com/xeroops/xeroops/provider/internal/acctest"
 )
 
@@ -161,5 +162,68 @@ func TestDeployCredentialsFollowThoseOfManagement(t *testing.T) {
 		}
 		return nil
 	}))})
+	a.Test(resource.TestCase{Steps: steps})
+}
+
+func TestCertificatesAreRepairedAndTheAuthorityIsKept(t *testing.T) {
+	a := newAccount(t)
+	certificate, authority, bundle := layout.Certificate(model.RoleDB, "db1"), layout.Authority("etcd"), layout.AuthorityBundle("etcd")
+	var first map[string]string
+	read := func() map[string]string {
+		return map[string]string{certificate: a.object(certificate), authority: a.object(authority), bundle: a.object(bundle)}
+	}
+	steps := []resource.TestStep{
+		{Config: a.config(), Check: check(func() error { first = read(); return nil })},
+		{Config: a.config(), ConfigPlanChecks: nothingToDo()},
+	}
+	for drift, change := range map[string]func(){
+		certificate + " was deleted": func() { a.deleteObject(certificate) },
+		certificate + " was changed": func() { a.putObject(certificate, "not a certificate") },
+		bundle + " was changed":      func() { a.putObject(bundle, "not a certificate") },
+	} {
+		steps = append(steps, acctest.Repairs(resourceName, a.config(), drift, change)...)
+		steps = append(steps, resource.TestStep{Config: a.config(), ConfigPlanChecks: nothingToDo(), Check: check(func() error {
+			now := read()
+			if now[authority] != first[authority] || now[bundle] != first[bundle] {
+				return fmt.Errorf("after %q, the authority is another one", drift)
+			}
+			id, err := pki.ParseCertificate(certificate, []byte(now[certificate]))
+			if err == nil && id.Leaf.Subject.CommonName != "db1" {
+				err = fmt.Errorf("after %q, the certificate is that of %s", drift, id.Leaf.Subject)
+			}
+			return err
+		})})
+	}
+	a.Test(resource.TestCase{Steps: steps})
+}
+
+// A cluster of a release without certificates has none of the objects.
+func TestAnExistingClusterGetsItsCertificatesAtTheNextApply(t *testing.T) {
+	a := newAccount(t)
+	var keys []string
+	steps := []resource.TestStep{{Config: a.config()}, {Config: "removed {\n  from = xeroops_cluster.main\n  lifecycle {\n    destroy = false\n  }\n}"},
+		{PreConfig: func() {
+			out, err := a.S3.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: &a.uploads})
+			a.must(err)
+			for _, object := range out.Contents {
+				if strings.HasSuffix(*object.Key, ".pem") {
+					keys = append(keys, *object.Key)
+					a.deleteObject(*object.Key)
+				}
+			}
+		}, Config: a.config(), ResourceName: resourceName, ImportState: true, ImportStateId: "production", ImportStatePersist: true, ImportStateVerifyIdentifierAttribute: "name"},
+		{Config: a.config(), ConfigPlanChecks: inPlace(), Check: check(func() error {
+			if len(keys) != 14 {
+				return fmt.Errorf("there were %d certificates: %v", len(keys), keys)
+			}
+			for _, key := range keys {
+				if a.object(key) == "" {
+					return fmt.Errorf("%s is missing", key)
+				}
+			}
+			return nil
+		})},
+		{Config: a.config(), ConfigPlanChecks: nothingToDo()},
+	}
 	a.Test(resource.TestCase{Steps: steps})
 }

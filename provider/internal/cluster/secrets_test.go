@@ -91,7 +91,19 @@ func (a *account) secrets() map[string]string {
 			all[string(role)+" "+name] = value
 		}
 	}
-	if len(all) < len(model.InternalCredentials()) {
+	keys := []string{layout.Authority("nodes"), layout.Authority("etcd"), layout.EtcdCertificate(model.RoleManagement, "management")}
+	for name, n := range a.nodes {
+		keys = append(keys, layout.Certificate(model.Role(n.role), name))
+	}
+	for _, key := range keys {
+		_, private, found := strings.Cut(a.object(key), "-----BEGIN PRIVATE KEY-----\n")
+		if !found {
+			a.t.Errorf("%s has no private key", key)
+			continue
+		}
+		all[key], _, _ = strings.Cut(private, "\n") // its first line
+	}
+	if len(all) < len(model.InternalCredentials())+len(keys) {
 		a.t.Errorf("only %d secrets are in S3", len(all))
 	}
 	return all

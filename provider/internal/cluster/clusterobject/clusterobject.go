@@ -1,10 +1,12 @@
 // Package clusterobject manages a cluster's objects in the uploads bucket: the
-// topology, each node's settings, each role's credentials, and those of a deployer. Boot reports are
-// written by the nodes; this package only deletes those of removed nodes.
+// topology, each node's settings, each role's credentials, those of a deployer, and the
+// certificates. Boot reports are written by the nodes; this package only deletes those of
+// removed nodes.
 //
 // content.go holds what the objects without secrets contain, credentials.go
-// what the credentials contain. A further object, such as a certificate, is
-// written by Ensure, recorded, and listed in ownPrefixes if its prefix is new.
+// what the credentials contain, certificates.go the certificate authorities and what they
+// issue. A further object is written by Ensure, recorded, and listed in ownPrefixes if its
+// prefix is new.
 package clusterobject
 
 import (
@@ -12,8 +14,10 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -44,12 +48,13 @@ type Objects struct {
 	layout  model.Layout
 	records records
 	actual  map[string]string // ETag by key
+	now     func() time.Time
 }
 
 // New returns the objects that spec describes, not observed yet.
 func New(client *s3.Client, spec *clusterspec.Spec, inputs Inputs) *Objects {
 	return &Objects{client: client, spec: spec, inputs: inputs, layout: spec.Layout(),
-		records: records{byKey: map[string]Record{}}, actual: map[string]string{}}
+		records: records{byKey: map[string]Record{}}, actual: map[string]string{}, now: time.Now}
 }
 
 // ETag returns the ETag of an object as observed, or "".
@@ -115,13 +120,16 @@ func (o *Objects) Ensure(ctx context.Context) error {
 			return err
 		})
 	}
-	steps = append(steps, func(ctx context.Context) error { return o.deleteStale(ctx, plain) })
+	steps = append(steps, o.ensureCertificates, func(ctx context.Context) error { return o.deleteStale(ctx, plain) })
 	return base.ParallelAll(ctx, steps...)
 }
 
 func contentType(key string) string {
-	if strings.HasSuffix(key, ".json") {
+	switch path.Ext(key) {
+	case ".json":
 		return "application/json"
+	case ".pem":
+		return "application/x-pem-file"
 	}
 	return "text/plain"
 }
@@ -164,6 +172,7 @@ func (o *Objects) Drift(context.Context) []string {
 	if key := o.layout.DeployCredentials(); o.hasDeployCredentials() && o.actual[key] == "" && o.records.etag(key) == "" {
 		found = append(found, "the deploy credentials do not exist")
 	}
+	found = append(found, o.driftOfCertificates()...)
 	written := o.Records()
 	for _, key := range slices.Sorted(maps.Keys(written)) {
 		etag := o.actual[key]

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	model "github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/envfile"
@@ -31,12 +32,28 @@ func reference(t *testing.T) *Objects {
 		o.actual[key] = "etag of " + key
 		o.records.set(key, Record{ETag: o.actual[key], Internal: strings.Join(internalNames(role), ",")})
 	}
+	authorities, err := o.authorities()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range authorities {
+		records := map[string]Record{a.key: {Certifies: "authority"}, a.bundle: {}}
+		for key, id := range a.certificates {
+			records[key] = Record{Certifies: certifies(id, "authority"), RenewAt: o.now().Add(time.Hour).Unix()}
+		}
+		for key, record := range records {
+			record.ETag = "etag of " + key
+			o.actual[key] = record.ETag
+			o.records.set(key, record)
+		}
+	}
 	return o
 }
 
 func TestDriftNamesTheObjectThatWasChangedOrDeleted(t *testing.T) {
 	layout := spectest.Reference().Layout()
 	topology, credentials := layout.Topology(), layout.Credentials(model.RoleDB)
+	certificate := layout.Certificate(model.RoleDB, "db1")
 	cases := map[string]struct {
 		change func(*Objects)
 		want   string
@@ -54,6 +71,22 @@ func TestDriftNamesTheObjectThatWasChangedOrDeleted(t *testing.T) {
 			delete(o.actual, layout.DeployCredentials())
 			o.records.remove(layout.DeployCredentials())
 		}, "the deploy credentials do not exist"},
+		"a certificate deleted": {func(o *Objects) { delete(o.actual, certificate) }, certificate + " was deleted"},
+		"certificates past half of their lifetime": {func(o *Objects) {
+			for _, key := range []string{certificate, layout.Certificate(model.RoleApp, "app1"), layout.EtcdCertificate(model.RoleDB, "db1")} {
+				record := o.records.get(key)
+				record.RenewAt = o.now().Unix()
+				o.records.set(key, record)
+			}
+		}, "certificates of nodes app1, db1 are due for renewal: half of its lifetime is over"},
+		"a cluster of a release without certificates": {func(o *Objects) {
+			for key := range o.Records() {
+				if strings.HasSuffix(key, ".pem") {
+					delete(o.actual, key)
+					o.records.remove(key)
+				}
+			}
+		}, "10 certificates of nodes do not exist"},
 		"an import, without any bucket":  {func(o *Objects) { o.actual = nil; o.spec.Buckets.Uploads = "" }, ""},
 		"an object that is not recorded": {func(o *Objects) { o.actual[layout.TLS()+"edge.pem"] = "e" }, ""},
 	}

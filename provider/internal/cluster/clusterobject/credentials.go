@@ -6,14 +6,11 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
 	"strings"
-
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/xeroops/xeroops/internal/awswait"
 	model "github.com/xeroops/xeroops/internal/cluster"
@@ -128,17 +125,12 @@ func (o *Objects) readCredentials(ctx context.Context) (map[model.Role]secrets, 
 	return byRole, err
 }
 
-func (o *Objects) readEnv(ctx context.Context, key string) (vars map[string]string, err error) {
-	out, err := o.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &o.spec.Buckets.Uploads, Key: &key})
+func (o *Objects) readEnv(ctx context.Context, key string) (map[string]string, error) {
+	text, err := o.readObject(ctx, key)
 	if err != nil {
 		return nil, awswait.Ignore(err, awswait.IsNotFound)
 	}
-	defer func() { err = errors.Join(err, out.Body.Close()) }()
-	text, err := io.ReadAll(out.Body)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", key, err)
-	}
-	vars, err = envfile.Parse(string(text))
+	vars, err := envfile.Parse(string(text))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", key, err)
 	}

@@ -11,6 +11,7 @@ import (
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/xeroops/xeroops/internal/awswait"
+	model "github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
@@ -18,12 +19,29 @@ import (
 // reference).
 const maxDelete = 1000
 
-// deleteStale deletes the settings and boot reports of removed nodes.
+// deleteStale deletes the settings, certificates and boot reports of removed nodes.
 func (o *Objects) deleteStale(ctx context.Context, plain map[string]string) error {
+	all, err := o.authorities()
+	if err != nil {
+		return err
+	}
+	wanted := map[string]bool{}
+	for key := range plain {
+		wanted[key] = true
+	}
+	for _, a := range all {
+		wanted[a.bundle] = true
+		for key := range a.certificates {
+			wanted[key] = true
+		}
+	}
+	ofNodes := []string{o.layout.InstanceConfigs()}
+	for _, role := range model.Roles() {
+		ofNodes = append(ofNodes, o.layout.Certificates(role))
+	}
 	var stale []string
 	for key := range o.actual {
-		_, wanted := plain[key]
-		if strings.HasPrefix(key, o.layout.InstanceConfigs()) && !wanted {
+		if !wanted[key] && slices.ContainsFunc(ofNodes, func(prefix string) bool { return strings.HasPrefix(key, prefix) }) {
 			stale = append(stale, key)
 		}
 		if name, isReport := strings.CutPrefix(key, o.layout.Reports()); isReport {
@@ -41,7 +59,7 @@ func (o *Objects) deleteStale(ctx context.Context, plain map[string]string) erro
 }
 
 // ownPrefixes returns the prefixes of the objects that belong to the resource.
-// Certificates, WAF rules and VPN peers do not, and are kept.
+// The edge's certificates, WAF rules and VPN peers do not, and are kept.
 func (o *Objects) ownPrefixes() []string {
 	return []string{o.layout.Topology(), o.layout.InstanceConfigs(), o.layout.Prefix() + "credentials/", o.layout.Reports(), o.layout.VPNAddresses()}
 }

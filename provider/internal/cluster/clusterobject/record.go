@@ -12,13 +12,17 @@ import (
 // be compared, but not computed where the bucket encrypts with KMS.
 //
 // Of credentials only the ETag is kept. It may be their MD5, which reveals
-// nothing: each of them contains a random password of 256 bits.
+// nothing: each of them contains a random password or key of 256 bits.
 type Record struct {
 	ETag   string `json:"etag"`
 	SHA256 string `json:"sha256,omitempty"` // of the content
 	// Internal are the names of the internal credentials in it, separated by commas;
 	// "" if they are not known.
 	Internal string `json:"internal,omitempty"`
+	// Certifies is the digest of what a certificate certifies, and by whose authority; of
+	// an authority, its newest generation.
+	Certifies string `json:"certifies,omitempty"`
+	RenewAt   int64  `json:"renew_at,omitempty"` // of a certificate, in Unix seconds
 }
 
 // records are the records by key. They are safe for concurrent use.
@@ -65,19 +69,18 @@ func (r *records) remove(keys ...string) {
 	}
 }
 
-// etag returns the ETag of the object that was written, or "".
-func (r *records) etag(key string) string {
+// get returns the record of an object, which has no ETag if there is none.
+func (r *records) get(key string) Record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.byKey[key].ETag
+	return r.byKey[key]
 }
 
+// etag returns the ETag of the object that was written, or "".
+func (r *records) etag(key string) string { return r.get(key).ETag }
+
 // internal returns the field Internal of an object's record.
-func (r *records) internal(key string) string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.byKey[key].Internal
-}
+func (r *records) internal(key string) string { return r.get(key).Internal }
 
 func digest(content string) string {
 	sum := sha256.Sum256([]byte(content))

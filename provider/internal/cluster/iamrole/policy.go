@@ -10,6 +10,7 @@ import (
 
 	"github.com/xeroops/xeroops/internal/awsclient"
 	model "github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/pki"
 	"github.com/xeroops/xeroops/provider/internal/base"
 	"github.com/xeroops/xeroops/provider/internal/clusterspec"
 )
@@ -174,7 +175,11 @@ func (b builder) list(sid, bucket, prefix string) statement {
 // common returns what every node needs: to boot, write its boot report and ship
 // logs.
 func (b builder) common(role model.Role, nodes []string) []statement {
-	reads := []string{b.upload(b.layout.Topology()), b.upload(b.layout.Credentials(role))}
+	reads := []string{b.upload(b.layout.Topology()), b.upload(b.layout.Credentials(role)), b.upload(b.layout.Certificates(role) + "*"),
+		b.upload(b.layout.AuthorityBundle(string(pki.Nodes)))}
+	if model.HasEtcd(role) {
+		reads = append(reads, b.upload(b.layout.AuthorityBundle(string(pki.Etcd))))
+	}
 	var reports []string
 	for _, n := range nodes {
 		reads = append(reads, b.upload(b.layout.InstanceConfig(n)))
