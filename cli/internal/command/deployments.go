@@ -17,6 +17,7 @@ import (
 	"github.com/xeroops/xeroops/cli/internal/publish"
 	"github.com/xeroops/xeroops/cli/internal/rollout"
 	"github.com/xeroops/xeroops/internal/bundle"
+	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/printable"
 	"github.com/xeroops/xeroops/internal/registry"
 )
@@ -33,7 +34,8 @@ type version struct {
 	Previous    bool                         `json:"previous"` // the version that rollback returns to
 	PublishedAt string                       `json:"published_at,omitempty"`
 	PublishedBy string                       `json:"published_by,omitempty"`
-	Nodes       map[string]registry.Progress `json:"nodes,omitempty"`
+	Running     []string                     `json:"running,omitempty"` // nodes on which it runs now
+	Nodes       map[string]registry.Progress `json:"nodes,omitempty"`   // progress; of a version that is not desired, failures only
 }
 
 func (a *app) deployments() *cobra.Command {
@@ -62,9 +64,13 @@ func (a *app) deployments() *cobra.Command {
 					return err
 				}
 			}
+			nodes, err := registry.ReadNodes(c.Context(), client, to.NodesOf(cluster.RoleApp))
+			if err != nil {
+				return err
+			}
 			all := []version{}
 			for _, name := range applications {
-				versions, err := versionsOf(c.Context(), to, client, name)
+				versions, err := versionsOf(c.Context(), to, client, name, nodes)
 				if err != nil {
 					return err
 				}
@@ -82,7 +88,7 @@ func (a *app) deployments() *cobra.Command {
 	}
 }
 
-func versionsOf(ctx context.Context, to *access.Access, client *redis.Client, application string) ([]version, error) {
+func versionsOf(ctx context.Context, to *access.Access, client *redis.Client, application string, nodes map[string]registry.Node) ([]version, error) {
 	desired, err := registry.ReadDesired(ctx, client, application)
 	if err != nil {
 		return nil, err
@@ -106,9 +112,24 @@ func versionsOf(ctx context.Context, to *access.Access, client *redis.Client, ap
 		if v.Nodes, err = registry.ReadProgress(ctx, client, application, v.Version); err != nil {
 			return nil, err
 		}
+		v.Running = runningOn(nodes, application, v.Version)
+		// A former version was healthy once; only its failures are still of interest.
+		maps.DeleteFunc(v.Nodes, func(_ string, p registry.Progress) bool { return !v.Desired && p.Phase != registry.PhaseFailed })
 		all = append(all, v)
 	}
 	return all, nil
+}
+
+// runningOn returns the nodes that run a version now.
+func runningOn(nodes map[string]registry.Node, application, version string) (names []string) {
+	for _, node := range slices.Sorted(maps.Keys(nodes)) {
+		if slices.ContainsFunc(nodes[node].Applications, func(a registry.Application) bool {
+			return a.Name == application && a.Version == version && a.State == registry.AppRunning
+		}) {
+			names = append(names, node)
+		}
+	}
+	return names
 }
 
 func printVersions(out io.Writer, all []version) error {
@@ -126,8 +147,19 @@ func printVersions(out io.Writer, all []version) error {
 			mark = "previous"
 		}
 		var nodes []string
+		for _, node := range v.Running {
+			if v.Nodes[node].Phase.Ended() || v.Nodes[node].Phase == "" {
+				nodes = append(nodes, node+" running")
+			}
+		}
 		for _, node := range slices.Sorted(maps.Keys(v.Nodes)) {
 			text := node + " " + string(v.Nodes[node].Phase)
+			if v.Nodes[node].Phase == registry.PhaseHealthy {
+				if slices.Contains(v.Running, node) {
+					continue
+				}
+				text = node + " deployed, not running"
+			}
 			if v.Nodes[node].Error != "" {
 				text += " (" + rollout.Summary(v.Nodes[node].Error) + ")"
 			}

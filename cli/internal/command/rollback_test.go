@@ -43,7 +43,18 @@ func TestRollbackGoesBackAndForth(t *testing.T) {
 		t.Errorf("versions are %+v", versions)
 	}
 	f.run("deployments", "nots").expect(t, 0, "nots has no versions")
-	f.run("deployments").expect(t, 0, "notes", "1.1", "desired", "previous", "app1 healthy, app2 healthy")
+	f.run("deployments").expect(t, 0, "notes", "1.1", "desired", "previous", "app1 deployed, not running, app2 deployed, not running")
+	f.heartbeat("app1", registry.Application{Name: "notes", Version: "1.0", Port: 8001, RoutePrefix: "/api/notes", State: registry.AppRunning})
+	f.heartbeat("app2", registry.Application{Name: "notes", Version: "1.1", Port: 8001, RoutePrefix: "/api/notes", State: registry.AppRunning})
+	listed = f.run("deployments")
+	for _, line := range strings.Split(listed.out, "\n") {
+		if strings.Contains(line, " 1.1 ") && (!strings.HasSuffix(line, "  app2 running") || strings.Contains(line, "app1")) {
+			t.Errorf("the former version, which app2 still runs: %s", line)
+		}
+		if strings.Contains(line, " 1.0 ") && !strings.HasSuffix(line, "app1 running, app2 deployed, not running") {
+			t.Errorf("the desired version, which app1 runs: %s", line)
+		}
+	}
 }
 
 func TestRollbackNeedsAVersionBefore(t *testing.T) {
@@ -67,6 +78,42 @@ func TestRolloutReportsEachNodesError(t *testing.T) {
 	}
 	if o.Healthy || len(o.Nodes) != 2 || o.SHA256 == "" {
 		t.Errorf("the outcome is %+v", o)
+	}
+}
+
+func TestOutputOfAnApplicationIsPrintedOnceAndEscaped(t *testing.T) {
+	f := newReleased(t)
+	f.subscribe("app1", healthy)
+	f.subscribe("app2", func(string) (registry.Phase, string) {
+		return registry.PhaseFailed, "the version exited while starting; last lines of its log:\nTraceback (most recent call last):\n  File x\nKeyError: '\x1b[31mTOKEN'\nApplication startup failed."
+	})
+	r := f.run("rollback", "notes")
+	r.expect(t, exitIncomplete, "app2: failed (0s) the version exited while starting; last lines of its log:\n")
+	if n := strings.Count(r.stderr, "KeyError: '\\u001b[31mTOKEN'"); n != 1 || strings.Contains(r.stderr, "\x1b") {
+		t.Errorf("the exception is printed %d times, want once and escaped:\n%q", n, r.stderr)
+	}
+	f.run("deployments").expect(t, 0, "last lines of its log: … KeyError: '")
+}
+
+func TestRolloutWaitsUntilNodesGetRequests(t *testing.T) {
+	f := newReleased(t)
+	f.subscribe("app1", healthy)
+	f.subscribe("app2", healthy)
+	route := func(prefix string, ports map[string]int) {
+		f.setJSON(registry.RoutesKey, registry.Routes{"notes": {Prefixes: []string{prefix}, Ports: ports}})
+	}
+	route("/api/former", map[string]int{"app1": 8001, "app2": 8001})
+	f.run("rollback", "notes", "--timeout", "1s").expect(t, exitIncomplete, "app1 did not finish within 1s: still routing")
+	route("/api/notes", map[string]int{"app1": 8001, "app2": 8000})
+	routed := false
+	f.runWatched(t.Context(), func(written string) {
+		if strings.Contains(written, "app2: routing") && !routed {
+			routed = true
+			route("/api/notes", map[string]int{"app1": 8001, "app2": 8001})
+		}
+	}, "rollback", "notes").expect(t, 0, "app1: healthy", "app2: healthy")
+	if !routed {
+		t.Error("it did not wait for app2's route")
 	}
 }
 

@@ -42,7 +42,7 @@ func (d *deployment) rollOut(ctx context.Context, p publish.Published) error {
 	fmt.Fprintf(d.log, "published %s %s; previous version: %s\n", name, version, cmp.Or(desired.Previous, "none"))
 	waiting, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
-	status := rollout.Follow(waiting, d.client, name, version, d.access.NodesOf(cluster.RoleApp), rollout.NewScreen(d.log).Show)
+	status := rollout.Follow(waiting, d.client, p.Manifest, d.access.NodesOf(cluster.RoleApp), rollout.NewScreen(d.log).Show)
 	elapsed := time.Since(started)
 	if d.app.json {
 		if err := printJSON(d.out, outcome{name, version, desired.Previous, p.SHA256, status.Healthy(), elapsed.Milliseconds(), status.Nodes}); err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"github.com/xeroops/xeroops/internal/bundle"
+	"github.com/xeroops/xeroops/internal/pep"
 )
 
 // ErrInvalid marks errors that a developer has to fix in the project.
@@ -98,7 +99,11 @@ func read(path string) (Project, error) {
 	}
 	given := func(key string) bool { return found.IsDefined("tool", "xeroops", key) }
 	if !given("name") {
-		s.Name = strings.NewReplacer("_", "-", ".", "-").Replace(strings.ToLower(f.Project.Name))
+		name, err := pep.ParseName(f.Project.Name)
+		if err != nil {
+			return Project{}, fmt.Errorf("[project]: %w", err)
+		}
+		s.Name = string(name)
 	}
 	if !given("health_path") {
 		s.HealthPath = defaultHealthPath

@@ -9,7 +9,7 @@ import (
 )
 
 const good = `[project]
-name = "My.Notes_service"
+name = "My.Notes_-_service"
 version = "1.0"
 [tool.xeroops]
 app = "notes.main:app"

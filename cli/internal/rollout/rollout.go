@@ -11,10 +11,11 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/xeroops/xeroops/internal/bundle"
 	"github.com/xeroops/xeroops/internal/registry"
 )
 
-// pollInterval is the interval of polling the registry; a poll is three short reads.
+// pollInterval is the interval of polling the registry; a poll is four short reads.
 const pollInterval = 200 * time.Millisecond
 
 // pollTimeout is the time without an answer after which the operator sees a message.
@@ -31,6 +32,7 @@ type State string
 const (
 	StateWaiting    State = "waiting"    // has not reported anything yet
 	StateAbsent     State = "absent"     // has no heartbeat
+	StateRouting    State = "routing"    // runs the version, but HAProxy does not send it requests yet
 	StateUnfinished State = "unfinished" // did not finish in time
 )
 
@@ -60,9 +62,10 @@ func (s Status) Healthy() bool {
 	return len(s.Nodes) > 0 && !slices.ContainsFunc(s.Nodes, func(n Node) bool { return n.State != State(registry.PhaseHealthy) })
 }
 
-// Follow polls the status and passes it to show, until every reachable node has
-// finished, another version is desired, or ctx ends. It returns the last status.
-func Follow(ctx context.Context, client *redis.Client, application, version string, names []string, show func(Status)) Status {
+// Follow polls the status of a published version and passes it to show, until every
+// reachable node has finished and gets requests, another version is desired, or ctx ends.
+// It returns the last status.
+func Follow(ctx context.Context, client *redis.Client, m bundle.Manifest, names []string, show func(Status)) Status {
 	started := time.Now()
 	status := Status{}
 	for _, name := range names {
@@ -70,7 +73,7 @@ func Follow(ctx context.Context, client *redis.Client, application, version stri
 	}
 	for {
 		before := status
-		if status.poll(ctx, client, application, version, time.Since(started)); ctx.Err() != nil {
+		if status.poll(ctx, client, m, time.Since(started)); ctx.Err() != nil {
 			return before.unfinished() // the last poll was interrupted
 		}
 		show(status)
@@ -84,21 +87,22 @@ func Follow(ctx context.Context, client *redis.Client, application, version stri
 	}
 }
 
-func (s *Status) poll(ctx context.Context, client *redis.Client, application, version string, elapsed time.Duration) {
+func (s *Status) poll(ctx context.Context, client *redis.Client, m bundle.Manifest, elapsed time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
 	names := make([]string, len(s.Nodes))
 	for i, n := range s.Nodes {
 		names[i] = n.Name
 	}
-	progress, err := registry.ReadProgress(ctx, client, application, version)
+	progress, err := registry.ReadProgress(ctx, client, m.Application, m.Version)
 	entries, err2 := registry.ReadNodes(ctx, client, names)
-	desired, err3 := registry.ReadDesired(ctx, client, application)
-	if s.Problem = cmp.Or(err, err2, err3); s.Problem != nil {
+	desired, err3 := registry.ReadDesired(ctx, client, m.Application)
+	routes, known, err4 := registry.ReadRoutes(ctx, client)
+	if s.Problem = cmp.Or(err, err2, err3, err4); s.Problem != nil {
 		s.wait(elapsed)
 		return
 	}
-	if desired.Version != version {
+	if desired.Version != m.Version {
 		s.Superseded = desired
 	}
 	s.Nodes = slices.Clone(s.Nodes) // show may keep the previous slice
@@ -108,7 +112,10 @@ func (s *Status) poll(ctx context.Context, client *redis.Client, application, ve
 		switch {
 		case reported && (there || p.Phase.Ended() || elapsed < absentAfter):
 			s.Nodes[i] = Node{Name: n.Name, State: State(p.Phase), Error: p.Error, Running: p.Running, ElapsedMS: p.ElapsedMS}
-			if !p.Phase.Ended() {
+			if there && known && p.Phase == registry.PhaseHealthy && !routes.Has(m.Application, m.RoutePrefix, n.Name, m.Port) {
+				s.Nodes[i].State = StateRouting
+			}
+			if !s.Nodes[i].Ended() {
 				s.Nodes[i].ElapsedMS = elapsed.Milliseconds()
 			}
 		case there || elapsed < absentAfter:

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/xeroops/xeroops/internal/printable"
+	"github.com/xeroops/xeroops/internal/traceback"
 )
 
 // Screen shows a deployment: on a terminal as a table that is redrawn in place,
@@ -67,7 +68,7 @@ func (s *Screen) Show(status Status) {
 			continue
 		}
 		s.last[n.Name] = n.State
-		fmt.Fprintln(s.out, strings.TrimRight(fmt.Sprintf("%s: %s (%s) %s", n.Name, n.State, elapsed(n), strings.ReplaceAll(strings.TrimSpace(n.Error), "\n", "\n    ")), " "))
+		fmt.Fprintln(s.out, strings.TrimRight(fmt.Sprintf("%s: %s (%s) %s", n.Name, n.State, elapsed(n), printable.Line(operation(n.Error))), " "))
 	}
 }
 
@@ -106,12 +107,23 @@ func elapsed(n Node) string {
 	return (time.Duration(n.ElapsedMS) * time.Millisecond).Round(100 * time.Millisecond).String()
 }
 
-// Summary returns an error as one line: its first line, which is the operation, and
-// its last, which in a Python traceback is the cause.
+// operation returns the first line of an error. Its other lines, such as an application's
+// log, are in the command's error at the end.
+func operation(s string) string {
+	first, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
+	return first
+}
+
+// Summary returns an error as one line: its first line, which is the operation, and the
+// cause, which is the last exception in a Python log, or else the last line.
 func Summary(s string) string {
 	lines := strings.Split(strings.TrimSpace(s), "\n")
 	if len(lines) == 1 {
 		return lines[0]
 	}
-	return strings.TrimSpace(lines[0]) + " … " + strings.TrimSpace(lines[len(lines)-1])
+	cause := len(lines) - 1
+	if i := traceback.Cause(lines); i > 0 {
+		cause = i
+	}
+	return strings.TrimSpace(lines[0]) + " … " + strings.TrimSpace(lines[cause])
 }

@@ -26,7 +26,6 @@ func TestScreenWritesALinePerChangeWithoutATerminal(t *testing.T) {
 	s.Show(shown)
 	want := `app1: installing (1.2s)
 app2: failed (5s) it did not answer on /healthz
-    Traceback
 registry does not respond, retrying: connection refused
 registry responds again
 `
@@ -85,7 +84,8 @@ func TestScreenWritesLinesIfTheTableIsTallerThanTheTerminal(t *testing.T) {
 func TestSummaryHasTheEndOfATraceback(t *testing.T) {
 	for long, want := range map[string]string{
 		"it failed": "it failed",
-		"it ended while it started; it said:\nTraceback\n  File\nModuleNotFoundError: no greeting\n": "it ended while it started; it said: … ModuleNotFoundError: no greeting",
+		"it ended while it started; it said:\nTraceback\n  File\nModuleNotFoundError: no greeting\n":                                                       "it ended while it started; it said: … ModuleNotFoundError: no greeting",
+		"it exited; last lines of its log:\nTraceback (most recent call last):\n  File\nKeyError: 'TOKEN'\nERROR:    Application startup failed. Exiting.": "it exited; last lines of its log: … KeyError: 'TOKEN'",
 	} {
 		if got := Summary(long); got != want {
 			t.Errorf("got %q, want %q", got, want)

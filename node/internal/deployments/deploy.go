@@ -11,6 +11,7 @@ import (
 
 	"github.com/xeroops/xeroops/internal/bundle"
 	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/internal/traceback"
 )
 
 // deployer deploys releases on this node. The current version serves until the new one
@@ -299,7 +300,7 @@ func (d *deployer) withLog(ctx context.Context, name string, since time.Time, er
 		return err
 	}
 	if log := d.supervisor.Log(ctx, name, since); log != "" {
-		return fmt.Errorf("%w; last lines of its log:\n%s", err, log)
+		return fmt.Errorf("%w; last lines of its log:\n%s", err, traceback.Excerpt(log, logLines))
 	}
 	return err
 }

@@ -191,7 +191,7 @@ func (p *processes) Log(_ context.Context, unit string, _ time.Time) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if output := p.output[unit]; output != nil {
-		return lastLines(output.String(), logLines)
+		return lastLines(output.String(), maxLogLines)
 	}
 	return ""
 }

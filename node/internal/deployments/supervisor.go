@@ -19,18 +19,22 @@ type supervisor interface {
 	// States returns the active states, by name, of the units that match a pattern and
 	// are not inactive.
 	States(ctx context.Context, pattern string) (map[string]string, error)
-	// Log returns the last lines that a unit has logged since a time.
+	// Log returns what a unit has logged since a time, at most its last maxLogLines.
 	Log(ctx context.Context, unit string, since time.Time) string
 }
 
-// logLines is the number of lines of a failed application's log that are reported; a
-// traceback fits.
-const logLines = 15
+const (
+	// logLines is the number of lines of a failed application's log that are reported.
+	logLines = 15
+	// maxLogLines is the number of lines in which the exception is searched: with several
+	// workers, much follows it.
+	maxLogLines = 300
+)
 
 // units is the node's systemd. A polkit rule permits the daemon's user to manage the units
 // of applications and no others.
 type units struct{ *systemd.Conn }
 
 func (units) Log(ctx context.Context, unit string, since time.Time) string {
-	return systemd.Journal(ctx, unit, since, logLines)
+	return systemd.Journal(ctx, unit, since, maxLogLines)
 }

@@ -19,12 +19,12 @@ func TestUsersOfTheRegistryHaveOnlyThePermissionsTheyNeed(t *testing.T) {
 	allowed := map[string][]string{
 		registry.UserNode: {"PING", "SET xeroops:node:app1 x EX 90", "GET xeroops:node:app1", "MGET xeroops:node:app1 xeroops:node:app2", "EXISTS xeroops:node:app1",
 			"PUBLISH xeroops:topology app1", "HGETALL xeroops:deploy:shop", "SMEMBERS xeroops:applications", "HSET xeroops:deploy:shop:1.0 app1 {}",
-			"EXPIRE xeroops:deploy:shop:1.0 60", "SET xeroops:python:app1 {}", "SUBSCRIBE deployment-channel xeroops:topology"},
+			"EXPIRE xeroops:deploy:shop:1.0 60", "SET xeroops:python:app1 {}", "SET xeroops:routes {}", "SUBSCRIBE deployment-channel xeroops:topology"},
 		registry.UserApp: {"PING", "SET app:cart:1 x EX 60", "INCR app:hits", "LPUSH app:queue x", "BRPOP app:queue 1", "XADD app:stream * a b", "PUBLISH app:news x",
 			"HSET app:h a b", "ZADD app:z 1 a", "EXPIRE app:h 60", "DEL app:h", "EVAL return(redis.call('get',KEYS[1])) 1 app:hits", "PSUBSCRIBE app:*"},
 		registry.UserDeploy: {"PING", "GET xeroops:node:app1", "MGET xeroops:node:app1", "SCAN 0 MATCH xeroops:node:*", "WATCH xeroops:deploy:shop",
 			"HSET xeroops:deploy:shop version 1.0", "HGETALL xeroops:deploy:shop", "DEL xeroops:deploy:shop:1.0", "SADD xeroops:applications shop", "SMEMBERS xeroops:applications",
-			"GET xeroops:python:app1", "PUBLISH deployment-channel {}", "SUBSCRIBE xeroops:topology"},
+			"GET xeroops:python:app1", "GET xeroops:routes", "PUBLISH deployment-channel {}", "SUBSCRIBE xeroops:topology"},
 		registry.UserAdmin: {"INFO", "CONFIG GET maxmemory", "KEYS *", "ACL LIST", "CLIENT LIST", "SET anything x", "DEL anything"},
 	}
 	deniedToAll := []string{"CONFIG SET dir /tmp", "FLUSHALL", "FLUSHDB", "KEYS *", "SHUTDOWN", "ACL SETUSER x on", "ACL LIST", "MONITOR",
@@ -34,7 +34,7 @@ func TestUsersOfTheRegistryHaveOnlyThePermissionsTheyNeed(t *testing.T) {
 			"PUBLISH app:news x", "SUBSCRIBE app:news", "EVAL return(1) 0", "SCAN 0"},
 		registry.UserApp: {"GET xeroops:node:app1", "SET xeroops:node:app1 x", "HGETALL xeroops:deploy:shop", "SET other x", "PUBLISH xeroops:topology x", "PUBLISH deployment-channel x",
 			"SUBSCRIBE deployment-channel", "PSUBSCRIBE *", "EVAL return(redis.call('get','xeroops:node:app1')) 0", "RENAME app:hits other", "COPY app:hits other", "SCAN 0", "FUNCTION LOAD x"},
-		registry.UserDeploy: {"SET xeroops:node:app1 x", "DEL xeroops:node:app1", "GET app:cart:1", "SET other x", "PUBLISH app:news x", "SET xeroops:python:app1 x", "EVAL return(1) 0"},
+		registry.UserDeploy: {"SET xeroops:node:app1 x", "DEL xeroops:node:app1", "GET app:cart:1", "SET other x", "PUBLISH app:news x", "SET xeroops:python:app1 x", "SET xeroops:routes x", "EVAL return(1) 0"},
 	}
 	for _, user := range []string{registry.UserNode, registry.UserApp, registry.UserDeploy} {
 		denied[user] = append(denied[user], deniedToAll...)

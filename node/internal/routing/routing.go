@@ -51,7 +51,11 @@ type Routing struct {
 	unreadable    journal.Problems // entries that cannot be parsed
 	failure       journal.Problem  // of the last reconcile
 	staleSessions journal.Problem
-	retryAt       time.Time // zero unless the last reconcile failed
+	unpublished   journal.Problem
+	published     registry.Routes // nil unless the registry has them
+	desired       Routes          // of the last reconcile that succeeded
+	publishUntil  time.Time       // when to stop waiting for servers that are not up
+	retryAt       time.Time       // zero unless the last reconcile failed
 	pause         *backoff.Backoff
 }
 
@@ -74,9 +78,11 @@ func (r *Routing) Run(ctx context.Context, ready func()) error {
 		if err := r.Balancer.endStaleSessions(ctx); ctx.Err() == nil && !errors.Is(err, errNotRunning) {
 			r.staleSessions.Set(r.Log, "ending sessions of old HAProxy workers failed, retrying", err)
 		}
+		soon := r.publishDue(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-soon:
 		case <-changed:
 			if !backoff.Sleep(ctx, debounce) {
 				return nil
@@ -130,6 +136,10 @@ func (r *Routing) reconcile(ctx context.Context, t cluster.Topology) {
 	how, err := r.Balancer.apply(ctx, routes)
 	if ctx.Err() != nil {
 		return
+	}
+	if err == nil && errRead == nil {
+		r.published = nil // the registry may have lost them
+		r.desired, r.publishUntil = routes, began.Add(maxPublishing)
 	}
 	r.scheduleRetry(errors.Join(errRead, err))
 	if how == adjusted || how == reloaded {

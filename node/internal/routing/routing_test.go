@@ -167,6 +167,31 @@ func TestNodeWithAFailedApplicationIsRemoved(t *testing.T) {
 	f.noneFailed(report)
 }
 
+func TestRoutesArePublishedOnceServersAreUp(t *testing.T) {
+	f, nodes := shop(t)
+	published := func(ports string) func() bool {
+		return func() bool {
+			routes, known, err := registry.ReadRoutes(t.Context(), f.node)
+			return err == nil && known && fmt.Sprint(routes["shop"].Prefixes, routes["shop"].Ports) == "[/api/shop] "+ports
+		}
+	}
+	f.await("both nodes' routes", published("map[app1:8000 app2:8000]"))
+	nodes["app1"].kill()
+	f.await("app1 to be down", func() bool { return !f.up("app_shop", "app1") })
+	f.beat("app1", registry.NodeReady, application("shop", 8001))
+	f.await("the new port to be pending", published("map[app2:8000]"))
+	f.serve("app1", f.topology.Nodes[1].Address+":8001", nil)
+	f.await("the new port", published("map[app1:8001 app2:8000]"))
+	if status, _ := f.get("/api/shop"); status != http.StatusOK {
+		t.Errorf("status %d", status)
+	}
+	if err := f.admin.FlushAll(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	f.beat("app2", registry.NodeReady, application("shop", 8000))
+	f.await("the routes after the registry lost them", published("map[app1:8001 app2:8000]"))
+}
+
 func TestApplicationWithoutAnInstanceIsNamedIn503(t *testing.T) {
 	f, nodes := shop(t)
 	if err := f.admin.SAdd(t.Context(), registry.ApplicationsKey, "shop").Err(); err != nil {
