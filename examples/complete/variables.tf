@@ -1,7 +1,7 @@
 variable "region" {
-  description = "Region of the cluster."
+  description = "Region of the cluster; if null, the region of the environment or profile, as for packer build."
   type        = string
-  default     = "eu-west-1"
+  default     = null
 }
 
 variable "availability_zones" {

@@ -31,20 +31,41 @@ func TestFlowLogsHaveAPrefixInTheirBucket(t *testing.T) {
 }
 
 func TestInstancesGetTheirIPv6AddressAtLaunch(t *testing.T) {
-	f := newFixture(t, fast)
-	vpc, err := f.ec2.AssociateVpcCidrBlock(ctx, &ec2.AssociateVpcCidrBlockInput{VpcId: f.vpc, AmazonProvidedIpv6CidrBlock: aws.Bool(true)})
-	f.ok(err)
-	cidr := *vpc.Ipv6CidrBlockAssociation.Ipv6CidrBlock
-	cidr = cidr[:len(cidr)-len("/56")]
-	_, err = f.ec2.AssociateSubnetCidrBlock(ctx, &ec2.AssociateSubnetCidrBlockInput{SubnetId: f.subnet, Ipv6CidrBlock: aws.String(cidr + "/64")})
-	f.ok(err)
-	in := f.input("10.0.2.10")
-	in.SubnetId, in.PrivateIpAddress, in.SecurityGroupIds = nil, nil, nil
-	in.NetworkInterfaces = []types.InstanceNetworkInterfaceSpecification{{DeviceIndex: aws.Int32(0), SubnetId: f.subnet, PrivateIpAddress: aws.String("10.0.2.10"),
-		Groups: []string{*f.securityID}, Ipv6Addresses: []types.InstanceIpv6Address{{Ipv6Address: aws.String(cidr + "10")}}}}
-	_, err = f.ec2.RunInstances(ctx, in)
-	f.ok(err)
-	if got := f.instances()[0].NetworkInterfaces[0].Ipv6Addresses; len(got) != 1 || *got[0].Ipv6Address != cidr+"10" {
-		t.Errorf("the IPv6 addresses are %v", got)
+	for name, tc := range map[string]struct {
+		configure func(*types.InstanceNetworkInterfaceSpecification, string)
+		assign    bool // the subnet does
+		want      int
+	}{
+		"an address": {func(i *types.InstanceNetworkInterfaceSpecification, cidr string) {
+			i.Ipv6Addresses = []types.InstanceIpv6Address{{Ipv6Address: aws.String(cidr + "10")}}
+		}, true, 1},
+		"none":                          {func(*types.InstanceNetworkInterfaceSpecification, string) {}, false, 0},
+		"that which the subnet assigns": {func(*types.InstanceNetworkInterfaceSpecification, string) {}, true, 1},
+		"none of those that the subnet assigns": {func(i *types.InstanceNetworkInterfaceSpecification, _ string) {
+			i.Ipv6AddressCount = aws.Int32(0)
+		}, true, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, fast)
+			vpc, err := f.ec2.AssociateVpcCidrBlock(ctx, &ec2.AssociateVpcCidrBlockInput{VpcId: f.vpc, AmazonProvidedIpv6CidrBlock: aws.Bool(true)})
+			f.ok(err)
+			cidr := *vpc.Ipv6CidrBlockAssociation.Ipv6CidrBlock
+			cidr = cidr[:len(cidr)-len("/56")]
+			_, err = f.ec2.AssociateSubnetCidrBlock(ctx, &ec2.AssociateSubnetCidrBlockInput{SubnetId: f.subnet, Ipv6CidrBlock: aws.String(cidr + "/64")})
+			f.ok(err)
+			_, err = f.ec2.ModifySubnetAttribute(ctx, &ec2.ModifySubnetAttributeInput{SubnetId: f.subnet, AssignIpv6AddressOnCreation: &types.AttributeBooleanValue{Value: &tc.assign}})
+			f.ok(err)
+			in := f.input("10.0.2.10")
+			in.SubnetId, in.PrivateIpAddress, in.SecurityGroupIds = nil, nil, nil
+			in.NetworkInterfaces = []types.InstanceNetworkInterfaceSpecification{{DeviceIndex: aws.Int32(0), SubnetId: f.subnet, PrivateIpAddress: aws.String("10.0.2.10"),
+				Groups: []string{*f.securityID}}}
+			tc.configure(&in.NetworkInterfaces[0], cidr)
+			_, err = f.ec2.RunInstances(ctx, in)
+			f.ok(err)
+			got := f.instances()[0].NetworkInterfaces[0].Ipv6Addresses
+			if len(got) != tc.want || name == "an address" && *got[0].Ipv6Address != cidr+"10" {
+				t.Errorf("the IPv6 addresses are %v", got)
+			}
+		})
 	}
 }

@@ -18,8 +18,8 @@ import (
 // outside the subnet (moto: HTTP 500) and an unknown security group (moto creates
 // it). It moves address and groups to the primary interface, which is deleted with
 // the instance, because moto otherwise leaks the address. It sets termination
-// protection, and the interface's tags and IPv6 address, which moto ignores at launch,
-// and shows the groups of the instance.
+// protection, and the interface's tags and IPv6 address (also that which the subnet
+// assigns), which moto ignores at launch, and shows the groups of the instance.
 func launch() fakeaws.Middleware {
 	return func(next fakeaws.Handler) fakeaws.Handler {
 		return func(c *fakeaws.Call) (*http.Response, error) {
@@ -48,8 +48,8 @@ func launch() fakeaws.Middleware {
 					return asRefusal(c, err)
 				}
 			}
-			if address := c.Params.Get("NetworkInterface.1.Ipv6Addresses.1.Ipv6Address"); c.Action == "RunInstances" && address != "" {
-				if err := assignIPv6(c, element(string(body), "networkInterfaceId"), address); err != nil {
+			if c.Action == "RunInstances" {
+				if err := assignIPv6(c, element(string(body), "networkInterfaceId")); err != nil {
 					return asRefusal(c, err)
 				}
 			}
@@ -61,8 +61,21 @@ func launch() fakeaws.Middleware {
 	}
 }
 
-func assignIPv6(c *fakeaws.Call, eni, address string) error {
-	_, err := ec2Of(c).AssignIpv6Addresses(c.Context(), &ec2.AssignIpv6AddressesInput{NetworkInterfaceId: &eni, Ipv6Addresses: []string{address}})
+// assignIPv6 assigns the IPv6 address of a launch or, if it has none and no count of
+// addresses, one if the subnet assigns addresses on creation.
+func assignIPv6(c *fakeaws.Call, eni string) error {
+	const primary = "NetworkInterface.1."
+	in := &ec2.AssignIpv6AddressesInput{NetworkInterfaceId: &eni}
+	if address := c.Params.Get(primary + "Ipv6Addresses.1.Ipv6Address"); address != "" {
+		in.Ipv6Addresses = []string{address}
+	} else if subnet := c.Params.Get(primary + "SubnetId"); subnet == "" || c.Params.Has(primary+"Ipv6AddressCount") {
+		return nil
+	} else if out, err := ec2Of(c).DescribeSubnets(c.Context(), &ec2.DescribeSubnetsInput{SubnetIds: []string{subnet}}); err != nil {
+		return err
+	} else if in.Ipv6AddressCount = aws.Int32(1); !aws.ToBool(out.Subnets[0].AssignIpv6AddressOnCreation) {
+		return nil
+	}
+	_, err := ec2Of(c).AssignIpv6Addresses(c.Context(), in)
 	return err
 }
 

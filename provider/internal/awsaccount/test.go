@@ -34,7 +34,7 @@ func test(ctx context.Context, sshFrom string, out io.Writer) error {
 		return err
 	}
 	w, err := workspace.New(ctx, workspace.Options{Dir: filepath.Join(dir, "terraform"), Module: module, Example: "examples/complete", Binary: binary,
-		Variables: map[string]string{"name": project, "region": os.Getenv("AWS_REGION"), "keep_data": "false"}})
+		Variables: map[string]string{"name": project, "keep_data": "false"}})
 	if err != nil {
 		return err
 	}

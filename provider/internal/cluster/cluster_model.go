@@ -243,7 +243,7 @@ func (op *operation) nodeFromAWS(i instance, before nodeModel) nodeModel {
 		InstanceType: types.StringValue(string(i.InstanceType)),
 		SubnetID:     types.StringPointerValue(i.SubnetId),
 		Address:      types.StringPointerValue(i.PrivateIpAddress),
-		IPv6Address:  i.ipv6FromAWS(op.spec.Nodes[i.node].IPv6Address),
+		IPv6Address:  i.ipv6FromAWS(before.IPv6Address),
 		ImageID:      types.StringPointerValue(i.ImageId),
 		EIPID:        types.StringNull(),
 		VolumeID:     types.StringNull(),
@@ -282,4 +282,16 @@ func configuredCredentials(ctx context.Context, config tfsdk.Config, diags *diag
 		byRole[model.Role(role)] = secrets
 	}
 	return byRole
+}
+
+// keepFormer keeps what a failed update has not taken from running nodes yet: only the
+// state says that it is the cluster's.
+func (m *clusterModel) keepFormer(op *operation, state clusterModel) {
+	for name, n := range m.Nodes {
+		was, existed := state.Nodes[name]
+		if i, lives := op.actual.live[name]; existed && lives && i.hasIPv6(was.IPv6Address.ValueString()) {
+			n.IPv6Address = was.IPv6Address
+		}
+		m.Nodes[name] = n
+	}
 }

@@ -265,7 +265,8 @@ func (r *clusterResource) checkPlan(ctx context.Context, plan, state clusterMode
 	r.checkPolicies(plan, diags)
 	r.planAccess(ctx, plan, state, diags)
 	op := r.newOperation(plan)
-	op.creating, op.former, op.toLaunch = state.Name.IsNull(), locations(state.spec()), changedNodes(op.spec, plan, state)
+	op.creating, op.toLaunch = state.Name.IsNull(), changedNodes(op.spec, plan, state)
+	op.setState(state)
 	if len(op.toLaunch) == 0 || plan.VPCID.IsUnknown() || plan.Name.IsUnknown() || diags.HasError() {
 		return
 	}

@@ -193,7 +193,8 @@ func (r *clusterResource) Update(ctx context.Context, req resource.UpdateRequest
 	if !r.Claims.MayUpdate(ctx, op.claimed(), req.Private, &resp.Diagnostics) {
 		return
 	}
-	op.former, op.toLaunch = locations(state.spec()), changedNodes(op.spec, plan, state)
+	op.toLaunch = changedNodes(op.spec, plan, state)
+	op.setState(state)
 	op.objects.Configured = configured
 	op.setPrivateState(saved)
 	op.groups.Claim = r.Claims.Saved(ctx, req.Private, &resp.Diagnostics)
@@ -221,6 +222,7 @@ func (r *clusterResource) Update(ctx context.Context, req resource.UpdateRequest
 		plan.CredentialsVersion, plan.InternalVersion = state.CredentialsVersion, state.InternalVersion
 		plan.TerminationProtection = state.TerminationProtection
 		plan.PermissionsBoundary, plan.AdditionalPolicies = state.PermissionsBoundary, state.AdditionalPolicies
+		plan.keepFormer(op, state)
 	}
 	resp.Diagnostics.Append(resp.State.Set(ctx, &plan)...)
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, clusterIdentity{plan.Name})...)

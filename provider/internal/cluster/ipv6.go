@@ -43,27 +43,32 @@ func (i instance) ipv6Addresses() []string {
 	return all
 }
 
-// hasIPv6 reports whether the instance has the configured IPv6 address, or none if
-// none is configured. Others beside the configured one are left alone.
-func (i instance) hasIPv6(configured string) bool {
-	addresses := i.ipv6Addresses()
-	if configured == "" {
-		return len(addresses) == 0
-	}
-	return slices.ContainsFunc(addresses, func(a string) bool { return sameAddress(a, configured) })
+// hasIPv6 reports whether the instance has the IPv6 address.
+func (i instance) hasIPv6(address string) bool {
+	return slices.ContainsFunc(i.ipv6Addresses(), func(a string) bool { return sameAddress(a, address) })
 }
 
-// ipv6FromAWS returns the IPv6 address of the instance, in the configuration's text if
-// it has the configured one.
-func (i instance) ipv6FromAWS(configured string) types.String {
-	switch addresses := i.ipv6Addresses(); {
-	case len(addresses) == 0:
-		return types.StringNull()
-	case configured != "" && i.hasIPv6(configured):
-		return types.StringValue(configured)
-	default:
-		return types.StringValue(addresses[0])
+// ipv6FromAWS returns the configured IPv6 address if the instance has it. Others are not
+// the cluster's, such as one that the subnet assigned.
+func (i instance) ipv6FromAWS(configured types.String) types.String {
+	if i.hasIPv6(configured.ValueString()) {
+		return configured
 	}
+	return types.StringNull()
+}
+
+// formerIPv6 returns the address that the instance has because of an earlier
+// configuration, or "".
+func (op *operation) formerIPv6(n clusterspec.Node, i instance) string {
+	if former := op.before[n.Name].IPv6Address; i.hasIPv6(former) && !sameAddress(former, n.IPv6Address) {
+		return former
+	}
+	return ""
+}
+
+// ipv6Differs reports whether the instance has to be stopped for its IPv6 address.
+func (op *operation) ipv6Differs(n clusterspec.Node, i instance) bool {
+	return n.IPv6Address != "" && !i.hasIPv6(n.IPv6Address) || op.formerIPv6(n, i) != ""
 }
 
 func sameAddress(a, b string) bool {
@@ -72,14 +77,14 @@ func sameAddress(a, b string) bool {
 	return err == nil && err2 == nil && left == right
 }
 
-// setIPv6 gives a stopped instance the node's IPv6 address instead of those that it has.
+// setIPv6 gives a stopped instance the node's IPv6 address instead of the former one.
+// Other addresses are left alone.
 func (op *operation) setIPv6(ctx context.Context, n clusterspec.Node, i instance) error {
 	eni := i.interfaceID()
-	former := slices.DeleteFunc(i.ipv6Addresses(), func(a string) bool { return sameAddress(a, n.IPv6Address) })
-	if len(former) > 0 {
-		_, err := op.Client.EC2.UnassignIpv6Addresses(ctx, &ec2.UnassignIpv6AddressesInput{NetworkInterfaceId: &eni, Ipv6Addresses: former})
+	if former := op.formerIPv6(n, i); former != "" {
+		_, err := op.Client.EC2.UnassignIpv6Addresses(ctx, &ec2.UnassignIpv6AddressesInput{NetworkInterfaceId: &eni, Ipv6Addresses: []string{former}})
 		if err = awswait.Ignore(err, awswait.IsNotFound); err != nil {
-			return fmt.Errorf("unassign %v from %s: %w", former, i.id(), err)
+			return fmt.Errorf("unassign %s from %s: %w", former, i.id(), err)
 		}
 	}
 	if n.IPv6Address == "" || i.hasIPv6(n.IPv6Address) {

@@ -134,3 +134,56 @@ func TestALostResponseToAnIPv6AssignmentIsRepeated(t *testing.T) {
 	}
 	a.Test(resource.TestCase{Steps: []resource.TestStep{{Config: first}, {Config: a.config(), Check: a.hasIPv6(address)}}})
 }
+
+// TestIPv6AddressesThatTheSubnetAssignsAreLeftAlone covers a subnet that is not of this
+// provider: what it assigned to a running node stays, without a restart, also when the
+// node gets and loses an address of its own, and it assigns nothing at a launch.
+func TestIPv6AddressesThatTheSubnetAssignsAreLeftAlone(t *testing.T) {
+	a := newAccount(t)
+	address, _ := a.giveIPv6()
+	assign := func(on bool) {
+		_, err := a.EC2.ModifySubnetAttribute(t.Context(), &ec2.ModifySubnetAttributeInput{SubnetId: &a.public, AssignIpv6AddressOnCreation: &ec2types.AttributeBooleanValue{Value: &on}})
+		a.must(err)
+	}
+	assign(true)
+	plain := a.config()
+	a.ipv6 = map[string]string{"edge": address}
+	with := a.config()
+	foreign := ""
+	var before map[string]string
+	addresses := func(want ...*string) resource.TestCheckFunc {
+		return check(func() error {
+			var got, wanted []string
+			for _, six := range a.live()["edge"].NetworkInterfaces[0].Ipv6Addresses {
+				got = append(got, *six.Ipv6Address)
+			}
+			for _, w := range want {
+				wanted = append(wanted, *w)
+			}
+			if !slices.Equal(got, wanted) {
+				return fmt.Errorf("the edge has the IPv6 addresses %v, want %v", got, wanted)
+			}
+			return nil
+		})
+	}
+	a.Test(resource.TestCase{Steps: []resource.TestStep{
+		{Config: plain, Check: resource.ComposeTestCheckFunc(a.remember(&before), a.hasIPv6(""))},
+		{
+			PreConfig: func() {
+				out, err := a.EC2.AssignIpv6Addresses(t.Context(), &ec2.AssignIpv6AddressesInput{
+					NetworkInterfaceId: a.live()["edge"].NetworkInterfaces[0].NetworkInterfaceId, Ipv6AddressCount: aws.Int32(1)})
+				a.must(err)
+				foreign = out.AssignedIpv6Addresses[0]
+				a.Front.ClearCalls()
+			},
+			Config: plain, ConfigPlanChecks: nothingToDo(),
+		},
+		{Config: with, ConfigPlanChecks: inPlace(), Check: resource.ComposeTestCheckFunc(a.keeps(&before), addresses(&foreign, &address))},
+		{Config: with, ConfigPlanChecks: nothingToDo()},
+		{PreConfig: func() {
+			a.must(a.Front.Inject(fakeaws.Fault{Action: "UnassignIpv6Addresses", Effect: fakeaws.Fail, Status: 400, Code: "InvalidParameterValue", Message: "no"}))
+		}, Config: plain, ExpectError: regexp.MustCompile(`unassign`)},
+		{Config: plain, ConfigPlanChecks: inPlace(), Check: resource.ComposeTestCheckFunc(a.keeps(&before), addresses(&foreign))},
+		{Config: plain, ConfigPlanChecks: nothingToDo()},
+	}})
+}

@@ -182,6 +182,8 @@ func (op *operation) runInput(node clusterspec.Node, generation int) (*ec2.RunIn
 	}
 	if node.IPv6Address != "" {
 		input.NetworkInterfaces[0].Ipv6Addresses = []ec2types.InstanceIpv6Address{{Ipv6Address: &node.IPv6Address}}
+	} else if aws.ToBool(op.dependencies.subnets[node.SubnetID].AssignIpv6AddressOnCreation) {
+		input.NetworkInterfaces[0].Ipv6AddressCount = aws.Int32(0) // not the one that the subnet assigns
 	}
 	setOptions(input, node)
 	if op.spec.KeyName != "" {

@@ -46,11 +46,12 @@ type operation struct {
 	objects  *clusterobject.Objects
 	endpoint *connectendpoint.Endpoint
 
-	creating      bool               // there is no state
-	toLaunch      []clusterspec.Node // to launch or restart, according to the plan; others may be lost since
-	setProtection bool               // termination_protection was changed
-	setTags       bool               // tags were changed: also set those that cost a call to read
-	priorStatus   string             // before this run; "" if it is the first
+	creating      bool                        // there is no state
+	before        map[string]clusterspec.Node // nodes as the state has them
+	toLaunch      []clusterspec.Node          // to launch or restart, according to the plan; others may be lost since
+	setProtection bool                        // termination_protection was changed
+	setTags       bool                        // tags were changed: also set those that cost a call to read
+	priorStatus   string                      // before this run; "" if it is the first
 
 	managedTags func(node string) base.ManagedTags // of a node's objects; of "", of all others
 
@@ -99,6 +100,12 @@ func newOperation(p *base.ProviderData, spec *clusterspec.Spec) *operation {
 		VPNEndpoint: op.vpnEndpoint, VPCCIDR: func() string { return op.actual.vpcCIDR }})
 	op.endpoint = connectendpoint.New(p.Client.EC2, spec, func() string { return op.groups.ID(securitygroup.EndpointRole) })
 	return op
+}
+
+// setState tells the operation the nodes of the state.
+func (op *operation) setState(state clusterModel) {
+	spec := state.spec()
+	op.former, op.before = locations(spec), spec.Nodes
 }
 
 // locations returns the location of each node, by name.

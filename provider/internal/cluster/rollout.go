@@ -35,7 +35,7 @@ func (op *operation) toBeRestarted(n clusterspec.Node) bool {
 		return false
 	}
 	attached := i.volumeAt(dataDevice)
-	return string(i.InstanceType) != n.InstanceType || attached != "" && attached != n.VolumeID || !i.hasIPv6(n.IPv6Address) || op.stopped[n.Name]
+	return string(i.InstanceType) != n.InstanceType || attached != "" && attached != n.VolumeID || op.ipv6Differs(n, i) || op.stopped[n.Name]
 }
 
 // volumeHolder returns another node whose instance has the node's data volume, or "".

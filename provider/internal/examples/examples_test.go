@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -21,6 +22,22 @@ func TestExamplesAreFormatted(t *testing.T) {
 	terraform := command(t, os.DevNull)
 	if out, err := terraform(root, "fmt", "-check", "-diff", "-recursive").CombinedOutput(); err != nil {
 		t.Errorf("terraform fmt -recursive examples would change:\n%s", out)
+	}
+}
+
+// TestImagesAndClusterAreInOneRegion checks that both examples take the region of the
+// environment unless it is given: with a default in one of them, the cluster would search
+// images in a region where packer build made none.
+func TestImagesAndClusterAreInOneRegion(t *testing.T) {
+	region := regexp.MustCompile(`variable "region" \{[^}]*\n  default +=( null)\n\}`)
+	for _, file := range []string{"images/variables.pkr.hcl", "complete/variables.tf"} {
+		content, err := os.ReadFile(filepath.Join(root, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !region.Match(content) {
+			t.Errorf("%s has another default of region than null, which stands for the region of the environment", file)
+		}
 	}
 }
 
