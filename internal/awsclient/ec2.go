@@ -63,6 +63,7 @@ type EC2 struct {
 	DescribeInstanceTypes                  ec2Call[ec2.DescribeInstanceTypesInput, ec2.DescribeInstanceTypesOutput]
 	DescribeInternetGateways               ec2Call[ec2.DescribeInternetGatewaysInput, ec2.DescribeInternetGatewaysOutput]
 	DescribeManagedPrefixLists             ec2Call[ec2.DescribeManagedPrefixListsInput, ec2.DescribeManagedPrefixListsOutput]
+	DescribePlacementGroups                ec2Call[ec2.DescribePlacementGroupsInput, ec2.DescribePlacementGroupsOutput]
 	DescribeVolumesModifications           ec2Call[ec2.DescribeVolumesModificationsInput, ec2.DescribeVolumesModificationsOutput]
 	DescribeVpcAttribute                   ec2Call[ec2.DescribeVpcAttributeInput, ec2.DescribeVpcAttributeOutput]
 	DescribeVpcs                           ec2Call[ec2.DescribeVpcsInput, ec2.DescribeVpcsOutput]
@@ -80,6 +81,7 @@ type EC2 struct {
 	ModifyInstanceAttribute                ec2Call[ec2.ModifyInstanceAttributeInput, ec2.ModifyInstanceAttributeOutput]
 	ModifyInstanceCreditSpecification      ec2Call[ec2.ModifyInstanceCreditSpecificationInput, ec2.ModifyInstanceCreditSpecificationOutput]
 	ModifyInstanceMetadataOptions          ec2Call[ec2.ModifyInstanceMetadataOptionsInput, ec2.ModifyInstanceMetadataOptionsOutput]
+	ModifyInstancePlacement                ec2Call[ec2.ModifyInstancePlacementInput, ec2.ModifyInstancePlacementOutput]
 	ModifyNetworkInterfaceAttribute        ec2Call[ec2.ModifyNetworkInterfaceAttributeInput, ec2.ModifyNetworkInterfaceAttributeOutput]
 	ModifySnapshotAttribute                ec2Call[ec2.ModifySnapshotAttributeInput, ec2.ModifySnapshotAttributeOutput]
 	ModifySubnetAttribute                  ec2Call[ec2.ModifySubnetAttributeInput, ec2.ModifySubnetAttributeOutput]
@@ -166,6 +168,7 @@ func NewEC2(client *ec2.Client) *EC2 {
 		DescribeInstanceTypes:                  client.DescribeInstanceTypes,
 		DescribeInternetGateways:               client.DescribeInternetGateways,
 		DescribeManagedPrefixLists:             client.DescribeManagedPrefixLists,
+		DescribePlacementGroups:                client.DescribePlacementGroups,
 		DescribeVolumesModifications:           client.DescribeVolumesModifications,
 		DescribeVpcAttribute:                   client.DescribeVpcAttribute,
 		DescribeVpcs:                           client.DescribeVpcs,
@@ -183,6 +186,7 @@ func NewEC2(client *ec2.Client) *EC2 {
 		ModifyInstanceAttribute:                client.ModifyInstanceAttribute,
 		ModifyInstanceCreditSpecification:      client.ModifyInstanceCreditSpecification,
 		ModifyInstanceMetadataOptions:          client.ModifyInstanceMetadataOptions,
+		ModifyInstancePlacement:                client.ModifyInstancePlacement,
 		ModifyNetworkInterfaceAttribute:        client.ModifyNetworkInterfaceAttribute,
 		ModifySnapshotAttribute:                client.ModifySnapshotAttribute,
 		ModifySubnetAttribute:                  client.ModifySubnetAttribute,

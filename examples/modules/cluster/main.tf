@@ -99,7 +99,7 @@ resource "xeroops_cluster" "this" {
   buckets  = { for kind, bucket in xeroops_bucket.this : kind => bucket.id }
 
   nodes = {
-    for name, node in local.plan.nodes : name => {
+    for name, node in local.plan.nodes : name => merge({
       role          = node.role
       instance_type = lookup(var.instance_types, node.role, "t3.small")
       image_id      = var.image_ids[node.role]
@@ -108,7 +108,7 @@ resource "xeroops_cluster" "this" {
       ipv6_address  = var.ipv6 && node.role == "openresty-lb" ? cidrhost(xeroops_subnet.this[node.subnet].ipv6_cidr, 16) : null
       eip_id        = contains(local.public_nodes, name) ? xeroops_eip.this[name].id : null
       volume_id     = contains(keys(local.database_nodes), name) ? xeroops_volume.data[name].id : null
-    }
+    }, try(var.node_options[node.role], {}))
   }
 
   settings                     = var.settings

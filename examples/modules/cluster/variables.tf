@@ -105,6 +105,26 @@ variable "instance_types" {
   }
 }
 
+variable "node_options" {
+  description = "Options of the nodes by role, as xeroops_cluster has them: tags of their own, monitoring, cpu_credits, spot (app only), tenancy, placement_group, and the root volume's IOPS and MiB/s."
+  type = map(object({
+    tags                   = optional(map(string))
+    monitoring             = optional(bool)
+    cpu_credits            = optional(string)
+    spot                   = optional(bool)
+    tenancy                = optional(string)
+    placement_group        = optional(string)
+    root_volume_iops       = optional(number)
+    root_volume_throughput = optional(number)
+  }))
+  default = {}
+
+  validation {
+    condition     = length(setsubtract(keys(var.node_options), ["openresty-lb", "wireguard", "app", "management", "db"])) == 0
+    error_message = "Roles are openresty-lb, wireguard, app, management and db."
+  }
+}
+
 variable "instance_profiles" {
   description = "Your own instance profiles, by role. For these roles, no IAM role is created."
   type        = map(string)

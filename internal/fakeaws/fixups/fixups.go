@@ -75,6 +75,7 @@ func All(o Options) []fakeaws.Fixup {
 		{Name: "dns-firewall", New: dnsFirewall},
 		{Name: "instance-attribute", New: instanceAttribute},
 		{Name: "instance-options", New: instanceOptions},
+		{Name: "placement", New: placement},
 		{Name: "launch", New: launch},
 		{Name: "role-policy", New: rolePolicy},
 		{Name: "policy-form", New: policyForm},

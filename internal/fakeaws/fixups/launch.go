@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -18,7 +19,7 @@ import (
 // outside the subnet (moto: HTTP 500) and an unknown security group (moto creates
 // it). It moves address and groups to the primary interface, which is deleted with
 // the instance, because moto otherwise leaks the address. It sets termination
-// protection, and the interface's tags and IPv6 address (also that which the subnet
+// protection, the performance of the root volume, and the interface's tags and IPv6 address (also that which the subnet
 // assigns), which moto ignores at launch, and shows the groups of the instance.
 func launch() fakeaws.Middleware {
 	return func(next fakeaws.Handler) fakeaws.Handler {
@@ -49,6 +50,9 @@ func launch() fakeaws.Middleware {
 				}
 			}
 			if c.Action == "RunInstances" {
+				if err := setRootPerformance(c, element(string(body), "instanceId")); err != nil {
+					return asRefusal(c, err)
+				}
 				if err := assignIPv6(c, element(string(body), "networkInterfaceId")); err != nil {
 					return asRefusal(c, err)
 				}
@@ -59,6 +63,26 @@ func launch() fakeaws.Middleware {
 			return res, err
 		}
 	}
+}
+
+// setRootPerformance sets the performance of the root volume, which moto ignores at launch.
+func setRootPerformance(c *fakeaws.Call, id string) error {
+	const root = "BlockDeviceMapping.1.Ebs."
+	iops, err := strconv.Atoi(c.Params.Get(root + "Iops"))
+	if err != nil {
+		return nil //nolint:nilerr // the default
+	}
+	throughput, err := strconv.Atoi(c.Params.Get(root + "Throughput"))
+	if err != nil {
+		return err
+	}
+	i, err := describeInstance(c, id)
+	if err != nil {
+		return err
+	}
+	_, err = ec2Of(c).ModifyVolume(c.Context(), &ec2.ModifyVolumeInput{VolumeId: i.BlockDeviceMappings[0].Ebs.VolumeId, VolumeType: types.VolumeTypeGp3,
+		Iops: aws.Int32(int32(iops)), Throughput: aws.Int32(int32(throughput))})
+	return err
 }
 
 // assignIPv6 assigns the IPv6 address of a launch or, if it has none and no count of

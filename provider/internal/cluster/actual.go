@@ -24,19 +24,21 @@ const dataDevice = "/dev/sdf"
 type actualState struct {
 	vpcID       string
 	vpcCIDR     string
-	live        map[string]instance // by node; pending to stopped
-	surplus     []instance          // further live instances of a node
-	copies      []instance          // instances elsewhere that carry a node's tags; never changed
-	ended       []instance          // terminated ones, while AWS shows them
-	terminated  map[string]bool     // ids of the network interfaces of those that this run terminated
-	unprotected map[string]bool     // ids of instances that lack termination protection
-	credits     map[string]string   // CPU credits by instance id; those of the nodes that configure them
-	mu          sync.Mutex          // guards addresses, credits, and operation.stopped, while resources are attached in parallel
+	vpcTenancy  string                // "" if it was not observed
+	live        map[string]instance   // by node; pending to stopped
+	surplus     []instance            // further live instances of a node
+	copies      []instance            // instances elsewhere that carry a node's tags; never changed
+	ended       []instance            // terminated ones, while AWS shows them
+	terminated  map[string]bool       // ids of the network interfaces of those that this run terminated
+	unprotected map[string]bool       // ids of instances that lack termination protection
+	credits     map[string]string     // CPU credits by instance id; those of the nodes that configure them
+	roots       map[string]rootVolume // root volumes by instance id; those of the nodes that configure their performance
+	mu          sync.Mutex            // guards addresses, credits, roots, and operation.stopped, while resources are attached in parallel
 	addresses   []ec2types.Address
 }
 
 func newActual(vpcID string) *actualState {
-	return &actualState{vpcID: vpcID, live: map[string]instance{}, terminated: map[string]bool{}, credits: map[string]string{}}
+	return &actualState{vpcID: vpcID, live: map[string]instance{}, terminated: map[string]bool{}, credits: map[string]string{}, roots: map[string]rootVolume{}}
 }
 
 type instance struct {
@@ -74,16 +76,16 @@ func (i instance) interfaceID() string {
 	return aws.ToString(i.NetworkInterfaces[0].NetworkInterfaceId)
 }
 
-// observeVPC reads the VPC's range of addresses.
+// observeVPC reads the VPC's range of addresses and tenancy.
 func (op *operation) observeVPC(ctx context.Context) error {
-	out, err := op.Client.EC2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{Filters: []ec2types.Filter{base.Filter("vpc-id", op.spec.VPCID)}})
+	out, err := op.Client.EC2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{Filters: []ec2types.Filter{base.Filter("vpc-id", op.actual.vpcID)}})
 	if err != nil {
 		return err
 	}
 	if len(out.Vpcs) == 0 {
 		return base.AtAttribute(path.Root("vpc_id"), fmt.Errorf("VPC %s does not exist in %s", op.spec.VPCID, op.Client.Region))
 	}
-	op.actual.vpcCIDR = aws.ToString(out.Vpcs[0].CidrBlock)
+	op.actual.vpcCIDR, op.actual.vpcTenancy = aws.ToString(out.Vpcs[0].CidrBlock), string(out.Vpcs[0].InstanceTenancy)
 	return nil
 }
 

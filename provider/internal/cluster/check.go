@@ -23,7 +23,8 @@ type dependencies struct {
 	subnets map[string]ec2types.Subnet
 	images  map[string]ec2types.Image
 	volumes map[string]ec2types.Volume
-	types   map[string]instanceTypeInfo // by name; those that were described
+	types   map[string]instanceTypeInfo        // by name; those that were described
+	groups  map[string]ec2types.PlacementGroup // by name; those that exist
 }
 
 // check checks, before anything is changed, that the nodes to launch match
@@ -38,7 +39,13 @@ func (op *operation) check(ctx context.Context) error {
 			}
 		}
 	}
-	return op.checkLaunch(ctx, nodes)
+	if err := op.checkRootVolumes(); err != nil {
+		return err
+	}
+	if err := op.checkLaunch(ctx, nodes); err != nil {
+		return err
+	}
+	return op.checkPlacementGroupsExist(nodes)
 }
 
 // found returns what exists of the cluster that is to be created, or nil. Its claim
@@ -85,11 +92,12 @@ func (op *operation) checkLaunch(ctx context.Context, nodes []clusterspec.Node) 
 	if err := op.checkVPN(); err != nil {
 		return base.AtAttribute(path.Root("vpn_cidr"), err)
 	}
-	if err := op.observeTypes(ctx, nodes); err != nil {
+	if err := base.Parallel(ctx, func(ctx context.Context) error { return op.observeTypes(ctx, nodes) },
+		func(ctx context.Context) error { return op.observePlacementGroups(ctx, nodes) }); err != nil {
 		return err
 	}
 	for _, n := range nodes {
-		checks := []func(clusterspec.Node) (attribute string, err error){op.checkSubnet, op.checkType, op.checkVolume, op.checkEIP}
+		checks := []func(clusterspec.Node) (attribute string, err error){op.checkSubnet, op.checkType, op.checkTenancy, op.checkPlacementGroup, op.checkVolume, op.checkEIP}
 		if !op.toBeRestarted(n) { // which needs no image
 			checks = append(checks, op.checkImage)
 		}
@@ -105,7 +113,7 @@ func (op *operation) checkLaunch(ctx context.Context, nodes []clusterspec.Node) 
 // observeDependencies describes the dependencies of all nodes, and the instance types
 // of those that are going to be launched or restarted according to the plan.
 func (op *operation) observeDependencies(ctx context.Context) error {
-	op.dependencies = dependencies{types: map[string]instanceTypeInfo{}}
+	op.dependencies = dependencies{types: map[string]instanceTypeInfo{}, groups: map[string]ec2types.PlacementGroup{}}
 	return base.Parallel(ctx, op.observeResources, func(ctx context.Context) error { return op.observeTypes(ctx, op.toLaunch) })
 }
 

@@ -76,30 +76,39 @@ type nodeModel struct {
 	Monitoring   types.Bool   `tfsdk:"monitoring"`
 	CPUCredits   types.String `tfsdk:"cpu_credits"`
 	Spot         types.Bool   `tfsdk:"spot"`
+	Tenancy      types.String `tfsdk:"tenancy"`
+	Group        types.String `tfsdk:"placement_group"`
+	RootIOPS     types.Int64  `tfsdk:"root_volume_iops"`
+	RootMiBps    types.Int64  `tfsdk:"root_volume_throughput"`
 }
 
 // sameInstance reports whether one EC2 instance can be both nodes; if not, the
 // node is replaced.
 func (n nodeModel) sameInstance(o nodeModel) bool {
-	if n.Spot.IsUnknown() || n.Spot.ValueBool() != o.Spot.ValueBool() || n.Spot.ValueBool() && !n.InstanceType.Equal(o.InstanceType) {
+	if n.Spot.IsUnknown() || n.Spot.ValueBool() != o.Spot.ValueBool() || n.Spot.ValueBool() && !n.sameHardware(o) {
 		return false
 	}
 	return n.Role.Equal(o.Role) && n.SubnetID.Equal(o.SubnetID) && n.Address.Equal(o.Address) && n.ImageID.Equal(o.ImageID)
 }
 
+// sameHardware reports whether both nodes run on the same kind of hardware.
+func (n nodeModel) sameHardware(o nodeModel) bool {
+	return n.InstanceType.Equal(o.InstanceType) && n.Tenancy.Equal(o.Tenancy) && n.Group.Equal(o.Group)
+}
+
 // staysRunning reports whether the one EC2 instance does not have to be stopped to
 // become the other node.
 func (n nodeModel) staysRunning(o nodeModel) bool {
-	return n.sameInstance(o) && n.InstanceType.Equal(o.InstanceType) && n.IPv6Address.Equal(o.IPv6Address) && (n.VolumeID.Equal(o.VolumeID) || o.VolumeID.IsNull())
+	return n.sameInstance(o) && n.sameHardware(o) && n.IPv6Address.Equal(o.IPv6Address) && (n.VolumeID.Equal(o.VolumeID) || o.VolumeID.IsNull())
 }
 
 func (n nodeModel) known() bool {
-	for _, s := range []types.String{n.Role, n.InstanceType, n.SubnetID, n.Address, n.IPv6Address, n.ImageID, n.EIPID, n.VolumeID, n.CPUCredits} {
+	for _, s := range []types.String{n.Role, n.InstanceType, n.SubnetID, n.Address, n.IPv6Address, n.ImageID, n.EIPID, n.VolumeID, n.CPUCredits, n.Tenancy, n.Group} {
 		if s.IsUnknown() {
 			return false
 		}
 	}
-	return !n.Monitoring.IsUnknown() && !n.Spot.IsUnknown()
+	return !n.Monitoring.IsUnknown() && !n.Spot.IsUnknown() && !n.RootIOPS.IsUnknown() && !n.RootMiBps.IsUnknown()
 }
 
 var instanceAttrTypes = map[string]attr.Type{
@@ -155,7 +164,9 @@ func (m clusterModel) spec() *clusterspec.Spec {
 		s.Nodes[name] = clusterspec.Node{Name: name, Role: model.Role(n.Role.ValueString()), InstanceType: n.InstanceType.ValueString(),
 			SubnetID: n.SubnetID.ValueString(), Address: n.Address.ValueString(), IPv6Address: n.IPv6Address.ValueString(), ImageID: n.ImageID.ValueString(),
 			EIPID: n.EIPID.ValueString(), VolumeID: n.VolumeID.ValueString(), Tags: tags,
-			Monitoring: n.Monitoring.ValueBool(), CPUCredits: n.CPUCredits.ValueString(), Spot: n.Spot.ValueBool()}
+			Monitoring: n.Monitoring.ValueBool(), CPUCredits: n.CPUCredits.ValueString(), Spot: n.Spot.ValueBool(),
+			Tenancy: n.Tenancy.ValueString(), PlacementGroup: n.Group.ValueString(),
+			RootVolumeIOPS: int32(n.RootIOPS.ValueInt64()), RootVolumeThroughput: int32(n.RootMiBps.ValueInt64())}
 	}
 	return s
 }
@@ -250,6 +261,19 @@ func (op *operation) nodeFromAWS(i instance, before nodeModel) nodeModel {
 		Monitoring:   boolFromAWS(i.isMonitored(), before.Monitoring),
 		CPUCredits:   before.CPUCredits,
 		Spot:         boolFromAWS(i.isSpot(), before.Spot),
+		Tenancy:      op.tenancyFromAWS(i, before.Tenancy),
+		Group:        types.StringNull(),
+		RootIOPS:     before.RootIOPS,
+		RootMiBps:    before.RootMiBps,
+	}
+	if group := i.placementGroup(); group != "" {
+		n.Group = types.StringValue(group)
+	}
+	if actual, observed := op.actual.roots[i.id()]; observed && !before.RootIOPS.IsNull() {
+		n.RootIOPS = types.Int64Value(int64(actual.iops))
+	}
+	if actual, observed := op.actual.roots[i.id()]; observed && !before.RootMiBps.IsNull() {
+		n.RootMiBps = types.Int64Value(int64(actual.throughputMiBps))
 	}
 	if credits := op.actual.credits[i.id()]; credits != "" && !before.CPUCredits.IsNull() {
 		n.CPUCredits = types.StringValue(credits)
@@ -284,13 +308,19 @@ func configuredCredentials(ctx context.Context, config tfsdk.Config, diags *diag
 	return byRole
 }
 
-// keepFormer keeps what a failed update has not taken from running nodes yet: only the
-// state says that it is the cluster's.
+// keepFormer keeps what a failed update may not have taken from running nodes yet: only
+// the state says that it is the cluster's. The next refresh corrects it.
 func (m *clusterModel) keepFormer(op *operation, state clusterModel) {
 	for name, n := range m.Nodes {
 		was, existed := state.Nodes[name]
 		if i, lives := op.actual.live[name]; existed && lives && i.hasIPv6(was.IPv6Address.ValueString()) {
 			n.IPv6Address = was.IPv6Address
+		}
+		if !was.RootIOPS.IsNull() {
+			n.RootIOPS = was.RootIOPS
+		}
+		if !was.RootMiBps.IsNull() {
+			n.RootMiBps = was.RootMiBps
 		}
 		m.Nodes[name] = n
 	}

@@ -42,7 +42,8 @@ func (r *clusterResource) ValidateConfig(ctx context.Context, req resource.Valid
 		}
 		known[name] = nodeModel{Role: stringOf(object, "role"), Address: stringOf(object, "address"), IPv6Address: stringOf(object, "ipv6_address"),
 			EIPID: stringOf(object, "eip_id"), VolumeID: stringOf(object, "volume_id"),
-			InstanceType: stringOf(object, "instance_type"), CPUCredits: stringOf(object, "cpu_credits"), Spot: boolOf(object, "spot")}
+			InstanceType: stringOf(object, "instance_type"), CPUCredits: stringOf(object, "cpu_credits"), Spot: boolOf(object, "spot"),
+			RootIOPS: intOf(object, "root_volume_iops"), RootMiBps: intOf(object, "root_volume_throughput")}
 	}
 	validateUnique(known, "address", func(n nodeModel) types.String { return n.Address }, &resp.Diagnostics)
 	validateUnique(known, "ipv6_address", func(n nodeModel) types.String { return n.IPv6Address }, &resp.Diagnostics)
@@ -52,6 +53,9 @@ func (r *clusterResource) ValidateConfig(ctx context.Context, req resource.Valid
 	validateSingle(known, &resp.Diagnostics)
 	validateManagementName(known, &resp.Diagnostics)
 	validateOptions(known, &resp.Diagnostics)
+	var rootGiB types.Int64
+	resp.Diagnostics.Append(req.Config.GetAttribute(ctx, path.Root("root_volume_gib"), &rootGiB)...)
+	validateRootVolumes(known, rootGiB, &resp.Diagnostics)
 	validateCredentials(ctx, req, &resp.Diagnostics)
 	validateAdditionalPolicies(ctx, req, &resp.Diagnostics)
 	var vpn types.String
@@ -67,6 +71,11 @@ func stringOf(object types.Object, name string) types.String {
 func boolOf(object types.Object, name string) types.Bool {
 	b, _ := object.Attributes()[name].(types.Bool)
 	return b
+}
+
+func intOf(object types.Object, name string) types.Int64 {
+	i, _ := object.Attributes()[name].(types.Int64)
+	return i
 }
 
 func validateUnique(nodes map[string]nodeModel, attribute string, of func(nodeModel) types.String, diags *diag.Diagnostics) {
@@ -267,7 +276,7 @@ func (r *clusterResource) checkPlan(ctx context.Context, plan, state clusterMode
 	op := r.newOperation(plan)
 	op.creating, op.toLaunch = state.Name.IsNull(), changedNodes(op.spec, plan, state)
 	op.setState(state)
-	if len(op.toLaunch) == 0 || plan.VPCID.IsUnknown() || plan.Name.IsUnknown() || diags.HasError() {
+	if len(op.toLaunch) == 0 && !rootVolumesChange(plan, state) || plan.VPCID.IsUnknown() || plan.Name.IsUnknown() || diags.HasError() {
 		return
 	}
 	err := op.observe(ctx, op.observeVPC, op.observeDependencies)
@@ -276,6 +285,9 @@ func (r *clusterResource) checkPlan(ctx context.Context, plan, state clusterMode
 	}
 	if err == nil {
 		err = op.checkLaunch(ctx, op.toLaunch)
+	}
+	if err == nil {
+		err = op.checkRootVolumes()
 	}
 	base.AddError(diags, "plan", clusterTypeName, plan.Name.ValueString(), err)
 	if op.creating && !diags.HasError() {

@@ -23,7 +23,11 @@ import (
 	model "github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/provider/internal/base"
 	"github.com/xeroops/xeroops/provider/internal/network"
+	"github.com/xeroops/xeroops/provider/internal/storage"
 )
+
+// defaultRootGiB is the default of root_volume_gib.
+const defaultRootGiB = 16
 
 // The values of on_ready_timeout.
 const (
@@ -47,7 +51,7 @@ func (r *clusterResource) Schema(ctx context.Context, _ resource.SchemaRequest, 
 	resp.Schema = schema.Schema{
 		MarkdownDescription: "A cluster: its nodes and, for each role, a security group, an IAM role with an instance profile, and the objects in S3 that nodes boot from. " +
 			"VPC, subnets, addresses, volumes and buckets are referenced by id, so any provider can create them. " +
-			"Nodes whose image, subnet or address changes are replaced, and nodes whose type, data volume or IPv6 address changes are stopped, changed and started, one at a time, each after the previous one has reported ready.",
+			"Nodes whose image, subnet or address changes are replaced, and nodes whose type, tenancy, placement group, data volume or IPv6 address changes are stopped, changed and started, one at a time, each after the previous one has reported ready.",
 		Attributes: map[string]schema.Attribute{
 			"id": base.IDAttribute("The cluster's name."),
 			"name": schema.StringAttribute{Required: true,
@@ -93,7 +97,7 @@ func (r *clusterResource) Schema(ctx context.Context, _ resource.SchemaRequest, 
 			"additional_security_group_ids": additionalGroupsAttribute(),
 			"debug_access":                  debugAccessAttribute(),
 			"key_name":                      schema.StringAttribute{Optional: true, MarkdownDescription: "Key pair for SSH over the VPN or the endpoint of `debug_access`. A change applies to nodes launched later."},
-			"root_volume_gib": schema.Int64Attribute{Optional: true, Computed: true, Default: int64default.StaticInt64(16),
+			"root_volume_gib": schema.Int64Attribute{Optional: true, Computed: true, Default: int64default.StaticInt64(defaultRootGiB),
 				MarkdownDescription: "Size of each node's root volume in GiB. A change applies to nodes launched later. Default: `16`.",
 				Validators:          []validator.Int64{int64validator.Between(8, 16384)}},
 			"kms_key_id": schema.StringAttribute{Optional: true,
@@ -172,7 +176,15 @@ func nodeAttributes() map[string]schema.Attribute {
 			MarkdownDescription: "What an instance of a T type does without CPU credits: `standard` slows down, `unlimited` goes on at a charge. Default: that of the type and account, `unlimited` for T3 and later."},
 		"spot": schema.BoolAttribute{Optional: true,
 			MarkdownDescription: "Run the node as a Spot Instance, only for role `app`. AWS may end it with two minutes' notice; it shuts down as at a stop, and the next apply launches it anew. " +
-				"Termination protection does not apply to it, and another instance type replaces it. If `kms_key_id` is set, the key's policy has to allow the service-linked role `AWSServiceRoleForEC2Spot` to use it. Default: `false`."},
+				"Termination protection does not apply to it, and another instance type, tenancy or placement group replaces it. If `kms_key_id` is set, the key's policy has to allow the service-linked role `AWSServiceRoleForEC2Spot` to use it. Default: `false`."},
+		"tenancy": schema.StringAttribute{Optional: true, Validators: []validator.String{stringvalidator.OneOf(tenancyDefault, tenancyDedicated)},
+			MarkdownDescription: "`dedicated` runs the instance on hardware of this account only, at a charge, `default` on shared hardware. A running instance is stopped to change it and started again. Default: the VPC's, usually `default`."},
+		"placement_group": schema.StringAttribute{Optional: true, Validators: []validator.String{stringvalidator.LengthBetween(1, 255)},
+			MarkdownDescription: "Name of an existing placement group. A running instance is stopped to move it to, from or between groups, and started again; if AWS has no capacity there, it is started where it was."},
+		"root_volume_iops": schema.Int64Attribute{Optional: true, Validators: []validator.Int64{int64validator.Between(storage.GP3MinIOPS, storage.GP3MaxIOPS)},
+			MarkdownDescription: "I/O operations per second of the root volume: 3,000 to 80,000, and at most 500 per GiB of `root_volume_gib`. Changed in place. Default: 3,000."},
+		"root_volume_throughput": schema.Int64Attribute{Optional: true, Validators: []validator.Int64{int64validator.Between(storage.GP3MinThroughputMiBps, storage.GP3MaxThroughputMiBps)},
+			MarkdownDescription: "Throughput of the root volume in MiB/s: 125 to 2,000, and at most a quarter of `root_volume_iops`. Changed in place. Default: 125."},
 	}
 }
 

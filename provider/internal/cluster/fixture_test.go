@@ -44,9 +44,12 @@ type account struct {
 
 type node struct{ role, instanceType, subnet, address, image, eip, volume string }
 
-func newAccount(t *testing.T) *account {
-	a := &account{AWS: acctest.Setup(t), t: t, uploads: "uploads-123456789012", readiness: `on_ready_timeout = "skip"`}
-	vpc, err := a.EC2.CreateVpc(t.Context(), &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16")})
+func newAccount(t *testing.T) *account { return newAccountIn(t, ec2types.TenancyDefault) }
+
+// newAccountIn is newAccount with a VPC of that tenancy.
+func newAccountIn(t *testing.T, tenancy ec2types.Tenancy) *account {
+	a := &account{AWS: acctest.Setup(t), t: t, uploads: "uploads-123456789012", readiness: `on_ready_timeout = "skip"`, nodeExtra: map[string]string{}}
+	vpc, err := a.EC2.CreateVpc(t.Context(), &ec2.CreateVpcInput{CidrBlock: aws.String("10.0.0.0/16"), InstanceTenancy: tenancy})
 	a.must(err)
 	a.vpc = *vpc.Vpc.VpcId
 	gateway, err := a.EC2.CreateInternetGateway(t.Context(), &ec2.CreateInternetGatewayInput{})
@@ -87,9 +90,11 @@ func (a *account) must(err error) {
 	}
 }
 
-// subnet creates a subnet with its own route table.
-func (a *account) subnet(cidr string) string {
-	out, err := a.EC2.CreateSubnet(a.t.Context(), &ec2.CreateSubnetInput{VpcId: &a.vpc, CidrBlock: &cidr, AvailabilityZone: aws.String(acctest.Region + "a")})
+// subnet creates a subnet with its own route table in zone "a".
+func (a *account) subnet(cidr string) string { return a.subnetIn(cidr, "a") }
+
+func (a *account) subnetIn(cidr, zone string) string {
+	out, err := a.EC2.CreateSubnet(a.t.Context(), &ec2.CreateSubnetInput{VpcId: &a.vpc, CidrBlock: &cidr, AvailabilityZone: aws.String(acctest.Region + zone)})
 	a.must(err)
 	table, err := a.EC2.CreateRouteTable(a.t.Context(), &ec2.CreateRouteTableInput{VpcId: &a.vpc})
 	a.must(err)

@@ -186,6 +186,8 @@ func (op *operation) runInput(node clusterspec.Node, generation int) (*ec2.RunIn
 		input.NetworkInterfaces[0].Ipv6AddressCount = aws.Int32(0) // not the one that the subnet assigns
 	}
 	setOptions(input, node)
+	setPlacementOptions(input, node)
+	setRootPerformance(input.BlockDeviceMappings[0].Ebs, node)
 	if op.spec.KeyName != "" {
 		input.KeyName = &op.spec.KeyName
 	}
@@ -204,8 +206,10 @@ func (op *operation) launchError(node clusterspec.Node, err error) error {
 	err = fmt.Errorf("launch node %s: %w", node.Name, err)
 	switch {
 	case awswait.IsNoCapacity(err):
-		return base.AtAttribute(at("instance_type"), fmt.Errorf("AWS has no capacity for %s in zone %s (subnet %s); choose another type or a subnet in another zone, or apply again later: %w",
-			node.InstanceType, op.zone(node), node.SubnetID, err))
+		return base.AtAttribute(at("instance_type"), fmt.Errorf("AWS has no capacity for %s in zone %s (subnet %s); choose another type or a subnet in another zone%s, or apply again later: %w",
+			op.wantedHardware(node), op.zone(node), node.SubnetID, placementAdvice(node), err))
+	case awswait.HasCode(err, "InvalidPlacementGroup.Unknown"):
+		return base.AtAttribute(at("placement_group"), err)
 	case awswait.HasCode(err, "InvalidIPAddress.InUse"):
 		return base.AtAttribute(at("address"), fmt.Errorf("address %s is in use in subnet %s; choose another address: %w", node.Address, node.SubnetID, err))
 	case awswait.HasCode(err, "InvalidAMIID.NotFound", "InvalidAMIID.Malformed"):

@@ -125,7 +125,10 @@ func (op *operation) observe(ctx context.Context, additional ...base.Step) error
 	for _, c := range op.components() {
 		steps = append(steps, c.Observe)
 	}
-	return base.Parallel(ctx, steps...)
+	if err := base.Parallel(ctx, steps...); err != nil {
+		return err
+	}
+	return op.observeTenancy(ctx)
 }
 
 // claimed returns the cluster as the holder of its claim.

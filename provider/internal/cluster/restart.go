@@ -12,8 +12,9 @@ import (
 	"github.com/xeroops/xeroops/provider/internal/clusterspec"
 )
 
-// restart stops the node's instance, changes its data volume, IPv6 address and type, and
-// starts it again. If AWS refuses the new type, it starts it with the former one.
+// restart stops the node's instance, changes its data volume, IPv6 address, type and
+// placement, and starts it again. If AWS refuses the new type or placement, it starts it
+// with the former one.
 func (op *operation) restart(ctx context.Context, n clusterspec.Node) error {
 	former := op.actual.live[n.Name]
 	if err := op.stop(ctx, former); err != nil {
@@ -27,24 +28,20 @@ func (op *operation) restart(ctx context.Context, n clusterspec.Node) error {
 	if err := op.setIPv6(ctx, n, former); err != nil {
 		return errors.Join(fmt.Errorf("node %s: %w", n.Name, err), op.start(ctx, n))
 	}
-	if string(former.InstanceType) == n.InstanceType {
-		return op.start(ctx, n)
-	}
-	err := op.setType(ctx, former, n.InstanceType)
+	was, wanted := former.hardware(), op.wantedHardware(n)
+	err := op.setHardware(ctx, former, was, wanted)
 	if err == nil {
 		err = op.start(ctx, n)
 	}
-	if err == nil {
-		return nil
+	if err == nil || was == wanted {
+		return err
 	}
-	back := op.setType(ctx, former, string(former.InstanceType))
-	if back == nil {
-		back = op.start(ctx, n)
+	back := op.setHardware(ctx, former, wanted, was)
+	started := op.start(ctx, n)
+	if back == nil && started == nil {
+		err = fmt.Errorf("the node runs as %s again: %w", was, err)
 	}
-	if back == nil {
-		err = fmt.Errorf("the node runs as %s again: %w", former.InstanceType, err)
-	}
-	return errors.Join(op.launchError(n, err), back)
+	return errors.Join(op.launchError(n, err), back, started)
 }
 
 // stop stops an instance and waits until it is stopped.

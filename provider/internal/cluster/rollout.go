@@ -14,8 +14,8 @@ import (
 // toBeReplaced reports whether a node's instance cannot be changed in place.
 func (op *operation) toBeReplaced(n clusterspec.Node) bool {
 	i, lives := op.actual.live[n.Name]
-	if lives && (i.isSpot() != n.Spot || n.Spot && string(i.InstanceType) != n.InstanceType) {
-		return true // a Spot Instance cannot be stopped to change its type
+	if lives && (i.isSpot() != n.Spot || n.Spot && i.hardware() != op.wantedHardware(n)) {
+		return true // a Spot Instance of a one-time request cannot be stopped
 	}
 	return lives && (i.role != n.Role || aws.ToString(i.ImageId) != n.ImageID || op.isMoved(n))
 }
@@ -28,14 +28,14 @@ func (op *operation) isMoved(n clusterspec.Node) bool {
 }
 
 // toBeRestarted reports whether a node's instance has to be stopped to be changed:
-// it gets another type or IPv6 address, or gives up a data volume, or this run has stopped it.
+// it gets another type, tenancy, placement group or IPv6 address, or gives up a data volume, or this run has stopped it.
 func (op *operation) toBeRestarted(n clusterspec.Node) bool {
 	i, lives := op.actual.live[n.Name]
 	if !lives || op.toBeReplaced(n) {
 		return false
 	}
 	attached := i.volumeAt(dataDevice)
-	return string(i.InstanceType) != n.InstanceType || attached != "" && attached != n.VolumeID || op.ipv6Differs(n, i) || op.stopped[n.Name]
+	return i.hardware() != op.wantedHardware(n) || attached != "" && attached != n.VolumeID || op.ipv6Differs(n, i) || op.stopped[n.Name]
 }
 
 // volumeHolder returns another node whose instance has the node's data volume, or "".

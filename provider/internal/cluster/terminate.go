@@ -69,14 +69,14 @@ func (op *operation) protect(ctx context.Context, i instance, on bool) error {
 	return err
 }
 
-// observeProtectedInstances observes the instances with their CPU credits and, if they
+// observeProtectedInstances observes the instances with their CPU credits and root volumes and, if they
 // should have termination protection, whether they have it. That costs a call per instance,
 // and is skipped where protection is going to be set anyway.
 func (op *operation) observeProtectedInstances(ctx context.Context) error {
 	if err := op.observeInstances(ctx); err != nil {
 		return err
 	}
-	if err := op.observeCredits(ctx); err != nil || !op.spec.TerminationProtection || op.setProtection || op.creating {
+	if err := base.Parallel(ctx, op.observeCredits, op.observeRootVolumes); err != nil || !op.spec.TerminationProtection || op.setProtection || op.creating {
 		return err
 	}
 	live := slices.DeleteFunc(slices.Collect(maps.Values(op.actual.live)), instance.isSpot)

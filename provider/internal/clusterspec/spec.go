@@ -76,6 +76,10 @@ type Node struct {
 	Monitoring                      bool              // detailed
 	CPUCredits                      string            // "standard", "unlimited" or "", AWS's default
 	Spot                            bool
+	Tenancy                         string // "default", "dedicated" or "", that of the VPC
+	PlacementGroup                  string // name; "" is none
+	RootVolumeIOPS                  int32  // 0 is the baseline of gp3
+	RootVolumeThroughput            int32  // MiB/s; 0 is the baseline of gp3
 }
 
 // Layout returns the names of the cluster's objects in the uploads bucket.

@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/xeroops/xeroops/internal/awswait"
 	"github.com/xeroops/xeroops/provider/internal/base"
@@ -177,72 +175,11 @@ func (r *volumeResource) awaitUsable(ctx context.Context, id string) (ec2types.V
 	return usable, err
 }
 
-// modify changes size, performance and type in place. A change is in effect once
-// its state is optimizing (EBS user guide, "Monitor the progress of volume
-// modifications").
+// modify changes size, performance and type in place.
 func (r *volumeResource) modify(ctx context.Context, v ec2types.Volume, m volumeModel) error {
 	if !m.differs(v) {
 		return nil
 	}
-	_, err := r.Client.EC2.ModifyVolume(ctx, &ec2.ModifyVolumeInput{
-		VolumeId:   v.VolumeId,
-		VolumeType: m.volumeType(),
-		Size:       int32Of(m.SizeGiB),
-		Iops:       int32Of(m.IOPS),
-		Throughput: int32Of(m.ThroughputMiBps),
-	})
-	if awswait.HasCode(err, "IncorrectModificationState", "VolumeModificationRateExceeded") {
-		err = r.explainRate(ctx, m, err)
-	}
-	if err != nil {
-		return base.AtAttributeForCode(err, map[string]string{"InvalidParameterValue": "size_gib", "MaxIOPSLimitExceeded": "iops", "UnsupportedOperation": "type"})
-	}
-	return awswait.Until(ctx, awswait.DependencyRelease, func(ctx context.Context) (bool, string, error) {
-		latest, err := r.latestModification(ctx, *v.VolumeId)
-		if err != nil || latest == nil {
-			return false, "not started", err
-		}
-		switch latest.ModificationState {
-		case ec2types.VolumeModificationStateOptimizing, ec2types.VolumeModificationStateCompleted:
-			return true, "", nil
-		case ec2types.VolumeModificationStateFailed:
-			return false, "", fmt.Errorf("EBS failed to change the volume: %s", aws.ToString(latest.StatusMessage))
-		default:
-			return false, fmt.Sprintf("%s (%d%%)", latest.ModificationState, aws.ToInt64(latest.Progress)), nil
-		}
-	})
-}
-
-// latestModification returns the last modification of a volume, or nil.
-func (r *volumeResource) latestModification(ctx context.Context, id string) (*ec2types.VolumeModification, error) {
-	out, err := r.Client.EC2.DescribeVolumesModifications(ctx, &ec2.DescribeVolumesModificationsInput{VolumeIds: []string{id}})
-	if err != nil || len(out.VolumesModifications) == 0 {
-		return nil, awswait.Ignore(err, awswait.IsNotFound)
-	}
-	return &out.VolumesModifications[len(out.VolumesModifications)-1], nil
-}
-
-// explainRate returns an error that says when the last modification began, or nil if
-// it is the one that the model needs: an earlier response was lost, or an earlier
-// apply was interrupted.
-func (r *volumeResource) explainRate(ctx context.Context, m volumeModel, refused error) error {
-	latest, err := r.latestModification(ctx, m.ID.ValueString())
-	if err == nil && latest != nil && m.isTargetOf(*latest) {
-		return nil
-	}
-	last := "the volume was changed shortly before"
-	if err == nil && latest != nil && latest.StartTime != nil {
-		last = fmt.Sprintf("the last change began at %s and is %s (%d%%)", latest.StartTime.UTC().Format(time.RFC3339), latest.ModificationState, aws.ToInt64(latest.Progress))
-	}
-	return fmt.Errorf("EBS does not accept another change of this volume yet, because %s; it starts a change only after the previous one is complete, "+
-		"at most four within 24 hours, and in some partitions one in six hours; the volume was not changed, so apply again later: %w", last, refused)
-}
-
-// isTargetOf reports whether a modification results in what the model needs.
-func (m *volumeModel) isTargetOf(latest ec2types.VolumeModification) bool {
-	is := func(target *int32, wanted types.Int64) bool {
-		return wanted.IsNull() || target != nil && int64(*target) == wanted.ValueInt64()
-	}
-	return latest.ModificationState != ec2types.VolumeModificationStateFailed && latest.TargetVolumeType == m.volumeType() &&
-		is(latest.TargetSize, m.SizeGiB) && is(latest.TargetIops, m.IOPS) && is(latest.TargetThroughput, m.ThroughputMiBps)
+	err := Modify(ctx, r.Client.EC2, *v.VolumeId, m.modification())
+	return base.AtAttributeForCode(err, map[string]string{"InvalidParameterValue": "size_gib", "MaxIOPSLimitExceeded": "iops", "UnsupportedOperation": "type"})
 }

@@ -69,7 +69,7 @@ func TestDefaultsOfUnconfiguredPerformance(t *testing.T) {
 }
 
 func TestModificationUnderWayIsRecognized(t *testing.T) {
-	m := volumeModel{Type: types.StringValue("io2"), SizeGiB: types.Int64Value(20), IOPS: types.Int64Value(5000), ThroughputMiBps: types.Int64Null()}
+	m := (&volumeModel{Type: types.StringValue("io2"), SizeGiB: types.Int64Value(20), IOPS: types.Int64Value(5000), ThroughputMiBps: types.Int64Null()}).modification()
 	latest := ec2types.VolumeModification{TargetVolumeType: ec2types.VolumeTypeIo2, TargetSize: aws.Int32(20), TargetIops: aws.Int32(5000), TargetThroughput: aws.Int32(0)}
 	if !m.isTargetOf(latest) {
 		t.Error("the modification is not recognized")

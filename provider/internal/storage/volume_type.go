@@ -22,15 +22,20 @@ type volumeLimits struct {
 	maxThroughputMiBps     int64
 }
 
-// iopsPerThroughputMiB is how many IOPS gp3 needs for 1 MiB/s.
-const iopsPerThroughputMiB = 4
+// The limits of gp3, the type of root volumes (EC2 API reference, CreateVolume; EBS user
+// guide, "General Purpose SSD volumes").
+const (
+	GP3MinIOPS, GP3MaxIOPS                       = 3000, 80000 // the minimum is also the default
+	GP3IOPSPerGiB                                = 500         // at most, above the minimum
+	GP3MinThroughputMiBps, GP3MaxThroughputMiBps = 125, 2000   // the minimum is also the default
+	GP3IOPSPerMiBps                              = 4           // at least
+)
 
-// limitsOf are the limits by type (EC2 API reference, CreateVolume; EBS user guide,
-// "General Purpose SSD volumes" and "Provisioned IOPS SSD volumes"). All io2 volumes
+// limitsOf are the limits by type (the same pages, and "Provisioned IOPS SSD volumes"). All io2 volumes
 // are io2 Block Express; an instance type without it reaches 64,000 IOPS of a volume.
 var limitsOf = map[ec2types.VolumeType]volumeLimits{
-	ec2types.VolumeTypeGp3: {minSizeGiB: 1, maxSizeGiB: 65536, minIOPS: 3000, maxIOPS: 80000, iopsPerGiB: 500, baseIOPS: 3000,
-		minThroughputMiBps: 125, maxThroughputMiBps: 2000},
+	ec2types.VolumeTypeGp3: {minSizeGiB: 1, maxSizeGiB: 65536, minIOPS: GP3MinIOPS, maxIOPS: GP3MaxIOPS, iopsPerGiB: GP3IOPSPerGiB, baseIOPS: GP3MinIOPS,
+		minThroughputMiBps: GP3MinThroughputMiBps, maxThroughputMiBps: GP3MaxThroughputMiBps},
 	ec2types.VolumeTypeIo2: {minSizeGiB: 4, maxSizeGiB: 65536, minIOPS: 100, maxIOPS: 256000, iopsPerGiB: 1000},
 }
 
@@ -88,9 +93,9 @@ func (m *volumeModel) checkThroughput(limits volumeLimits) []error {
 		return []error{base.AtAttribute(at, fmt.Errorf("a volume of type %s has the throughput that follows from its iops; remove throughput_mibps", m.volumeType()))}
 	case throughput < limits.minThroughputMiBps || throughput > limits.maxThroughputMiBps:
 		return []error{base.AtAttribute(at, fmt.Errorf("a volume of type %s has between %d and %d MiB/s", m.volumeType(), limits.minThroughputMiBps, limits.maxThroughputMiBps))}
-	case !m.IOPS.IsUnknown() && throughput*iopsPerThroughputMiB > iops:
+	case !m.IOPS.IsUnknown() && throughput*GP3IOPSPerMiBps > iops:
 		return []error{base.AtAttribute(at, fmt.Errorf("%d MiB/s need %d IOPS (%d per MiB/s), but iops is %d; increase iops or reduce throughput_mibps",
-			throughput, throughput*iopsPerThroughputMiB, iopsPerThroughputMiB, iops))}
+			throughput, throughput*GP3IOPSPerMiBps, GP3IOPSPerMiBps, iops))}
 	}
 	return nil
 }
