@@ -72,7 +72,7 @@ auth_file = {directory}/users.txt
 pool_mode = transaction
 default_pool_size = 4
 server_login_retry = 1
-ignore_startup_parameters = extra_float_digits,options
+ignore_startup_parameters = extra_float_digits
 """
         )
         (directory / "users.txt").write_text('"app" ""\n')

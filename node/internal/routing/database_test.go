@@ -5,11 +5,14 @@ package routing
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -218,4 +221,37 @@ func TestSessionsFromBeforeAReloadEndWithTheirPrimary(t *testing.T) {
 	db1.setRole("nothing")
 	db2.setRole("primary")
 	f.await("the session with db1 to end", old.hasEnded)
+}
+
+// A client whose node lost power sends no end of its connection, and keeps its locks.
+func TestVanishedClientIsDetectedWithinFifteenSeconds(t *testing.T) {
+	f := newFixture(t)
+	f.database("db1", "primary")
+	f.start()
+	f.await("db1 to be up", func() bool { return f.up("postgres_primary", "db1") })
+	_, port, err := net.SplitHostPort(f.session(f.settings.Primary).conn.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	remote, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line) // sl local_address rem_address st tx_queue:rx_queue tr:tm->when
+		if !strings.HasSuffix(fields[2], fmt.Sprintf(":%04X", remote)) || fields[3] != "01" {
+			continue
+		}
+		timer, when, _ := strings.Cut(fields[5], ":")
+		ticks, err := strconv.ParseInt(when, 16, 64)
+		if err != nil || timer != "02" || ticks > 500 { // keepalive, in hundredths of a second
+			t.Errorf("the client's connection has timer %s, want keepalive within 5 s", fields[5])
+		}
+		return
+	}
+	t.Fatal("HAProxy's side of the connection was not found")
 }
