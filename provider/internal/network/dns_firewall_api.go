@@ -61,7 +61,7 @@ func (a firewallAPI) findAssociation(ctx context.Context) (*resolvertypes.Firewa
 			return nil, err
 		}
 		for _, found := range out.FirewallRuleGroupAssociations {
-			if aws.ToString(found.Name) == a.name && found.Status != resolvertypes.FirewallRuleGroupAssociationStatusDeleting {
+			if aws.ToString(found.Name) == a.name && found.ManagedOwnerName == nil && found.Status != resolvertypes.FirewallRuleGroupAssociationStatusDeleting {
 				return &found, nil
 			}
 		}
@@ -79,7 +79,8 @@ func (a firewallAPI) findGroup(ctx context.Context) (*resolvertypes.FirewallRule
 			return nil, nil, err
 		}
 		for _, group := range out.FirewallRuleGroups {
-			if aws.ToString(group.Name) != a.name {
+			// A group that another account shares is listed, too.
+			if aws.ToString(group.Name) != a.name || group.ShareStatus == resolvertypes.ShareStatusSharedWithMe {
 				continue
 			}
 			rules, err := a.ListFirewallRules(ctx, &resolver.ListFirewallRulesInput{FirewallRuleGroupId: group.Id})
@@ -103,10 +104,12 @@ func (a firewallAPI) findLists(ctx context.Context) (allowed, everything *domain
 		}
 		for _, list := range out.FirewallDomainLists {
 			var into **domainList
-			switch aws.ToString(list.Name) {
-			case a.allowedName():
+			switch {
+			case list.ManagedOwnerName != nil: // AWS's
+				continue
+			case aws.ToString(list.Name) == a.allowedName():
 				into = &allowed
-			case a.everythingName():
+			case aws.ToString(list.Name) == a.everythingName():
 				into = &everything
 			default:
 				continue
