@@ -32,11 +32,12 @@ module "cluster" {
   availability_zones = var.availability_zones
   image_ids          = merge({ for role, image in data.xeroops_image.this : role => image.id }, var.image_ids)
 
-  app_count        = var.app_count
-  instance_types   = { db = "t3.medium" }
-  settings         = { LOG_LEVEL = "info" }
-  keep_data        = var.keep_data
-  on_ready_timeout = var.on_ready_timeout
+  app_count            = var.app_count
+  instance_types       = { db = "t3.medium" }
+  settings             = { LOG_LEVEL = "info" }
+  permissions_boundary = var.permissions_boundary
+  keep_data            = var.keep_data
+  on_ready_timeout     = var.on_ready_timeout
 }
 
 resource "xeroops_vpn_peer" "this" {

@@ -45,3 +45,9 @@ variable "on_ready_timeout" {
   type        = string
   default     = "error"
 }
+
+variable "permissions_boundary" {
+  description = "ARN of the policy that is the permissions boundary of all IAM roles. An operator with the policies of docs/policies has to set it."
+  type        = string
+  default     = null
+}

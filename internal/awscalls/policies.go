@@ -2,6 +2,7 @@ package awscalls
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"encoding/json"
 	"fmt"
@@ -35,7 +36,7 @@ type Statement struct {
 
 // policyRow is a policy in policies.yaml.
 type policyRow struct {
-	Code     []string // prefixes of the files whose calls it has to allow
+	Code     []string // prefixes of the files whose calls it has to allow; none for what is not an operator's
 	Optional []string // actions of these calls that only some settings need
 	Second   struct {
 		Name       string
@@ -43,6 +44,7 @@ type policyRow struct {
 	}
 	Statements []struct {
 		Sid        string
+		Effect     string // "" is Allow
 		Actions    []string
 		Rest       string // a service
 		Resources  []string
@@ -50,7 +52,8 @@ type policyRow struct {
 	}
 }
 
-// Policies returns the operators' policies by name: apply, build, deploy and status.
+// Policies returns the operators' policies by name, and the boundary of the roles that
+// an apply creates.
 // It returns an error for an action that no statement allows, and for one that no
 // call needs.
 func (t Table) Policies(sites []Site) (map[string]Policy, error) {
@@ -134,7 +137,7 @@ func (row policyRow) policy(needed []string) (Policy, error) {
 			}
 		}
 		allowed = append(allowed, actions...)
-		p.Statements = append(p.Statements, Statement{Sid: s.Sid, Effect: "Allow", Action: actions, Resource: s.Resources, Condition: s.Conditions})
+		p.Statements = append(p.Statements, Statement{Sid: s.Sid, Effect: cmp.Or(s.Effect, "Allow"), Action: actions, Resource: s.Resources, Condition: s.Conditions})
 	}
 	for _, action := range needed {
 		if !slices.Contains(allowed, action) && len(row.Code) > 0 && !strings.HasPrefix(row.Code[0], "cli/") {
@@ -142,7 +145,7 @@ func (row policyRow) policy(needed []string) (Policy, error) {
 		}
 	}
 	for _, action := range named {
-		if !slices.Contains(needed, action) {
+		if len(row.Code) > 0 && !slices.Contains(needed, action) {
 			return p, fmt.Errorf("no call needs %s; remove it", action)
 		}
 	}

@@ -67,7 +67,7 @@ func (g *Guard) handle(c *fakeaws.Call, next fakeaws.Handler) (*http.Response, e
 	if !restricted {
 		return next(c)
 	}
-	needs, err := g.requests(c)
+	needs, err := g.requests(c, next)
 	if err != nil {
 		return nil, err
 	}
@@ -109,14 +109,14 @@ func denied(c *fakeaws.Call, need iampolicy.Request) *http.Response {
 }
 
 // requests returns what a call needs (Service Authorization Reference).
-func (g *Guard) requests(c *fakeaws.Call) ([]iampolicy.Request, error) {
+func (g *Guard) requests(c *fakeaws.Call, next fakeaws.Handler) ([]iampolicy.Request, error) {
 	var all []iampolicy.Request
 	var err error
 	switch c.Service {
 	case fakeaws.S3:
 		all, err = iampolicy.S3Requests(c.Request, c.Bucket, c.Key)
 	case fakeaws.EC2:
-		all, err = g.ec2Requests(c)
+		all, err = g.ec2Requests(c, next)
 	case fakeaws.IAM:
 		all, err = g.iamRequests(c)
 	case fakeaws.STS:

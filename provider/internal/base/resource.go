@@ -112,6 +112,11 @@ func KeyARNValidator() validator.String {
 		"not the ARN of a KMS key, such as arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab")
 }
 
+// PolicyARNValidator checks the ARN of an IAM policy.
+func PolicyARNValidator() validator.String {
+	return stringvalidator.RegexMatches(regexp.MustCompile(`^arn:[\w-]+:iam::(\d{12}|aws):policy/.+$`), "must be the ARN of an IAM policy, such as arn:aws:iam::123456789012:policy/boundary")
+}
+
 // Optional returns a pointer to s, or nil if it is empty.
 func Optional(s string) *string {
 	if s == "" {

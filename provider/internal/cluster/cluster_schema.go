@@ -86,11 +86,11 @@ func (r *clusterResource) Schema(ctx context.Context, _ resource.SchemaRequest, 
 				Validators:          []validator.String{iamPath()}},
 			"permissions_boundary": schema.StringAttribute{Optional: true,
 				MarkdownDescription: "ARN of the policy that is the permissions boundary of all IAM roles.",
-				Validators:          []validator.String{policyARN()}},
+				Validators:          []validator.String{base.PolicyARNValidator()}},
 			"additional_policy_arns": schema.MapAttribute{Optional: true, ElementType: types.SetType{ElemType: types.StringType},
 				MarkdownDescription: "ARNs of managed policies to attach to the IAM roles, by role, such as `{ app = [aws_iam_policy.queue.arn] }`.",
 				Validators: []validator.Map{mapvalidator.KeysAre(roleValidator()),
-					mapvalidator.ValueSetsAre(setvalidator.SizeAtMost(maxAttachedPolicies), setvalidator.ValueStringsAre(policyARN()))}},
+					mapvalidator.ValueSetsAre(setvalidator.SizeAtMost(maxAttachedPolicies), setvalidator.ValueStringsAre(base.PolicyARNValidator()))}},
 			"exclusive_policies": schema.BoolAttribute{Optional: true, Computed: true, Default: booldefault.StaticBool(false),
 				MarkdownDescription: "Whether to remove policies that were added to the IAM roles outside of Terraform. Until the next apply, `drift` lists them. Default: `false`."},
 			"ingress":                       ingressAttribute(),
@@ -192,10 +192,6 @@ func nodeAttributes() map[string]schema.Attribute {
 // on request; the quota of a new account is 10 (IAM user guide, "IAM and AWS STS
 // quotas").
 const maxAttachedPolicies = 25
-
-func policyARN() validator.String {
-	return stringvalidator.RegexMatches(regexp.MustCompile(`^arn:[\w-]+:iam::(\d{12}|aws):policy/.+$`), "must be the ARN of an IAM policy, such as arn:aws:iam::123456789012:policy/boundary")
-}
 
 // iamPath validates the path of an IAM role. IAM allows 512 characters, which
 // include the cluster's own part.

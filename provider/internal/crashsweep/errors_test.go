@@ -25,33 +25,14 @@ import (
 // calls that names no test of its own into the first calls of an apply, a repair and a
 // destroy of the complete example. All must succeed, and each error must have occurred.
 func TestEveryRetriedErrorIsSurvived(t *testing.T) {
-	if _, err := tfcli.Find(); err != nil {
-		t.Skip(err)
-	}
-	s := newSweep(t)
-	r, err := s.start(t.Context(), t.TempDir(), fixups.Options{})
-	if errors.Is(err, moto.ErrMissing) {
-		t.Skip(err)
-	} else if err != nil {
-		t.Fatal(err)
-	}
-	defer r.account.Close()
+	r := startRun(t, newSweep)
 	faults := retriedErrors(t)
 	for _, f := range faults {
 		if err := r.account.Front.Inject(f); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := r.space.Apply(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	r.drift(t)
-	if _, err := r.space.Apply(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.finish(t.Context()); err != nil {
-		t.Error(err)
-	}
+	r.applyDriftAndRepair(t)
 	occurred := map[string]int{}
 	for _, c := range r.account.Front.Calls() {
 		if c.Fault != "" {
@@ -65,6 +46,39 @@ func TestEveryRetriedErrorIsSurvived(t *testing.T) {
 		}
 	}
 	t.Logf("%d errors in %d calls", len(faults), len(r.account.Front.Calls()))
+}
+
+// startRun returns a run of the sweep that prepare returns, or skips the test if the host
+// lacks Terraform or moto.
+func startRun(t *testing.T, prepare func(*testing.T) *Sweep) *run {
+	t.Helper()
+	if _, err := tfcli.Find(); err != nil {
+		t.Skip(err)
+	}
+	r, err := prepare(t).start(t.Context(), t.TempDir(), fixups.Options{})
+	if errors.Is(err, moto.ErrMissing) {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.account.Close)
+	return r
+}
+
+// applyDriftAndRepair makes all the calls of the example: it applies, changes what an
+// apply only sets if it differs, applies again, and destroys.
+func (r *run) applyDriftAndRepair(t *testing.T) {
+	t.Helper()
+	if _, err := r.space.Apply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.drift(t)
+	if _, err := r.space.Apply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.finish(t.Context()); err != nil {
+		t.Error(err)
+	}
 }
 
 // drift changes what an apply only sets if it differs.
@@ -84,6 +98,19 @@ func (r *run) drift(t *testing.T) {
 	if _, err := network.CreateTags(t.Context(), &ec2.CreateTagsInput{Resources: []string{*vpcs.Vpcs[0].VpcId},
 		Tags: []types.Tag{{Key: aws.String("project"), Value: aws.String("changed")}}}); err != nil {
 		t.Fatal(err)
+	}
+	groups, err := network.DescribeSecurityGroups(t.Context(), &ec2.DescribeSecurityGroupsInput{
+		Filters: []types.Filter{{Name: aws.String("vpc-id"), Values: []string{*vpcs.Vpcs[0].VpcId}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range groups.SecurityGroups {
+		extra := []types.IpPermission{{IpProtocol: aws.String("tcp"), FromPort: aws.Int32(22), ToPort: aws.Int32(22), IpRanges: []types.IpRange{{CidrIp: aws.String("192.0.2.0/24")}}}}
+		_, in := network.AuthorizeSecurityGroupIngress(t.Context(), &ec2.AuthorizeSecurityGroupIngressInput{GroupId: g.GroupId, IpPermissions: extra})
+		_, out := network.AuthorizeSecurityGroupEgress(t.Context(), &ec2.AuthorizeSecurityGroupEgressInput{GroupId: g.GroupId, IpPermissions: extra})
+		if err := errors.Join(in, out); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -26,10 +26,11 @@ type scheduleModel struct {
 	Cron          types.String `tfsdk:"cron"`
 	RetainCount   types.Int64  `tfsdk:"retain_count"`
 	RoleARN       types.String `tfsdk:"role_arn"`
+	Boundary      types.String `tfsdk:"permissions_boundary"`
 }
 
 var scheduleTypes = map[string]attr.Type{"interval_hours": types.Int64Type, "start_time": types.StringType, "cron": types.StringType,
-	"retain_count": types.Int64Type, "role_arn": types.StringType}
+	"retain_count": types.Int64Type, "role_arn": types.StringType, "permissions_boundary": types.StringType}
 
 // Limits of Data Lifecycle Manager (DLM API reference, CreateRule and RetainRule).
 const maxRetainCount = 1000
@@ -60,6 +61,9 @@ func scheduleAttribute() schema.SingleNestedAttribute {
 				Validators: []validator.String{stringvalidator.RegexMatches(regexp.MustCompile(`^arn:[\w-]+:iam::\d{12}:role/.+$`), "not the ARN of an IAM role")},
 				MarkdownDescription: "ARN of the role with which Data Lifecycle Manager makes the snapshots, such as that of `aws dlm create-default-role`. " +
 					"Default: the provider creates a role `xeroops-snapshots-VOLUME`, for which it needs permissions of IAM, among them `iam:PassRole`."},
+			"permissions_boundary": schema.StringAttribute{Optional: true,
+				Validators:          []validator.String{base.PolicyARNValidator(), stringvalidator.ConflictsWith(sibling("role_arn"))},
+				MarkdownDescription: "ARN of the policy that is the permissions boundary of the role that the provider creates."},
 		},
 	}
 }
@@ -100,6 +104,9 @@ func (s *scheduleModel) expand(volume string) *dlmtypes.PolicyDetails {
 // the default.
 func flattenSchedule(p *dlmtypes.LifecyclePolicy, ownRole string, before *scheduleModel) *scheduleModel {
 	s := &scheduleModel{}
+	if before != nil {
+		s.Boundary = before.Boundary // of the role
+	}
 	if arn := aws.ToString(p.ExecutionRoleArn); arn != ownRole {
 		s.RoleARN = types.StringValue(arn)
 	}
@@ -124,7 +131,7 @@ func flattenSchedule(p *dlmtypes.LifecyclePolicy, ownRole string, before *schedu
 
 func (s *scheduleModel) object() types.Object {
 	return types.ObjectValueMust(scheduleTypes, map[string]attr.Value{"interval_hours": s.IntervalHours, "start_time": s.StartTime, "cron": s.Cron,
-		"retain_count": s.RetainCount, "role_arn": s.RoleARN})
+		"retain_count": s.RetainCount, "role_arn": s.RoleARN, "permissions_boundary": s.Boundary})
 }
 
 // isAs reports whether a policy has the schedule and nothing else.

@@ -124,7 +124,7 @@ func (r *volumeResource) putSchedule(ctx context.Context, m volumeModel, wanted 
 	}
 	role := wanted.roleOr(own)
 	if role == own {
-		if err := r.ensureScheduleRole(ctx, m); err != nil {
+		if err := r.ensureScheduleRole(ctx, m, wanted.Boundary.ValueStringPointer()); err != nil {
 			return fmt.Errorf("create the role of the snapshot schedule: %w", err)
 		}
 	}
@@ -180,7 +180,7 @@ func isRoleUnknown(err error) bool {
 // ensureScheduleRole creates the role that only DLM, for this account, can assume, and
 // that can do what AWS's policy AWSDataLifecycleManagerServiceRole allows, for this
 // volume.
-func (r *volumeResource) ensureScheduleRole(ctx context.Context, m volumeModel) error {
+func (r *volumeResource) ensureScheduleRole(ctx context.Context, m volumeModel, boundary *string) error {
 	volume := m.ID.ValueString()
 	name := aws.String(scheduleRole(volume))
 	account, err := r.Client.AccountID(ctx)
@@ -199,11 +199,11 @@ func (r *volumeResource) ensureScheduleRole(ctx context.Context, m volumeModel) 
 	for k, v := range m.scheduleTags() {
 		tags = append(tags, iamtypes.Tag{Key: &k, Value: &v})
 	}
-	_, err = r.Client.IAM.CreateRole(ctx, &iam.CreateRoleInput{RoleName: name, Tags: tags, Description: aws.String("Makes the snapshots of " + m.Name.ValueString()),
+	_, err = r.Client.IAM.CreateRole(ctx, &iam.CreateRoleInput{RoleName: name, Tags: tags, Description: aws.String("Makes the snapshots of " + m.Name.ValueString()), PermissionsBoundary: boundary,
 		AssumeRolePolicyDocument: aws.String(base.PolicyOf(map[string]any{"Effect": "Allow", "Principal": map[string]any{"Service": "dlm.amazonaws.com"}, "Action": "sts:AssumeRole",
 			"Condition": map[string]any{"StringEquals": map[string]any{"aws:SourceAccount": account}}}))})
 	if awswait.HasCode(err, "EntityAlreadyExists") {
-		err = r.checkScheduleRole(ctx, volume) // of an interrupted apply
+		err = r.setScheduleBoundary(ctx, volume, boundary) // of an earlier or interrupted apply
 	}
 	if err != nil {
 		return err
@@ -217,18 +217,40 @@ func (r *volumeResource) ensureScheduleRole(ctx context.Context, m volumeModel) 
 	return err
 }
 
-// checkScheduleRole returns an error if the role of that name is not the volume's.
-func (r *volumeResource) checkScheduleRole(ctx context.Context, volume string) error {
-	out, err := r.Client.IAM.GetRole(ctx, &iam.GetRoleInput{RoleName: aws.String(scheduleRole(volume))})
+// setScheduleBoundary gives the volume's existing role its boundary, or takes it away.
+func (r *volumeResource) setScheduleBoundary(ctx context.Context, volume string, boundary *string) error {
+	role, err := r.findScheduleRole(ctx, volume)
 	if err != nil {
 		return err
 	}
+	actual := ""
+	if role.PermissionsBoundary != nil {
+		actual = aws.ToString(role.PermissionsBoundary.PermissionsBoundaryArn)
+	}
+	switch {
+	case aws.ToString(boundary) == actual:
+		return nil
+	case boundary == nil:
+		_, err = r.Client.IAM.DeleteRolePermissionsBoundary(ctx, &iam.DeleteRolePermissionsBoundaryInput{RoleName: role.RoleName})
+	default:
+		_, err = r.Client.IAM.PutRolePermissionsBoundary(ctx, &iam.PutRolePermissionsBoundaryInput{RoleName: role.RoleName, PermissionsBoundary: boundary})
+	}
+	return err
+}
+
+// findScheduleRole returns the role that the provider created for a volume, or an error
+// if the role of that name is another's.
+func (r *volumeResource) findScheduleRole(ctx context.Context, volume string) (*iamtypes.Role, error) {
+	out, err := r.Client.IAM.GetRole(ctx, &iam.GetRoleInput{RoleName: aws.String(scheduleRole(volume))})
+	if err != nil {
+		return nil, err
+	}
 	for _, tag := range out.Role.Tags {
 		if aws.ToString(tag.Key) == tagSchedule && aws.ToString(tag.Value) == volume {
-			return nil
+			return out.Role, nil
 		}
 	}
-	return fmt.Errorf("the role %s exists and was not created by the provider for %s; delete it, or set role_arn", scheduleRole(volume), volume)
+	return nil, fmt.Errorf("the role %s exists and was not created by the provider for %s; delete it, or set role_arn", scheduleRole(volume), volume)
 }
 
 // removeSchedule deletes a volume's lifecycle policy and the role of it. Snapshots
@@ -256,7 +278,7 @@ func (r *volumeResource) removeSchedule(ctx context.Context, volume string) erro
 // the role may not be read.
 func (r *volumeResource) removeScheduleRole(ctx context.Context, volume, used string) error {
 	name := aws.String(scheduleRole(volume))
-	err := r.checkScheduleRole(ctx, volume)
+	_, err := r.findScheduleRole(ctx, volume)
 	foreign := used != "" && !strings.HasSuffix(used, "/"+*name)
 	if awswait.IsNotFound(err) || foreign && awswait.HasCode(err, "AccessDenied") {
 		return nil

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
+	"os"
 	"strings"
 	"testing"
 
@@ -17,7 +19,9 @@ import (
 	"github.com/hashicorp/terraform-plugin-testing/plancheck"
 	"github.com/hashicorp/terraform-plugin-testing/terraform"
 
+	"github.com/xeroops/xeroops/internal/awscalls"
 	"github.com/xeroops/xeroops/internal/fakeaws"
+	"github.com/xeroops/xeroops/internal/fakeaws/iampolicy"
 	"github.com/xeroops/xeroops/internal/fakeaws/inventory"
 	"github.com/xeroops/xeroops/provider/internal/acctest"
 )
@@ -122,6 +126,79 @@ func TestSnapshotScheduleWithARoleOfTheCustomers(t *testing.T) {
 		{Config: scheduled(`interval_hours = 24, retain_count = 7, role_arn = "` + role + `"`), ConfigPlanChecks: expect(volume, plancheck.ResourceActionUpdate), Check: a.scheduleIs(role, "24 [03:00]", 7)},
 		{Config: scheduled(`interval_hours = 24, retain_count = 7, role_arn = "` + role + `"`), ConfigPlanChecks: expect(volume, plancheck.ResourceActionNoop)},
 	}})
+}
+
+// TestTheRoleOfASnapshotScheduleHasTheBoundary gives the role a boundary when it exists
+// already, and checks that the boundary of the guide allows what the role needs.
+func TestTheRoleOfASnapshotScheduleHasTheBoundary(t *testing.T) {
+	a := newAccount(t)
+	text, err := os.ReadFile("../../../docs/policies/boundary.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	document := awscalls.Fill(string(text), "aws", "amazonaws.com", "123456789012", acctest.Region)
+	policy, err := a.IAM.CreatePolicy(t.Context(), &iam.CreatePolicyInput{PolicyName: aws.String("xeroops-boundary"), PolicyDocument: &document})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.KeepBaseline()
+	boundary, err := iampolicy.Parse([]byte(document))
+	if err != nil {
+		t.Fatal(err)
+	}
+	has := func(want string) resource.TestCheckFunc {
+		return acctest.Do(volume, func(ctx context.Context, id string) error {
+			role, err := a.IAM.GetRole(ctx, &iam.GetRoleInput{RoleName: aws.String("xeroops-snapshots-" + id)})
+			if err != nil {
+				return err
+			}
+			got := ""
+			if b := role.Role.PermissionsBoundary; b != nil {
+				got = *b.PermissionsBoundaryArn
+			}
+			if got != want {
+				return fmt.Errorf("the boundary is %q, want %q", got, want)
+			}
+			out, err := a.IAM.GetRolePolicy(ctx, &iam.GetRolePolicyInput{RoleName: role.Role.RoleName, PolicyName: aws.String("snapshots")})
+			if err != nil {
+				return err
+			}
+			inline, err := url.QueryUnescape(*out.PolicyDocument)
+			if err != nil {
+				return err
+			}
+			return within(inline, boundary)
+		})
+	}
+	plain := scheduled("interval_hours = 24, retain_count = 14")
+	bounded := scheduled("interval_hours = 24, retain_count = 14, permissions_boundary = \"" + *policy.Policy.Arn + "\"")
+	update := expect(volume, plancheck.ResourceActionUpdate)
+	a.Test(resource.TestCase{CheckDestroy: a.leftNoSchedule, Steps: []resource.TestStep{
+		{Config: plain, Check: has("")},
+		{Config: bounded, ConfigPlanChecks: update, Check: has(*policy.Policy.Arn)},
+		{Config: bounded, ConfigPlanChecks: expect(volume, plancheck.ResourceActionNoop)},
+		{Config: plain, ConfigPlanChecks: update, Check: has("")},
+		{Config: volumeConfig(20, "")},
+		{Config: bounded, Check: has(*policy.Policy.Arn)},
+	}})
+}
+
+// within returns an error if a boundary does not allow all that a policy allows.
+func within(policy string, boundary iampolicy.Document) error {
+	document, err := iampolicy.Parse([]byte(policy))
+	if err != nil {
+		return err
+	}
+	for _, s := range document.Statements {
+		for _, action := range s.Actions {
+			for _, pattern := range s.Resources {
+				if iampolicy.Evaluate(iampolicy.Request{Action: action, Resource: pattern}, boundary) != iampolicy.Allow {
+					return fmt.Errorf("the boundary does not allow %s on %s", action, pattern)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 func TestSnapshotScheduleDriftIsShownAndReverted(t *testing.T) {

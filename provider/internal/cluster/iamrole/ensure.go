@@ -21,6 +21,11 @@ import (
 // role with ConcurrentModification.
 func (r *Roles) ensurePolicies(ctx context.Context, of model.Role, actual, wanted role, existed bool) error {
 	name := r.name(of)
+	if existed { // first: the operator may have to leave roles without the boundary alone
+		if err := r.setBoundary(ctx, name, actual.boundary, wanted.boundary); err != nil {
+			return base.AtAttribute(path.Root("permissions_boundary"), err)
+		}
+	}
 	if !base.SamePolicy(actual.policy, wanted.policy) {
 		_, err := awswait.Retry(ctx, awswait.ProfilePropagation, awswait.IsNotFound, func(ctx context.Context) (any, error) {
 			return r.client.IAM.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: &name, PolicyName: aws.String(policyName), PolicyDocument: &wanted.policy})
@@ -33,11 +38,6 @@ func (r *Roles) ensurePolicies(ctx context.Context, of model.Role, actual, wante
 		_, err := r.client.IAM.UpdateAssumeRolePolicy(ctx, &iam.UpdateAssumeRolePolicyInput{RoleName: &name, PolicyDocument: &wanted.trust})
 		if err != nil {
 			return err
-		}
-	}
-	if existed {
-		if err := r.setBoundary(ctx, name, actual.boundary, wanted.boundary); err != nil {
-			return base.AtAttribute(path.Root("permissions_boundary"), err)
 		}
 	}
 	inline, attached := []string(nil), without(r.Former.AdditionalPolicies[of], wanted.attached)

@@ -4,13 +4,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/xeroops/xeroops/internal/awscalls"
 	model "github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/fakeaws/iampolicy"
 	"github.com/xeroops/xeroops/provider/internal/clusterspec"
 	"github.com/xeroops/xeroops/provider/internal/clusterspec/spectest"
 )
@@ -67,6 +70,48 @@ func TestPatternsMatchTheRolesOwnNodesAndNoOthers(t *testing.T) {
 	}
 	if got := nodePatterns(spectest.Reference(), model.RoleManagement); !slices.Equal(got, []string{"management"}) {
 		t.Errorf("patterns of management are %v", got)
+	}
+}
+
+// TestTheBoundaryAllowsWhatNodesNeed compares the roles' policies with the boundary that
+// the guide of AWS creates.
+func TestTheBoundaryAllowsWhatNodesNeed(t *testing.T) {
+	text, err := os.ReadFile("../../../../docs/policies/boundary.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const account = "123456789012"
+	boundary, err := iampolicy.Parse([]byte(awscalls.Fill(string(text), "aws", "amazonaws.com", account, "eu-west-1")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := spectest.Reference()
+	spec.Buckets = clusterspec.Buckets{Uploads: "uploads-" + account, PGDump: "pgdump-" + account, WALG: "walg-" + account, Logs: "logs-" + account}
+	a := awsAccount{partition: "aws", region: "eu-west-1", id: account, keys: map[string]string{spec.Buckets.Uploads: "alias/uploads", spec.Buckets.WALG: "1234abcd-12ab-34cd-56ef-1234567890ab"}}
+	context := map[string][]string{"kms:viaservice": {"s3.eu-west-1.amazonaws.com"}}
+	checked := 0
+	for _, role := range model.Roles() {
+		document, err := policyDocument(spec, a, role)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var policy struct{ Statement []statement }
+		if err := json.Unmarshal([]byte(document), &policy); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range policy.Statement {
+			for _, action := range s.Action {
+				for _, resource := range s.Resource { // a pattern, which the boundary has to match as a whole
+					checked++
+					if iampolicy.Evaluate(iampolicy.Request{Action: action, Resource: resource, Context: context}, boundary) != iampolicy.Allow {
+						t.Errorf("the boundary does not allow %s on %s, which role %s needs", action, resource, role)
+					}
+				}
+			}
+		}
+	}
+	if checked < 20 {
+		t.Errorf("only %d permissions were checked", checked)
 	}
 }
 
