@@ -37,6 +37,7 @@ func InternalCredentials() []Credential {
 		{Name: RedisNodePassword, Kind: Password, Roles: Roles()},
 		{Name: "REDIS_APP_PASSWORD", Kind: Password, Roles: []Role{RoleApp, RoleManagement}, Applications: true},
 		{Name: RedisDeployPassword, Kind: Password, Roles: []Role{RoleManagement}},
+		{Name: RedisStatusPassword, Kind: Password, Roles: []Role{RoleManagement}},
 		{Name: "REDIS_ADMIN_PASSWORD", Kind: Password, Roles: []Role{RoleManagement}},
 		{Name: "POSTGRES_SUPERUSER_PASSWORD", Kind: Password, Roles: []Role{RoleDB}},
 		{Name: "POSTGRES_REPLICATION_PASSWORD", Kind: Password, Roles: []Role{RoleDB}},
@@ -54,12 +55,17 @@ func InternalCredentials() []Credential {
 const (
 	RedisNodePassword   = "REDIS_NODE_PASSWORD"   // of the registry's user node
 	RedisDeployPassword = "REDIS_DEPLOY_PASSWORD" // of the registry's user deploy
+	RedisStatusPassword = "REDIS_STATUS_PASSWORD" // of the registry's user status
 	PostgresAppPassword = "POSTGRES_APP_PASSWORD"
 	WireGuardPrivateKey = "WIREGUARD_PRIVATE_KEY"
 	// The keys from which the passwords of applications are derived (appsecret).
 	ApplicationsPostgresKey = "APPLICATIONS_POSTGRES_KEY"
 	ApplicationsRedisKey    = "APPLICATIONS_REDIS_KEY"
 )
+
+// OperatorPasswords are the credentials that operators have of a cluster, by the user of
+// the registry. An operator reads an object with one of them, and none of a role's.
+var OperatorPasswords = map[string]string{"deploy": RedisDeployPassword, "status": RedisStatusPassword}
 
 // CredentialsOf returns the internal credentials that a role holds.
 func CredentialsOf(role Role) []Credential {

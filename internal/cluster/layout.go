@@ -28,9 +28,12 @@ func (l Layout) Credentials(role Role) string {
 	return l.Prefix() + "credentials/" + string(role) + "/prod-credentials.env"
 }
 
-// DeployCredentials returns the key of the password with which operators deploy, an
-// env file: the only secret of a cluster that a deployer needs.
-func (l Layout) DeployCredentials() string { return l.Prefix() + "credentials/deploy/registry.env" }
+// OperatorCredentials returns the key of the password of a user of the registry in
+// [OperatorPasswords], an env file: the only secret of a cluster that such an operator
+// needs.
+func (l Layout) OperatorCredentials(user string) string {
+	return l.Prefix() + "credentials/" + user + "/registry.env"
+}
 
 // Authority returns the key of a certificate authority, "nodes" or "etcd" (package
 // pki): certificates with their private keys, which no role may read.

@@ -27,6 +27,7 @@ const (
 	UserNode   = "node"   // heartbeats, progress of deployments
 	UserApp    = "app"    // applications: keys and channels that begin with app:
 	UserDeploy = "deploy" // operators: desired versions
+	UserStatus = "status" // operators: reads what xeroops status shows
 	UserAdmin  = "admin"  // everything
 )
 

@@ -96,7 +96,7 @@ func (d *deployment) run(ctx context.Context, dir string) error {
 	if d.access, err = access.Open(ctx, d.app.settings); err != nil {
 		return d.untouched(ctx, err)
 	}
-	if d.client, err = d.access.Registry(ctx); err != nil {
+	if d.client, err = d.access.Registry(ctx, registry.UserDeploy); err != nil {
 		return d.untouched(ctx, err)
 	}
 	defer d.client.Close()

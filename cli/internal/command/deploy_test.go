@@ -90,8 +90,8 @@ func TestDeployChangesNothingAfterAnError(t *testing.T) {
 
 	f.remove(registry.PythonKey("app1"))
 	f.run(deploy()...).expect(t, exitUnreachable, "no app node has reported the Python of its image")
-	f.put(cluster.Layout{Cluster: "production"}.DeployCredentials(), "REDIS_DEPLOY_PASSWORD=other\n")
-	f.run(deploy()...).expect(t, exitUnreachable, "has not applied a rotation yet")
+	f.put(cluster.Layout{Cluster: "production"}.OperatorCredentials(registry.UserDeploy), "REDIS_DEPLOY_PASSWORD=other\n")
+	f.run(deploy()...).expect(t, exitUnreachable, "has not applied a rotation or an update yet")
 
 	if keys := f.keys("wheels/"); len(keys) > 0 {
 		t.Errorf("uploaded are %v", keys)

@@ -53,7 +53,7 @@ func (a *app) deployments() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			client, err := to.Registry(c.Context())
+			client, err := to.Registry(c.Context(), registry.UserDeploy)
 			if err != nil {
 				return err
 			}

@@ -31,8 +31,9 @@ import (
 )
 
 const (
-	bucket   = "uploads-" + moto.Account
-	password = "the-deploy-password"
+	bucket         = "uploads-" + moto.Account
+	password       = "the-deploy-password"
+	statusPassword = "the-status-password"
 	// proxyTo is an environment variable that makes the test binary a command for
 	// --via; its value is the address to connect to.
 	proxyTo  = "XEROOPS_TEST_PROXY_TO"
@@ -130,7 +131,8 @@ func (f *fixture) fillBucket() {
 		f.t.Fatal(err)
 	}
 	f.put(layout.Topology(), string(topology))
-	f.put(layout.DeployCredentials(), "REDIS_DEPLOY_PASSWORD=\""+password+"\"\n")
+	f.put(layout.OperatorCredentials(registry.UserDeploy), "REDIS_DEPLOY_PASSWORD=\""+password+"\"\n")
+	f.put(layout.OperatorCredentials(registry.UserStatus), "REDIS_STATUS_PASSWORD="+statusPassword+"\n")
 }
 
 func (f *fixture) put(key, content string) {

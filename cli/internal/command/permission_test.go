@@ -5,6 +5,7 @@ package command
 import (
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -19,6 +20,7 @@ import (
 	"github.com/xeroops/xeroops/internal/fakeaws/iampolicy"
 	"github.com/xeroops/xeroops/internal/fakeaws/moto"
 	"github.com/xeroops/xeroops/internal/fakeaws/permit"
+	"github.com/xeroops/xeroops/internal/registry"
 	"github.com/xeroops/xeroops/internal/testkit/mototest"
 )
 
@@ -88,8 +90,6 @@ func TestADeployerNeedsTheDocumentedPolicyAndReadsNoOtherSecret(t *testing.T) {
 	if _, err := s3.NewFromConfig(cfg).GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: &secret}); !awswait.HasCode(err, "AccessDenied") {
 		t.Errorf("a deployer reads the credentials of management: %v", err)
 	}
-	f.restrict("status", "")
-	f.run("status").expect(t, 0)
 	for _, without := range []string{"s3:GetObject", "s3:ListBucket"} {
 		f.restrict("status", without)
 		f.run("status").expect(t, exitUnreachable, "AccessDenied")
@@ -99,4 +99,35 @@ func TestADeployerNeedsTheDocumentedPolicyAndReadsNoOtherSecret(t *testing.T) {
 	f.edit("pyproject.toml", `version = "1.0.0"`, `version = "1.0.1"`)
 	f.restrict("deploy", "s3:PutObject")
 	f.run("deploy", f.dir, "--wheelhouse", f.house).expect(t, exitUnreachable, "AccessDenied")
+}
+
+func TestStatusNeedsTheDocumentedPolicyAndReadsNoOtherSecret(t *testing.T) {
+	f := newFixture(t)
+	f.subscribe("app1", healthy)
+	f.subscribe("app2", healthy)
+	f.run("deploy", f.dir, "--wheelhouse", f.house).expect(t, 0)
+	f.restrict("status", "")
+	f.run("status").expect(t, 0, "notes")
+	cfg, err := config.LoadDefaultConfig(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	layout := cluster.Layout{Cluster: "production"}
+	for _, secret := range []string{layout.OperatorCredentials(registry.UserDeploy), layout.Credentials(cluster.RoleManagement)} {
+		if _, err := s3.NewFromConfig(cfg).GetObject(t.Context(), &s3.GetObjectInput{Bucket: aws.String(bucket), Key: &secret}); !awswait.HasCode(err, "AccessDenied") {
+			t.Errorf("an operator with status.json reads %s: %v", secret, err)
+		}
+	}
+	operator := registry.Open(f.redis, registry.UserStatus, statusPassword)
+	defer operator.Close()
+	if _, err := registry.Publish(t.Context(), operator, "notes", registry.Desired{Version: "2.0.0"}); err == nil || !strings.Contains(err.Error(), "NOPERM") {
+		t.Errorf("the user status publishes: %v, want NOPERM", err)
+	}
+	for _, command := range [][]any{{"HSET", registry.DesiredKey("notes"), "version", "2.0.0"}, {"DEL", registry.ApplicationsKey}, {"SET", registry.NodeKey("app1"), "{}"}, {"PUBLISH", registry.DeploymentChannel, "{}"}} {
+		if err := operator.Do(t.Context(), command...).Err(); err == nil || !strings.Contains(err.Error(), "NOPERM") {
+			t.Errorf("%v as the user status: %v, want NOPERM", command, err)
+		}
+	}
+	f.restrict("status", "")
+	f.run("deployments", "notes").expect(t, exitUnreachable, "AccessDenied")
 }

@@ -54,7 +54,7 @@ func clusterUsers(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	passwords := map[string]string{"REDIS_DEPLOY_PASSWORD": password, "REDIS_NODE_PASSWORD": "node"}
+	passwords := map[string]string{"REDIS_DEPLOY_PASSWORD": password, "REDIS_STATUS_PASSWORD": statusPassword, "REDIS_NODE_PASSWORD": "node"}
 	functions := template.FuncMap{
 		"credential": func(name string) string { return cmp.Or(passwords[name], name) },
 		"sha256":     func(s string) string { return bundle.Sum([]byte(s)) },

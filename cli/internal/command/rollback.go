@@ -30,7 +30,7 @@ until they run it. Nodes keep their last versions, so nothing is built or upload
 			if d.access, err = access.Open(c.Context(), a.settings); err != nil {
 				return err
 			}
-			if d.client, err = d.access.Registry(c.Context()); err != nil {
+			if d.client, err = d.access.Registry(c.Context(), registry.UserDeploy); err != nil {
 				return err
 			}
 			defer d.client.Close()

@@ -33,7 +33,7 @@ func (f *fixture) runWatched(ctx context.Context, watch func(written string), ar
 	root.SetArgs(args)
 	code := run(ctx, root)
 	f.t.Logf("xeroops %s: exit %d\n%s%s", strings.Join(args, " "), code, out.String(), stderr.String())
-	if strings.Contains(out.String()+stderr.String(), password) {
+	if all := out.String() + stderr.String(); strings.Contains(all, password) || strings.Contains(all, statusPassword) {
 		f.t.Error("the password was printed")
 	}
 	return ran{code, out.String(), stderr.String()}

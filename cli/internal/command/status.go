@@ -102,7 +102,7 @@ func readStatus(ctx context.Context, to *access.Access) (clusterStatus, error) {
 }
 
 func (s *clusterStatus) readRegistry(ctx context.Context, to *access.Access, names []string) (map[string]registry.Node, error) {
-	client, err := to.Registry(ctx)
+	client, err := to.Registry(ctx, registry.UserStatus)
 	if err != nil {
 		return nil, err
 	}

@@ -41,7 +41,7 @@ func run(ctx context.Context, settings access.Settings, load string, runs, wheel
 	if err != nil {
 		return err
 	}
-	client, err := a.Registry(ctx)
+	client, err := a.Registry(ctx, registry.UserDeploy)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ package routing
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,7 +26,8 @@ func TestUsersOfTheRegistryHaveOnlyThePermissionsTheyNeed(t *testing.T) {
 		registry.UserDeploy: {"PING", "GET xeroops:node:app1", "MGET xeroops:node:app1", "SCAN 0 MATCH xeroops:node:*", "WATCH xeroops:deploy:shop",
 			"HSET xeroops:deploy:shop version 1.0", "HGETALL xeroops:deploy:shop", "DEL xeroops:deploy:shop:1.0", "SADD xeroops:applications shop", "SMEMBERS xeroops:applications",
 			"GET xeroops:python:app1", "GET xeroops:routes", "PUBLISH deployment-channel {}", "SUBSCRIBE xeroops:topology"},
-		registry.UserAdmin: {"INFO", "CONFIG GET maxmemory", "KEYS *", "ACL LIST", "CLIENT LIST", "SET anything x", "DEL anything"},
+		registry.UserStatus: {"PING", "MGET xeroops:node:app1 xeroops:node:app2", "HGETALL xeroops:deploy:shop", "SMEMBERS xeroops:applications"},
+		registry.UserAdmin:  {"INFO", "CONFIG GET maxmemory", "KEYS *", "ACL LIST", "CLIENT LIST", "SET anything x", "DEL anything"},
 	}
 	deniedToAll := []string{"CONFIG SET dir /tmp", "FLUSHALL", "FLUSHDB", "KEYS *", "SHUTDOWN", "ACL SETUSER x on", "ACL LIST", "MONITOR",
 		"MODULE LIST", "REPLICAOF 192.0.2.1 6379", "SAVE", "CLIENT KILL TYPE normal", "SCRIPT FLUSH", "FUNCTION FLUSH", "SWAPDB 0 1", "INFO"}
@@ -36,7 +38,10 @@ func TestUsersOfTheRegistryHaveOnlyThePermissionsTheyNeed(t *testing.T) {
 			"SUBSCRIBE deployment-channel", "PSUBSCRIBE *", "EVAL return(redis.call('get','xeroops:node:app1')) 0", "RENAME app:hits other", "COPY app:hits other", "SCAN 0", "FUNCTION LOAD x"},
 		registry.UserDeploy: {"SET xeroops:node:app1 x", "DEL xeroops:node:app1", "GET app:cart:1", "SET other x", "PUBLISH app:news x", "SET xeroops:python:app1 x", "SET xeroops:routes x", "EVAL return(1) 0"},
 	}
-	for _, user := range []string{registry.UserNode, registry.UserApp, registry.UserDeploy} {
+	denied[registry.UserStatus] = append(slices.Clone(denied[registry.UserDeploy]),
+		"HSET xeroops:deploy:shop version 2.0", "DEL xeroops:deploy:shop", "WATCH xeroops:deploy:shop", "SADD xeroops:applications x", "SREM xeroops:applications shop", "EXPIRE xeroops:deploy:shop 1", "SET xeroops:node:app1 x EX 90", "PUBLISH xeroops:topology x",
+		"PUBLISH deployment-channel {}", "SUBSCRIBE deployment-channel", "GET xeroops:python:app1", "SCAN 0", "MULTI")
+	for _, user := range []string{registry.UserNode, registry.UserApp, registry.UserDeploy, registry.UserStatus} {
 		denied[user] = append(denied[user], deniedToAll...)
 	}
 	for user, commands := range allowed {

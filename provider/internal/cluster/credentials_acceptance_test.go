@@ -118,30 +118,34 @@ func TestASecretThatAnUpdateOfTheProviderAddsReachesAnExistingCluster(t *testing
 	}})
 }
 
-// deployPassword reads the only object with a secret that a deployer may read.
-func (a *account) deployPassword() (string, error) {
-	vars, err := envfile.Parse(a.object(layout.DeployCredentials()))
-	if err == nil && len(vars) != 1 {
-		err = fmt.Errorf("the deploy credentials have %d variables, want only the password", len(vars))
+// operatorsPassword reads the only object with a secret that an operator may read.
+func (a *account) operatorsPassword(user string) error {
+	vars, err := envfile.Parse(a.object(layout.OperatorCredentials(user)))
+	if err != nil {
+		return err
 	}
-	return vars[model.RedisDeployPassword], err
+	password := vars[model.OperatorPasswords[user]]
+	if len(vars) != 1 || password == "" || password != a.credentialsOf(model.RoleManagement)[model.OperatorPasswords[user]] {
+		return fmt.Errorf("the credentials of %s have %d variables, want management's password and nothing else", user, len(vars))
+	}
+	return nil
 }
 
-func TestDeployCredentialsFollowThoseOfManagement(t *testing.T) {
+func TestOperatorCredentialsFollowThoseOfManagement(t *testing.T) {
+	for user := range model.OperatorPasswords {
+		t.Run(user, func(t *testing.T) { testOperatorCredentials(t, user) })
+	}
+}
+
+func testOperatorCredentials(t *testing.T, user string) {
 	a := newAccount(t)
-	same := check(func() error {
-		password, err := a.deployPassword()
-		if err == nil && (password == "" || password != a.credentialsOf(model.RoleManagement)[model.RedisDeployPassword]) {
-			err = fmt.Errorf("the deploy credentials do not have management's password")
-		}
-		return err
-	})
+	same := check(func() error { return a.operatorsPassword(user) })
 	config := func(version int) string {
 		a.extra = fmt.Sprintf("internal_credentials_version = %d\n  credentials_wo = { app = { API_KEY = %q } }", version, time.Now())
 		return a.config()
 	}
 	var first, applied string
-	key := layout.DeployCredentials()
+	key := layout.OperatorCredentials(user)
 	steps := []resource.TestStep{{Config: config(1), Check: check(func() error { first, applied = a.object(key), a.object(layout.Credentials(model.RoleApp)); return nil })}, {Config: config(1), Check: same}}
 	for name, change := range map[string]func(){
 		key + " was changed": func() { a.putObject(key, "not an env file") },
@@ -158,7 +162,7 @@ func TestDeployCredentialsFollowThoseOfManagement(t *testing.T) {
 	})})
 	steps = append(steps, resource.TestStep{Config: config(2), Check: resource.ComposeTestCheckFunc(same, check(func() error {
 		if a.object(key) == first {
-			return fmt.Errorf("the deploy credentials were not rotated")
+			return fmt.Errorf("the credentials of operators were not rotated")
 		}
 		return nil
 	}))})

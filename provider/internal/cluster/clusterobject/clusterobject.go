@@ -169,8 +169,10 @@ func (o *Objects) Drift(context.Context) []string {
 			found = append(found, fmt.Sprintf("credentials of role %s lack %s, which the provider generates since its update", role, strings.Join(lacking, ", ")))
 		}
 	}
-	if key := o.layout.DeployCredentials(); o.hasDeployCredentials() && o.actual[key] == "" && o.records.etag(key) == "" {
-		found = append(found, "the deploy credentials do not exist")
+	for _, user := range o.operators() {
+		if key := o.layout.OperatorCredentials(user); o.actual[key] == "" && o.records.etag(key) == "" {
+			found = append(found, key+" does not exist")
+		}
 	}
 	found = append(found, o.driftOfCertificates()...)
 	written := o.Records()

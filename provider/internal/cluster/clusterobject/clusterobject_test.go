@@ -25,8 +25,10 @@ func reference(t *testing.T) *Objects {
 		o.actual[key] = "etag of " + key
 		o.records.set(key, Record{ETag: o.actual[key], SHA256: digest(content)})
 	}
-	o.actual[o.layout.DeployCredentials()] = "etag"
-	o.records.set(o.layout.DeployCredentials(), Record{ETag: "etag"})
+	for user := range model.OperatorPasswords {
+		o.actual[o.layout.OperatorCredentials(user)] = "etag"
+		o.records.set(o.layout.OperatorCredentials(user), Record{ETag: "etag"})
+	}
 	for _, role := range model.Roles() {
 		key := o.layout.Credentials(role)
 		o.actual[key] = "etag of " + key
@@ -68,9 +70,9 @@ func TestDriftNamesTheObjectThatWasChangedOrDeleted(t *testing.T) {
 			o.records.set(credentials, Record{ETag: o.actual[credentials], Internal: strings.Join(names, ",")})
 		}, "credentials of role db lack PATRONI_REST_PASSWORD, which the provider generates since its update"},
 		"a cluster of an earlier release": {func(o *Objects) {
-			delete(o.actual, layout.DeployCredentials())
-			o.records.remove(layout.DeployCredentials())
-		}, "the deploy credentials do not exist"},
+			delete(o.actual, layout.OperatorCredentials("status"))
+			o.records.remove(layout.OperatorCredentials("status"))
+		}, layout.OperatorCredentials("status") + " does not exist"},
 		"a certificate deleted": {func(o *Objects) { delete(o.actual, certificate) }, certificate + " was deleted"},
 		"certificates past half of their lifetime": {func(o *Objects) {
 			for _, key := range []string{certificate, layout.Certificate(model.RoleApp, "app1"), layout.EtcdCertificate(model.RoleDB, "db1")} {

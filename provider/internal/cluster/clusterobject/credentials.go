@@ -27,11 +27,11 @@ type credentialsObject struct {
 }
 
 // wantedCredentials returns the credentials objects to write, by key. If every
-// role has its credentials and no new version is requested there is at most the
-// deployers' one, and otherwise no secret is read.
+// role has its credentials and no new version is requested there are at most
+// the operators' ones, and otherwise no secret is read.
 func (o *Objects) wantedCredentials(ctx context.Context) (map[string]credentialsObject, error) {
 	if !o.credentialsMissing() && !o.RewriteCredentials && !o.RotateInternal {
-		return o.staleDeployCredentials(ctx)
+		return o.staleOperatorCredentials(ctx)
 	}
 	existing, err := o.readCredentials(ctx)
 	if err != nil {
@@ -63,7 +63,7 @@ func (o *Objects) wantedCredentials(ctx context.Context) (map[string]credentials
 		}
 		objects[key] = credentialsObject{text, internal}
 	}
-	return objects, o.addDeployCredentials(objects, merged[model.RoleManagement])
+	return objects, o.addOperatorCredentials(objects, merged[model.RoleManagement], o.operators()...)
 }
 
 // internalOnly returns the internal credentials among existing, so that a secret
