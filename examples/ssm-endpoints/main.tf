@@ -1,16 +1,23 @@
-# Interface endpoints for AWS Systems Manager, so that Session Manager reaches nodes in
-# the private subnets, which have no route to the internet. The configuration needs
-# hashicorp/aws.
+# Session Manager of AWS Systems Manager: a shell on a node, in the AWS console or with
+# `aws ssm start-session`, without SSH and without the VPN. An agent on the node connects
+# to Systems Manager. Nodes in private subnets have no route to the internet, so that the
+# agent needs the two interface endpoints that this configuration creates with the
+# provider hashicorp/aws.
 #
-# Price in eu-west-1 (2026): 0.011 USD per hour for each endpoint and zone, and 0.01 USD
-# per GB. Two endpoints in two zones cost about 32 USD a month. The EC2 Instance Connect
-# Endpoint of xeroops_cluster (debug_access) costs nothing and needs no agent.
+# If you only need a way to sshd without the VPN, debug_access of xeroops_cluster is
+# simpler: it costs nothing, and needs no agent.
 #
-# Besides the endpoints, Session Manager needs its agent in the images, which Debian's
-# archive does not have, and a policy on the roles:
+# Session Manager needs three things:
 #
-#   data "aws_iam_policy" "ssm" { name = "AmazonSSMManagedInstanceCore" }
-#   additional_policy_arns = { app = [data.aws_iam_policy.ssm.arn] }
+#   1. The agent in the images. Debian's archive does not have it: examples/custom-image
+#      shows how to install software of your own.
+#   2. The endpoints, below. In eu-west-1 (2026), an endpoint costs 0.011 USD per hour and
+#      zone, and 0.01 USD per GB: two endpoints in two zones are about 32 USD a month.
+#   3. The permissions of the agent, on the IAM role of each role of nodes that you want to
+#      reach, and in the permissions boundary if you have one:
+#
+#        data "aws_iam_policy" "ssm" { name = "AmazonSSMManagedInstanceCore" }
+#        additional_policy_arns = { app = [data.aws_iam_policy.ssm.arn] } # of module.cluster
 
 terraform {
   required_providers {

@@ -11,7 +11,7 @@ var (
 	partitionBound = regexp.MustCompile(`arn:aws:|amazonaws\.com`)
 	// inEveryPartition are host names and service principals that are the same in all
 	// partitions, and ARNs of AWS's sample account, which show a format.
-	inEveryPartition = regexp.MustCompile(`checkip\.amazonaws\.com|(?:delivery\.logs|logging\.s3|dlm)\.amazonaws\.com|ec2\.amazonaws\.com/doc/|arn:aws:[a-z0-9-]+:[a-z0-9-]*:123456789012:`)
+	inEveryPartition = regexp.MustCompile(`checkip\.amazonaws\.com|(?:delivery\.logs|logging\.s3|dlm|spot|ec2-instance-connect)\.amazonaws\.com|ec2\.amazonaws\.com/doc/|arn:aws:[a-z0-9-]+:[a-z0-9-]*:123456789012:`)
 )
 
 // outsidePartitions are the pathspecs of what is of one partition: the stand-in for

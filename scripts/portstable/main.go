@@ -20,8 +20,14 @@ description: |-
 
 # Services and ports
 
-The ports that each role listens on, and who may connect to them. Security groups allow nothing else. *internet* is any IPv4
-address, *vpn* the addresses of VPN clients; other names are roles of the same cluster.
+The ports that each role listens on, and who may connect to them. *internet* is any IPv4 address, *vpn* the addresses of VPN clients; other names are
+roles of the same cluster. Security groups allow nothing else, unless you configure it in ` + "`xeroops_cluster`" + `:
+
+- **IPv6**: if an edge (` + "`openresty-lb`" + `) has an ` + "`ipv6_address`" + `, its ports for the internet are open to any IPv6 address, too. No other port and no other role is open over IPv6.
+- **` + "`ingress`" + `**: for a role that it names, *internet* is only the IPv4 and IPv6 ranges and prefix lists in it.
+- **` + "`debug_access`" + `**: with ` + "`instance-connect-endpoint`" + `, port 22 of all nodes is open to that endpoint, besides the VPN. AWS lets those in who may call
+  ` + "`ec2-instance-connect:OpenTunnel`" + `; to log in, they need the key of ` + "`key_name`" + `.
+- **` + "`additional_security_group_ids`" + `**: nodes of a role also have the rules of these groups.
 
 This page is generated from ` + "`templates/service-ports.json`" + `, which the security groups are created from as well.
 `

@@ -24,7 +24,7 @@ output "subnet_ids" {
 }
 
 output "buckets" {
-  description = "Names of the buckets: uploads, pgdump, walg and logs."
+  description = "Names of the buckets: uploads, and those for dumps (pgdump), backups (walg) and logs, which nodes do not write yet."
   value       = { for kind, bucket in xeroops_bucket.this : kind => bucket.id }
 }
 

@@ -138,7 +138,7 @@ variable "iam_path" {
 }
 
 variable "permissions_boundary" {
-  description = "ARN of the policy that is the permissions boundary of all IAM roles."
+  description = "ARN of the policy that is the permissions boundary of all IAM roles: no role has more permissions than it allows."
   type        = string
   default     = null
 }
@@ -215,7 +215,7 @@ variable "db_volume_gib" {
 }
 
 variable "kms_key_ids" {
-  description = "ARNs of the KMS keys that encrypt root volumes, data volumes and buckets. Default: the account's default key for EBS, and S3's own keys. Another key for root volumes applies to nodes launched later. That of data volumes cannot be changed while they are attached."
+  description = "ARNs of KMS keys of your own, by what they encrypt: root_volumes of all nodes, data_volumes of the databases, and buckets. What has no key here is encrypted as well: volumes with the account's default key for EBS, buckets with S3's own keys. Choose the key of data_volumes before the first apply, because an attached volume keeps its key. Another key of root_volumes applies to nodes that are launched later."
   type = object({
     root_volumes = optional(string)
     data_volumes = optional(string)

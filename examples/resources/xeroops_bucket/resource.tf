@@ -9,11 +9,12 @@ resource "xeroops_bucket" "logs" {
   lifecycle_rules = [{ expire_days = 90 }]
 }
 
-# Dumps that move to colder storage classes, and that nobody can delete for a month.
-resource "xeroops_bucket" "pgdump" {
-  prefix      = "pgdump"
+# An archive, whose objects move to colder storage classes, and that nobody can delete
+# for a month.
+resource "xeroops_bucket" "archive" {
+  prefix      = "archive"
   object_lock = { mode = "GOVERNANCE", days = 30 }
-  access_log  = { bucket = xeroops_bucket.access.id, prefix = "pgdump/" }
+  access_log  = { bucket = xeroops_bucket.access.id, prefix = "archive/" }
   lifecycle_rules = [{
     expire_days = 365
     transitions = [

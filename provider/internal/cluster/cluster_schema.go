@@ -144,12 +144,12 @@ func bucketsAttribute() schema.Attribute {
 	bucket := func(what string) schema.StringAttribute {
 		return schema.StringAttribute{Required: true, MarkdownDescription: "Bucket of " + what + "."}
 	}
-	return schema.SingleNestedAttribute{Required: true, MarkdownDescription: "Names of the cluster's buckets.",
+	return schema.SingleNestedAttribute{Required: true, MarkdownDescription: "Names of the cluster's buckets. At present, nodes use `uploads` only.",
 		Attributes: map[string]schema.Attribute{
 			"uploads": bucket("configuration, credentials, boot reports and application bundles. It cannot be changed. Nodes may use the KMS keys that encrypt the buckets by default, through S3 only; a key's policy must delegate access to IAM policies, as the default key policy does"),
-			"pgdump":  bucket("logical backups"),
-			"walg":    bucket("physical backups and write-ahead logs"),
-			"logs":    bucket("logs"),
+			"pgdump":  bucket("logical backups (dumps), which nodes do not write yet"),
+			"walg":    bucket("physical backups and write-ahead logs, which nodes do not write yet"),
+			"logs":    bucket("logs of the nodes, which they do not write yet, and of VPC flow logs if you send them there"),
 		}}
 }
 
