@@ -5,6 +5,7 @@ package bundle
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -47,8 +48,48 @@ type Manifest struct {
 	RoutePrefix string `json:"route_prefix"` // begins with /api/
 	HealthPath  string `json:"health_path"`  // responds with 2xx if the application can serve requests
 	Workers     int    `json:"workers"`      // processes
+	Limits
 
 	Wheels []Wheel `json:"wheels"` // the application's own is the first
+}
+
+// Limits are an application's time limits in seconds; 0 is the default.
+type Limits struct {
+	// Timeout is how long HAProxy waits for a response, and for each further part of it.
+	Timeout int `json:"timeout,omitempty"`
+	// Drain is how long requests of a version that is replaced may continue.
+	Drain int `json:"drain,omitempty"`
+	// StartTimeout is how long a version may take to answer its first request.
+	StartTimeout int `json:"start_timeout,omitempty"`
+}
+
+// The default limits, and the maximum of each. A version drains for as long as its
+// requests may take.
+const (
+	DefaultTimeoutSeconds      = 60
+	DefaultStartTimeoutSeconds = 30
+	maxLimitSeconds            = 3600
+)
+
+// WithDefaults returns the limits with defaults in place of 0.
+func (l Limits) WithDefaults() Limits {
+	l.Timeout = cmp.Or(l.Timeout, DefaultTimeoutSeconds)
+	l.Drain = cmp.Or(l.Drain, l.Timeout)
+	l.StartTimeout = cmp.Or(l.StartTimeout, DefaultStartTimeoutSeconds)
+	return l
+}
+
+// Check returns an error for a limit that is out of range.
+func (l Limits) Check() error {
+	for _, limit := range []struct {
+		name    string
+		seconds int
+	}{{"timeout", l.Timeout}, {"drain", l.Drain}, {"start_timeout", l.StartTimeout}} {
+		if limit.seconds < 0 || limit.seconds > maxLimitSeconds {
+			return fmt.Errorf("%s %d: use 1 to %d seconds", limit.name, limit.seconds, maxLimitSeconds)
+		}
+	}
+	return nil
 }
 
 // Wheel is one file of a bundle.
@@ -131,6 +172,9 @@ func (m Manifest) CheckSettings() error {
 		return fmt.Errorf("app %q: name the ASGI application as module:attribute", m.App)
 	case m.Workers < 1 || m.Workers > 64:
 		return fmt.Errorf("workers %d: use 1 to 64", m.Workers)
+	}
+	if err := m.Limits.Check(); err != nil {
+		return err
 	}
 	return CheckRoute(m.Port, m.RoutePrefix, m.HealthPath)
 }

@@ -122,6 +122,7 @@ type Application struct {
 	Port        int      `json:"port"`
 	RoutePrefix string   `json:"route_prefix"` // begins with /api/
 	HealthPath  string   `json:"health_path"`
+	Timeout     int      `json:"timeout,omitempty"` // seconds, 0 is the default
 	State       AppState `json:"state"`
 }
 

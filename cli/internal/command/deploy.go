@@ -46,6 +46,9 @@ The project's pyproject.toml has the settings to run it:
   route_prefix = "/api/notes"   # requests below this path are sent to the application
   health_path = "/healthz"      # default
   workers = 1                   # default; processes on each node
+  timeout = 60                  # default; seconds until a response
+  drain = 60                    # default: timeout; seconds for requests of a replaced version
+  start_timeout = 30            # default; seconds until a version answers
   name = "notes"                # default: the project's
 
 A published version never changes: to deploy other content, raise the project's

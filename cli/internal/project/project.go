@@ -43,11 +43,29 @@ type settings struct {
 	RoutePrefix string `toml:"route_prefix"`
 	HealthPath  string `toml:"health_path"`
 	Workers     int    `toml:"workers"`
+
+	Timeout      *int `toml:"timeout"`
+	Drain        *int `toml:"drain"`
+	StartTimeout *int `toml:"start_timeout"`
+}
+
+// limits returns the time limits. One of 0 seconds is invalid, and not the default.
+func (s settings) limits() bundle.Limits {
+	seconds := func(given *int) int {
+		switch {
+		case given == nil:
+			return 0
+		case *given == 0:
+			return -1
+		}
+		return *given
+	}
+	return bundle.Limits{Timeout: seconds(s.Timeout), Drain: seconds(s.Drain), StartTimeout: seconds(s.StartTimeout)}
 }
 
 // keys are the valid keys of settings. They are checked because the decoder ignores
 // case.
-var keys = []string{"name", "app", "port", "route_prefix", "health_path", "workers"}
+var keys = []string{"name", "app", "port", "route_prefix", "health_path", "workers", "timeout", "drain", "start_timeout"}
 
 // The defaults of [tool.xeroops].
 const (
@@ -113,6 +131,7 @@ func read(path string) (Project, error) {
 	}
 	p := Project{Settings: bundle.Manifest{
 		Application: s.Name, App: s.App, Port: s.Port, RoutePrefix: s.RoutePrefix, HealthPath: s.HealthPath, Workers: s.Workers,
+		Limits: s.limits(),
 	}}
 	if err := p.Settings.CheckSettings(); err != nil {
 		return p, fmt.Errorf("[tool.xeroops]: %w", err)

@@ -128,6 +128,9 @@ func Differences(is, was bundle.Manifest) []string {
 	note("route_prefix", is.RoutePrefix, was.RoutePrefix)
 	note("health_path", is.HealthPath, was.HealthPath)
 	note("workers", is.Workers, was.Workers)
+	note("timeout", is.Timeout, was.Timeout)
+	note("drain", is.Drain, was.Drain)
+	note("start_timeout", is.StartTimeout, was.StartTimeout)
 	sums := func(m bundle.Manifest) map[string]string {
 		of := map[string]string{}
 		for _, w := range m.Wheels {

@@ -201,11 +201,11 @@ func (d *deployer) checkSpace(needBytes uint64, purpose string) error {
 // it is healthy.
 func (d *deployer) runTrial(ctx context.Context, v installed) error {
 	name, began := trialUnit(v.Application, v.Version), time.Now()
-	defer d.stopUnit(name)
+	defer d.stopUnit(name, v)
 	if err := d.supervisor.Start(ctx, name); err != nil {
 		return d.withLog(ctx, name, began, err)
 	}
-	probe := probe{host: d.host, port: v.Port + trialOffset, path: v.HealthPath, version: v.Version}
+	probe := probe{host: d.host, port: v.Port + trialOffset, path: v.HealthPath, version: v.Version, startTimeout: v.startTimeout()}
 	return d.withLog(ctx, name, began, d.awaitHealthy(ctx, name, probe))
 }
 
@@ -219,13 +219,16 @@ func (d *deployer) switchTo(ctx context.Context, v installed) error {
 	if err != nil {
 		return err
 	}
-	probe := probe{host: d.host, port: v.Port, path: v.HealthPath, version: v.Version, alone: !shares}
+	probe := probe{host: d.host, port: v.Port, path: v.HealthPath, version: v.Version, alone: !shares, startTimeout: v.startTimeout()}
+	if err := d.supervisor.Start(ctx, socketUnit(v.Port)); err != nil {
+		return fmt.Errorf("open port %d of this node: %w; this is no fault of the release, and is retried: see systemctl status %s on the node", v.Port, err, socketUnit(v.Port))
+	}
 	if err = d.supervisor.Start(ctx, name); err == nil {
 		err = d.awaitHealthy(ctx, name, probe)
 	}
 	if err != nil {
 		err = d.withLog(ctx, name, began, err)
-		d.stopUnit(name)
+		d.stopUnit(name, v)
 		return err
 	}
 	if err := d.store.setCurrent(v.Application, v.Version); err != nil {
@@ -235,6 +238,8 @@ func (d *deployer) switchTo(ctx context.Context, v installed) error {
 		return err
 	}
 	probe.alone = true
+	probe.former.began = time.Now()
+	probe.former.killed = probe.former.began.Add(former.stopTimeout())
 	if err := d.awaitHealthy(ctx, name, probe); err != nil {
 		err = d.withLog(ctx, name, began, err)
 		return errors.Join(err, d.rollBack(v, former, hadFormer))
@@ -263,7 +268,7 @@ func (d *deployer) stopOthers(ctx context.Context, v installed) error {
 
 // rollBack undoes a switch to a version that failed once it was alone.
 func (d *deployer) rollBack(failed, former installed, hadFormer bool) error {
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), failed.startTimeout()+failed.stopTimeout())
 	defer cancel()
 	var err error
 	if hadFormer {
@@ -285,9 +290,9 @@ func (d *deployer) discard(v installed, err error) error {
 	return err
 }
 
-// stopUnit stops a unit even if the deployment was cancelled.
-func (d *deployer) stopUnit(name string) {
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+// stopUnit stops a unit of a version even if the deployment was cancelled.
+func (d *deployer) stopUnit(name string, v installed) {
+	ctx, cancel := context.WithTimeout(context.Background(), v.stopTimeout())
 	defer cancel()
 	if err := d.supervisor.Stop(ctx, name, true); err != nil {
 		d.log.Warn("stopping unit failed", "unit", name, "error", err)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -319,6 +321,70 @@ func TestVersionOnTheDiskIsDeployedOnlyIfItsPortIsFree(t *testing.T) {
 	}
 	check(t, f.store.unsetCurrent("other"))
 	check(t, d.claim(t.Context(), v.Manifest))
+}
+
+func TestVersionThatIgnoresSIGTERMIsReplaced(t *testing.T) {
+	f := newFixture(t)
+	f.start()
+	deaf := "import signal\nignore = lambda *_: signal.signal(signal.SIGTERM, signal.SIG_IGN)\nignore()\nsignal.signal = ignore_changes = lambda *_: None\n"
+	f.publish(version{version: "1.0", prelude: deaf, limits: bundle.Limits{Drain: 1}})
+	f.mustBeHealthy("1.0")
+	f.publish(version{version: "1.1", limits: bundle.Limits{StartTimeout: 3}})
+	f.mustBeHealthy("1.1") // 1.0 answers until it is killed, for longer than the start timeout
+}
+
+func TestRequestsContinueAndEventsEndWhenAVersionIsReplaced(t *testing.T) {
+	f := newFixture(t)
+	f.start()
+	f.publish(version{version: "1.0", limits: bundle.Limits{Drain: 60}})
+	f.mustBeHealthy("1.0")
+	get := func(path string) chan string {
+		done := make(chan string, 1)
+		go func() {
+			response, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d%s", f.port, path))
+			if err != nil {
+				done <- err.Error()
+				return
+			}
+			defer response.Body.Close()
+			body, err := io.ReadAll(response.Body)
+			done <- fmt.Sprintf("%s %v", body[max(0, len(body)-len("1.0\n\n")):], err)
+		}()
+		return done
+	}
+	events, slow := get("/events"), get("/wait/28") // longer than the former limit of 25 s
+	f.publish(version{version: "1.1"})
+	f.mustBeHealthy("1.1")
+	if got := <-events; got != "1.0\n\n <nil>" {
+		t.Errorf("the stream of events ended with %q, want the last event and no error", got)
+	}
+	if got := <-slow; got != "1.0 <nil>" {
+		t.Errorf("the request in progress got %q", got)
+	}
+}
+
+// An operator may have stopped an application, and connections to its port wait.
+func TestPortThatCannotBeOpenedIsNoFaultOfTheRelease(t *testing.T) {
+	f := newFixture(t)
+	d := f.daemon()
+	d.supervisor = closed{f.units}
+	one := f.publish(version{version: "1.0"})
+	err := d.deploy(t.Context(), one, func(registry.Phase) {})
+	if err == nil || errors.Is(err, errPermanent) || !strings.Contains(err.Error(), fmt.Sprintf("open port %d of this node", f.port)) {
+		t.Fatalf("deploy() = %v, want an error of the node that is retried", err)
+	}
+	d.supervisor = f.units
+	check(t, d.deploy(t.Context(), one, func(registry.Phase) {}))
+}
+
+// closed cannot start sockets.
+type closed struct{ *processes }
+
+func (c closed) Start(ctx context.Context, unit string) error {
+	if strings.HasSuffix(unit, ".socket") {
+		return errors.New("start " + unit + ": failed")
+	}
+	return c.processes.Start(ctx, unit)
 }
 
 func TestVersionThatFailsOnceItIsAloneIsRolledBack(t *testing.T) {

@@ -203,6 +203,11 @@ async def app(scope, receive, send):
         status = HEALTH
     elif scope["path"].startswith("/wait/"):
         await asyncio.sleep(float(scope["path"][6:]))
+    elif scope["path"] == "/events":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+        while True:
+            await send({"type": "http.response.body", "body": b"data: VERSION\n\n", "more_body": True})
+            await asyncio.sleep(0.05)
     await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"%d" % len(body))]})
     await send({"type": "http.response.body", "body": body})
 `
@@ -213,7 +218,8 @@ type version struct {
 	health     int    // status of its health path; 200 where 0
 	healthCode string // Python expression of that status, if it changes
 	prelude    string // Python code at the start of its module
-	corrupt    bool   // whether a wheel does not match its checksum
+	limits     bundle.Limits
+	corrupt    bool // whether a wheel does not match its checksum
 	wheels     []wheel
 }
 
@@ -229,7 +235,7 @@ func (f *fixture) publish(v version) release {
 	code := v.prelude + strings.NewReplacer("VERSION", v.version, "HEALTH", v.healthCode).Replace(asgi)
 	wheels := append([]wheel{newWheel("demo", v.version, map[string]string{"demo/__init__.py": code})}, v.wheels...)
 	m := bundle.Manifest{Schema: bundle.Schema, Application: "demo", Version: v.version, CreatedAt: time.Now(), Python: f.image.Version,
-		Platform: f.image.Platform, App: "demo:app", Port: f.port, RoutePrefix: "/api/demo", HealthPath: "/healthz", Workers: f.workers}
+		Platform: f.image.Platform, App: "demo:app", Port: f.port, RoutePrefix: "/api/demo", HealthPath: "/healthz", Workers: f.workers, Limits: v.limits}
 	for n, w := range wheels {
 		m.Wheels = append(m.Wheels, bundle.Wheel{File: w.file, SHA256: bundle.Sum(w.content), Size: int64(len(w.content))})
 		if v.corrupt && n == 0 {

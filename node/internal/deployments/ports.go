@@ -174,9 +174,8 @@ func connectedPorts(tcp io.Reader) (ports []int) {
 	return ports
 }
 
-// retire stops versions together with their sockets: a connection to a socket without a
-// service would start xeroops-application-idle.service, and systemd starts no other
-// socket while that is running.
+// retire stops versions together with their sockets, so that no connection waits for a
+// version that does not come.
 func (d *deployer) retire(ctx context.Context, former []runningVersion) error {
 	d.claims.mu.Lock() // so that no other version starts on the port in between
 	defer d.claims.mu.Unlock()

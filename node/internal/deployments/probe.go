@@ -13,13 +13,15 @@ import (
 )
 
 const (
-	// startTimeout is how long a version may take to answer its first request.
-	startTimeout = 30 * time.Second
 	// unhealthyTimeout is how long a version may then report that it is not healthy.
 	unhealthyTimeout = 5 * time.Second
-	stopTimeout      = 40 * time.Second // more than the template's TimeoutStopSec
-	probeTimeout     = 2 * time.Second
-	probeInterval    = 50 * time.Millisecond
+	// killTimeout is how long systemd may take to kill a version after its TimeoutStopSec.
+	killTimeout = 10 * time.Second
+	// ignoredAfter is when a version that was told to stop, and still answers, is reported:
+	// serve.py stops listening at once.
+	ignoredAfter  = 5 * time.Second
+	probeTimeout  = 2 * time.Second
+	probeInterval = 50 * time.Millisecond
 	// minAnswers is the number of healthy answers in a row that make a version healthy.
 	minAnswers = 3
 	// alonePeriod is the time for which they must come from no other version. It is longer
@@ -37,6 +39,16 @@ type probe struct {
 	// alone requires that no other version answers for alonePeriod; without it another
 	// version may share the port.
 	alone bool
+	// startTimeout is how long the version may take to answer.
+	startTimeout time.Duration
+	// former is the end of a version that was told to stop and may answer until then. The
+	// time until then does not count as the new version's.
+	former ending
+}
+
+// ending is the end of a version.
+type ending struct {
+	began, killed time.Time // when it was told to stop, and will have been killed
 }
 
 // answer is the result of one request.
@@ -104,10 +116,11 @@ func (s *assessment) add(p probe, a answer, now time.Time) (healthy bool, err er
 
 // awaitHealthy polls until a version is healthy. It fails at once when the unit is no
 // longer running, after unhealthyTimeout when the version reports that it is not healthy,
-// and after startTimeout when it does not answer.
+// and after its startTimeout when it does not answer.
 func (d *deployer) awaitHealthy(ctx context.Context, unit string, p probe) error {
-	deadline := time.Now().Add(startTimeout)
+	deadline := time.Now().Add(p.startTimeout)
 	var s assessment
+	reported := false
 	for {
 		a := p.send(ctx)
 		if healthy, err := s.add(p, a, time.Now()); healthy || err != nil {
@@ -116,11 +129,21 @@ func (d *deployer) awaitHealthy(ctx context.Context, unit string, p probe) error
 		if err := d.checkRunning(ctx, unit); err != nil {
 			return err
 		}
+		if now := time.Now(); !p.former.began.IsZero() && a.version != "" && a.version != p.version {
+			if now.After(p.former.killed) {
+				return fmt.Errorf("version %s, which was told to stop %s ago, still answers on port %d; end it on this node with systemctl kill; this is no fault of version %s, and is retried",
+					a.version, now.Sub(p.former.began).Round(time.Second), p.port, p.version)
+			}
+			if deadline = now.Add(p.startTimeout); !reported && now.Sub(p.former.began) > ignoredAfter {
+				reported = true
+				d.log.Warn("former version ignores SIGTERM, waiting until systemd kills it", "version", a.version, "unit", unit)
+			}
+		}
 		if time.Now().After(deadline) {
 			if a.err == nil {
 				a.err = fmt.Errorf("version %q answered", a.version)
 			}
-			return permanent("the version did not answer on port %d within %s: %w", p.port, startTimeout, a.err)
+			return permanent("the version did not answer on port %d within %s: %w", p.port, p.startTimeout, a.err)
 		}
 		pause := probeInterval
 		if a.err == nil && a.version == p.version && !p.alone {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -38,8 +39,9 @@ type processes struct {
 }
 
 type process struct {
-	cmd  *exec.Cmd
-	done chan struct{}
+	cmd         *exec.Cmd
+	done        chan struct{}
+	stopTimeout time.Duration
 }
 
 type output struct {
@@ -91,7 +93,14 @@ func (p *processes) Start(_ context.Context, unit string) error {
 	if p.running[unit] != nil {
 		return nil
 	}
+	if strings.HasSuffix(unit, ".socket") {
+		return p.listen(unit)
+	}
 	content, err := os.ReadFile(filepath.Join(p.units, unit+".d", "50-version.conf"))
+	if err != nil {
+		return err
+	}
+	stopSeconds, err := strconv.Atoi(setting(content, "TimeoutStopSec"))
 	if err != nil {
 		return err
 	}
@@ -113,7 +122,7 @@ func (p *processes) Start(_ context.Context, unit string) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	child := &process{cmd, make(chan struct{})}
+	child := &process{cmd, make(chan struct{}), time.Duration(stopSeconds) * time.Second}
 	p.running[unit] = child
 	go func() {
 		_ = cmd.Wait()
@@ -162,14 +171,10 @@ func (p *processes) Stop(_ context.Context, unit string, wait bool) error {
 		return nil
 	}
 	_ = child.cmd.Process.Signal(syscall.SIGTERM)
-	if !wait {
-		return nil
-	}
-	select {
-	case <-child.done:
-	case <-time.After(stopTimeout):
-		_ = child.cmd.Process.Kill()
+	timer := time.AfterFunc(child.stopTimeout, func() { _ = child.cmd.Process.Kill() })
+	if wait {
 		<-child.done
+		timer.Stop()
 	}
 	return nil
 }

@@ -49,6 +49,20 @@ type installed struct {
 	SHA256 string // of its bundle.json
 }
 
+// stopSeconds is how long a version may take to stop: serve.py's grace period, its requests,
+// and some time to end.
+func (i installed) stopSeconds() int { return i.WithDefaults().Drain + 6 }
+
+// stopTimeout is how long it takes until the version has stopped or was killed.
+func (i installed) stopTimeout() time.Duration {
+	return time.Duration(i.stopSeconds())*time.Second + killTimeout
+}
+
+// startTimeout is how long the version may take to answer its first request.
+func (i installed) startTimeout() time.Duration {
+	return time.Duration(i.WithDefaults().StartTimeout) * time.Second
+}
+
 // matches reports whether the version is that of a release.
 func (i installed) matches(r release) bool { return i.Version == r.Version && i.SHA256 == r.SHA256 }
 

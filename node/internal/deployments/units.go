@@ -124,13 +124,16 @@ type dropIn struct {
 	Dir, ManifestName, User, VersionHeader string
 	ListenPort                             int
 	Socket                                 string // socket unit that a serving version inherits
+	Drain, StopSeconds, TrialSeconds       int
 	Trial                                  bool
 }
 
 // serviceDropIn returns the drop-in of a version on the application's own socket.
 func serviceDropIn(s store, v installed) dropIn {
 	return dropIn{installed: v, Dir: s.environment(v.Application, v.Version), ManifestName: bundle.ManifestName,
-		User: userOf(v.Application), VersionHeader: VersionHeader, ListenPort: v.Port, Socket: socketUnit(v.Port)}
+		User: userOf(v.Application), VersionHeader: VersionHeader, ListenPort: v.Port, Socket: socketUnit(v.Port),
+		Drain: v.WithDefaults().Drain, StopSeconds: v.stopSeconds(),
+		TrialSeconds: v.WithDefaults().StartTimeout + 90} // wait-for-db.sh takes up to 60 s
 }
 
 // trialDropIn returns the drop-in of a version on a loopback port.

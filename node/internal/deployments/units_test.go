@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/xeroops/xeroops/internal/bundle"
+	"github.com/xeroops/xeroops/templates"
 )
 
 // put writes a complete version to the disk, without an environment.
@@ -94,5 +95,21 @@ func TestUserNamesAreValidForSystemd(t *testing.T) {
 	}
 	if got := userOf("shop"); got != "xeroops-app-shop" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// systemd starts no socket whose service is active, and a connection to the port of an
+// application that was stopped by hand starts that service.
+func TestEachSocketHasAServiceOfItsOwnThatEndsWithIt(t *testing.T) {
+	const dir = "services/applications/files/usr/lib/systemd/system/"
+	for file, want := range map[string]string{
+		"xeroops-application@.socket":       "\nService=xeroops-application-idle@%i.service\n",
+		"xeroops-application-idle@.service": "\nPartOf=xeroops-application@%i.socket\n",
+	} {
+		content, err := templates.Files.ReadFile(dir + file)
+		check(t, err)
+		if !strings.Contains(string(content), want) {
+			t.Errorf("%s has no %q", file, want)
+		}
 	}
 }

@@ -130,6 +130,41 @@ func TestHeadersOf16KiBPassFromTheEdgeToTheApplication(t *testing.T) {
 	}
 }
 
+func TestTimeoutOfAnApplicationIsItsOwn(t *testing.T) {
+	f := newFixture(t)
+	slow := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-time.After(3 * time.Second):
+		case <-r.Context().Done():
+		}
+	})
+	f.serve("app1", f.add("app1", cluster.RoleApp)+":8000", slow)
+	hasty, patient := application("hasty", 8000), application("patient", 8000)
+	hasty.Timeout = 1
+	f.beat("app1", registry.NodeReady, hasty, patient)
+	f.start()
+	f.await("app1 to be up", func() bool { return f.up("app_hasty", "app1") && f.up("app_patient", "app1") })
+	address := f.startEdge()
+	for name, want := range map[string]int{"hasty": http.StatusGatewayTimeout, "patient": http.StatusOK} {
+		response, err := http.Get("http://" + address + "/api/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		if response.StatusCode != want {
+			t.Errorf("%s: status %d, want %d", name, response.StatusCode, want)
+		}
+	}
+	config, err := os.ReadFile(filepath.Join(f.dir, "nginx.conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	edge, err := time.ParseDuration(regexp.MustCompile(`proxy_read_timeout (\w+);`).FindStringSubmatch(string(config))[1])
+	if longest := time.Hour; err != nil || edge <= longest {
+		t.Errorf("the edge waits %s, %v; want more than HAProxy's longest timeout, %s", edge, err, longest)
+	}
+}
+
 func TestErrorsOfEdgeAndBalancerAreJSON(t *testing.T) {
 	address := edge(t)
 	long := strings.Repeat("x", 40000)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/xeroops/xeroops/internal/bundle"
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/registry"
 	"github.com/xeroops/xeroops/node/internal/topology"
@@ -24,6 +25,7 @@ type Application struct {
 	Name       string
 	Prefixes   []string // more than one only while nodes run versions that differ in it
 	HealthPath string   // "" while nodes differ in it: then checks only connect
+	Timeout    int      // seconds until HAProxy answers 504; the longest of all instances
 	Servers    []Server
 }
 
@@ -127,6 +129,9 @@ func (b *builder) build() []Application {
 		}
 		if paths := distinct(instances, func(a registry.Application) string { return a.HealthPath }); len(paths) == 1 {
 			a.HealthPath = paths[0]
+		}
+		for _, instance := range instances {
+			a.Timeout = max(a.Timeout, bundle.Limits{Timeout: instance.Timeout}.WithDefaults().Timeout)
 		}
 		undrainIfAllDrain(a.Servers)
 		slices.SortFunc(a.Servers, func(x, y Server) int { return cmp.Compare(x.Name, y.Name) })
