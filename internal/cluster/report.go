@@ -27,7 +27,9 @@ type BootReport struct {
 	StartedAt  time.Time       `json:"started_at"`
 	ReadyAt    *time.Time      `json:"ready_at,omitempty"`
 	Services   []ServiceReport `json:"services"`
-	Error      string          `json:"error,omitempty"` // why State is failed, or why the node is not ready yet
+	// Certificates are those that the node uses, by authority ("nodes" and "etcd").
+	Certificates map[string]CertificateReport `json:"certificates,omitempty"`
+	Error        string                       `json:"error,omitempty"` // why State is failed, or why the node is not ready yet
 }
 
 // BootReportSchema is the version of [BootReport] that this code writes.
@@ -38,4 +40,11 @@ type ServiceReport struct {
 	Name   string `json:"name"`
 	State  string `json:"state"` // systemd's ActiveState
 	Detail string `json:"detail,omitempty"`
+}
+
+// CertificateReport is the certificate of an authority that a node uses.
+type CertificateReport struct {
+	ExpiresAt time.Time `json:"expires_at"`
+	Authority string    `json:"authority"` // generation that issued it
+	Trusted   []string  `json:"trusted"`   // generations that the node trusts
 }

@@ -48,9 +48,11 @@ func (p Port) String() string {
 
 // Health is the health check of a service, which its own node runs.
 type Health struct {
-	Type string `json:"type"` // tcp, http or unit (the unit's state)
+	// Type is tcp, http, https (verified by the cluster's authority), unit (the unit's
+	// state), or etcd: http of a member, tcp of a gateway to the members.
+	Type string `json:"type"`
 	Port int32  `json:"port,omitempty"`
-	Path string `json:"path,omitempty"` // with http; 2xx is healthy
+	Path string `json:"path,omitempty"` // with http, https and etcd; 2xx is healthy
 }
 
 var services = sync.OnceValues(func() ([]Service, error) {

@@ -50,12 +50,12 @@ func checkHealth(t *testing.T, s Service) {
 		if s.Health.Port != 0 {
 			t.Errorf("service %s: a health check of type unit needs no port", s.Name)
 		}
-	case "tcp", "http":
+	case "tcp", "http", "https", "etcd":
 		if s.Health.Port < 1 {
 			t.Errorf("service %s: a health check of type %s needs a port", s.Name, s.Health.Type)
 		}
 	default:
-		t.Errorf("service %s: health check %q is unknown; valid values: tcp, http, unit", s.Name, s.Health.Type)
+		t.Errorf("service %s: health check %q is unknown; valid values: tcp, http, https, etcd, unit", s.Name, s.Health.Type)
 	}
 }
 

@@ -55,8 +55,10 @@ func printRole(out io.Writer, role cluster.Role) {
 
 func check(h cluster.Health) string {
 	switch h.Type {
-	case "http":
+	case "http", "etcd":
 		return fmt.Sprintf("HTTP :%d%s", h.Port, h.Path)
+	case "https":
+		return fmt.Sprintf("HTTPS :%d%s", h.Port, h.Path)
 	case "tcp":
 		return fmt.Sprintf("TCP %d", h.Port)
 	default:

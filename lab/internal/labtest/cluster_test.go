@@ -73,7 +73,7 @@ func rowsThroughTheEdge(c *livingCluster) {
 func (c *livingCluster) primary() string {
 	c.t.Helper()
 	for _, node := range []string{"db1", "db2"} {
-		if out, err := c.try("shell", node, "--", "curl", "--silent", "--fail", "--output", "/dev/null", "http://127.0.0.1:8008/primary"); err == nil {
+		if out, err := c.try(append([]string{"shell", node, "--"}, patroni(node, "/primary")...)...); err == nil {
 			return node
 		} else if out != "" {
 			c.t.Log(node, out)

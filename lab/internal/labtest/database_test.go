@@ -26,6 +26,8 @@ func TestVPNAndDatabases(t *testing.T) {
 	c := newCluster(t)
 	c.untilReplicated(time.Minute)
 	c.checkVPN()
+	c.checkAttackOnEtcd()
+	c.checkCertificatesAreFollowed()
 	c.checkRowsReachTheReplica()
 	c.checkPowerCutOfThePrimary()
 	c.checkManagementIsReplaced()
@@ -64,7 +66,7 @@ type member struct {
 func (c *livingCluster) databases() []member {
 	var cluster struct{ Members []member }
 	for _, node := range []string{"db1", "db2"} {
-		out, err := c.try("shell", node, "--", "curl", "-sS", "--max-time", "3", "http://127.0.0.1:8008/cluster")
+		out, err := c.try(append([]string{"shell", node, "--"}, patroni(node, "/cluster")...)...)
 		if err == nil && json.Unmarshal([]byte(out), &cluster) == nil && len(cluster.Members) > 0 {
 			break
 		}
@@ -197,7 +199,7 @@ func (c *livingCluster) replace(nodes ...string) {
 func (c *livingCluster) untilEtcdHasThreeMembers() {
 	c.t.Helper()
 	c.until("etcd has three healthy members", 2*time.Minute, func() (bool, string) {
-		out, err := c.try("shell", "db1", "--", "etcdctl", "endpoint", "health", "--cluster")
+		out, err := c.try("shell", "db1", "--", "sh", "-c", etcdctl("endpoint", "health", "--cluster"))
 		return err == nil && strings.Count(out, "is healthy") == 3, out
 	})
 }

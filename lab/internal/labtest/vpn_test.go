@@ -34,7 +34,7 @@ for _ in $(seq 60); do
 	if curl -s -o /dev/null --max-time 1 http://10.0.2.20:5001/; then echo reached; break; fi
 	sleep 0.5
 done
-! curl -s -o /dev/null --max-time 2 http://10.0.2.30:8008/ || echo "Patroni's port is open to the VPN"
+! curl -sk -o /dev/null --max-time 2 https://10.0.2.30:8008/ || echo "Patroni's port is open to the VPN"
 ! curl -s -o /dev/null --max-time 2 http://169.254.169.254/ || echo "the gateway's metadata service answers"
 ip -o -4 address show dev client | awk '{print $4}'
 wg-quick down %s 2>/dev/null`

@@ -16,6 +16,7 @@ import (
 
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/node/internal/backoff"
+	"github.com/xeroops/xeroops/node/internal/configure"
 	"github.com/xeroops/xeroops/node/internal/instance"
 	"github.com/xeroops/xeroops/node/internal/journal"
 	"github.com/xeroops/xeroops/node/internal/procfs"
@@ -42,6 +43,8 @@ type Boot struct {
 	config      map[string]string
 	credentials map[string]string
 	topology    cluster.Topology
+	tls         configure.TLS
+	renewed     bool            // whether tls is newer than the services' configuration
 	volume      *volume.Volume  // nil without one
 	growFailure journal.Problem // of growing the volume's file system
 	changed     unitSet         // units that have not read their changed configuration yet; nil before it is read
@@ -98,6 +101,7 @@ func (b *Boot) steps() []step {
 		{"identity", b.identify},
 		{"settings", b.fetchConfig},
 		{"credentials", b.fetchCredentials},
+		{"certificates", b.fetchCertificates},
 		{"topology", b.fetchTopology},
 		{"configuration", b.configure},
 		{"volume", b.mount},

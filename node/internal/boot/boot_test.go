@@ -21,6 +21,7 @@ import (
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/envfile"
 	"github.com/xeroops/xeroops/internal/fakeaws"
+	"github.com/xeroops/xeroops/internal/pki"
 	"github.com/xeroops/xeroops/internal/testkit/mototest"
 	"github.com/xeroops/xeroops/node/internal/configure"
 	"github.com/xeroops/xeroops/node/internal/instance"
@@ -112,6 +113,8 @@ func (f *fixture) publish(t *testing.T) {
 	f.put(t, layout.InstanceConfig("app1"), config)
 	f.put(t, layout.Credentials(cluster.RoleApp), secrets)
 	f.put(t, layout.Topology(), string(text))
+	f.put(t, layout.Certificate(cluster.RoleApp, "app1"), sample.TLS.Certificates[pki.Nodes])
+	f.put(t, layout.AuthorityBundle(string(pki.Nodes)), sample.TLS.Bundles[pki.Nodes])
 }
 
 // report returns the boot report, or nil if there is none.
@@ -131,7 +134,7 @@ func (f *fixture) report(t *testing.T) *cluster.BootReport {
 
 // download runs the steps up to the topology, as Run does.
 func (f *fixture) download(ctx context.Context) bool {
-	for _, s := range f.steps()[:4] {
+	for _, s := range f.steps()[:5] {
 		if !f.complete(ctx, s) {
 			return false
 		}

@@ -19,14 +19,14 @@ import (
 	"github.com/xeroops/xeroops/node/internal/topology"
 )
 
-// fetchTimeout limits the download of an env file.
+// fetchTimeout limits the download of an object.
 const fetchTimeout = 15 * time.Second
 
-// maxEnvFileBytes is more than any env file has.
+// maxEnvFileBytes is more than any env file or certificate has.
 const maxEnvFileBytes = 1 << 20
 
-// fetchEnv downloads an env file from the uploads bucket.
-func (b *Boot) fetchEnv(ctx context.Context, key string) (vars map[string]string, err error) {
+// fetch downloads an object of at most maxEnvFileBytes from the uploads bucket.
+func (b *Boot) fetch(ctx context.Context, key string) (content []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	out, err := b.S3.GetObject(ctx, &s3.GetObjectInput{Bucket: &b.Instance.UploadsBucket, Key: &key})
@@ -34,11 +34,20 @@ func (b *Boot) fetchEnv(ctx context.Context, key string) (vars map[string]string
 		return nil, fmt.Errorf("fetch s3://%s/%s: %w", b.Instance.UploadsBucket, key, err)
 	}
 	defer func() { err = errors.Join(err, out.Body.Close()) }()
-	text, err := io.ReadAll(io.LimitReader(out.Body, maxEnvFileBytes))
-	if err != nil {
+	if content, err = io.ReadAll(io.LimitReader(out.Body, maxEnvFileBytes)); err != nil {
 		return nil, fmt.Errorf("fetch s3://%s/%s: %w", b.Instance.UploadsBucket, key, err)
 	}
-	if vars, err = envfile.Parse(string(text)); err != nil {
+	return content, nil
+}
+
+// fetchEnv downloads an env file from the uploads bucket.
+func (b *Boot) fetchEnv(ctx context.Context, key string) (map[string]string, error) {
+	text, err := b.fetch(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	vars, err := envfile.Parse(string(text))
+	if err != nil {
 		return nil, fmt.Errorf("parse s3://%s/%s: %w", b.Instance.UploadsBucket, key, err)
 	}
 	return vars, nil

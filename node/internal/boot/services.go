@@ -35,7 +35,7 @@ func (b *Boot) configure(context.Context) error {
 	}
 	files, err := configure.Render(templates.Files, configure.Data{
 		Node: b.Instance.Node, Role: string(b.Instance.Role), Cluster: b.Instance.Cluster, Region: b.Instance.Region, Address: b.Instance.Address,
-		Topology: b.topology, Config: b.config, Credentials: b.credentials, CPUs: runtime.NumCPU(), MemoryMiB: int(memory.Total >> 20)})
+		Topology: b.topology, Config: b.config, Credentials: b.credentials, TLS: b.tls, CPUs: runtime.NumCPU(), MemoryMiB: int(memory.Total >> 20)})
 	if err != nil {
 		return err
 	}
@@ -60,6 +60,7 @@ func (b *Boot) configure(context.Context) error {
 		}
 		b.Log.Info("configuration file written", "file", f.Path)
 	}
+	b.renewed = false
 	return nil
 }
 
@@ -179,14 +180,15 @@ func (b *Boot) writeTarget() error {
 	return err
 }
 
-// applyTopology writes the configuration of a topology that discovery has changed, and
-// refreshes the units that it concerns or that could not be refreshed before.
-func (b *Boot) applyTopology(ctx context.Context) error {
+// applyChanges writes the configuration of a topology that discovery has changed and of
+// renewed certificates, and refreshes the units that it concerns or that could not be
+// refreshed before.
+func (b *Boot) applyChanges(ctx context.Context) error {
 	t, err := b.Files.Topology.Read()
-	if err != nil || (reflect.DeepEqual(t, b.topology) && len(b.changed) == 0) {
+	if err != nil || (reflect.DeepEqual(t, b.topology) && !b.renewed && len(b.changed) == 0) {
 		return err
 	}
-	b.Log.Info("applying the topology", "nodes", len(t.Nodes), "pending_units", len(b.changed))
+	b.Log.Info("applying changes", "nodes", len(t.Nodes), "certificates_renewed", b.renewed, "pending_units", len(b.changed))
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	conn, err := systemd.Connect(ctx)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/pki"
 	"github.com/xeroops/xeroops/node/internal/backoff"
 )
 
@@ -22,6 +24,7 @@ type status struct {
 	began     time.Time
 	lastReady time.Time // when the node was last ready, or the beginning of the boot
 	secrets   []string  // values that must never be reported
+	keys      []string  // lines of private keys, neither
 	object    *object
 	log       hclog.Logger
 }
@@ -72,13 +75,23 @@ func (s *status) setServices(services []cluster.ServiceReport) {
 	s.report.Services = services
 }
 
+// setCertificates records the certificates that the node uses. Their keys are secrets.
+func (s *status) setCertificates(reports map[string]cluster.CertificateReport, certificates map[pki.Use]string) {
+	s.report.Certificates = reports
+	s.keys = nil
+	for _, content := range certificates {
+		_, key, _ := strings.Cut(content, "-----BEGIN PRIVATE KEY-----")
+		s.keys = append(s.keys, strings.Fields(strings.TrimSuffix(strings.TrimSpace(key), "-----END PRIVATE KEY-----"))...)
+	}
+}
+
 // minSecretLength is the length from which on values are redacted. Shorter ones are no
 // secrets and may occur anywhere.
 const minSecretLength = 6
 
 // redact replaces the values of credentials in a text.
 func (s *status) redact(text string) string {
-	for _, secret := range s.secrets {
+	for _, secret := range slices.Concat(s.secrets, s.keys) {
 		if len(secret) >= minSecretLength {
 			text = strings.ReplaceAll(text, secret, "(hidden)")
 		}

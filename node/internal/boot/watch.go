@@ -23,6 +23,9 @@ const (
 	startupPeriod       = time.Minute
 	// growInterval is how often the volume is checked for having been enlarged.
 	growInterval = time.Minute
+	// renewInterval is how often S3 is polled for renewed certificates. Four requests a
+	// minute cost 7 cents a month.
+	renewInterval = time.Minute
 )
 
 // dataVolume is the volume's name among the report's services.
@@ -33,7 +36,8 @@ func (b *Boot) watch(ctx context.Context) {
 	restarts := restarter{pause: backoff.New(2*time.Second, time.Minute)}
 	began := time.Now()
 	lastGrown := began
-	var behind journal.Problem
+	lastRenewed := began
+	var behind, notRenewed journal.Problem
 	for {
 		pause := healthInterval
 		found := health.Check(ctx, cluster.ServicesOf(b.Instance.Role))
@@ -51,7 +55,11 @@ func (b *Boot) watch(ctx context.Context) {
 			b.status.setReady(ctx)
 			restarts.reset()
 		}
-		behind.Set(b.Log, "applying the topology failed, retrying", b.applyTopology(ctx))
+		if time.Since(lastRenewed) >= renewInterval {
+			lastRenewed = time.Now()
+			notRenewed.Set(b.Log, "fetching certificates failed, retrying", b.fetchCertificates(ctx))
+		}
+		behind.Set(b.Log, "applying changes failed, retrying", b.applyChanges(ctx))
 		if b.volume != nil && time.Since(lastGrown) >= growInterval {
 			lastGrown = time.Now()
 			b.grow(ctx)
@@ -67,6 +75,9 @@ func (b *Boot) report(found []registry.ServiceHealth) []cluster.ServiceReport {
 	all := []cluster.ServiceReport{}
 	for _, s := range found {
 		all = append(all, cluster.ServiceReport{Name: s.Name, State: s.State, Detail: s.Detail})
+	}
+	if text := b.expiring(time.Now()); text != "" {
+		all = append(all, cluster.ServiceReport{Name: "certificates", State: systemd.Active, Detail: text})
 	}
 	if b.volume == nil {
 		return all

@@ -25,6 +25,7 @@ import (
 	"text/template"
 
 	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/pki"
 	"github.com/xeroops/xeroops/node/internal/topology"
 )
 
@@ -35,8 +36,15 @@ type Data struct {
 	Topology    cluster.Topology
 	Config      map[string]string // the variables of /etc/environment
 	Credentials map[string]string // the role's
+	TLS         TLS
 	CPUs        int
 	MemoryMiB   int
+}
+
+// TLS has the certificates of a node, and what it trusts, as PEM, by authority.
+type TLS struct {
+	Certificates map[pki.Use]string // with their keys
+	Bundles      map[pki.Use]string
 }
 
 // File is a rendered file.
@@ -142,11 +150,14 @@ func (d Data) functions() template.FuncMap {
 		"nodes":      func(role string) []cluster.TopologyNode { return topology.NodesOf(d.Topology, cluster.Role(role)) },
 		"management": d.management,
 		"credential": d.credential,
-		"join":       func(separator string, parts []string) string { return strings.Join(parts, separator) },
-		"default":    fallback,
-		"percent":    func(percent, of int) int { return of * percent / 100 },
-		"firstHost":  firstHost,
-		"sha256":     func(s string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(s))) },
+		// Certificate and bundle of an authority, "nodes" or "etcd".
+		"certificate": func(use pki.Use) (string, error) { return d.pem(d.TLS.Certificates, use) },
+		"authority":   func(use pki.Use) (string, error) { return d.pem(d.TLS.Bundles, use) },
+		"join":        func(separator string, parts []string) string { return strings.Join(parts, separator) },
+		"default":     fallback,
+		"percent":     func(percent, of int) int { return of * percent / 100 },
+		"firstHost":   firstHost,
+		"sha256":      func(s string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(s))) },
 	}
 }
 
@@ -174,6 +185,13 @@ func (d Data) credential(name string) (string, error) {
 		return "", fmt.Errorf("role %s has no credential %s; set it in credentials_wo, or run terraform apply, which generates internal credentials", d.Role, name)
 	}
 	return value, nil
+}
+
+func (d Data) pem(from map[pki.Use]string, use pki.Use) (string, error) {
+	if from[use] == "" {
+		return "", fmt.Errorf("node %s has no certificate of authority %q; run terraform apply, which issues them", d.Node, use)
+	}
+	return from[use], nil
 }
 
 // fallback implements `{{ .Config.NAME | default "x" }}`.

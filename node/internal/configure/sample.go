@@ -2,8 +2,11 @@ package configure
 
 import (
 	"fmt"
+	"net/netip"
+	"time"
 
 	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/pki"
 )
 
 // Sample returns sample data of a node of the role in the reference cluster
@@ -33,7 +36,33 @@ func Sample(role cluster.Role) (Data, error) {
 		cluster.EnvUploadsBucket: "uploads-123456789012", cluster.EnvPGDumpBucket: "pgdump-123456789012",
 		cluster.EnvWALGBucket: "walg-123456789012", cluster.EnvLogsBucket: "logs-123456789012",
 	}
-	return d, nil
+	return d, d.sampleTLS()
+}
+
+// sampleTLS issues certificates of authorities whose keys nobody keeps.
+func (d *Data) sampleTLS() error {
+	address, err := netip.ParseAddr(d.Address)
+	if err != nil {
+		return err
+	}
+	id := pki.Identity{Cluster: d.Cluster, Node: d.Node, Role: cluster.Role(d.Role), Address: address}
+	d.TLS = TLS{map[pki.Use]string{}, map[pki.Use]string{}}
+	for _, use := range []pki.Use{pki.Nodes, pki.Etcd} {
+		authority, err := pki.NewAuthority(d.Cluster, use, time.Now())
+		if err != nil {
+			return err
+		}
+		certificate, err := authority.Issue(id, time.Now())
+		if err != nil {
+			return err
+		}
+		content, err := certificate.PEM()
+		if err != nil {
+			return err
+		}
+		d.TLS.Certificates[use], d.TLS.Bundles[use] = string(content), string(pki.Generations{authority}.Bundle())
+	}
+	return nil
 }
 
 // sampleCredentials have the format of real ones; see cluster.CredentialKind.

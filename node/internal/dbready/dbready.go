@@ -18,10 +18,11 @@ import (
 	"github.com/xeroops/xeroops/node/internal/backoff"
 	"github.com/xeroops/xeroops/node/internal/instance"
 	"github.com/xeroops/xeroops/node/internal/journal"
+	"github.com/xeroops/xeroops/node/internal/nodetls"
 )
 
 const (
-	patroni        = "http://127.0.0.1:8008"
+	patroni        = "https://127.0.0.1:8008"
 	pollInterval   = 500 * time.Millisecond
 	requestTimeout = 5 * time.Second
 )
@@ -38,22 +39,26 @@ func Command() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return wait(c.Context(), patroni, i.Node, journal.NewLogger("database-ready"))
+			p := patroniAPI{url: patroni, ca: nodetls.CA, node: i.Node}
+			return p.wait(c.Context(), journal.NewLogger("database-ready"))
 		},
 	}
 }
 
+// patroniAPI is the REST API of the local Patroni, whose certificate has the node's name.
+type patroniAPI struct{ url, ca, node string }
+
 // wait returns once the node is ready, and logs what it is waiting for.
-func wait(ctx context.Context, url, node string, log hclog.Logger) error {
+func (p patroniAPI) wait(ctx context.Context, log hclog.Logger) error {
 	var unready journal.Problem
 	for {
-		err := check(ctx, url, node)
+		err := p.check(ctx)
 		if err == nil {
 			return nil
 		}
-		unready.Set(log, "waiting for the database", err, "node", node)
+		unready.Set(log, "waiting for the database", err, "node", p.node)
 		if !backoff.Sleep(ctx, pollInterval) {
-			return fmt.Errorf("wait for the database of %s: %w; last error: %w", node, ctx.Err(), err)
+			return fmt.Errorf("wait for the database of %s: %w; last error: %w", p.node, ctx.Err(), err)
 		}
 	}
 }
@@ -65,32 +70,37 @@ type member struct {
 	State string `json:"state"`
 }
 
-func check(ctx context.Context, url, node string) error {
+func (p patroniAPI) check(ctx context.Context) error {
 	var cluster struct {
 		Members []member `json:"members"`
 	}
-	if err := get(ctx, url+"/cluster", &cluster); err != nil {
+	if err := p.get(ctx, "/cluster", &cluster); err != nil {
 		return err
 	}
 	var config struct {
 		Synchronous any `json:"synchronous_mode"` // true, false or "quorum"; an operator may turn it off
 	}
-	if err := get(ctx, url+"/config", &config); err != nil {
+	if err := p.get(ctx, "/config", &config); err != nil {
 		return err
 	}
-	return checkMember(cluster.Members, node, config.Synchronous != nil && config.Synchronous != false)
+	return checkMember(cluster.Members, p.node, config.Synchronous != nil && config.Synchronous != false)
 }
 
-func get(ctx context.Context, url string, answer any) (err error) {
+func (p patroniAPI) get(ctx context.Context, path string, answer any) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+path, nil)
 	if err != nil {
 		return err
 	}
-	res, err := http.DefaultClient.Do(req)
+	config, err := nodetls.Client(p.ca, p.node)
 	if err != nil {
-		return errors.New("Patroni is not answering")
+		return err
+	}
+	transport := &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}
+	res, err := transport.RoundTrip(req)
+	if err != nil {
+		return fmt.Errorf("Patroni is not answering: %w", err) //nolint:staticcheck // a name
 	}
 	defer func() { err = errors.Join(err, res.Body.Close()) }()
 	return json.NewDecoder(res.Body).Decode(answer)

@@ -1,13 +1,21 @@
 package dbready
 
 import (
+	"crypto/tls"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/pki"
 )
 
 func TestNodeIsReadyAsPrimaryOrWithASynchronousReplica(t *testing.T) {
@@ -37,7 +45,7 @@ func TestNodeIsReadyAsPrimaryOrWithASynchronousReplica(t *testing.T) {
 
 func TestWaitRetriesUntilPatroniAnswers(t *testing.T) {
 	var requests atomic.Int32
-	patroni := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	patroni := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case requests.Add(1) == 1:
 			w.WriteHeader(http.StatusBadGateway)
@@ -48,7 +56,21 @@ func TestWaitRetriesUntilPatroniAnswers(t *testing.T) {
 		}
 	}))
 	defer patroni.Close()
-	if err := wait(t.Context(), patroni.URL, "db1", hclog.NewNullLogger()); err != nil || requests.Load() != 3 {
+	authority, err := pki.NewAuthority("test", pki.Nodes, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, err := authority.Issue(pki.Identity{Cluster: "test", Node: "db1", Role: cluster.RoleDB, Address: netip.MustParseAddr("10.0.2.30")}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pki.Generations{authority}.Bundle(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	patroni.TLS = &tls.Config{Certificates: []tls.Certificate{certificate.TLS()}}
+	patroni.StartTLS()
+	if err := (patroniAPI{patroni.URL, ca, "db1"}).wait(t.Context(), hclog.NewNullLogger()); err != nil || requests.Load() != 3 {
 		t.Errorf("wait() = %v after %d requests, want nil after 3", err, requests.Load())
 	}
 }

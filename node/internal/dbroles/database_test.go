@@ -25,13 +25,15 @@ func TestMain(m *testing.M) {
 }
 
 func TestDatabaseNodeServesItsApplicationOnly(t *testing.T) {
-	dir := t.TempDir()
-	if _, err := configure.RenderSample(cluster.RoleDB, dir); err != nil {
-		t.Fatal(err)
+	dir, renewed := t.TempDir(), t.TempDir()
+	for _, d := range []string{dir, renewed} {
+		if _, err := configure.RenderSample(cluster.RoleDB, d); err != nil {
+			t.Fatal(err)
+		}
 	}
 	binary, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	debiantree.Script(t, "testdata/node.sh", dir, binary)
+	debiantree.Script(t, "testdata/node.sh", dir, binary, renewed)
 }

@@ -9,6 +9,8 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"github.com/xeroops/xeroops/node/internal/nodetls"
 )
 
 // Member is a member in etcd's list. One that has not started yet has no client URLs, and
@@ -31,7 +33,7 @@ const localTimeout = 2 * time.Second
 
 // members returns the members that a node knows. It uses the peer port, which answers even
 // without a quorum.
-func members(ctx context.Context, n Node) ([]Member, error) {
+func (d Decision) members(ctx context.Context, n Node) ([]Member, error) {
 	ctx, cancel := context.WithTimeout(ctx, localTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, peerURL(n.Address)+"/members", nil)
@@ -44,7 +46,7 @@ func members(ctx context.Context, n Node) ([]Member, error) {
 		PeerURLs   []string `json:"peerURLs"`
 		ClientURLs []string `json:"clientURLs"`
 	}
-	if err := do(req, &list); err != nil {
+	if err := d.do(req, &list); err != nil {
 		return nil, err
 	}
 	var all []Member
@@ -54,24 +56,24 @@ func members(ctx context.Context, n Node) ([]Member, error) {
 	return all, nil
 }
 
-// agreedMembers returns the list of members that a quorum agrees on.
-func agreedMembers(ctx context.Context, n Node) ([]Member, error) {
-	return call(ctx, n, "list", map[string]any{"linearizable": true})
+// agreedBy returns the list of members that a quorum agrees on.
+func (d Decision) agreedBy(ctx context.Context, n Node) ([]Member, error) {
+	return d.call(ctx, n, "list", map[string]any{"linearizable": true})
 }
 
 // remove removes a member and returns those that are left.
-func remove(ctx context.Context, n Node, m Member) ([]Member, error) {
-	return call(ctx, n, "remove", map[string]any{"ID": m.ID})
+func (d Decision) remove(ctx context.Context, n Node, m Member) ([]Member, error) {
+	return d.call(ctx, n, "remove", map[string]any{"ID": m.ID})
 }
 
-// add adds a node as a member and returns all members.
-func add(ctx context.Context, n Node, self Node) ([]Member, error) {
-	return call(ctx, n, "add", map[string]any{"peerURLs": []string{peerURL(self.Address)}})
+// add adds this node as a member and returns all members.
+func (d Decision) add(ctx context.Context, n Node) ([]Member, error) {
+	return d.call(ctx, n, "add", map[string]any{"peerURLs": []string{peerURL(d.Self.Address)}})
 }
 
 // call calls a method of etcd's cluster API in JSON. All responses have the resulting
 // members.
-func call(ctx context.Context, n Node, method string, body map[string]any) ([]Member, error) {
+func (d Decision) call(ctx context.Context, n Node, method string, body map[string]any) ([]Member, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	content, err := json.Marshal(body)
@@ -85,14 +87,19 @@ func call(ctx context.Context, n Node, method string, body map[string]any) ([]Me
 	var answer struct {
 		Members []Member `json:"members"`
 	}
-	if err := do(req, &answer); err != nil {
+	if err := d.do(req, &answer); err != nil {
 		return nil, fmt.Errorf("member %s through etcd on %s: %w", method, n.Name, err)
 	}
 	return answer.Members, nil
 }
 
-func do(req *http.Request, answer any) (err error) {
-	resp, err := http.DefaultClient.Do(req)
+func (d Decision) do(req *http.Request, answer any) (err error) {
+	config, err := nodetls.MutualClient(d.TLS.CA, d.TLS.Certificate)
+	if err != nil {
+		return err
+	}
+	transport := &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}
+	resp, err := transport.RoundTrip(req)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/xeroops/xeroops/node/internal/atomicfile"
 	"github.com/xeroops/xeroops/node/internal/instance"
 	"github.com/xeroops/xeroops/node/internal/journal"
+	"github.com/xeroops/xeroops/node/internal/nodetls"
 	"github.com/xeroops/xeroops/node/internal/topology"
 )
 
@@ -52,6 +53,7 @@ func newDecision() (Decision, error) {
 	}
 	d := Decision{
 		Cluster: i.Cluster, Self: Node{i.Node, i.Address}, Nodes: nodesWithEtcd(t), DataDir: dataDir,
+		TLS:         Files{Certificate: nodetls.EtcdCertificate, CA: nodetls.EtcdCA},
 		PeerTimeout: 2 * time.Minute, RetryInterval: time.Second, Log: journal.NewLogger("etcd-member"),
 	}
 	if !slices.Contains(d.Nodes, d.Self) {

@@ -21,6 +21,7 @@ type Decision struct {
 	Self    Node
 	Nodes   []Node // all nodes with etcd, including this one
 	DataDir string
+	TLS     Files
 	// HasOlderData reports that this node's databases are older than its etcd: the cluster
 	// existed before, so that silence of the other nodes does not mean that it is new.
 	HasOlderData  bool
@@ -37,7 +38,7 @@ var errRetry = errors.New("undecided")
 func (d Decision) Settings(ctx context.Context) (string, error) {
 	if d.hasData() {
 		// etcd ignores the flags of its membership once it has data.
-		return member(d.Self, d.Cluster, []Node{d.Self}, "existing")
+		return d.member([]Node{d.Self}, "existing")
 	}
 	began := time.Now()
 	var undecided journal.Problem
@@ -78,7 +79,7 @@ func (d Decision) attempt(ctx context.Context, waited time.Duration) (string, er
 		return "", fmt.Errorf("%w: this node's databases are older than its etcd, so the cluster existed before, but no other node answers", errRetry)
 	default:
 		d.Log.Info("starting a new etcd cluster", "node", d.Self.Name, "members", first)
-		return member(d.Self, d.Cluster, first, "new")
+		return d.member(first, "new")
 	}
 }
 
@@ -92,7 +93,7 @@ func (d Decision) otherMembers(ctx context.Context) [][]Member {
 			continue
 		}
 		all.Go(func() {
-			if list, err := members(ctx, n); err == nil {
+			if list, err := d.members(ctx, n); err == nil {
 				mu.Lock()
 				defer mu.Unlock()
 				lists = append(lists, list)
@@ -112,11 +113,11 @@ func (d Decision) join(ctx context.Context) (string, error) {
 	}
 	self := slices.IndexFunc(list, d.isSelf)
 	if self >= 0 && !list[self].started() {
-		return member(d.Self, d.Cluster, d.named(list), "existing")
+		return d.member(d.named(list), "existing")
 	}
 	if self >= 0 {
 		d.Log.Info("removing the former instance of this node from etcd", "node", d.Self.Name, "member", list[self].ID)
-		if list, err = remove(ctx, through, list[self]); err != nil {
+		if list, err = d.remove(ctx, through, list[self]); err != nil {
 			return "", fmt.Errorf("%w: %w", errRetry, err)
 		}
 	}
@@ -127,10 +128,10 @@ func (d Decision) join(ctx context.Context) (string, error) {
 		return gateway(d.named(list))
 	}
 	d.Log.Info("joining etcd", "node", d.Self.Name)
-	if list, err = add(ctx, through, d.Self); err != nil {
+	if list, err = d.add(ctx, through); err != nil {
 		return "", fmt.Errorf("%w: %w", errRetry, err)
 	}
-	return member(d.Self, d.Cluster, d.named(list), "existing")
+	return d.member(d.named(list), "existing")
 }
 
 // agreedMembers returns the list of members that a quorum agrees on, and the node that
@@ -141,7 +142,7 @@ func (d Decision) agreedMembers(ctx context.Context) (through Node, list []Membe
 		if n == d.Self {
 			continue
 		}
-		list, failure := agreedMembers(ctx, n)
+		list, failure := d.agreedBy(ctx, n)
 		if failure == nil {
 			return n, list, nil
 		}
@@ -164,7 +165,7 @@ func (d Decision) removeGone(ctx context.Context, through Node, list []Member) (
 		return list, nil
 	}
 	d.Log.Info("removing a node from etcd that left the cluster", "member", list[gone].Name)
-	list, err := remove(ctx, through, list[gone])
+	list, err := d.remove(ctx, through, list[gone])
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errRetry, err)
 	}

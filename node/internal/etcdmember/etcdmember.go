@@ -21,8 +21,17 @@ const (
 	peerPort   = "2380"
 )
 
-func peerURL(address string) string   { return "http://" + net.JoinHostPort(address, peerPort) }
-func clientURL(address string) string { return "http://" + net.JoinHostPort(address, clientPort) }
+// metricsURL is where a member reports its health, without a certificate, to its own node
+// (service-ports.json).
+const metricsURL = "http://127.0.0.1:2381"
+
+func peerURL(address string) string   { return "https://" + net.JoinHostPort(address, peerPort) }
+func clientURL(address string) string { return "https://" + net.JoinHostPort(address, clientPort) }
+
+// Files are the files of TLS: a member's certificate with its key, with which it is
+// server and client, and the authority that it trusts. etcd lets every certificate of that authority
+// write every key (docs/decisions/0011-two-certificate-authorities.md).
+type Files struct{ Certificate, CA string }
 
 // Node is a node with etcd.
 type Node struct{ Name, Address string }
@@ -54,33 +63,42 @@ func firstMembers(nodes []Node) []Node {
 }
 
 // member returns the environment of an etcd that is a member, as an EnvironmentFile.
-func member(self Node, cluster string, initial []Node, state string) (string, error) {
+func (d Decision) member(initial []Node, state string) (string, error) {
 	var all []string
 	for _, n := range initial {
 		all = append(all, n.Name+"="+peerURL(n.Address))
 	}
 	return envfile.Format(map[string]string{
-		"ETCD_NAME":                        self.Name,
-		"ETCD_LISTEN_PEER_URLS":            peerURL(self.Address),
-		"ETCD_LISTEN_CLIENT_URLS":          clientURL(self.Address) + "," + clientURL("127.0.0.1"),
-		"ETCD_INITIAL_ADVERTISE_PEER_URLS": peerURL(self.Address),
-		"ETCD_ADVERTISE_CLIENT_URLS":       clientURL(self.Address),
+		"ETCD_NAME":                        d.Self.Name,
+		"ETCD_LISTEN_PEER_URLS":            peerURL(d.Self.Address),
+		"ETCD_LISTEN_CLIENT_URLS":          clientURL(d.Self.Address),
+		"ETCD_LISTEN_METRICS_URLS":         metricsURL,
+		"ETCD_INITIAL_ADVERTISE_PEER_URLS": peerURL(d.Self.Address),
+		"ETCD_ADVERTISE_CLIENT_URLS":       clientURL(d.Self.Address),
 		"ETCD_INITIAL_CLUSTER":             strings.Join(all, ","),
 		"ETCD_INITIAL_CLUSTER_STATE":       state,
-		"ETCD_INITIAL_CLUSTER_TOKEN":       cluster,
+		"ETCD_INITIAL_CLUSTER_TOKEN":       d.Cluster,
+		"ETCD_CLIENT_CERT_AUTH":            "true",
+		"ETCD_CERT_FILE":                   d.TLS.Certificate,
+		"ETCD_KEY_FILE":                    d.TLS.Certificate,
+		"ETCD_TRUSTED_CA_FILE":             d.TLS.CA,
+		"ETCD_PEER_CLIENT_CERT_AUTH":       "true",
+		"ETCD_PEER_CERT_FILE":              d.TLS.Certificate,
+		"ETCD_PEER_KEY_FILE":               d.TLS.Certificate,
+		"ETCD_PEER_TRUSTED_CA_FILE":        d.TLS.CA,
 	})
 }
 
-// gateway returns the environment of an etcd that forwards connections to the members. It
-// retries an unreachable member every second; by default it would do so every minute, and
-// so be without a member for that long if the only one restarts.
+// gateway returns the environment of an etcd that forwards connections from this node to
+// the members: of a node that has no data, so that its unit runs. Clients cannot verify a
+// member through it.
 func gateway(members []Node) (string, error) {
 	var endpoints []string
 	for _, n := range members {
 		endpoints = append(endpoints, net.JoinHostPort(n.Address, clientPort))
 	}
 	return envfile.Format(map[string]string{
-		"DAEMON_ARGS": fmt.Sprintf("gateway start --retry-delay=1s --listen-addr=0.0.0.0:%s --endpoints=%s", clientPort, strings.Join(endpoints, ",")),
+		"DAEMON_ARGS": fmt.Sprintf("gateway start --listen-addr=127.0.0.1:%s --endpoints=%s", clientPort, strings.Join(endpoints, ",")),
 	})
 }
 

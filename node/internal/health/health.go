@@ -16,6 +16,7 @@ import (
 
 	"github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/registry"
+	"github.com/xeroops/xeroops/node/internal/nodetls"
 	"github.com/xeroops/xeroops/node/internal/systemd"
 )
 
@@ -43,13 +44,14 @@ func Check(ctx context.Context, services []cluster.Service) []registry.ServiceHe
 	if err != nil {
 		return unknown(services, err)
 	}
+	p := prober{ca: nodetls.CA, gateway: etcdGateway}
 	var wait sync.WaitGroup
 	for n, s := range services {
 		wait.Go(func() {
 			unit := units[s.Unit]
 			results[n] = registry.ServiceHealth{Name: s.Name, State: unit.Active, Detail: conn.Diagnose(ctx, unit)}
 			if results[n].Detail == "" {
-				results[n].Healthy, results[n].Detail = probe(ctx, s)
+				results[n].Healthy, results[n].Detail = p.probe(ctx, s)
 			}
 		})
 	}
@@ -73,23 +75,52 @@ func unknown(services []cluster.Service, err error) []registry.ServiceHealth {
 	return all
 }
 
+// etcdGateway is where etcd listens on a node that is no member (package etcdmember).
+const etcdGateway = loopback + ":2379"
+
+// prober sends health checks.
+type prober struct {
+	ca      string // file that verifies the services with TLS
+	gateway string // address of the gateway to etcd
+}
+
 // probe sends the service its health check. detail is why it is not healthy.
-func probe(ctx context.Context, s cluster.Service) (healthy bool, detail string) {
+func (p prober) probe(ctx context.Context, s cluster.Service) (healthy bool, detail string) {
 	address := net.JoinHostPort(loopback, strconv.Itoa(int(s.Health.Port)))
 	var err error
 	switch s.Health.Type {
 	case "tcp":
 		err = checkTCP(ctx, address)
 	case "http":
-		err = checkHTTP(ctx, "http://"+address+s.Health.Path)
+		_, err = get(ctx, &http.Transport{}, "http://"+address+s.Health.Path)
+	case "https":
+		return p.probeTLS(ctx, s, "https://"+address)
+	case "etcd":
+		if err = checkTCP(ctx, p.gateway); err != nil { // it is a member
+			_, err = get(ctx, &http.Transport{}, "http://"+address+s.Health.Path)
+		}
 	}
 	if err != nil {
 		return false, err.Error()
 	}
-	if s.Name == Postgres {
-		return true, postgresRole(ctx, "http://"+address)
-	}
 	return true, ""
+}
+
+// probeTLS checks a service with TLS, which has the name of its role, and returns
+// PostgreSQL's role as the detail.
+func (p prober) probeTLS(ctx context.Context, s cluster.Service, url string) (healthy bool, detail string) {
+	config, err := nodetls.Client(p.ca, string(s.Roles[0]))
+	if err != nil {
+		return false, err.Error()
+	}
+	transport := &http.Transport{TLSClientConfig: config}
+	if _, err := get(ctx, transport, url+s.Health.Path); err != nil {
+		return false, err.Error()
+	}
+	if s.Name == Postgres {
+		detail = postgresRole(ctx, transport, url)
+	}
+	return true, detail
 }
 
 func checkTCP(ctx context.Context, address string) error {
@@ -100,41 +131,29 @@ func checkTCP(ctx context.Context, address string) error {
 	return conn.Close()
 }
 
-// client opens a connection for each request, to check that the service accepts it.
-var client = &http.Client{
-	Transport:     &http.Transport{DisableKeepAlives: true},
-	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-}
-
-func get(ctx context.Context, url string) (status int, body []byte, err error) {
+// get returns the body of a response with status 2xx. It opens a connection for each
+// request, to check that the service accepts it.
+func get(ctx context.Context, transport *http.Transport, url string) ([]byte, error) {
+	transport.DisableKeepAlives = true
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
-	res, err := client.Do(req)
+	res, err := transport.RoundTrip(req)
 	if err != nil {
-		return 0, nil, err
+		return nil, fmt.Errorf("GET %s: %w", url, err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	body, err = io.ReadAll(io.LimitReader(res.Body, 64<<10))
-	return res.StatusCode, body, err
-}
-
-func checkHTTP(ctx context.Context, url string) error {
-	status, _, err := get(ctx, url)
-	if err != nil {
-		return err
+	if res.StatusCode < 200 || res.StatusCode > 299 {
+		return nil, fmt.Errorf("GET %s: status %d", url, res.StatusCode)
 	}
-	if status < 200 || status > 299 {
-		return fmt.Errorf("GET %s: status %d", url, status)
-	}
-	return nil
+	return io.ReadAll(io.LimitReader(res.Body, 64<<10))
 }
 
 // postgresRole returns the role that Patroni reports, such as primary or replica, or ""
 // if it reports none.
-func postgresRole(ctx context.Context, patroni string) string {
-	_, body, err := get(ctx, patroni+"/patroni")
+func postgresRole(ctx context.Context, transport *http.Transport, patroni string) string {
+	body, err := get(ctx, transport, patroni+"/patroni")
 	if err != nil {
 		return ""
 	}

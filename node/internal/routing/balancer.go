@@ -120,7 +120,7 @@ const (
 
 // adjust changes the servers of the running process, and verifies that it did.
 func (b *balancer) adjust(ctx context.Context, r Routes) (changed bool, err error) {
-	desired := backends(r)
+	desired := backends(r, b.Settings)
 	running, err := runningServers(ctx, b.StatsSocket)
 	if err != nil {
 		return false, err

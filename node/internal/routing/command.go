@@ -11,6 +11,7 @@ import (
 	"github.com/xeroops/xeroops/internal/registry"
 	"github.com/xeroops/xeroops/node/internal/instance"
 	"github.com/xeroops/xeroops/node/internal/journal"
+	"github.com/xeroops/xeroops/node/internal/nodetls"
 	"github.com/xeroops/xeroops/node/internal/topology"
 )
 
@@ -19,7 +20,7 @@ import (
 var nodeSettings = Settings{
 	Config:      "/etc/haproxy/haproxy.cfg",
 	StatsSocket: "/run/haproxy/admin.sock", MasterSocket: "/run/haproxy-master.sock", Group: "xeroops-routing",
-	StateFile:    "/run/xeroops-routing/servers",
+	StateFile: "/run/xeroops-routing/servers", CA: nodetls.CA,
 	Applications: ":5001", Primary: ":5432", Replica: ":5433",
 }
 

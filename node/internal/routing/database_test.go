@@ -4,12 +4,14 @@ package routing
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -18,6 +20,7 @@ import (
 	"time"
 
 	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/pki"
 	"github.com/xeroops/xeroops/internal/registry"
 	"github.com/xeroops/xeroops/internal/testkit/await"
 )
@@ -88,7 +91,12 @@ func (f *fixture) database(name, role string) *database {
 	}))
 	_ = patroni.Listener.Close()
 	patroni.Listener = rest
-	patroni.Start()
+	certificate, err := f.ca.Issue(pki.Identity{Cluster: "test", Node: name, Role: cluster.RoleDB, Address: netip.MustParseAddr(address)}, time.Now())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	patroni.TLS = &tls.Config{Certificates: []tls.Certificate{certificate.TLS()}}
+	patroni.StartTLS()
 	f.t.Cleanup(patroni.Close)
 	return d
 }
@@ -254,4 +262,27 @@ func TestVanishedClientIsDetectedWithinFifteenSeconds(t *testing.T) {
 		return
 	}
 	t.Fatal("HAProxy's side of the connection was not found")
+}
+
+// What pretends to be Patroni must not get the applications' connections.
+func TestADatabaseWithoutItsCertificateGetsNoConnections(t *testing.T) {
+	f := newFixture(t)
+	f.database("db1", "primary")
+	genuine := f.ca
+	var err error
+	if f.ca, err = pki.NewAuthority("test", pki.Nodes, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	stranger := f.database("db2", "primary")
+	f.ca = genuine
+	f.start()
+	f.await("5432 to lead to db1", func() bool { return f.at(f.settings.Primary) == "db1" })
+	for range 20 {
+		if name := f.at(f.settings.Primary); name != "db1" {
+			t.Fatalf("5432 led to %q", name)
+		}
+	}
+	if connections, checks := stranger.counts(); connections+checks > 0 {
+		t.Errorf("the stranger got %d connections and %d requests", connections, checks)
+	}
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/internal/pki"
 	"github.com/xeroops/xeroops/internal/registry"
 	"github.com/xeroops/xeroops/internal/testkit/await"
 	"github.com/xeroops/xeroops/internal/testkit/debiantree"
@@ -41,6 +42,7 @@ type fixture struct {
 	node     *redis.Client // as nodes use it
 	haproxy  *exec.Cmd
 	settings Settings
+	ca       *pki.Authority // of Patroni's certificates
 	topology cluster.Topology
 	log      logBuffer          // the daemon's
 	stop     context.CancelFunc // of the daemon
@@ -65,8 +67,14 @@ func newFixture(t testing.TB) *fixture {
 	front := f.network + "250"
 	f.settings = Settings{
 		Config: filepath.Join(dir, "haproxy.cfg"), StatsSocket: filepath.Join(dir, "stats"), MasterSocket: filepath.Join(dir, "master"),
-		StateFile: filepath.Join(dir, "state", "servers"), Group: "haproxy",
+		StateFile: filepath.Join(dir, "state", "servers"), Group: "haproxy", CA: filepath.Join(dir, "ca.pem"),
 		Applications: front + ":5001", Primary: front + ":5432", Replica: front + ":5433",
+	}
+	if f.ca, err = pki.NewAuthority("test", pki.Nodes, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(f.settings.CA, pki.Generations{f.ca}.Bundle(), 0o644); err != nil {
+		t.Fatal(err)
 	}
 	f.topology = cluster.Topology{Schema: cluster.TopologySchema, Cluster: "test",
 		Nodes: []cluster.TopologyNode{{Name: "management", Role: cluster.RoleManagement, Address: f.network + "249"}}}

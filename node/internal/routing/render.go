@@ -25,6 +25,7 @@ type Settings struct {
 	StatsSocket  string // of the worker, level admin
 	MasterSocket string
 	StateFile    string // states of servers, read at each load
+	CA           string // file that verifies Patroni's certificates
 	Group        string // may write to StatsSocket
 	// Addresses on which HAProxy listens, as host:port or :port.
 	Applications, Primary, Replica string
@@ -49,10 +50,12 @@ func (page) ApplicationServer(s Server) string {
 	return s.target() + checks + " observe layer4 error-limit 1 on-error sudden-death weight " + s.weight()
 }
 
-// DatabaseServer returns the parameters of a database's server line. Sessions with a
-// node that has lost its role end, so that clients reconnect to the one that has it.
-func (page) DatabaseServer(s Server) string {
-	return s.target() + checks + fmt.Sprintf(" port %d on-marked-down shutdown-sessions weight 100", patroniPort)
+// DatabaseServer returns the parameters of a database's server line. Its checks verify
+// that they reach the node's Patroni. Sessions with a node that has lost its role end, so
+// that clients reconnect to the one that has it.
+func (p page) DatabaseServer(s Server) string {
+	return s.target() + checks + fmt.Sprintf(" port %d check-ssl verify required ca-file %s verifyhost %s on-marked-down shutdown-sessions weight 100",
+		patroniPort, p.Settings.CA, s.Name)
 }
 
 func (s Server) target() string { return fmt.Sprintf("%s:%d", s.Address, s.Port) }
@@ -96,16 +99,16 @@ type serverLine struct {
 }
 
 // backends returns the desired servers by backend.
-func backends(r Routes) map[string][]serverLine {
-	all := map[string][]serverLine{}
+func backends(r Routes, s Settings) map[string][]serverLine {
+	all, p := map[string][]serverLine{}, page{Settings: s}
 	for _, a := range r.Applications {
 		for _, s := range a.Servers {
-			all[a.Backend()] = append(all[a.Backend()], serverLine{Server: s, options: page{}.ApplicationServer(s)})
+			all[a.Backend()] = append(all[a.Backend()], serverLine{Server: s, options: p.ApplicationServer(s)})
 		}
 	}
 	for _, backend := range databaseBackends {
 		for _, s := range r.Databases {
-			all[backend] = append(all[backend], serverLine{Server: s, options: page{}.DatabaseServer(s), database: true})
+			all[backend] = append(all[backend], serverLine{Server: s, options: p.DatabaseServer(s), database: true})
 		}
 	}
 	return all

@@ -82,7 +82,7 @@ const stateHeader = "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state sr
 func (b *balancer) writeState(r Routes, running map[string]map[string]runningServer) error {
 	var out strings.Builder
 	out.WriteString(stateHeader)
-	desired := backends(r)
+	desired := backends(r, b.Settings)
 	for _, backend := range sortedKeys(desired) {
 		for _, s := range desired[backend] {
 			if current, found := running[backend][s.Name]; found {
