@@ -17,9 +17,9 @@ import (
 )
 
 // attackOnEtcd is what a process on a node tries to run as postgres on the database nodes. Each
-// attempt has to fail; it prints those that do not. $1 is the attacker's system user, and
-// $2 the options of a certificate that it holds, or nothing.
-const attackOnEtcd = `user=$1 identity=$2
+// attempt has to fail; it prints those that do not. $1 is the attacker's system user,
+// $2 the options of a certificate that it holds, or nothing, and $3 the key that it writes.
+const attackOnEtcd = `user=$1 identity=$2 key=$3
 as() { runuser -u "$user" -- "$@" >/dev/null 2>&1; }
 attack='{"postgresql":{"parameters":{"restore_command":"touch /tmp/owned"}}}'
 test "$user" = root || for file in /run/xeroops/tls/*.pem; do
@@ -27,8 +27,8 @@ test "$user" = root || for file in /run/xeroops/tls/*.pem; do
 done
 for node in management db1 db2; do
 	# shellcheck disable=SC2086
-	as etcdctl --endpoints "https://$node:2379" --insecure-skip-tls-verify --dial-timeout 2s --command-timeout 2s $identity put /xeroops/reference/config "$attack" && echo "$user writes to etcd of $node"
-	as etcdctl --endpoints "http://$node:2379" --dial-timeout 2s --command-timeout 2s put /xeroops/reference/config "$attack" && echo "$user writes to etcd of $node without TLS"
+	as etcdctl --endpoints "https://$node:2379" --insecure-skip-tls-verify --dial-timeout 2s --command-timeout 2s $identity put "$key" "$attack" && echo "$user writes to etcd of $node"
+	as etcdctl --endpoints "http://$node:2379" --dial-timeout 2s --command-timeout 2s put "$key" "$attack" && echo "$user writes to etcd of $node without TLS"
 	as curl -sfk --max-time 3 "https://$node:2380/members" && echo "$user is a peer of etcd on $node"
 done
 for node in db1 db2; do
@@ -43,29 +43,38 @@ true`
 // docs/guides/security.md accepts, but cannot send Patroni unsafe requests.
 func (c *livingCluster) checkAttackOnEtcd() {
 	c.t.Helper()
-	config := func() string {
-		return c.etcdctl("get", "--print-value-only", "/xeroops/"+clusterName+"/config")
+	const key = "/xeroops/" + clusterName + "/config"
+	attack := func(node, user, identity, key string) string {
+		return c.shell(node, fmt.Sprintf("set -- %s '%s' %s\n%s", user, identity, key, attackOnEtcd))
 	}
+	config := func() string { return c.etcdctl("get", "--print-value-only", key) }
 	before := config()
 	for node, users := range map[string][]string{
 		"management": {"nobody", "redis", "haproxy", "xeroops-routing", "xeroops-discovery"},
 		"db1":        {"nobody", "xeroops-discovery"},
 	} {
 		for _, user := range users {
-			if got := c.shell(node, "set -- "+user+" ''\n"+attackOnEtcd); got != "" {
+			if got := attack(node, user, "", key); got != "" {
 				c.t.Errorf("on %s: %s", node, got)
 			}
 		}
 	}
 	// A certificate of management for all other services, which its role may read in S3.
-	key := cluster.Layout{Cluster: clusterName}.Certificate(cluster.RoleManagement, "management")
-	c.shell("management", "umask 077\nbase64 -d >/run/stolen.pem <<'EOF'\n"+base64.StdEncoding.EncodeToString(c.object(key))+"\nEOF")
-	if got := c.shell("management", "set -- root '--cert /run/stolen.pem --key /run/stolen.pem'\n"+attackOnEtcd); got != "" {
+	object := cluster.Layout{Cluster: clusterName}.Certificate(cluster.RoleManagement, "management")
+	c.shell("management", "umask 077\nbase64 -d >/run/stolen.pem <<'EOF'\n"+base64.StdEncoding.EncodeToString(c.object(object))+"\nEOF")
+	if got := attack("management", "root", "--cert /run/stolen.pem --key /run/stolen.pem", key); got != "" {
 		c.t.Errorf("on management with its certificate of the authority %s: %s", pki.Nodes, got)
 	}
-	// Root holds the member's certificate, but not the password of Patroni's API.
+	// The attempts work for whoever holds a member's certificate, as root does. It has no
+	// password of Patroni's API.
+	const member = "--cert /run/xeroops/tls/etcd.pem --key /run/xeroops/tls/etcd.pem"
+	want := "root writes to etcd of management\nroot writes to etcd of db1\nroot writes to etcd of db2"
+	if got := attack("management", "root", member, "/attack"); got != want {
+		c.t.Errorf("with a member's certificate, %q, want %q", got, want)
+	}
+	c.etcdctl("del", "/attack")
 	for _, node := range []string{"db1", "db2"} {
-		got := c.shell("management", "curl -sk -o /dev/null -w '%{http_code}' --cert /run/xeroops/tls/etcd.pem --key /run/xeroops/tls/etcd.pem -X PATCH -d '{}' https://"+node+":8008/config")
+		got := c.shell("management", "curl -sk -o /dev/null -w '%{http_code}' "+member+" -X PATCH -d '{}' https://"+node+":8008/config")
 		if got != "401" {
 			c.t.Errorf("root on management gets %s from Patroni on %s, want 401", got, node)
 		}
