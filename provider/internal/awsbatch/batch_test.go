@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 func TestConcurrentLookUpsShareACall(t *testing.T) {
@@ -68,4 +70,35 @@ func TestCancelledLookUpDoesNotFailOthers(t *testing.T) {
 	if _, _, err := b.Get(gone, "a"); !errors.Is(err, context.Canceled) {
 		t.Errorf("the cancelled look-up returned %v", err)
 	}
+}
+
+func TestLookUpsOfARefreshShareAnAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		calls, failure := 0, error(nil)
+		b := New(func(context.Context, []string) (map[string]int, error) {
+			calls++
+			return map[string]int{"a": calls}, failure
+		})
+		get := func(ctx context.Context, want int) {
+			t.Helper()
+			if got, _, err := b.Get(ctx, "a"); err != nil || got != want {
+				t.Errorf("got the answer of call %d (%v), want %d", got, err, want)
+			}
+		}
+		get(t.Context(), 1)
+		get(Share(t.Context()), 2) // not that of a look-up that does not share
+		get(Share(t.Context()), 2)
+		get(t.Context(), 3)
+		get(Share(t.Context()), 2)
+		time.Sleep(maxAge + time.Second)
+		get(Share(t.Context()), 4)
+
+		time.Sleep(maxAge + time.Second)
+		failure = errors.New("throttled")
+		if _, _, err := b.Get(Share(t.Context()), "a"); !errors.Is(err, failure) {
+			t.Errorf("got %v", err)
+		}
+		failure = nil
+		get(Share(t.Context()), 6) // an error is not shared
+	})
 }

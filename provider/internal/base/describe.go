@@ -2,14 +2,17 @@ package base
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/xeroops/xeroops/internal/awsclient"
+	"github.com/xeroops/xeroops/internal/awswait"
 	"github.com/xeroops/xeroops/provider/internal/awsbatch"
 )
 
@@ -18,19 +21,23 @@ import (
 // are missing from the result.
 type Describer struct {
 	Subnets     *awsbatch.Batch[types.Subnet]      // by id
-	RouteTables *awsbatch.Batch[types.RouteTable]  // by id
-	Addresses   *awsbatch.Batch[types.Address]     // by allocation id
 	Volumes     *awsbatch.Batch[types.Volume]      // by id
 	S3Endpoints *awsbatch.Batch[types.VpcEndpoint] // gateway endpoint for S3, by VPC id
 
 	NetworkInterfaces *awsbatch.Batch[types.NetworkInterface] // by id
 
-	client *awsclient.EC2
-	images *awsbatch.Batch[types.Image] // by ImageQuery; see NewestImage
+	RouteTables    *awsbatch.Batch[[]types.RouteTable]    // all of a VPC, by its id
+	SecurityGroups *awsbatch.Batch[[]types.SecurityGroup] // all of a VPC, by its id
+	Instances      *awsbatch.Batch[[]types.Instance]      // by the value of TagCluster
+	Objects        *awsbatch.Batch[map[string]string]     // ETag by key in S3, by BUCKET/PREFIX
+
+	addresses *awsbatch.Batch[[]types.Address] // all, by ""
+	client    *awsclient.EC2
+	images    *awsbatch.Batch[types.Image] // by ImageQuery; see NewestImage
 }
 
-// NewDescriber returns a Describer that uses client, which must be for region.
-func NewDescriber(client *awsclient.EC2, region string) *Describer {
+// NewDescriber returns a Describer that uses these clients, which must be for region.
+func NewDescriber(client *awsclient.EC2, objects *s3.Client, region string) *Describer {
 	return &Describer{
 		client: client,
 		images: newImageBatch(client),
@@ -46,26 +53,42 @@ func NewDescriber(client *awsclient.EC2, region string) *Describer {
 			}
 			return found, nil
 		}),
-		RouteTables: awsbatch.New(func(ctx context.Context, ids []string) (map[string]types.RouteTable, error) {
-			found := map[string]types.RouteTable{}
-			pages := ec2.NewDescribeRouteTablesPaginator(client, &ec2.DescribeRouteTablesInput{Filters: []types.Filter{Filter("route-table-id", ids...)}})
+		RouteTables: awsbatch.New(func(ctx context.Context, vpcs []string) (map[string][]types.RouteTable, error) {
+			found := map[string][]types.RouteTable{}
+			pages := ec2.NewDescribeRouteTablesPaginator(client, &ec2.DescribeRouteTablesInput{Filters: []types.Filter{Filter("vpc-id", vpcs...)}})
 			for pages.HasMorePages() {
 				page, err := pages.NextPage(ctx)
 				if err != nil {
 					return nil, err
 				}
-				index(found, page.RouteTables, func(t types.RouteTable) *string { return t.RouteTableId })
+				group(found, page.RouteTables, func(t types.RouteTable) *string { return t.VpcId })
 			}
 			return found, nil
 		}),
-		Addresses: awsbatch.New(func(ctx context.Context, ids []string) (map[string]types.Address, error) {
-			found := map[string]types.Address{} // DescribeAddresses has no pages
-			out, err := client.DescribeAddresses(ctx, &ec2.DescribeAddressesInput{Filters: []types.Filter{Filter("allocation-id", ids...)}})
+		SecurityGroups: awsbatch.New(func(ctx context.Context, vpcs []string) (map[string][]types.SecurityGroup, error) {
+			found := map[string][]types.SecurityGroup{}
+			pages := ec2.NewDescribeSecurityGroupsPaginator(client, &ec2.DescribeSecurityGroupsInput{Filters: []types.Filter{Filter("vpc-id", vpcs...)}})
+			for pages.HasMorePages() {
+				page, err := pages.NextPage(ctx)
+				if err != nil {
+					return nil, err
+				}
+				group(found, page.SecurityGroups, func(g types.SecurityGroup) *string { return g.VpcId })
+			}
+			return found, nil
+		}),
+		Instances: awsbatch.New(func(ctx context.Context, clusters []string) (map[string][]types.Instance, error) {
+			return describeInstances(ctx, client, clusters)
+		}),
+		Objects: awsbatch.New(func(ctx context.Context, places []string) (map[string]map[string]string, error) {
+			return listObjects(ctx, objects, places)
+		}),
+		addresses: awsbatch.New(func(ctx context.Context, _ []string) (map[string][]types.Address, error) {
+			out, err := client.DescribeAddresses(ctx, &ec2.DescribeAddressesInput{}) // has no pages
 			if err != nil {
 				return nil, err
 			}
-			index(found, out.Addresses, func(a types.Address) *string { return a.AllocationId })
-			return found, nil
+			return map[string][]types.Address{"": out.Addresses}, nil
 		}),
 		Volumes: awsbatch.New(func(ctx context.Context, ids []string) (map[string]types.Volume, error) {
 			found := map[string]types.Volume{}
@@ -118,6 +141,77 @@ func describeS3Endpoints(ctx context.Context, client *awsclient.EC2, region stri
 		}
 	}
 	return found, nil
+}
+
+// describeInstances describes the instances with the tag of a cluster.
+func describeInstances(ctx context.Context, client *awsclient.EC2, clusters []string) (map[string][]types.Instance, error) {
+	found := map[string][]types.Instance{}
+	pages := ec2.NewDescribeInstancesPaginator(client, &ec2.DescribeInstancesInput{Filters: []types.Filter{Filter("tag:"+TagCluster, clusters...)}})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, reservation := range page.Reservations {
+			for _, i := range reservation.Instances {
+				cluster := FlattenEC2Tags(i.Tags)[TagCluster]
+				found[cluster] = append(found[cluster], i)
+			}
+		}
+	}
+	return found, nil
+}
+
+// listObjects lists the objects of each bucket and prefix. A bucket that does not
+// exist has none.
+func listObjects(ctx context.Context, client *s3.Client, places []string) (map[string]map[string]string, error) {
+	found := map[string]map[string]string{}
+	for _, place := range places {
+		bucket, prefix, _ := strings.Cut(place, "/")
+		if found[place] != nil {
+			continue
+		}
+		found[place] = map[string]string{}
+		pages := s3.NewListObjectsV2Paginator(client, &s3.ListObjectsV2Input{Bucket: &bucket, Prefix: &prefix})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(ctx)
+			if awswait.IsNotFound(err) {
+				break
+			}
+			if err != nil {
+				return nil, err
+			}
+			for _, object := range page.Contents {
+				found[place][aws.ToString(object.Key)] = aws.ToString(object.ETag)
+			}
+		}
+	}
+	return found, nil
+}
+
+// Addresses returns all Elastic IPs of the account and region. There are few: the
+// default quota is five.
+func (d *Describer) Addresses(ctx context.Context) ([]types.Address, error) {
+	all, _, err := d.addresses.Get(ctx, "")
+	return slices.Clone(all), err
+}
+
+// Address returns the Elastic IP with an allocation id, and whether it exists.
+func (d *Describer) Address(ctx context.Context, id string) (types.Address, bool, error) {
+	all, _, err := d.addresses.Get(ctx, "")
+	for _, a := range all {
+		if aws.ToString(a.AllocationId) == id {
+			return a, true, nil
+		}
+	}
+	return types.Address{}, false, err
+}
+
+func group[T any](into map[string][]T, things []T, key func(T) *string) {
+	for _, t := range things {
+		k := aws.ToString(key(t))
+		into[k] = append(into[k], t)
+	}
 }
 
 func index[T any](into map[string]T, things []T, key func(T) *string) {

@@ -35,7 +35,7 @@ func TestNewestImageFindsTheImageOfTheRole(t *testing.T) {
 	theirs.OwnerID = "999999999999"
 	server := mototest.Start(t, moto.Options{Images: append(moto.DefaultImages(), theirs)})
 
-	d := NewDescriber(ec2Client(server.URL), "us-east-1")
+	d := NewDescriber(ec2Client(server.URL), nil, "us-east-1")
 	for _, role := range cluster.Roles() {
 		image, ok, err := d.NewestImage(ctx, self(role, "x86_64"))
 		if err != nil || !ok || *image.ImageId != moto.RoleImageID(role, "1.0.0") {
@@ -71,7 +71,7 @@ func TestNewestImageReadsAllPagesInOneCallForAllRoles(t *testing.T) {
 	}))
 	defer server.Close()
 
-	d := NewDescriber(ec2Client(server.URL), "us-east-1")
+	d := NewDescriber(ec2Client(server.URL), nil, "us-east-1")
 	var wg sync.WaitGroup
 	for role, want := range map[cluster.Role]string{cluster.RoleApp: "ami-new", cluster.RoleDB: "ami-db"} {
 		wg.Go(func() {

@@ -177,7 +177,7 @@ func (op *operation) associate(ctx context.Context, n clusterspec.Node, i instan
 	}, func(ctx context.Context) (any, error) {
 		out, err := op.Client.EC2.AssociateAddress(ctx, &ec2.AssociateAddressInput{AllocationId: &n.EIPID, InstanceId: i.InstanceId, AllowReassociation: aws.Bool(false)})
 		if awswait.HasCode(err, "Resource.AlreadyAssociated") {
-			if address, _, err := op.Describe.Addresses.Get(ctx, n.EIPID); err == nil && aws.ToString(address.InstanceId) == i.id() {
+			if address, _, err := op.Describe.Address(ctx, n.EIPID); err == nil && aws.ToString(address.InstanceId) == i.id() {
 				return out, nil // the answer to an earlier try was lost
 			}
 		}

@@ -8,13 +8,13 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/hashicorp/terraform-plugin-framework/datasource"
 	"github.com/hashicorp/terraform-plugin-framework/datasource/schema"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/xeroops/xeroops/internal/awswait"
 	model "github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/provider/internal/awsbatch"
 	"github.com/xeroops/xeroops/provider/internal/base"
 	"github.com/xeroops/xeroops/provider/internal/clusterspec"
 )
@@ -99,7 +99,7 @@ func (d *clusterDataSource) Read(ctx context.Context, req datasource.ReadRequest
 	}
 	name := data.Name.ValueString()
 	q := statusQuery{observer: newObserver(d.ProviderData, name, data.UploadsBucket.ValueString()), nodes: map[string]clusterspec.Node{}}
-	reports, err := q.run(ctx)
+	reports, err := q.run(awsbatch.Share(ctx))
 	if err != nil {
 		base.AddError(&resp.Diagnostics, "read", clusterTypeName, name, err)
 		return
@@ -117,17 +117,13 @@ func (d *clusterDataSource) Read(ctx context.Context, req datasource.ReadRequest
 type statusQuery struct {
 	observer
 	nodes       map[string]clusterspec.Node // those in the topology and those that exist; only role and address
+	objects     map[string]string           // ETag by key
 	vpnEndpoint string                      // from the topology
 }
 
 // run observes the nodes and reads their reports.
 func (q *statusQuery) run(ctx context.Context) ([]nodeReport, error) {
-	var reported []string
-	listReports := func(ctx context.Context) (err error) {
-		reported, err = q.listReports(ctx)
-		return err
-	}
-	if err := base.Parallel(ctx, q.observeInstances, q.observeAddresses, q.readTopology, listReports); err != nil {
+	if err := base.Parallel(ctx, q.observeInstances, q.observeAddresses, q.readTopology, q.listReports); err != nil {
 		return nil, err
 	}
 	for _, i := range q.actual.live {
@@ -136,23 +132,13 @@ func (q *statusQuery) run(ctx context.Context) ([]nodeReport, error) {
 		}
 	}
 	nodes := (&clusterspec.Spec{Nodes: q.nodes}).SortedNodes()
-	return q.readReportsOf(ctx, nodes, func(n clusterspec.Node) bool { return slices.Contains(reported, q.layout().Report(n.Name)) })
+	return q.readReportsOf(ctx, nodes, func(n clusterspec.Node) bool { return q.objects[q.layout().Report(n.Name)] != "" })
 }
 
-// listReports lists the keys of boot reports.
-func (q *statusQuery) listReports(ctx context.Context) ([]string, error) {
-	var keys []string
-	pages := s3.NewListObjectsV2Paginator(q.Client.S3, &s3.ListObjectsV2Input{Bucket: &q.uploads, Prefix: aws.String(q.layout().Reports())})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return nil, awswait.Ignore(err, awswait.IsNotFound)
-		}
-		for _, object := range page.Contents {
-			keys = append(keys, aws.ToString(object.Key))
-		}
-	}
-	return keys, nil
+// listReports lists the cluster's objects, among them its boot reports.
+func (q *statusQuery) listReports(ctx context.Context) (err error) {
+	q.objects, _, err = q.Describe.Objects.Get(ctx, q.uploads+"/"+q.layout().Prefix())
+	return err
 }
 
 // readTopology reads the configured nodes from the topology.

@@ -23,6 +23,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/resource/identityschema"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
+	"github.com/xeroops/xeroops/provider/internal/awsbatch"
 	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
@@ -149,8 +150,8 @@ func (r *clusterResource) Read(ctx context.Context, req resource.ReadRequest, re
 	}
 	op := r.newOperation(state)
 	op.setPrivateState(saved)
-	op.roles.ReadPolicies = true
-	if err := op.observe(ctx); err != nil {
+	op.roles.ReadPolicies, op.roles.OnlyInUse = true, true
+	if err := op.observe(awsbatch.Share(ctx)); err != nil {
 		base.AddError(&resp.Diagnostics, "read", clusterTypeName, state.Name.ValueString(), err)
 		return
 	}

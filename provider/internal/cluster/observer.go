@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 
@@ -33,17 +32,9 @@ func newObserver(p *base.ProviderData, name, uploads string) observer {
 func (o *observer) layout() model.Layout { return model.Layout{Cluster: o.name} }
 
 func (o *observer) observeInstances(ctx context.Context) error {
-	pages := ec2.NewDescribeInstancesPaginator(o.Client.EC2, &ec2.DescribeInstancesInput{
-		Filters: []ec2types.Filter{base.Filter("tag:"+base.TagCluster, o.name)}})
-	var found []ec2types.Instance
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return err // the earlier observation stays
-		}
-		for _, reservation := range page.Reservations {
-			found = append(found, reservation.Instances...)
-		}
+	found, _, err := o.Describe.Instances.Get(ctx, o.name)
+	if err != nil {
+		return err // the earlier observation stays
 	}
 	o.actual.live, o.actual.surplus, o.actual.copies, o.actual.ended = map[string]instance{}, nil, nil, nil
 	for _, i := range found {
@@ -122,14 +113,13 @@ func (o *observer) warnCopies(diags *diag.Diagnostics) {
 	}
 }
 
-// observeAddresses describes all Elastic IPs of the account and region. There
-// are few (the quota is five), and which of them are associated with the
+// observeAddresses describes all Elastic IPs: which of them are associated with the
 // cluster's instances is not known before those are observed.
 func (o *observer) observeAddresses(ctx context.Context) error {
-	out, err := o.Client.EC2.DescribeAddresses(ctx, &ec2.DescribeAddressesInput{})
+	addresses, err := o.Describe.Addresses(ctx)
 	if err != nil {
 		return err
 	}
-	o.actual.addresses = out.Addresses
+	o.actual.addresses = addresses
 	return nil
 }

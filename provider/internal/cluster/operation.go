@@ -92,11 +92,11 @@ func newOperation(p *base.ProviderData, spec *clusterspec.Spec) *operation {
 	op := &operation{observer: newObserver(p, spec.Name, spec.Buckets.Uploads), spec: spec, stopped: map[string]bool{}, launchedNow: map[string]bool{},
 		managedTags: func(string) base.ManagedTags { return base.ManagedTags{Settings: p.Tags} }}
 	op.configured = locations(spec)
-	op.groups = securitygroup.New(p.Client.EC2, spec)
+	op.groups = securitygroup.New(p, spec)
 	op.roles = iamrole.New(p.Client, p.Encryption, spec)
-	op.routes = vpnroute.New(p.Client.EC2, spec, vpnroute.Inputs{
+	op.routes = vpnroute.New(p, spec, vpnroute.Inputs{
 		Gateway: op.gatewayInterface, FormerRanges: op.groups.FormerVPNRanges, OwnsGroup: op.groups.Owns})
-	op.objects = clusterobject.New(p.Client.S3, spec, clusterobject.Inputs{
+	op.objects = clusterobject.New(p, spec, clusterobject.Inputs{
 		VPNEndpoint: op.vpnEndpoint, VPCCIDR: func() string { return op.actual.vpcCIDR }})
 	op.endpoint = connectendpoint.New(p.Client.EC2, spec, func() string { return op.groups.ID(securitygroup.EndpointRole) })
 	return op

@@ -49,7 +49,7 @@ func (r *eipResource) claimed(a ec2types.Address) base.Claimed {
 	id := aws.ToString(a.AllocationId)
 	return base.Claimed{Kind: eipTypeName, ID: id, Tag: base.EC2Claim(a.Tags), Write: base.WriteEC2Claim(r.Client.EC2, id),
 		Reread: func(ctx context.Context) (string, bool, error) {
-			a, exists, err := r.Describe.Addresses.Get(ctx, id)
+			a, exists, err := r.Describe.Address(ctx, id)
 			return base.EC2Claim(a.Tags), exists, err
 		}}
 }
@@ -117,7 +117,7 @@ var errAddressGone = errors.New("it no longer exists; run terraform apply again 
 // associations, because what they belong to still exists.
 func (r *eipResource) release(ctx context.Context, id string) error {
 	err := awswait.Until(ctx, awswait.StateChange, func(ctx context.Context) (bool, string, error) {
-		address, exists, err := r.Describe.Addresses.Get(ctx, id)
+		address, exists, err := r.Describe.Address(ctx, id)
 		if err != nil || !exists {
 			return true, "", err
 		}

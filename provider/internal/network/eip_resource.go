@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/xeroops/xeroops/internal/awswait"
+	"github.com/xeroops/xeroops/provider/internal/awsbatch"
 	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
@@ -86,7 +87,7 @@ func (r *eipResource) Read(ctx context.Context, req resource.ReadRequest, resp *
 		return
 	}
 
-	address, exists, err := r.Describe.Addresses.Get(ctx, eip.ID.ValueString())
+	address, exists, err := r.Describe.Address(awsbatch.Share(ctx), eip.ID.ValueString())
 	if err != nil {
 		base.AddError(&resp.Diagnostics, "read", eipTypeName, eip.ID.ValueString(), err)
 		return
@@ -119,7 +120,7 @@ func (r *eipResource) Update(ctx context.Context, req resource.UpdateRequest, re
 	if !r.Claims.MayUpdate(ctx, r.claimed(ec2types.Address{AllocationId: eip.ID.ValueStringPointer()}), req.Private, &resp.Diagnostics) {
 		return
 	}
-	address, exists, err := r.Describe.Addresses.Get(ctx, eip.ID.ValueString())
+	address, exists, err := r.Describe.Address(ctx, eip.ID.ValueString())
 	if err == nil && !exists {
 		err = errAddressGone
 	}

@@ -181,7 +181,8 @@ func (r *subnetResource) findByID(ctx context.Context, m subnetModel) (*subnetPa
 		},
 		func(ctx context.Context) (err error) {
 			if known := m.RouteTableID.ValueString(); known != "" {
-				p.table, err = found(r.Describe.RouteTables.Get(ctx, known))
+				tables, _, err := r.Describe.RouteTables.Get(ctx, vpc)
+				p.table = tableWithID(tables, known)
 				return err
 			}
 			p.table, err = r.findTable(ctx, []ec2types.Filter{base.Filter("association.subnet-id", id), base.Filter("tag-key", base.TagName)})
@@ -193,6 +194,15 @@ func (r *subnetResource) findByID(ctx context.Context, m subnetModel) (*subnetPa
 		},
 	)
 	return p, err
+}
+
+func tableWithID(tables []ec2types.RouteTable, id string) *ec2types.RouteTable {
+	for _, t := range tables {
+		if aws.ToString(t.RouteTableId) == id {
+			return &t
+		}
+	}
+	return nil
 }
 
 var errSubnetGone = errors.New("it no longer exists; run terraform apply again to create it")

@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 
 	"github.com/xeroops/xeroops/internal/awswait"
+	"github.com/xeroops/xeroops/provider/internal/awsbatch"
 	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
@@ -146,7 +147,7 @@ func (r *subnetResource) Read(ctx context.Context, req resource.ReadRequest, res
 		return
 	}
 
-	found, err := r.findByID(ctx, subnet)
+	found, err := r.findByID(awsbatch.Share(ctx), subnet)
 	if err != nil {
 		base.AddError(&resp.Diagnostics, "read", subnetTypeName, subnet.ID.ValueString(), err)
 		return

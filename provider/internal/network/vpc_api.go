@@ -194,10 +194,11 @@ func (r *vpcResource) findParts(ctx context.Context, id string) (*vpcParts, erro
 			return err
 		},
 		func(ctx context.Context) error {
-			out, err := r.Client.EC2.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{
-				Filters: append([]ec2types.Filter{base.Filter("group-name", "default")}, ofVPC...)})
-			if err == nil && len(out.SecurityGroups) > 0 {
-				p.defaultGroup = &out.SecurityGroups[0]
+			groups, _, err := r.Describe.SecurityGroups.Get(ctx, id)
+			for _, g := range groups {
+				if aws.ToString(g.GroupName) == "default" {
+					p.defaultGroup = &g
+				}
 			}
 			return err
 		},

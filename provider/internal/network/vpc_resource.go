@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/xeroops/xeroops/internal/awswait"
+	"github.com/xeroops/xeroops/provider/internal/awsbatch"
 	"github.com/xeroops/xeroops/provider/internal/base"
 )
 
@@ -120,7 +121,7 @@ func (r *vpcResource) Read(ctx context.Context, req resource.ReadRequest, resp *
 		return
 	}
 
-	found, err := r.findParts(ctx, vpc.ID.ValueString())
+	found, err := r.findParts(awsbatch.Share(ctx), vpc.ID.ValueString())
 	if err != nil {
 		base.AddError(&resp.Diagnostics, "read", vpcTypeName, vpc.ID.ValueString(), err)
 		return

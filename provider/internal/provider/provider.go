@@ -57,7 +57,7 @@ func (p *xeroops) Configure(ctx context.Context, req provider.ConfigureRequest, 
 		resp.Diagnostics.AddError("Configure the xeroops provider", err.Error())
 		return
 	}
-	data := &base.ProviderData{Client: client, Describe: base.NewDescriber(client.EC2, client.Region), Tags: config.tagSettings(), PlanCache: &base.PlanCache{},
+	data := &base.ProviderData{Client: client, Describe: base.NewDescriber(client.EC2, client.S3, client.Region), Tags: config.tagSettings(), PlanCache: &base.PlanCache{},
 		Claims:     base.NewClaims(config.Owner.ValueString()),
 		Encryption: base.NewBucketEncryption(client.S3)}
 	resp.ResourceData, resp.DataSourceData, resp.EphemeralResourceData = data, data, data

@@ -42,18 +42,19 @@ type Objects struct {
 	RotateInternal     bool                             // generate new internal credentials
 	VPNPublicKey       string                           // of the gateway; "" if it is not known. Ensure sets it.
 
-	client  *s3.Client
-	spec    *clusterspec.Spec
-	inputs  Inputs
-	layout  model.Layout
-	records records
-	actual  map[string]string // ETag by key
-	now     func() time.Time
+	client   *s3.Client
+	describe *base.Describer
+	spec     *clusterspec.Spec
+	inputs   Inputs
+	layout   model.Layout
+	records  records
+	actual   map[string]string // ETag by key
+	now      func() time.Time
 }
 
 // New returns the objects that spec describes, not observed yet.
-func New(client *s3.Client, spec *clusterspec.Spec, inputs Inputs) *Objects {
-	return &Objects{client: client, spec: spec, inputs: inputs, layout: spec.Layout(),
+func New(p *base.ProviderData, spec *clusterspec.Spec, inputs Inputs) *Objects {
+	return &Objects{client: p.Client.S3, describe: p.Describe, spec: spec, inputs: inputs, layout: spec.Layout(),
 		records: records{byKey: map[string]Record{}}, actual: map[string]string{}, now: time.Now}
 }
 
@@ -66,21 +67,10 @@ func (o *Objects) Observe(ctx context.Context) error {
 	if o.spec.Buckets.Uploads == "" {
 		return nil
 	}
-	pages := s3.NewListObjectsV2Paginator(o.client, &s3.ListObjectsV2Input{
-		Bucket: &o.spec.Buckets.Uploads, Prefix: aws.String(o.layout.Prefix())})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if awswait.IsNotFound(err) {
-			return nil // the bucket does not exist; Ensure fails to write to it
-		}
-		if err != nil {
-			return err
-		}
-		for _, object := range page.Contents {
-			o.actual[aws.ToString(object.Key)] = aws.ToString(object.ETag)
-		}
-	}
-	return nil
+	// Of a bucket that does not exist, there are none; Ensure fails to write to it.
+	found, _, err := o.describe.Objects.Get(ctx, o.spec.Buckets.Uploads+"/"+o.layout.Prefix())
+	maps.Copy(o.actual, found)
+	return err
 }
 
 // Ensure writes the objects that are missing or differ, and deletes those of

@@ -33,6 +33,9 @@ type Roles struct {
 	// role, and up to three more for a boundary, additional policies and
 	// ExclusivePolicies. Without it, Ensure writes them whatever they are.
 	ReadPolicies bool
+	// OnlyInUse allows Observe to leave out roles that no node uses, which only
+	// DeleteUnused needs.
+	OnlyInUse bool
 	// SetTags makes Ensure set the tags of existing roles and profiles, which
 	// costs a call per role and profile even if they are right.
 	SetTags bool

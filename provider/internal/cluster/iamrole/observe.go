@@ -3,6 +3,7 @@ package iamrole
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -20,14 +21,14 @@ import (
 // policies of the managed roles if ReadPolicies is set.
 func (r *Roles) Observe(ctx context.Context) error {
 	r.roles, r.profiles = map[model.Role]role{}, map[model.Role]profile{}
-	return base.Parallel(ctx, r.observeRoles, r.observeProfiles, base.StepIf(r.ReadPolicies, r.readKeys))
+	return base.Parallel(ctx, r.observeRoles, base.StepIf(r.ReadPolicies, r.readKeys))
 }
 
 func (r *Roles) observeRoles(ctx context.Context) error {
 	managed := r.spec.ManagedRoles()
 	read := make([]role, len(managed))
 	trust := map[model.Role]string{}
-	steps := []base.Step{func(ctx context.Context) error { return r.listRoles(ctx, trust) }}
+	steps := []base.Step{func(ctx context.Context) error { return r.list(ctx, trust) }}
 	if r.ReadPolicies {
 		steps = append(steps, base.StepsFor(managed, func(ctx context.Context, n int, of model.Role) error {
 			return r.readRole(ctx, of, &read[n])
@@ -47,6 +48,28 @@ func (r *Roles) observeRoles(ctx context.Context) error {
 	return nil
 }
 
+// list lists the cluster's profiles and the trust policies of its roles. An instance
+// profile comes with its role, so that with OnlyInUse the roles are listed only if one
+// is missing from its profile.
+func (r *Roles) list(ctx context.Context, trust map[model.Role]string) error {
+	inUse := map[model.Role]string{}
+	profiles := func(ctx context.Context) error { return r.listProfiles(ctx, inUse) }
+	roles := func(ctx context.Context) error { return r.listRoles(ctx, trust) }
+	if !r.OnlyInUse {
+		return base.Parallel(ctx, profiles, roles)
+	}
+	if err := profiles(ctx); err != nil {
+		return err
+	}
+	for _, of := range r.spec.ManagedRoles() {
+		if inUse[of] == "" {
+			return roles(ctx)
+		}
+	}
+	maps.Copy(trust, inUse)
+	return nil
+}
+
 // listRoles lists the cluster's roles with their trust policies.
 func (r *Roles) listRoles(ctx context.Context, trust map[model.Role]string) error {
 	pages := iam.NewListRolesPaginator(r.client.IAM, &iam.ListRolesInput{PathPrefix: aws.String(r.path())})
@@ -60,17 +83,25 @@ func (r *Roles) listRoles(ctx context.Context, trust map[model.Role]string) erro
 			if !own || aws.ToString(listed.Path) != r.path() {
 				continue
 			}
-			document, err := decodePolicy(aws.ToString(listed.AssumeRolePolicyDocument))
-			if err != nil {
-				return fmt.Errorf("read the trust policy of IAM role %s: %w", aws.ToString(listed.RoleName), err)
+			if err := addTrust(trust, model.Role(of), listed); err != nil {
+				return err
 			}
-			trust[model.Role(of)] = document
 		}
 	}
 	return nil
 }
 
-func (r *Roles) observeProfiles(ctx context.Context) error {
+func addTrust(trust map[model.Role]string, of model.Role, listed iamtypes.Role) error {
+	document, err := decodePolicy(aws.ToString(listed.AssumeRolePolicyDocument))
+	if err != nil {
+		return fmt.Errorf("read the trust policy of IAM role %s: %w", aws.ToString(listed.RoleName), err)
+	}
+	trust[of] = document
+	return nil
+}
+
+// listProfiles lists the cluster's profiles with the trust policies of their roles.
+func (r *Roles) listProfiles(ctx context.Context, trust map[model.Role]string) error {
 	pages := iam.NewListInstanceProfilesPaginator(r.client.IAM, &iam.ListInstanceProfilesInput{PathPrefix: aws.String(r.path())})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
@@ -82,8 +113,14 @@ func (r *Roles) observeProfiles(ctx context.Context) error {
 			if !own || aws.ToString(p.Path) != r.path() {
 				continue
 			}
-			has := slices.ContainsFunc(p.Roles, func(listed iamtypes.Role) bool { return aws.ToString(listed.RoleName) == r.name(model.Role(of)) })
-			r.profiles[model.Role(of)] = profile{hasRole: has}
+			at := slices.IndexFunc(p.Roles, func(listed iamtypes.Role) bool { return aws.ToString(listed.RoleName) == r.name(model.Role(of)) })
+			r.profiles[model.Role(of)] = profile{hasRole: at >= 0}
+			if at < 0 {
+				continue
+			}
+			if err := addTrust(trust, model.Role(of), p.Roles[at]); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -36,14 +36,15 @@ type Groups struct {
 	// others.
 	ManagedTags base.ManagedTags
 
-	client *awsclient.EC2
-	spec   *clusterspec.Spec
-	actual map[model.Role]ec2types.SecurityGroup
+	client   *awsclient.EC2
+	describe *base.Describer
+	spec     *clusterspec.Spec
+	actual   map[model.Role]ec2types.SecurityGroup
 }
 
 // New returns the groups that spec describes, not observed yet.
-func New(client *awsclient.EC2, spec *clusterspec.Spec) *Groups {
-	return &Groups{client: client, spec: spec, actual: map[model.Role]ec2types.SecurityGroup{}}
+func New(p *base.ProviderData, spec *clusterspec.Spec) *Groups {
+	return &Groups{client: p.Client.EC2, describe: p.Describe, spec: spec, actual: map[model.Role]ec2types.SecurityGroup{}}
 }
 
 // ID returns the id of a role's group, or "".
@@ -96,6 +97,16 @@ func (g *Groups) Tags() [][]ec2types.Tag {
 // Observe describes the cluster's groups.
 func (g *Groups) Observe(ctx context.Context) error {
 	g.actual = map[model.Role]ec2types.SecurityGroup{}
+	if g.spec.VPCID == "" {
+		return g.observeImported(ctx)
+	}
+	groups, _, err := g.describe.SecurityGroups.Get(ctx, g.spec.VPCID)
+	g.add(groups)
+	return err
+}
+
+// observeImported describes the groups of a cluster whose VPC is not known yet.
+func (g *Groups) observeImported(ctx context.Context) error {
 	pages := ec2.NewDescribeSecurityGroupsPaginator(g.client, &ec2.DescribeSecurityGroupsInput{
 		Filters: []ec2types.Filter{base.Filter("tag:"+base.TagCluster, g.spec.Name)}})
 	for pages.HasMorePages() {
@@ -103,14 +114,18 @@ func (g *Groups) Observe(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for _, group := range page.SecurityGroups {
-			if g.spec.VPCID != "" && aws.ToString(group.VpcId) != g.spec.VPCID {
-				continue // a cluster of the same name in another VPC
-			}
-			g.actual[model.Role(base.FlattenEC2Tags(group.Tags)[base.TagRole])] = group
-		}
+		g.add(page.SecurityGroups)
 	}
 	return nil
+}
+
+// add adds those of the groups that have the cluster's tag.
+func (g *Groups) add(groups []ec2types.SecurityGroup) {
+	for _, group := range groups {
+		if tags := base.FlattenEC2Tags(group.Tags); tags[base.TagCluster] == g.spec.Name {
+			g.actual[model.Role(tags[base.TagRole])] = group
+		}
+	}
 }
 
 // Ensure creates a group per role and then sets the rules, which refer to

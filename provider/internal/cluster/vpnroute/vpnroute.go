@@ -38,15 +38,16 @@ type Inputs struct {
 
 // Routes are the VPN routes of one cluster.
 type Routes struct {
-	client *awsclient.EC2
-	spec   *clusterspec.Spec
-	inputs Inputs
-	tables []ec2types.RouteTable // all of the VPC
+	client   *awsclient.EC2
+	describe *base.Describer
+	spec     *clusterspec.Spec
+	inputs   Inputs
+	tables   []ec2types.RouteTable // all of the VPC
 }
 
 // New returns the routes that spec describes, not observed yet.
-func New(client *awsclient.EC2, spec *clusterspec.Spec, inputs Inputs) *Routes {
-	return &Routes{client: client, spec: spec, inputs: inputs}
+func New(p *base.ProviderData, spec *clusterspec.Spec, inputs Inputs) *Routes {
+	return &Routes{client: p.Client.EC2, describe: p.Describe, spec: spec, inputs: inputs}
 }
 
 // Observe describes the route tables of the VPC.
@@ -55,16 +56,9 @@ func (r *Routes) Observe(ctx context.Context) error {
 	if r.spec.VPCID == "" {
 		return nil
 	}
-	pages := ec2.NewDescribeRouteTablesPaginator(r.client, &ec2.DescribeRouteTablesInput{
-		Filters: []ec2types.Filter{base.Filter("vpc-id", r.spec.VPCID)}})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return err
-		}
-		r.tables = append(r.tables, page.RouteTables...)
-	}
-	return nil
+	tables, _, err := r.describe.RouteTables.Get(ctx, r.spec.VPCID)
+	r.tables = tables
+	return err
 }
 
 // nodeTables returns the route tables of the nodes' subnets.
