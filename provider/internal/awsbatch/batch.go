@@ -70,6 +70,25 @@ func (b *Batch[T]) Get(ctx context.Context, key string) (T, bool, error) {
 	return result, ok, nil
 }
 
+// Shared returns the value of key if a look-up that shares its answer has just found
+// it. It makes no call.
+func (b *Batch[T]) Shared(key string) (T, bool) {
+	b.mu.Lock()
+	c := b.shared[key]
+	b.mu.Unlock()
+	var none T
+	if !c.isUsable() {
+		return none, false
+	}
+	select {
+	case <-c.done:
+		result, ok := c.results[key]
+		return result, ok
+	default:
+		return none, false
+	}
+}
+
 func (b *Batch[T]) join(ctx context.Context, key string) *call[T] {
 	b.mu.Lock()
 	defer b.mu.Unlock()

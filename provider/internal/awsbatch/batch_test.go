@@ -86,11 +86,20 @@ func TestLookUpsOfARefreshShareAnAnswer(t *testing.T) {
 			}
 		}
 		get(t.Context(), 1)
+		if _, ok := b.Shared("a"); ok {
+			t.Error("an answer was shared that was not meant to be")
+		}
 		get(Share(t.Context()), 2) // not that of a look-up that does not share
 		get(Share(t.Context()), 2)
 		get(t.Context(), 3)
 		get(Share(t.Context()), 2)
+		if got, ok := b.Shared("a"); got != 2 || !ok {
+			t.Errorf("the shared answer is that of call %d (%v), want 2", got, ok)
+		}
 		time.Sleep(maxAge + time.Second)
+		if _, ok := b.Shared("a"); ok {
+			t.Error("an old answer is shared")
+		}
 		get(Share(t.Context()), 4)
 
 		time.Sleep(maxAge + time.Second)

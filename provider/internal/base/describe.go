@@ -20,6 +20,7 @@ import (
 // type. Unlike in a Describe by id, missing resources do not fail the call; they
 // are missing from the result.
 type Describer struct {
+	VPCs        *awsbatch.Batch[types.Vpc]         // by id
 	Subnets     *awsbatch.Batch[types.Subnet]      // by id
 	Volumes     *awsbatch.Batch[types.Volume]      // by id
 	S3Endpoints *awsbatch.Batch[types.VpcEndpoint] // gateway endpoint for S3, by VPC id
@@ -41,6 +42,15 @@ func NewDescriber(client *awsclient.EC2, objects *s3.Client, region string) *Des
 	return &Describer{
 		client: client,
 		images: newImageBatch(client),
+		VPCs: awsbatch.New(func(ctx context.Context, ids []string) (map[string]types.Vpc, error) {
+			found := map[string]types.Vpc{}
+			out, err := client.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{Filters: []types.Filter{Filter("vpc-id", ids...)}})
+			if err != nil {
+				return nil, err
+			}
+			index(found, out.Vpcs, func(v types.Vpc) *string { return v.VpcId })
+			return found, nil
+		}),
 		Subnets: awsbatch.New(func(ctx context.Context, ids []string) (map[string]types.Subnet, error) {
 			found := map[string]types.Subnet{}
 			pages := ec2.NewDescribeSubnetsPaginator(client, &ec2.DescribeSubnetsInput{Filters: []types.Filter{Filter("subnet-id", ids...)}})

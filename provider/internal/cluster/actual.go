@@ -6,7 +6,6 @@ import (
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/hashicorp/terraform-plugin-framework/attr"
 	"github.com/hashicorp/terraform-plugin-framework/path"
@@ -78,14 +77,14 @@ func (i instance) interfaceID() string {
 
 // observeVPC reads the VPC's range of addresses and tenancy.
 func (op *operation) observeVPC(ctx context.Context) error {
-	out, err := op.Client.EC2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{Filters: []ec2types.Filter{base.Filter("vpc-id", op.actual.vpcID)}})
+	vpc, exists, err := op.Describe.VPCs.Get(ctx, op.spec.VPCID)
 	if err != nil {
 		return err
 	}
-	if len(out.Vpcs) == 0 {
+	if !exists {
 		return base.AtAttribute(path.Root("vpc_id"), fmt.Errorf("VPC %s does not exist in %s", op.spec.VPCID, op.Client.Region))
 	}
-	op.actual.vpcCIDR, op.actual.vpcTenancy = aws.ToString(out.Vpcs[0].CidrBlock), string(out.Vpcs[0].InstanceTenancy)
+	op.actual.vpcCIDR, op.actual.vpcTenancy = aws.ToString(vpc.CidrBlock), string(vpc.InstanceTenancy)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -117,13 +118,17 @@ func (d *clusterDataSource) Read(ctx context.Context, req datasource.ReadRequest
 type statusQuery struct {
 	observer
 	nodes       map[string]clusterspec.Node // those in the topology and those that exist; only role and address
-	objects     map[string]string           // ETag by key
 	vpnEndpoint string                      // from the topology
 }
 
 // run observes the nodes and reads their reports.
 func (q *statusQuery) run(ctx context.Context) ([]nodeReport, error) {
-	if err := base.Parallel(ctx, q.observeInstances, q.observeAddresses, q.readTopology, q.listReports); err != nil {
+	var objects map[string]string
+	list := func(ctx context.Context) (err error) {
+		objects, err = q.listObjects(ctx)
+		return err
+	}
+	if err := base.Parallel(ctx, q.observeInstances, q.observeAddresses, q.readTopology, list); err != nil {
 		return nil, err
 	}
 	for _, i := range q.actual.live {
@@ -132,20 +137,58 @@ func (q *statusQuery) run(ctx context.Context) ([]nodeReport, error) {
 		}
 	}
 	nodes := (&clusterspec.Spec{Nodes: q.nodes}).SortedNodes()
-	return q.readReportsOf(ctx, nodes, func(n clusterspec.Node) bool { return q.objects[q.layout().Report(n.Name)] != "" })
+	return q.readReportsOf(ctx, nodes, func(n clusterspec.Node) bool { return objects[q.layout().Report(n.Name)] != "" })
 }
 
-// listReports lists the cluster's objects, among them its boot reports.
-func (q *statusQuery) listReports(ctx context.Context) (err error) {
-	q.objects, _, err = q.Describe.Objects.Get(ctx, q.uploads+"/"+q.layout().Prefix())
-	return err
+// listObjects returns the ETags of the cluster's objects by key.
+func (q *statusQuery) listObjects(ctx context.Context) (map[string]string, error) {
+	objects, _, err := q.Describe.Objects.Get(ctx, q.uploads+"/"+q.layout().Prefix())
+	return objects, err
+}
+
+// knownTopology is the topology of a cluster that was read moments ago, in the
+// provider's plan cache.
+type knownTopology struct{ content, etag string }
+
+const topologyCacheKind = "topology"
+
+// keepTopology keeps the topology for the data source, unless it differs from what the
+// state has or that is not known without a call.
+func (op *operation) keepTopology() {
+	vpc, known := op.Describe.VPCs.Shared(op.spec.VPCID)
+	if !known {
+		return
+	}
+	op.actual.vpcCIDR = aws.ToString(vpc.CidrBlock)
+	if content, etag := op.objects.Topology(); etag != "" {
+		op.PlanCache.Put(topologyCacheKind, op.uploads+"/"+op.layout().Topology(), knownTopology{content, etag})
+	}
+}
+
+// topology returns the topology: that which the cluster's read kept, if it is still the
+// one in S3, or else the object.
+func (q *statusQuery) topology(ctx context.Context) (*model.Topology, error) {
+	key := q.layout().Topology()
+	value, recent := q.PlanCache.Take(topologyCacheKind, q.uploads+"/"+key)
+	if known, ok := value.(knownTopology); ok && recent {
+		objects, err := q.listObjects(ctx)
+		if err != nil {
+			return nil, err
+		}
+		topology := &model.Topology{}
+		if objects[key] == known.etag && json.Unmarshal([]byte(known.content), topology) == nil {
+			return topology, nil
+		}
+	}
+	topology, _, err := readJSON[model.Topology](ctx, q.Client.S3, q.uploads, key)
+	return topology, awswait.Ignore(err, awswait.IsNotFound)
 }
 
 // readTopology reads the configured nodes from the topology.
 func (q *statusQuery) readTopology(ctx context.Context) error {
-	topology, _, err := readJSON[model.Topology](ctx, q.Client.S3, q.uploads, q.layout().Topology())
+	topology, err := q.topology(ctx)
 	if err != nil || topology == nil {
-		return awswait.Ignore(err, awswait.IsNotFound)
+		return err
 	}
 	for _, n := range topology.Nodes {
 		q.nodes[n.Name] = clusterspec.Node{Name: n.Name, Role: n.Role, Address: n.Address}

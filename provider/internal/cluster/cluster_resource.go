@@ -164,6 +164,7 @@ func (r *clusterResource) Read(ctx context.Context, req resource.ReadRequest, re
 		return
 	}
 	state.fromAWS(ctx, op, r.Tags)
+	op.keepTopology()
 	if state.Status.ValueString() == statusReady {
 		// Otherwise the data source with require_ready would fail every plan
 		// that changes nothing here, including that of a destroy.

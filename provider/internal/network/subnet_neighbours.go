@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/hashicorp/terraform-plugin-framework/path"
 
@@ -26,11 +25,8 @@ func (r *subnetResource) findNeighbours(ctx context.Context, m subnetModel) (*ne
 	n, vpcID := &neighbours{}, m.VPCID.ValueString()
 	ofVPC := []ec2types.Filter{base.Filter("vpc-id", vpcID)}
 	err := base.Parallel(ctx,
-		func(ctx context.Context) error {
-			out, err := r.Client.EC2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{Filters: ofVPC})
-			if err == nil && len(out.Vpcs) > 0 {
-				n.vpc = &out.Vpcs[0]
-			}
+		func(ctx context.Context) (err error) {
+			n.vpc, err = found(r.Describe.VPCs.Get(ctx, vpcID))
 			return err
 		},
 		func(ctx context.Context) (err error) {

@@ -73,14 +73,21 @@ func (r *vpcResource) claimed(id string, tags []ec2types.Tag) base.Claimed {
 		}}
 }
 
-// creation returns how the VPC is adopted or created.
-func (r *vpcResource) creation(m vpcModel) base.Creation {
+// creation returns how the VPC is adopted or created. It sets created to a VPC that
+// was created.
+func (r *vpcResource) creation(m vpcModel, created **ec2types.Vpc) base.Creation {
 	return base.Creation{Kind: vpcTypeName, Name: m.Name.ValueString(), Write: base.WriteEC2ClaimOf(r.Client.EC2),
-		Find:   func(ctx context.Context) (*base.Found, error) { return r.findByName(m.CIDR)(ctx, m.Name.ValueString()) },
-		Create: func(ctx context.Context, claim base.Claim) (string, error) { return r.create(ctx, m, claim) }}
+		Find: func(ctx context.Context) (*base.Found, error) { return r.findByName(m.CIDR)(ctx, m.Name.ValueString()) },
+		Create: func(ctx context.Context, claim base.Claim) (_ string, err error) {
+			*created, err = r.create(ctx, m, claim)
+			if err != nil {
+				return "", err
+			}
+			return aws.ToString((*created).VpcId), nil
+		}}
 }
 
-func (r *vpcResource) create(ctx context.Context, m vpcModel, claim base.Claim) (string, error) {
+func (r *vpcResource) create(ctx context.Context, m vpcModel, claim base.Claim) (*ec2types.Vpc, error) {
 	vpc, err := base.CreateOnce(ctx,
 		func(ctx context.Context) (*ec2types.Vpc, error) { return r.describeOne(ctx, claim.Filter()) },
 		func(ctx context.Context, once ...func(*ec2.Options)) (*ec2types.Vpc, error) {
@@ -93,10 +100,7 @@ func (r *vpcResource) create(ctx context.Context, m vpcModel, claim base.Claim) 
 			}
 			return out.Vpc, nil
 		})
-	if err != nil {
-		return "", base.AtAttributeForCode(err, vpcAtFault)
-	}
-	return aws.ToString(vpc.VpcId), nil
+	return vpc, base.AtAttributeForCode(err, vpcAtFault)
 }
 
 func (r *vpcResource) tags(m vpcModel) []ec2types.Tag {
@@ -104,11 +108,17 @@ func (r *vpcResource) tags(m vpcModel) []ec2types.Tag {
 }
 
 // converge changes a VPC and its parts to match the model, whatever exists. Create,
-// Update and the repair of drift all use it. hadFirewall is whether the state has a DNS
-// firewall.
-func (r *vpcResource) converge(ctx context.Context, m *vpcModel, hadFirewall bool) error {
+// Update and the repair of drift all use it. created is the VPC if the caller has just
+// created it, and hadFirewall is whether the state has a DNS firewall.
+func (r *vpcResource) converge(ctx context.Context, m *vpcModel, created *ec2types.Vpc, hadFirewall bool) error {
 	id := m.ID.ValueString()
-	found, err := r.awaitParts(ctx, id)
+	var found *vpcParts
+	var err error
+	if created != nil {
+		found, err = r.partsOfNew(ctx, *created)
+	} else {
+		found, err = r.awaitParts(ctx, id)
+	}
 	if err != nil {
 		return err
 	}
@@ -117,7 +127,7 @@ func (r *vpcResource) converge(ctx context.Context, m *vpcModel, hadFirewall boo
 			return base.SetEC2Tags(ctx, r.Client.EC2, id, found.vpc.Tags, r.tags(*m), m.managed)
 		},
 		func(ctx context.Context) error { return r.enableDNS(ctx, found) },
-		func(ctx context.Context) error { return r.emptyDefaultGroup(ctx, found.defaultGroup) },
+		func(ctx context.Context) error { return r.emptyDefaultGroup(ctx, found) },
 		func(ctx context.Context) error { return r.ensureGateway(ctx, id, found, *m) },
 		func(ctx context.Context) error { return r.ensureEndpoint(ctx, id, found, *m) },
 		func(ctx context.Context) error { return r.ensureIPv6(ctx, id, found, *m) },
@@ -126,6 +136,21 @@ func (r *vpcResource) converge(ctx context.Context, m *vpcModel, hadFirewall boo
 	m.ARN = types.StringValue(found.arn)
 	m.setParts(found)
 	return err
+}
+
+// partsOfNew returns the parts of a VPC that was just created, without a call. Its
+// default security group is looked up when it is needed.
+func (r *vpcResource) partsOfNew(ctx context.Context, vpc ec2types.Vpc) (*vpcParts, error) {
+	p := &vpcParts{vpc: vpc, isNew: true, dnsSupport: true} // EC2's default; DNS host names are off
+	var err error
+	if p.partition, err = r.Client.Partition(ctx); err != nil {
+		return nil, err
+	}
+	if p.wantedPolicy, err = r.endpointPolicy(ctx); err != nil {
+		return nil, err
+	}
+	p.arn, err = base.EC2ARN(ctx, r.Client, "vpc/"+aws.ToString(vpc.VpcId))
+	return p, err
 }
 
 var errNotYetVisible = errors.New("the VPC is not visible yet")
@@ -164,13 +189,10 @@ func (r *vpcResource) awaitParts(ctx context.Context, id string) (*vpcParts, err
 func (r *vpcResource) findParts(ctx context.Context, id string) (*vpcParts, error) {
 	p := &vpcParts{}
 	exists := false
-	ofVPC := []ec2types.Filter{base.Filter("vpc-id", id)}
 	err := base.Parallel(ctx,
-		func(ctx context.Context) error {
-			out, err := r.Client.EC2.DescribeVpcs(ctx, &ec2.DescribeVpcsInput{Filters: ofVPC})
-			if err == nil && len(out.Vpcs) == 1 {
-				exists, p.vpc, p.ipv6 = true, out.Vpcs[0], ipv6Of(out.Vpcs[0])
-			}
+		func(ctx context.Context) (err error) {
+			p.vpc, exists, err = r.Describe.VPCs.Get(ctx, id)
+			p.ipv6 = ipv6Of(p.vpc)
 			return err
 		},
 		func(ctx context.Context) (err error) {
@@ -193,13 +215,8 @@ func (r *vpcResource) findParts(ctx context.Context, id string) (*vpcParts, erro
 			p.endpoint, err = found(r.Describe.S3Endpoints.Get(ctx, id))
 			return err
 		},
-		func(ctx context.Context) error {
-			groups, _, err := r.Describe.SecurityGroups.Get(ctx, id)
-			for _, g := range groups {
-				if aws.ToString(g.GroupName) == "default" {
-					p.defaultGroup = &g
-				}
-			}
+		func(ctx context.Context) (err error) {
+			p.defaultGroup, err = r.findDefaultGroup(ctx, id)
 			return err
 		},
 		func(ctx context.Context) (err error) {
@@ -246,9 +263,29 @@ func (r *vpcResource) enableDNS(ctx context.Context, p *vpcParts) error {
 	return nil
 }
 
+func (r *vpcResource) findDefaultGroup(ctx context.Context, vpc string) (*ec2types.SecurityGroup, error) {
+	groups, _, err := r.Describe.SecurityGroups.Get(ctx, vpc)
+	for _, g := range groups {
+		if aws.ToString(g.GroupName) == "default" {
+			return &g, nil
+		}
+	}
+	return nil, err
+}
+
 // emptyDefaultGroup removes the rules of the default security group, which
 // instances get that are launched without a group.
-func (r *vpcResource) emptyDefaultGroup(ctx context.Context, group *ec2types.SecurityGroup) error {
+func (r *vpcResource) emptyDefaultGroup(ctx context.Context, p *vpcParts) error {
+	if p.isNew {
+		err := awswait.Until(ctx, awswait.CreatedVisible, func(ctx context.Context) (_ bool, _ string, err error) {
+			p.defaultGroup, err = r.findDefaultGroup(ctx, aws.ToString(p.vpc.VpcId))
+			return p.defaultGroup != nil, "the default security group is not visible yet", err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	group := p.defaultGroup
 	if group == nil {
 		return nil
 	}

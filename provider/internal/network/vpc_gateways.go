@@ -85,9 +85,12 @@ func (r *vpcResource) ensureEndpoint(ctx context.Context, id string, p *vpcParts
 // createEndpoint creates the endpoint, with a route in the table of each existing
 // subnet: there are some if the endpoint was deleted outside of Terraform.
 func (r *vpcResource) createEndpoint(ctx context.Context, id string, p *vpcParts, m vpcModel) error {
-	tables, err := r.findSubnetRouteTables(ctx, id)
-	if err != nil {
-		return err
+	var tables []string
+	if !p.isNew {
+		var err error
+		if tables, err = r.findSubnetRouteTables(ctx, id); err != nil {
+			return err
+		}
 	}
 	token, err := smithyrand.NewUUID(rand.Reader).GetUUID() // the SDK does not generate one for this call
 	if err != nil {

@@ -32,6 +32,7 @@ type vpcModel struct {
 
 // vpcParts is the actual state of a VPC and its parts. A missing part is nil.
 type vpcParts struct {
+	isNew        bool // just created: has no subnets, and no parts but those of EC2
 	vpc          ec2types.Vpc
 	ipv6         *ec2types.VpcIpv6CidrBlockAssociation
 	gateway      *ec2types.InternetGateway

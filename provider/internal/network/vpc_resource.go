@@ -5,6 +5,7 @@ package network
 import (
 	"context"
 
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/hashicorp/terraform-plugin-framework-timeouts/resource/timeouts"
 	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
@@ -96,7 +97,8 @@ func (r *vpcResource) Create(ctx context.Context, req resource.CreateRequest, re
 		return
 	}
 
-	created, err := r.AdoptOrCreate(ctx, r.creation(vpc), resp.Private, &resp.Diagnostics)
+	var isNew *ec2types.Vpc
+	created, err := r.AdoptOrCreate(ctx, r.creation(vpc, &isNew), resp.Private, &resp.Diagnostics)
 	if err != nil {
 		base.AddError(&resp.Diagnostics, "create", vpcTypeName, vpc.Name.ValueString(), err)
 		return
@@ -106,7 +108,7 @@ func (r *vpcResource) Create(ctx context.Context, req resource.CreateRequest, re
 	resp.Diagnostics.Append(resp.State.Set(ctx, &vpc)...)
 	resp.Diagnostics.Append(resp.Identity.Set(ctx, base.Identity{ID: vpc.ID})...)
 
-	err = r.converge(ctx, &vpc, vpc.DNSFirewall != nil)
+	err = r.converge(ctx, &vpc, isNew, vpc.DNSFirewall != nil)
 	base.AddError(&resp.Diagnostics, "create", vpcTypeName, vpc.Name.ValueString()+" ("+created.ID+")", err)
 	resp.Diagnostics.Append(resp.State.Set(ctx, &vpc)...)
 }
@@ -156,7 +158,7 @@ func (r *vpcResource) Update(ctx context.Context, req resource.UpdateRequest, re
 	}
 	var former *dnsFirewallModel
 	resp.Diagnostics.Append(req.State.GetAttribute(ctx, path.Root("dns_firewall"), &former)...)
-	if err := r.converge(ctx, &vpc, former != nil); err != nil {
+	if err := r.converge(ctx, &vpc, nil, former != nil); err != nil {
 		base.AddError(&resp.Diagnostics, "update", vpcTypeName, vpc.ID.ValueString(), err)
 		return
 	}

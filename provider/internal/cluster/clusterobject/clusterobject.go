@@ -61,6 +61,17 @@ func New(p *base.ProviderData, spec *clusterspec.Spec, inputs Inputs) *Objects {
 // ETag returns the ETag of an object as observed, or "".
 func (o *Objects) ETag(key string) string { return o.actual[key] }
 
+// Topology returns the topology and its ETag if it is as Ensure wrote it for the present
+// specification, or "".
+func (o *Objects) Topology() (content, etag string) {
+	key := o.layout.Topology()
+	content, err := o.topology()
+	if err != nil || !o.records.match(key, o.actual[key], content) {
+		return "", ""
+	}
+	return content, o.actual[key]
+}
+
 // Observe lists all objects of the cluster.
 func (o *Objects) Observe(ctx context.Context) error {
 	o.actual = map[string]string{}
