@@ -199,6 +199,18 @@ func listObjects(ctx context.Context, client *s3.Client, places []string) (map[s
 	return found, nil
 }
 
+// ShareInRefresh returns a context in which a data source shares the answers of a refresh,
+// and ctx in an apply, which changes what other data sources have asked for. In an apply,
+// Terraform reads no resource.
+func (p *ProviderData) ShareInRefresh(ctx context.Context) context.Context {
+	p.Claims.mu.Lock()
+	defer p.Claims.mu.Unlock()
+	if !p.Claims.hasRead {
+		return ctx
+	}
+	return awsbatch.Share(ctx)
+}
+
 // Addresses returns all Elastic IPs of the account and region. There are few: the
 // default quota is five.
 func (d *Describer) Addresses(ctx context.Context) ([]types.Address, error) {

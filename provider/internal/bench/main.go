@@ -1,6 +1,6 @@
 // Bench measures the provider on the complete example against moto, with latency
-// added to every call. It reports the wall time of an apply and of an empty plan,
-// their calls, their longest chain of calls, the provider's peak memory, and the
+// added to every call. It reports the wall time of an apply, of the plan after it, and of
+// a further plan, their calls, their longest chain of calls, the provider's peak memory, and the
 // size of its binary.
 //
 //	go run ./provider/internal/bench -n 3 -latency 300ms [-json] [-chain]
@@ -57,12 +57,9 @@ func run(ctx context.Context, n int, latency time.Duration, example string, asJS
 	report := report{Runs: n, LatencyMS: latency.Milliseconds(), BinaryBytes: size.Size()}
 	for i := range n {
 		fmt.Fprintf(os.Stderr, "bench: run %d of %d\n", i+1, n)
-		apply, plan, err := measure(ctx, dir, module, binary, example, latency)
-		if err != nil {
+		if err := report.measure(ctx, dir, module, binary, example, latency); err != nil {
 			return err
 		}
-		report.Apply.add(apply)
-		report.Plan.add(plan)
 	}
 	if asJSON {
 		encoder := json.NewEncoder(os.Stdout)

@@ -19,37 +19,43 @@ type sample struct {
 	memory int64 // bytes
 }
 
-// measure applies the example in an empty account, and plans again.
-func measure(ctx context.Context, dir, module, binary, example string, latency time.Duration) (apply, plan sample, err error) {
+// measure applies the example in an empty account, and plans twice: the first plan after
+// an apply also marks what is new as held.
+func (r *report) measure(ctx context.Context, dir, module, binary, example string, latency time.Duration) error {
 	a, err := account.Start(ctx, fixups.Options{})
 	if err != nil {
-		return apply, plan, err
+		return err
 	}
 	defer a.Close()
 	dir, err = os.MkdirTemp(dir, "run-")
 	if err != nil {
-		return apply, plan, err
+		return err
 	}
 	w, err := workspace.New(ctx, workspace.Options{
 		Dir: dir, Module: module, Example: example, Binary: binary, Env: a.Environment(),
 		Variables: map[string]string{"on_ready_timeout": "skip", "keep_data": "false"},
 	})
 	if err != nil {
-		return apply, plan, err
+		return err
 	}
 	// moto imports the code of a service at its first call, which would count as
 	// latency.
 	if _, err := a.Items(ctx); err != nil {
-		return apply, plan, err
+		return err
 	}
 	a.Front.SetLatency(latency)
-	if apply, err = timed(ctx, a, w, w.Apply); err != nil {
-		return apply, plan, fmt.Errorf("apply: %w", err)
+	for _, run := range []struct {
+		name string
+		into *command
+		run  func(context.Context) (string, error)
+	}{{"apply", &r.Apply, w.Apply}, {"plan after the apply", &r.FirstPlan, w.PlanEmpty}, {"second plan", &r.Plan, w.PlanEmpty}} {
+		s, err := timed(ctx, a, w, run.run)
+		if err != nil {
+			return fmt.Errorf("%s: %w", run.name, err)
+		}
+		run.into.add(s)
 	}
-	if plan, err = timed(ctx, a, w, w.PlanEmpty); err != nil {
-		return apply, plan, fmt.Errorf("plan after apply: %w", err)
-	}
-	return apply, plan, nil
+	return nil
 }
 
 func timed(ctx context.Context, a *account.Account, w *workspace.Workspace, command func(context.Context) (string, error)) (sample, error) {

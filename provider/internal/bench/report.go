@@ -16,6 +16,7 @@ type report struct {
 	LatencyMS   int64   `json:"latency_ms"`
 	BinaryBytes int64   `json:"binary_bytes"`
 	Apply       command `json:"apply"`
+	FirstPlan   command `json:"first_plan_after_apply"` // marks what is new as held
 	Plan        command `json:"plan_without_changes"`
 }
 
@@ -41,6 +42,7 @@ func (c *command) add(s sample) { c.samples = append(c.samples, s) }
 
 func (r report) finish() report {
 	r.Apply.finish()
+	r.FirstPlan.finish()
 	r.Plan.finish()
 	return r
 }
@@ -84,6 +86,7 @@ func (r report) print(w io.Writer, withChain bool) {
 			c.Ratio.Median, c.Ratio.Max, c.Calls.Median, c.Calls.Max, c.Memory.Median/mb, c.Memory.Max/mb)
 	}
 	row("apply", r.Apply)
+	row("first plan after it", r.FirstPlan)
 	row("plan, nothing to do", r.Plan)
 	_ = table.Flush() // an error could not be printed either
 	printActions(w, r.Apply.ByAction, r.Plan.ByAction)

@@ -15,7 +15,6 @@ import (
 
 	"github.com/xeroops/xeroops/internal/awswait"
 	model "github.com/xeroops/xeroops/internal/cluster"
-	"github.com/xeroops/xeroops/provider/internal/awsbatch"
 	"github.com/xeroops/xeroops/provider/internal/base"
 	"github.com/xeroops/xeroops/provider/internal/clusterspec"
 )
@@ -100,7 +99,7 @@ func (d *clusterDataSource) Read(ctx context.Context, req datasource.ReadRequest
 	}
 	name := data.Name.ValueString()
 	q := statusQuery{observer: newObserver(d.ProviderData, name, data.UploadsBucket.ValueString()), nodes: map[string]clusterspec.Node{}}
-	reports, err := q.run(awsbatch.Share(ctx))
+	reports, err := q.run(d.ShareInRefresh(ctx))
 	if err != nil {
 		base.AddError(&resp.Diagnostics, "read", clusterTypeName, name, err)
 		return
