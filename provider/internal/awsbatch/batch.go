@@ -8,10 +8,13 @@ import (
 	"time"
 )
 
-// window is how long a batch collects keys before it is sent. Terraform starts its
-// reads within a few milliseconds, and a call takes ten times as long. (Karpenter
-// does the same, with 35 ms.)
-const window = 8 * time.Millisecond
+// A batch is sent once no key was added for window, or maxWindow after its first key.
+// Terraform starts its reads within a few milliseconds, on a busy machine within some
+// ten, and a call takes longer. (Karpenter waits for 35 ms.)
+const (
+	window    = 8 * time.Millisecond
+	maxWindow = 40 * time.Millisecond
+)
 
 // maxKeys is the maximum number of keys in a call: EC2 accepts 200 values per
 // filter.
@@ -41,6 +44,7 @@ type Batch[T any] struct {
 type call[T any] struct {
 	keys    []string
 	began   time.Time
+	changed time.Time // when the last key was added
 	done    chan struct{}
 	results map[string]T
 	err     error
@@ -102,7 +106,7 @@ func (b *Batch[T]) join(ctx context.Context, key string) *call[T] {
 		time.AfterFunc(window, func() { b.send(context.WithoutCancel(ctx), c) })
 	}
 	c := b.next
-	c.keys = append(c.keys, key)
+	c.keys, c.changed = append(c.keys, key), time.Now()
 	if len(c.keys) == maxKeys {
 		b.next = nil
 	}
@@ -129,6 +133,11 @@ func (c *call[T]) isUsable() bool {
 func (b *Batch[T]) send(ctx context.Context, c *call[T]) {
 	b.mu.Lock()
 	if b.next == c {
+		if quiet := time.Since(c.changed); quiet < window && time.Since(c.began) < maxWindow {
+			time.AfterFunc(window-quiet, func() { b.send(ctx, c) })
+			b.mu.Unlock()
+			return
+		}
 		b.next = nil
 	}
 	keys := c.keys

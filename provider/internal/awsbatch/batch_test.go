@@ -39,6 +39,26 @@ func TestConcurrentLookUpsShareACall(t *testing.T) {
 	}
 }
 
+// On a busy machine, reads start one after the other.
+func TestABatchWaitsForKeysThatKeepComing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var batches []int
+		b := New(func(_ context.Context, keys []string) (map[string]int, error) {
+			batches = append(batches, len(keys))
+			return nil, nil
+		})
+		var all sync.WaitGroup
+		for i := range 12 { // every 5 ms, so that the last ones come after maxWindow
+			time.Sleep(5 * time.Millisecond)
+			all.Go(func() { _, _, _ = b.Get(t.Context(), strconv.Itoa(i)) })
+		}
+		all.Wait()
+		if len(batches) != 2 || batches[0] < int(maxWindow/(5*time.Millisecond)) || batches[0]+batches[1] != 12 {
+			t.Errorf("the batches had %v keys", batches)
+		}
+	})
+}
+
 func TestFullBatchStartsAnother(t *testing.T) {
 	var calls, largest atomic.Int32
 	b := New(func(_ context.Context, keys []string) (map[string]int, error) {

@@ -15,10 +15,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 
+	"github.com/xeroops/xeroops/internal/awsclient"
 	model "github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/fakeaws/moto"
 	"github.com/xeroops/xeroops/internal/pki"
 	"github.com/xeroops/xeroops/internal/testkit/mototest"
+	"github.com/xeroops/xeroops/provider/internal/base"
 	"github.com/xeroops/xeroops/provider/internal/clusterspec"
 	"github.com/xeroops/xeroops/provider/internal/clusterspec/spectest"
 )
@@ -54,7 +56,7 @@ func (f *fixture) must(err error) {
 
 func (f *fixture) observe() *Objects {
 	f.t.Helper()
-	o := New(f.client, f.spec, Inputs{VPNEndpoint: func() string { return "" }, VPCCIDR: func() string { return "10.0.0.0/16" }})
+	o := New(&base.ProviderData{Client: &awsclient.Client{S3: f.client}, Describe: base.NewDescriber(nil, f.client, "")}, f.spec, Inputs{VPNEndpoint: func() string { return "" }, VPCCIDR: func() string { return "10.0.0.0/16" }})
 	o.now = func() time.Time { return f.now }
 	o.SetRecords(f.records)
 	f.must(o.Observe(f.t.Context()))

@@ -8,15 +8,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/xeroops/xeroops/internal/awsclient"
 	model "github.com/xeroops/xeroops/internal/cluster"
 	"github.com/xeroops/xeroops/internal/envfile"
+	"github.com/xeroops/xeroops/provider/internal/base"
 	"github.com/xeroops/xeroops/provider/internal/clusterspec/spectest"
 )
 
 // reference returns the objects of the reference cluster, as Ensure leaves them.
 func reference(t *testing.T) *Objects {
 	t.Helper()
-	o := New(nil, spectest.Reference(), Inputs{VPNEndpoint: func() string { return "192.0.2.1:51820" }, VPCCIDR: func() string { return "10.0.0.0/16" }})
+	o := New(&base.ProviderData{Client: &awsclient.Client{}}, spectest.Reference(), Inputs{VPNEndpoint: func() string { return "192.0.2.1:51820" }, VPCCIDR: func() string { return "10.0.0.0/16" }})
 	plain, err := o.plainObjects()
 	if err != nil {
 		t.Fatal(err)

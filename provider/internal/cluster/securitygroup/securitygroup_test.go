@@ -8,14 +8,16 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/xeroops/xeroops/internal/awsclient"
 	model "github.com/xeroops/xeroops/internal/cluster"
+	"github.com/xeroops/xeroops/provider/internal/base"
 	"github.com/xeroops/xeroops/provider/internal/clusterspec"
 	"github.com/xeroops/xeroops/provider/internal/clusterspec/spectest"
 )
 
 // reference returns the groups of the reference cluster, as Ensure leaves them.
 func reference() *Groups {
-	g := New(nil, spectest.Reference())
+	g := New(&base.ProviderData{Client: &awsclient.Client{}}, spectest.Reference())
 	for _, role := range model.Roles() {
 		g.actual[role] = ec2types.SecurityGroup{GroupId: aws.String("sg-" + string(role))}
 	}

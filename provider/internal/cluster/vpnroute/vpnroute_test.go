@@ -7,13 +7,15 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/xeroops/xeroops/internal/awsclient"
+	"github.com/xeroops/xeroops/provider/internal/base"
 	"github.com/xeroops/xeroops/provider/internal/clusterspec/spectest"
 )
 
 // reference returns the routes of the reference cluster with one route table,
 // which has routes; the gateway's interface is eni-1.
 func reference(routes ...ec2types.Route) *Routes {
-	r := New(nil, spectest.Reference(), Inputs{Gateway: func() (string, bool) { return "eni-1", true }})
+	r := New(&base.ProviderData{Client: &awsclient.Client{}}, spectest.Reference(), Inputs{Gateway: func() (string, bool) { return "eni-1", true }})
 	r.tables = []ec2types.RouteTable{{RouteTableId: aws.String("rtb-1"), Routes: routes,
 		Associations: []ec2types.RouteTableAssociation{{SubnetId: aws.String("subnet-1")}}}}
 	return r
