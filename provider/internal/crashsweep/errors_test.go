@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/xeroops/xeroops/internal/awscalls"
 	"github.com/xeroops/xeroops/internal/fakeaws"
@@ -89,10 +90,20 @@ func (r *run) drift(t *testing.T) {
 	_, encryption := buckets.DeleteBucketEncryption(t.Context(), &s3.DeleteBucketEncryptionInput{Bucket: bucket})
 	_, ownership := buckets.DeleteBucketOwnershipControls(t.Context(), &s3.DeleteBucketOwnershipControlsInput{Bucket: bucket})
 	_, access := buckets.DeletePublicAccessBlock(t.Context(), &s3.DeletePublicAccessBlockInput{Bucket: bucket})
+	tags, err := buckets.GetBucketTagging(t.Context(), &s3.GetBucketTaggingInput{Bucket: bucket})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range tags.TagSet {
+		if *tags.TagSet[i].Key == "project" {
+			tags.TagSet[i].Value = aws.String("changed")
+		}
+	}
+	_, tagging := buckets.PutBucketTagging(t.Context(), &s3.PutBucketTaggingInput{Bucket: bucket, Tagging: &s3types.Tagging{TagSet: tags.TagSet}})
 	network := ec2.NewFromConfig(r.account.Direct())
 	vpcs, err := network.DescribeVpcs(t.Context(), &ec2.DescribeVpcsInput{
 		Filters: []types.Filter{{Name: aws.String("tag-key"), Values: []string{"xeroops:managed-by"}}}})
-	if err := errors.Join(encryption, ownership, access, err); err != nil {
+	if err := errors.Join(encryption, ownership, access, tagging, err); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := network.CreateTags(t.Context(), &ec2.CreateTagsInput{Resources: []string{*vpcs.Vpcs[0].VpcId},

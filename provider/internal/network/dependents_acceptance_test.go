@@ -73,3 +73,26 @@ func TestAForeignEndpointIsNamedWhenItsVPCIsDestroyed(t *testing.T) {
 		}), Config: vpcConfig("")},
 	}})
 }
+
+// A destroy that was killed deleted the subnet, which left the state, and not its table.
+func TestATableWhoseSubnetIsGoneIsDestroyedWithItsVPC(t *testing.T) {
+	a := newAccount(t)
+	a.Test(resource.TestCase{Steps: []resource.TestStep{
+		{Config: privateConfig, Check: a.note(private)},
+		{PreConfig: a.behindTerraform(func(ctx context.Context) error {
+			subnet := *a.id(private)
+			out, err := a.EC2.DescribeRouteTables(ctx, &ec2.DescribeRouteTablesInput{Filters: []ec2types.Filter{
+				{Name: aws.String("association.subnet-id"), Values: []string{subnet}}}})
+			if err != nil {
+				return err
+			}
+			for _, association := range out.RouteTables[0].Associations {
+				if _, err := a.EC2.DisassociateRouteTable(ctx, &ec2.DisassociateRouteTableInput{AssociationId: association.RouteTableAssociationId}); err != nil {
+					return err
+				}
+			}
+			_, err = a.EC2.DeleteSubnet(ctx, &ec2.DeleteSubnetInput{SubnetId: &subnet})
+			return err
+		}), Config: privateConfig, Destroy: true},
+	}})
+}

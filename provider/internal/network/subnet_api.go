@@ -10,6 +10,7 @@ import (
 	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"github.com/hashicorp/terraform-plugin-framework/path"
 
+	"github.com/xeroops/xeroops/internal/awsclient"
 	"github.com/xeroops/xeroops/internal/awswait"
 	"github.com/xeroops/xeroops/provider/internal/base"
 )
@@ -288,7 +289,7 @@ func (r *subnetResource) ensureCreated(ctx context.Context, p *subnetParts, m su
 	)
 	if p.subnet == nil && newTable && p.table != nil {
 		// The table is not in the state, and would prevent the deletion of the VPC.
-		err = errors.Join(err, r.deleteTable(ctx, p.table.RouteTableId))
+		err = errors.Join(err, deleteTable(ctx, r.Client.EC2, p.table.RouteTableId))
 	}
 	return err
 }
@@ -334,9 +335,9 @@ func (r *subnetResource) tags(m subnetModel) []ec2types.Tag {
 	return base.EC2Tags(m.Name.ValueString(), m.TagsAll, nil)
 }
 
-func (r *subnetResource) deleteTable(ctx context.Context, id *string) error {
+func deleteTable(ctx context.Context, client *awsclient.EC2, id *string) error {
 	_, err := awswait.Retry(ctx, awswait.StateChange, awswait.IsInUse, func(ctx context.Context) (any, error) {
-		return r.Client.EC2.DeleteRouteTable(ctx, &ec2.DeleteRouteTableInput{RouteTableId: id})
+		return client.DeleteRouteTable(ctx, &ec2.DeleteRouteTableInput{RouteTableId: id})
 	})
 	if err = awswait.Ignore(err, awswait.IsNotFound); err != nil {
 		return fmt.Errorf("delete route table %s: %w", aws.ToString(id), err)
@@ -365,5 +366,5 @@ func (r *subnetResource) delete(ctx context.Context, m subnetModel) error {
 	if err != nil {
 		return err
 	}
-	return r.deleteTable(ctx, p.table.RouteTableId)
+	return deleteTable(ctx, r.Client.EC2, p.table.RouteTableId)
 }

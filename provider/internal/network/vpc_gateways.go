@@ -153,7 +153,12 @@ func (r *vpcResource) endpointPolicy(ctx context.Context) (string, error) {
 // delete deletes the VPC and its parts. Missing parts are not an error.
 func (r *vpcResource) delete(ctx context.Context, id string, hasFirewall bool) error {
 	err := base.ParallelAll(ctx,
-		func(ctx context.Context) error { return r.deleteEndpoint(ctx, id) },
+		func(ctx context.Context) error {
+			if err := r.deleteEndpoint(ctx, id); err != nil {
+				return err
+			}
+			return r.deleteUnusedTables(ctx, id)
+		},
 		func(ctx context.Context) error { return r.deleteGateway(ctx, id) },
 		func(ctx context.Context) error {
 			if !hasFirewall {
@@ -170,6 +175,26 @@ func (r *vpcResource) delete(ctx context.Context, id string, hasFirewall bool) e
 		return err
 	})
 	return awswait.Ignore(err, awswait.IsNotFound)
+}
+
+// deleteUnusedTables deletes the route tables of subnets that are gone. A destroy that
+// ended between the deletion of a subnet and that of its table left one, and the
+// subnet is no longer in the state.
+func (r *vpcResource) deleteUnusedTables(ctx context.Context, id string) error {
+	out, err := r.Client.EC2.DescribeRouteTables(ctx, &ec2.DescribeRouteTablesInput{Filters: []ec2types.Filter{
+		base.Filter("vpc-id", id), base.Filter("tag-key", base.TagName)}})
+	if err != nil {
+		return err
+	}
+	for _, table := range out.RouteTables {
+		if len(table.Associations) > 0 {
+			continue
+		}
+		if err := deleteTable(ctx, r.Client.EC2, table.RouteTableId); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *vpcResource) deleteEndpoint(ctx context.Context, id string) error {
