@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path"
 	"regexp"
@@ -48,9 +49,34 @@ type Manifest struct {
 	RoutePrefix string `json:"route_prefix"` // begins with /api/
 	HealthPath  string `json:"health_path"`  // responds with 2xx if the application can serve requests
 	Workers     int    `json:"workers"`      // processes
+	HealthRequest
 	Limits
 
 	Wheels []Wheel `json:"wheels"` // the application's own is the first
+}
+
+// HealthRequest are headers of a health check, for applications that answer only certain
+// ones.
+type HealthRequest struct {
+	HealthHost  string `json:"health_host,omitempty"`  // default: the application's name
+	HealthProto string `json:"health_proto,omitempty"` // X-Forwarded-Proto; default https, as from the edge
+}
+
+// WithDefaults returns the headers with defaults in place of "".
+func (h HealthRequest) WithDefaults(application string) HealthRequest {
+	return HealthRequest{cmp.Or(h.HealthHost, application), cmp.Or(h.HealthProto, "https")}
+}
+
+// Check returns an error for an invalid header. Values that pass are safe in HAProxy's
+// configuration.
+func (h HealthRequest) Check() error {
+	switch {
+	case h.HealthHost != "" && !hostName.MatchString(h.HealthHost):
+		return fmt.Errorf("health_host %q: use a host name such as shop.example.com", h.HealthHost)
+	case h.HealthProto != "" && h.HealthProto != "http" && h.HealthProto != "https":
+		return fmt.Errorf("health_proto %q: use http or https", h.HealthProto)
+	}
+	return nil
 }
 
 // Limits are an application's time limits in seconds; 0 is the default.
@@ -104,6 +130,7 @@ var (
 	versionText     = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.+_]{0,63}$`)
 	asgiApp         = regexp.MustCompile(`^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$`)
 	urlPath         = regexp.MustCompile(`^/[A-Za-z0-9._~/-]{0,200}$`)
+	hostName        = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]{0,252}(:[0-9]{1,5})?$`)
 	hexSHA256       = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
@@ -173,7 +200,7 @@ func (m Manifest) CheckSettings() error {
 	case m.Workers < 1 || m.Workers > 64:
 		return fmt.Errorf("workers %d: use 1 to 64", m.Workers)
 	}
-	if err := m.Limits.Check(); err != nil {
+	if err := errors.Join(m.HealthRequest.Check(), m.Limits.Check()); err != nil {
 		return err
 	}
 	return CheckRoute(m.Port, m.RoutePrefix, m.HealthPath)

@@ -91,7 +91,7 @@ func (a Application) Check() error {
 	if err := bundle.CheckName(a.Name); err != nil {
 		return err
 	}
-	if err := errors.Join(bundle.CheckRoute(a.Port, a.RoutePrefix, a.HealthPath), bundle.Limits{Timeout: a.Timeout}.Check()); err != nil {
+	if err := errors.Join(bundle.CheckRoute(a.Port, a.RoutePrefix, a.HealthPath), a.HealthRequest.Check(), bundle.Limits{Timeout: a.Timeout}.Check()); err != nil {
 		return fmt.Errorf("application %s: %w", a.Name, err)
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/xeroops/xeroops/internal/bundle"
 	"github.com/xeroops/xeroops/internal/cluster"
 )
 
@@ -117,13 +118,14 @@ type Resources struct {
 
 // Application is an application that a node runs and that may get traffic.
 type Application struct {
-	Name        string   `json:"name"`
-	Version     string   `json:"version"`
-	Port        int      `json:"port"`
-	RoutePrefix string   `json:"route_prefix"` // begins with /api/
-	HealthPath  string   `json:"health_path"`
-	Timeout     int      `json:"timeout,omitempty"` // seconds, 0 is the default
-	State       AppState `json:"state"`
+	Name        string `json:"name"`
+	Version     string `json:"version"`
+	Port        int    `json:"port"`
+	RoutePrefix string `json:"route_prefix"` // begins with /api/
+	HealthPath  string `json:"health_path"`
+	bundle.HealthRequest
+	Timeout int      `json:"timeout,omitempty"` // seconds, 0 is the default
+	State   AppState `json:"state"`
 }
 
 // AppState is the state of an application on one node.

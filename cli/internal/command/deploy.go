@@ -45,6 +45,8 @@ The project's pyproject.toml has the settings to run it:
   port = 8001                   # 8000 to 8099, unique in the cluster
   route_prefix = "/api/notes"   # requests below this path are sent to the application
   health_path = "/healthz"      # default
+  health_host = "notes"         # default: name; Host of health checks
+  health_proto = "https"        # default; their X-Forwarded-Proto
   workers = 1                   # default; processes on each node
   timeout = 60                  # default; seconds until a response
   drain = 60                    # default: timeout; seconds for requests of a replaced version

@@ -43,6 +43,8 @@ type settings struct {
 	RoutePrefix string `toml:"route_prefix"`
 	HealthPath  string `toml:"health_path"`
 	Workers     int    `toml:"workers"`
+	HealthHost  string `toml:"health_host"`
+	HealthProto string `toml:"health_proto"`
 
 	Timeout      *int `toml:"timeout"`
 	Drain        *int `toml:"drain"`
@@ -65,7 +67,7 @@ func (s settings) limits() bundle.Limits {
 
 // keys are the valid keys of settings. They are checked because the decoder ignores
 // case.
-var keys = []string{"name", "app", "port", "route_prefix", "health_path", "workers", "timeout", "drain", "start_timeout"}
+var keys = []string{"name", "app", "port", "route_prefix", "health_path", "workers", "health_host", "health_proto", "timeout", "drain", "start_timeout"}
 
 // The defaults of [tool.xeroops].
 const (
@@ -131,7 +133,7 @@ func read(path string) (Project, error) {
 	}
 	p := Project{Settings: bundle.Manifest{
 		Application: s.Name, App: s.App, Port: s.Port, RoutePrefix: s.RoutePrefix, HealthPath: s.HealthPath, Workers: s.Workers,
-		Limits: s.limits(),
+		HealthRequest: bundle.HealthRequest{HealthHost: s.HealthHost, HealthProto: s.HealthProto}, Limits: s.limits(),
 	}}
 	if err := p.Settings.CheckSettings(); err != nil {
 		return p, fmt.Errorf("[tool.xeroops]: %w", err)

@@ -55,6 +55,8 @@ func TestReadRejectsInvalidProjects(t *testing.T) {
 		{"a key in capitals", "port = 8001", "port = 8001\nWorkers = 4", "Workers"},
 		{"a table in capitals", "[tool.xeroops]", "[tool.XeroOps]", "missing [tool.xeroops]"},
 		{"no workers", "port = 8001", "port = 8001\nworkers = 0", "workers 0: use 1 to 64"},
+		{"a host with a header", "port = 8001", "port = 8001\nhealth_host = \"x hdr Y z\"", "health_host"},
+		{"another protocol", "port = 8001", "port = 8001\nhealth_proto = \"ftp\"", "health_proto \"ftp\": use http or https"},
 		{"a timeout of nothing", "port = 8001", "port = 8001\ntimeout = 0", "timeout -1: use 1 to 3600 seconds"},
 		{"a drain of a day", "port = 8001", "port = 8001\ndrain = 86400", "drain 86400: use 1 to 3600 seconds"},
 		{"too many workers", "port = 8001", "port = 8001\nworkers = 65", "workers 65"},

@@ -128,6 +128,8 @@ func Differences(is, was bundle.Manifest) []string {
 	note("route_prefix", is.RoutePrefix, was.RoutePrefix)
 	note("health_path", is.HealthPath, was.HealthPath)
 	note("workers", is.Workers, was.Workers)
+	note("health_host", is.HealthHost, was.HealthHost)
+	note("health_proto", is.HealthProto, was.HealthProto)
 	note("timeout", is.Timeout, was.Timeout)
 	note("drain", is.Drain, was.Drain)
 	note("start_timeout", is.StartTimeout, was.StartTimeout)

@@ -205,7 +205,7 @@ func (d *deployer) runTrial(ctx context.Context, v installed) error {
 	if err := d.supervisor.Start(ctx, name); err != nil {
 		return d.withLog(ctx, name, began, err)
 	}
-	probe := probe{host: d.host, port: v.Port + trialOffset, path: v.HealthPath, version: v.Version, startTimeout: v.startTimeout()}
+	probe := probe{host: d.host, port: v.Port + trialOffset, path: v.HealthPath, health: v.HealthRequest.WithDefaults(v.Application), version: v.Version, startTimeout: v.startTimeout()}
 	return d.withLog(ctx, name, began, d.awaitHealthy(ctx, name, probe))
 }
 
@@ -219,7 +219,7 @@ func (d *deployer) switchTo(ctx context.Context, v installed) error {
 	if err != nil {
 		return err
 	}
-	probe := probe{host: d.host, port: v.Port, path: v.HealthPath, version: v.Version, alone: !shares, startTimeout: v.startTimeout()}
+	probe := probe{host: d.host, port: v.Port, path: v.HealthPath, health: v.HealthRequest.WithDefaults(v.Application), version: v.Version, alone: !shares, startTimeout: v.startTimeout()}
 	if err := d.supervisor.Start(ctx, socketUnit(v.Port)); err != nil {
 		return fmt.Errorf("open port %d of this node: %w; this is no fault of the release, and is retried: see systemctl status %s on the node", v.Port, err, socketUnit(v.Port))
 	}

@@ -323,6 +323,20 @@ func TestVersionOnTheDiskIsDeployedOnlyIfItsPortIsFree(t *testing.T) {
 	check(t, d.claim(t.Context(), v.Manifest))
 }
 
+func TestHealthChecksHaveTheHeadersOfTheProject(t *testing.T) {
+	f := newFixture(t)
+	f.start()
+	strict := `200 if dict(scope["headers"])[b"host"] == b"shop.example.com" and scope["scheme"] == "https" else 421`
+	f.publish(version{version: "1.0", healthCode: strict})
+	f.mustFail("1.0", "GET /healthz with Host demo: status 421")
+	f.publish(version{version: "1.1", health: 503})
+	f.mustFail("1.1", "not healthy since CAUSE")
+	f.publish(version{version: "1.2", healthCode: strict, request: bundle.HealthRequest{HealthHost: "shop.example.com"}})
+	f.mustBeHealthy("1.2")
+	f.publish(version{version: "1.3", healthCode: strict, request: bundle.HealthRequest{HealthHost: "shop.example.com", HealthProto: "http"}})
+	f.mustFail("1.3", "status 421")
+}
+
 func TestVersionThatIgnoresSIGTERMIsReplaced(t *testing.T) {
 	f := newFixture(t)
 	f.start()

@@ -201,6 +201,8 @@ async def app(scope, receive, send):
     status, body = 200, b"VERSION"
     if scope["path"] == "/healthz":
         status = HEALTH
+        if status != 200:
+            body = b"not healthy since CAUSE"
     elif scope["path"].startswith("/wait/"):
         await asyncio.sleep(float(scope["path"][6:]))
     elif scope["path"] == "/events":
@@ -219,6 +221,7 @@ type version struct {
 	healthCode string // Python expression of that status, if it changes
 	prelude    string // Python code at the start of its module
 	limits     bundle.Limits
+	request    bundle.HealthRequest
 	corrupt    bool // whether a wheel does not match its checksum
 	wheels     []wheel
 }
@@ -235,7 +238,7 @@ func (f *fixture) publish(v version) release {
 	code := v.prelude + strings.NewReplacer("VERSION", v.version, "HEALTH", v.healthCode).Replace(asgi)
 	wheels := append([]wheel{newWheel("demo", v.version, map[string]string{"demo/__init__.py": code})}, v.wheels...)
 	m := bundle.Manifest{Schema: bundle.Schema, Application: "demo", Version: v.version, CreatedAt: time.Now(), Python: f.image.Version,
-		Platform: f.image.Platform, App: "demo:app", Port: f.port, RoutePrefix: "/api/demo", HealthPath: "/healthz", Workers: f.workers, Limits: v.limits}
+		Platform: f.image.Platform, App: "demo:app", Port: f.port, RoutePrefix: "/api/demo", HealthPath: "/healthz", Workers: f.workers, Limits: v.limits, HealthRequest: v.request}
 	for n, w := range wheels {
 		m.Wheels = append(m.Wheels, bundle.Wheel{File: w.file, SHA256: bundle.Sum(w.content), Size: int64(len(w.content))})
 		if v.corrupt && n == 0 {

@@ -1,16 +1,23 @@
 package deployments
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
+	"github.com/xeroops/xeroops/internal/bundle"
 	"github.com/xeroops/xeroops/node/internal/backoff"
 	"github.com/xeroops/xeroops/node/internal/systemd"
 )
+
+// maxShownBytes is how much of a bad answer is reported.
+const maxShownBytes = 500
 
 const (
 	// unhealthyTimeout is how long a version may then report that it is not healthy.
@@ -35,6 +42,7 @@ type probe struct {
 	host    string // an address of this machine
 	port    int
 	path    string
+	health  bundle.HealthRequest // with defaults
 	version string
 	// alone requires that no other version answers for alonePeriod; without it another
 	// version may share the port.
@@ -70,13 +78,17 @@ func (p probe) send(ctx context.Context) answer {
 	if err != nil {
 		return answer{err: err}
 	}
+	req.Host = p.health.HealthHost
+	req.Header.Set("X-Forwarded-Proto", p.health.HealthProto)
 	res, err := probeClient.Do(req)
 	if err != nil {
 		return answer{err: err}
 	}
+	body, _ := io.ReadAll(io.LimitReader(res.Body, maxShownBytes))
 	_ = res.Body.Close()
 	if res.StatusCode < 200 || res.StatusCode > 299 {
-		err = fmt.Errorf("GET %s: status %s", p.path, res.Status)
+		shown := strings.Join(strings.Fields(res.Header.Get("Location")+" "+string(body)), " ")
+		err = fmt.Errorf("GET %s with Host %s: status %s: %s", p.path, p.health.HealthHost, res.Status, cmp.Or(shown, "without a body"))
 	}
 	return answer{version: res.Header.Get(VersionHeader), err: err}
 }

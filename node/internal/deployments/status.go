@@ -67,7 +67,7 @@ func (s status) read(ctx context.Context) ([]registry.Application, error) {
 		if !ok {
 			continue
 		}
-		a := registry.Application{Name: name, Version: v.Version, Port: v.Port, RoutePrefix: v.RoutePrefix, HealthPath: v.HealthPath, Timeout: v.Timeout, State: registry.AppFailed}
+		a := registry.Application{Name: name, Version: v.Version, Port: v.Port, RoutePrefix: v.RoutePrefix, HealthPath: v.HealthPath, HealthRequest: v.HealthRequest, Timeout: v.Timeout, State: registry.AppFailed}
 		if states[serviceUnit(name, v.Version)] == systemd.Active {
 			a.State = registry.AppRunning
 		}

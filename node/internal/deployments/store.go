@@ -51,7 +51,7 @@ type installed struct {
 
 // stopSeconds is how long a version may take to stop: serve.py's grace period, its requests,
 // and some time to end.
-func (i installed) stopSeconds() int { return i.WithDefaults().Drain + 6 }
+func (i installed) stopSeconds() int { return i.Limits.WithDefaults().Drain + 6 }
 
 // stopTimeout is how long it takes until the version has stopped or was killed.
 func (i installed) stopTimeout() time.Duration {
@@ -60,7 +60,7 @@ func (i installed) stopTimeout() time.Duration {
 
 // startTimeout is how long the version may take to answer its first request.
 func (i installed) startTimeout() time.Duration {
-	return time.Duration(i.WithDefaults().StartTimeout) * time.Second
+	return time.Duration(i.Limits.WithDefaults().StartTimeout) * time.Second
 }
 
 // matches reports whether the version is that of a release.

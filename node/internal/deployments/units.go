@@ -132,8 +132,8 @@ type dropIn struct {
 func serviceDropIn(s store, v installed) dropIn {
 	return dropIn{installed: v, Dir: s.environment(v.Application, v.Version), ManifestName: bundle.ManifestName,
 		User: userOf(v.Application), VersionHeader: VersionHeader, ListenPort: v.Port, Socket: socketUnit(v.Port),
-		Drain: v.WithDefaults().Drain, StopSeconds: v.stopSeconds(),
-		TrialSeconds: v.WithDefaults().StartTimeout + 90} // wait-for-db.sh takes up to 60 s
+		Drain: v.Limits.WithDefaults().Drain, StopSeconds: v.stopSeconds(),
+		TrialSeconds: v.Limits.WithDefaults().StartTimeout + 90} // wait-for-db.sh takes up to 60 s
 }
 
 // trialDropIn returns the drop-in of a version on a loopback port.

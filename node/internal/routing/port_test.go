@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/xeroops/xeroops/internal/bundle"
 	"github.com/xeroops/xeroops/internal/registry"
 	"github.com/xeroops/xeroops/internal/testkit/load"
 )
@@ -47,7 +48,7 @@ func TestServerChangesItsPortWithoutAFailedRequest(t *testing.T) {
 
 // shopRoutes returns the routes of [shop], with app1 on a port.
 func (f *fixture) shopRoutes(port int, draining bool) Routes {
-	return Routes{Applications: []Application{{Name: "shop", Prefixes: []string{"/api/shop"}, HealthPath: "/healthz", Servers: []Server{
+	return Routes{Applications: []Application{{Name: "shop", Prefixes: []string{"/api/shop"}, HealthPath: "/healthz", Health: bundle.HealthRequest{}.WithDefaults("shop"), Timeout: 60, Servers: []Server{
 		{Name: "app1", Address: f.topology.Nodes[1].Address, Port: port, Draining: draining},
 		{Name: "app2", Address: f.topology.Nodes[2].Address, Port: 8000},
 	}}}}

@@ -24,8 +24,9 @@ type Routes struct {
 type Application struct {
 	Name       string
 	Prefixes   []string // more than one only while nodes run versions that differ in it
-	HealthPath string   // "" while nodes differ in it: then checks only connect
-	Timeout    int      // seconds until HAProxy answers 504; the longest of all instances
+	HealthPath string   // "" while nodes differ in it or in Health: then checks only connect
+	Health     bundle.HealthRequest
+	Timeout    int // seconds until HAProxy answers 504; the longest of all instances
 	Servers    []Server
 }
 
@@ -127,8 +128,11 @@ func (b *builder) build() []Application {
 		if len(a.Servers) == 0 {
 			a.Servers = c.silent
 		}
-		if paths := distinct(instances, func(a registry.Application) string { return a.HealthPath }); len(paths) == 1 {
-			a.HealthPath = paths[0]
+		a.HealthPath, a.Health = instances[0].HealthPath, instances[0].HealthRequest.WithDefaults(name)
+		for _, other := range instances {
+			if other.HealthPath != a.HealthPath || other.HealthRequest.WithDefaults(name) != a.Health {
+				a.HealthPath = ""
+			}
 		}
 		for _, instance := range instances {
 			a.Timeout = max(a.Timeout, bundle.Limits{Timeout: instance.Timeout}.WithDefaults().Timeout)

@@ -39,6 +39,8 @@ func TestEntryCannotInjectConfiguration(t *testing.T) {
 		"prefix of all":                func(a *registry.Application) { a.RoutePrefix = "/" },
 		"prefix with ..":               func(a *registry.Application) { a.RoutePrefix = "/api/../x" },
 		"health path":                  func(a *registry.Application) { a.HealthPath = "/ hdr X y\n" },
+		"health host":                  func(a *registry.Application) { a.HealthHost = "x\n" },
+		"health protocol":              func(a *registry.Application) { a.HealthProto = "x hdr Y z" },
 		"port":                         func(a *registry.Application) { a.Port = 22 },
 		"health path with #":           func(a *registry.Application) { a.HealthPath = "/#" },
 		"upper-case name":              func(a *registry.Application) { a.Name = "Shop" },
@@ -76,9 +78,21 @@ func TestPrefixBelongsToAnApplicationThatRuns(t *testing.T) {
 func TestChecksOnlyConnectWhileVersionsDifferInTheHealthPath(t *testing.T) {
 	now, next := application("shop", 8000), application("shop", 8000)
 	next.HealthPath = "/health"
+	host := now
+	host.HealthHost = "shop.example.com"
 	routes, _ := newRoutes(twoApps(), lookupIn(map[string]registry.Node{
-		"app1": {Applications: []registry.Application{now}}, "app2": {Applications: []registry.Application{next}}}))
+		"app1": {Applications: []registry.Application{now}}, "app2": {Applications: []registry.Application{host}}}))
+	if routes.Applications[0].HealthPath != "" {
+		t.Error("checks have one of two hosts")
+	}
+	routes, _ = newRoutes(twoApps(), lookupIn(map[string]registry.Node{"app1": {Applications: []registry.Application{host}}}))
 	text, _, err := render(routes, nodeSettings)
+	if err != nil || !strings.Contains(string(text), "uri /healthz ver HTTP/1.1 hdr Host shop.example.com hdr X-Forwarded-Proto https ") {
+		t.Errorf("%v\n%s", err, text)
+	}
+	routes, _ = newRoutes(twoApps(), lookupIn(map[string]registry.Node{
+		"app1": {Applications: []registry.Application{now}}, "app2": {Applications: []registry.Application{next}}}))
+	text, _, err = render(routes, nodeSettings)
 	if err != nil || routes.Applications[0].HealthPath != "" || strings.Contains(string(text), "http-check send") {
 		t.Errorf("%v\n%s", err, text)
 	}
