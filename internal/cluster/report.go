@@ -42,6 +42,10 @@ type ServiceReport struct {
 	Detail string `json:"detail,omitempty"`
 }
 
+// CertificatesService is the name of the entry among a report's services that has the
+// certificates that end soon.
+const CertificatesService = "certificates"
+
 // CertificateReport is the certificate of an authority that a node uses.
 type CertificateReport struct {
 	ExpiresAt time.Time `json:"expires_at"`

@@ -155,6 +155,13 @@ func (n nodeStatus) problem() string {
 			problems = append(problems, a.Name+" "+a.Version+" failed")
 		}
 	}
+	if n.Boot != nil {
+		for _, s := range n.Boot.Services {
+			if s.Name == cluster.CertificatesService {
+				problems = append(problems, s.Detail)
+			}
+		}
+	}
 	return strings.Join(problems, "; ")
 }
 

@@ -21,10 +21,16 @@ func TestStatusShowsNodesAndApplications(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.put(cluster.Layout{Cluster: "production"}.Report("app2"), string(report))
+	report, err = json.Marshal(cluster.BootReport{Node: "app1", State: cluster.BootReady, Services: []cluster.ServiceReport{
+		{Name: cluster.CertificatesService, State: "active", Detail: "the certificate of authority nodes expires on 2026-12-01"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.put(cluster.Layout{Cluster: "production"}.Report("app1"), string(report))
 	f.desire("1.1", "user/jane")
 
 	f.run("status").expect(t, 0, "degraded", "0.50/2", "75%", "1m1s", "haproxy failed exit status 1",
-		"app2", "absent", "no heartbeat; its boot report: no credentials yet", "app1 1.0, app2 none", "user/jane")
+		"app2", "absent", "no heartbeat; its boot report: no credentials yet", "expires on 2026-12-01", "app1 1.0, app2 none", "user/jane")
 
 	var s clusterStatus
 	r := f.run("status", "--json")

@@ -89,7 +89,7 @@ func TestACertificateThatNobodyRenewedIsReported(t *testing.T) {
 	f.issue(t, true, true, time.Now().Add(-pki.CertificateLifetime+expiryWarning-time.Hour))
 	await(t, f.inBackground(t))
 	for _, s := range f.Boot.report(nil) {
-		if s.Name == "certificates" && strings.Contains(s.Detail, "terraform apply") {
+		if s.Name == cluster.CertificatesService && strings.Contains(s.Detail, "terraform apply") {
 			return
 		}
 	}

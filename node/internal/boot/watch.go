@@ -77,7 +77,7 @@ func (b *Boot) report(found []registry.ServiceHealth) []cluster.ServiceReport {
 		all = append(all, cluster.ServiceReport{Name: s.Name, State: s.State, Detail: s.Detail})
 	}
 	if text := b.expiring(time.Now()); text != "" {
-		all = append(all, cluster.ServiceReport{Name: "certificates", State: systemd.Active, Detail: text})
+		all = append(all, cluster.ServiceReport{Name: cluster.CertificatesService, State: systemd.Active, Detail: text})
 	}
 	if b.volume == nil {
 		return all

@@ -267,8 +267,7 @@ func TestVanishedClientIsDetectedWithinFifteenSeconds(t *testing.T) {
 // What pretends to be Patroni must not get the applications' connections.
 func TestADatabaseWithoutItsCertificateGetsNoConnections(t *testing.T) {
 	f := newFixture(t)
-	f.database("db1", "primary")
-	genuine := f.ca
+	db1, genuine := f.database("db1", "primary"), f.ca
 	var err error
 	if f.ca, err = pki.NewAuthority("test", pki.Nodes, time.Now()); err != nil {
 		t.Fatal(err)
@@ -276,6 +275,7 @@ func TestADatabaseWithoutItsCertificateGetsNoConnections(t *testing.T) {
 	stranger := f.database("db2", "primary")
 	f.ca = genuine
 	f.start()
+	f.await("several rounds of checks", func() bool { _, checks := db1.counts(); return checks >= 8 })
 	f.await("5432 to lead to db1", func() bool { return f.at(f.settings.Primary) == "db1" })
 	for range 20 {
 		if name := f.at(f.settings.Primary); name != "db1" {
