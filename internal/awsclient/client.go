@@ -8,10 +8,13 @@
 package awsclient
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -22,6 +25,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/middleware"
 	awsbase "github.com/hashicorp/aws-sdk-go-base/v2"
+	"github.com/hashicorp/aws-sdk-go-base/v2/diag"
 	"github.com/hashicorp/aws-sdk-go-base/v2/logging"
 
 	"github.com/xeroops/xeroops/internal/bucketowner"
@@ -75,22 +79,24 @@ func New(ctx context.Context, s Settings) (*Client, error) {
 		maxRetries = DefaultMaxRetries
 	}
 	_, cfg, diags := awsbase.GetAwsConfig(ctx, &awsbase.Config{
-		Region:              s.Region,
-		Profile:             s.Profile,
-		AssumeRole:          s.AssumeRole,
-		MaxRetries:          maxRetries,
-		RetryMode:           aws.RetryModeAdaptive,
-		StsEndpoint:         s.Endpoints.STS,
+		Region:     s.Region,
+		Profile:    s.Profile,
+		AssumeRole: s.AssumeRole,
+		MaxRetries: maxRetries,
+		RetryMode:  aws.RetryModeAdaptive,
+		// The client that assumes the role of a profile does not read the environment.
+		StsEndpoint:         cmp.Or(s.Endpoints.STS, os.Getenv("AWS_ENDPOINT_URL_STS"), os.Getenv("AWS_ENDPOINT_URL")),
 		IamEndpoint:         s.Endpoints.IAM,
 		Logger:              logging.TfLogger(""),
 		SkipCredsValidation: true, // AccountID validates them, for callers that need it
 		CallerName:          "XeroOps",
-		APNInfo:             &awsbase.APNInfo{PartnerName: "XeroOps", Products: []awsbase.UserAgentProduct{{Name: s.Product, Version: s.Version}}},
+
+		CallerDocumentationURL: "https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html",
+
+		APNInfo: &awsbase.APNInfo{PartnerName: "XeroOps", Products: []awsbase.UserAgentProduct{{Name: s.Product, Version: s.Version}}},
 	})
-	for _, d := range diags {
-		if diags.HasError() {
-			return nil, fmt.Errorf("configure AWS: %s: %s", d.Summary(), d.Detail())
-		}
+	if diags.HasError() {
+		return nil, configurationError(diags, cmp.Or(s.Profile, os.Getenv("AWS_PROFILE")))
 	}
 	if cfg.Region == "" {
 		return nil, errors.New("configure AWS: no region; set region in the provider block, or AWS_REGION")
@@ -118,6 +124,20 @@ func New(ctx context.Context, s Settings) (*Client, error) {
 	}
 	go func() { _, _ = c.identity() }() // AccountID returns the error
 	return c, nil
+}
+
+// configurationError describes why there is no configuration. The SDK's error for a
+// profile that does not exist ends without a reason.
+func configurationError(diags diag.Diagnostics, profile string) error {
+	var texts []string
+	for _, d := range diags.Errors() {
+		if strings.Contains(d.Summary()+d.Detail(), "failed to get shared config profile") {
+			return fmt.Errorf("configure AWS: there is no profile %q in %s or %s; choose another, or create it with aws configure --profile %s", profile,
+				cmp.Or(os.Getenv("AWS_CONFIG_FILE"), "~/.aws/config"), cmp.Or(os.Getenv("AWS_SHARED_CREDENTIALS_FILE"), "~/.aws/credentials"), profile)
+		}
+		texts = append(texts, strings.TrimSuffix(strings.TrimSpace(d.Summary()+": "+d.Detail()), ":"))
+	}
+	return fmt.Errorf("configure AWS: %s", strings.Join(texts, "; "))
 }
 
 func endpoint(given string, resolved *string) *string {
