@@ -260,6 +260,24 @@ func (f *fixture) get(path string) (status int, by string) {
 	return res.StatusCode, res.Header.Get("X-Served-By")
 }
 
+// servesNewConnections reports whether n connections in a row are answered with 200. The
+// worker that a reload replaces accepts connections, too, for some milliseconds; the
+// kernel gives it half of them.
+func (f *fixture) servesNewConnections(path string, n int) bool {
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for range n {
+		res, err := client.Get(f.url(path))
+		if err != nil {
+			return false
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != http.StatusOK {
+			return false
+		}
+	}
+	return true
+}
+
 // appNode serves an application at an address until it is killed.
 type appNode struct {
 	server *http.Server

@@ -28,6 +28,7 @@ func shop(t *testing.T) (f *fixture, nodes map[string]*appNode) {
 	for name := range nodes {
 		f.await(name+" to be up", func() bool { return f.up("app_shop", name) })
 	}
+	f.await("the former worker to accept no more connections", func() bool { return f.servesNewConnections("/api/shop/x", 20) })
 	return f, nodes
 }
 
