@@ -13,7 +13,7 @@ terraform {
 
 provider "xeroops" {
   region       = var.region
-  owner        = var.name # whose an interrupted run's resources are
+  owner        = var.owner
   default_tags = { project = var.name }
 }
 

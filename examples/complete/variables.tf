@@ -16,6 +16,12 @@ variable "name" {
   default     = "production"
 }
 
+variable "owner" {
+  description = "Name of this state, different from that of every other state and workspace. With it, an apply also repairs what is in use and not in the state, because an earlier run or the state was lost."
+  type        = string
+  default     = null
+}
+
 variable "image_ids" {
   description = "Images by role, as packer build writes them to images.auto.tfvars.json. The default for other roles is the newest image."
   type        = map(string)

@@ -59,6 +59,7 @@ var targets = map[string][]string{
 	"ModifyInstanceAttribute":              {"InstanceId", "GroupId"},
 	"ModifyInstanceCreditSpecification":    {"InstanceCreditSpecification.1.InstanceId"},
 	"ModifyInstanceMetadataOptions":        {"InstanceId"},
+	"ModifyInstancePlacement":              {"InstanceId"},
 	"ModifyNetworkInterfaceAttribute":      {"NetworkInterfaceId", "SecurityGroupId"},
 	"ModifySnapshotAttribute":              {"SnapshotId"},
 	"ModifySubnetAttribute":                {"SubnetId"},

@@ -83,6 +83,10 @@ func (c *Claims) planCreate(kind, name string, found *Found, diags *diag.Diagnos
 	defer c.mu.Unlock()
 	key := kind + "/" + found.ID
 	switch {
+	case id != "" && found.InUse != "":
+		diags.AddAttributeWarning(path.Root("name"), "The apply adopts what is in use",
+			fmt.Sprintf("%s %q exists (%s, in use: %s). It was created with the same owner, %q, and no state with it has been read back yet: an earlier apply was interrupted, or another state has the same owner. "+
+				"In the latter case, set a different owner or name before the apply.", kind, name, id, found.InUse, c.owner))
 	case id != "":
 		diags.AddAttributeWarning(path.Root("name"), "An earlier apply was interrupted",
 			fmt.Sprintf("%s %q exists (%s), is not in use and is not in any state. The apply adopts it instead of creating another. If it is not yours, choose another name.", kind, name, id))

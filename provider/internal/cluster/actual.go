@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -77,12 +78,13 @@ func (i instance) interfaceID() string {
 
 // observeVPC reads the VPC's range of addresses and tenancy.
 func (op *operation) observeVPC(ctx context.Context) error {
-	vpc, exists, err := op.Describe.VPCs.Get(ctx, op.spec.VPCID)
+	id := cmp.Or(op.spec.VPCID, op.actual.vpcID) // an import has only that of the instances
+	vpc, exists, err := op.Describe.VPCs.Get(ctx, id)
 	if err != nil {
 		return err
 	}
 	if !exists {
-		return base.AtAttribute(path.Root("vpc_id"), fmt.Errorf("VPC %s does not exist in %s", op.spec.VPCID, op.Client.Region))
+		return base.AtAttribute(path.Root("vpc_id"), fmt.Errorf("VPC %s does not exist in %s", id, op.Client.Region))
 	}
 	op.actual.vpcCIDR, op.actual.vpcTenancy = aws.ToString(vpc.CidrBlock), string(vpc.InstanceTenancy)
 	return nil

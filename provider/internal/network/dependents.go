@@ -60,6 +60,22 @@ func deleteUnused(ctx context.Context, what string, find dependents, del func(co
 	})
 }
 
+// awaitNone waits until no dependent of what is to be deleted is left. If one stays, it
+// soon returns an error that names it.
+func awaitNone(ctx context.Context, what string, find dependents) error {
+	begun := time.Now()
+	return awswait.Until(ctx, awswait.DependencyRelease, func(ctx context.Context) (bool, string, error) {
+		all, err := find(ctx)
+		if err != nil || len(all) == 0 {
+			return true, "", err
+		}
+		if time.Since(begun) >= dependentGrace {
+			return false, "", fmt.Errorf("%s is used by %s, which Terraform does not destroy here; delete that, and destroy again", what, listDependents(all))
+		}
+		return false, "used by " + listDependents(all), nil
+	})
+}
+
 func listDependents(all []dependent) string {
 	if len(all) == 0 {
 		return "something that is not a network interface, endpoint, subnet or security group"
@@ -161,19 +177,26 @@ func endpointsIn(client *awsclient.EC2, vpc, subnet string) dependents {
 	}
 }
 
-// subnetsAndGroupsIn returns the subnets and security groups that are left in a VPC.
-func subnetsAndGroupsIn(client *awsclient.EC2, vpc string) dependents {
+// subnetsIn returns the subnets that are left in a VPC.
+func subnetsIn(client *awsclient.EC2, vpc string) dependents {
 	return func(ctx context.Context) ([]dependent, error) {
 		var found []dependent
-		filters := []ec2types.Filter{base.Filter("vpc-id", vpc)}
-		subnets, err := client.DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{Filters: filters})
+		subnets, err := client.DescribeSubnets(ctx, &ec2.DescribeSubnetsInput{Filters: []ec2types.Filter{base.Filter("vpc-id", vpc)}})
 		if err != nil {
 			return nil, err
 		}
 		for _, s := range subnets.Subnets {
 			found = append(found, dependent{fmt.Sprintf("subnet %s (%s)", aws.ToString(s.SubnetId), aws.ToString(s.CidrBlock)), true})
 		}
-		groups, err := client.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{Filters: filters})
+		return found, nil
+	}
+}
+
+// groupsIn returns the security groups that are left in a VPC.
+func groupsIn(client *awsclient.EC2, vpc string) dependents {
+	return func(ctx context.Context) ([]dependent, error) {
+		var found []dependent
+		groups, err := client.DescribeSecurityGroups(ctx, &ec2.DescribeSecurityGroupsInput{Filters: []ec2types.Filter{base.Filter("vpc-id", vpc)}})
 		if err != nil {
 			return nil, err
 		}
@@ -208,5 +231,5 @@ func inSubnet(client *awsclient.EC2, vpc, subnet string) dependents {
 
 // inWholeVPC returns the dependents of a VPC.
 func inWholeVPC(client *awsclient.EC2, vpc string) dependents {
-	return anyOf(interfacesIn(client, base.Filter("vpc-id", vpc), false), endpointsIn(client, vpc, ""), subnetsAndGroupsIn(client, vpc))
+	return anyOf(interfacesIn(client, base.Filter("vpc-id", vpc), false), endpointsIn(client, vpc, ""), subnetsIn(client, vpc), groupsIn(client, vpc))
 }

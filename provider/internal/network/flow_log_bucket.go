@@ -49,16 +49,16 @@ func (r *flowLogResource) checkDelivery(ctx context.Context, m flowLogModel) err
 		policy = aws.ToString(out.Policy)
 	}
 	object := strings.TrimSuffix(m.destination(partition), "/") + "/AWSLogs/" + account + "/vpcflowlogs/" + r.Client.Region + "/"
-	if !allowsDelivery(policy, object) {
-		return base.AtAttribute(path.Root("bucket"), fmt.Errorf("the policy of bucket %s does not let %s write %s*; set receive_flow_logs if it is an xeroops_bucket, or add the statements that AWS documents for flow logs to the policy. "+
+	if !allowsDelivery(policy, "s3:PutObject", object) || !allowsDelivery(policy, "s3:GetBucketAcl", "arn:"+partition+":s3:::"+bucket) {
+		return base.AtAttribute(path.Root("bucket"), fmt.Errorf("the policy of bucket %s does not let %s read the bucket's ACL and write %s*; set receive_flow_logs if it is an xeroops_bucket, or add the statements that AWS documents for flow logs to the policy. "+
 			"AWS would otherwise replace the whole policy by its own", bucket, logDelivery, object))
 	}
 	return nil
 }
 
-// allowsDelivery reports whether a statement of a bucket policy allows the delivery
-// of logs to write an object. It does not evaluate conditions and denials.
-func allowsDelivery(policy, object string) bool {
+// allowsDelivery reports whether a statement of a bucket policy allows the delivery of
+// logs an action on a resource. It does not evaluate conditions and denials.
+func allowsDelivery(policy, action, resource string) bool {
 	var document struct{ Statement list[statement] }
 	if json.Unmarshal([]byte(policy), &document) != nil {
 		return false
@@ -66,8 +66,8 @@ func allowsDelivery(policy, object string) bool {
 	return slices.ContainsFunc(document.Statement, func(s statement) bool {
 		var principal struct{ Service list[string] }
 		return s.Effect == "Allow" && json.Unmarshal(s.Principal, &principal) == nil && slices.Contains(principal.Service, logDelivery) &&
-			slices.ContainsFunc(s.Action, func(a string) bool { return matchesPattern(strings.ToLower(a), "s3:putobject") }) &&
-			slices.ContainsFunc(s.Resource, func(r string) bool { return matchesPattern(r, object) })
+			slices.ContainsFunc(s.Action, func(a string) bool { return matchesPattern(strings.ToLower(a), strings.ToLower(action)) }) &&
+			slices.ContainsFunc(s.Resource, func(r string) bool { return matchesPattern(r, resource) })
 	})
 }
 

@@ -74,7 +74,7 @@ func TestBucketPolicyThatAllowsDelivery(t *testing.T) {
 		"another action":  {statement("Allow", delivery, `"s3:GetBucketAcl"`, "arn:aws:s3:::logs/*"), false},
 		"no policy":       {"", false},
 	} {
-		if got := allowsDelivery(tc.policy, object); got != tc.allows {
+		if got := allowsDelivery(tc.policy, "s3:PutObject", object); got != tc.allows {
 			t.Errorf("%s: allowed is %v", name, got)
 		}
 	}

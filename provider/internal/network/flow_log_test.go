@@ -27,7 +27,7 @@ func (a account) logsBucket(name string, delivery bool) {
 		CreateBucketConfiguration: &s3types.CreateBucketConfiguration{LocationConstraint: acctest.Region}})
 	if err == nil && delivery {
 		_, err = a.S3.PutBucketPolicy(a.t.Context(), &s3.PutBucketPolicyInput{Bucket: &name, Policy: aws.String(fmt.Sprintf(
-			`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"delivery.logs.amazonaws.com"},"Action":"s3:PutObject","Resource":"arn:aws:s3:::%s/*"}]}`, name))})
+			`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"delivery.logs.amazonaws.com"},"Action":["s3:PutObject","s3:GetBucketAcl"],"Resource":["arn:aws:s3:::%s","arn:aws:s3:::%[1]s/*"]}]}`, name))})
 	}
 	if err != nil {
 		a.t.Fatal(err)
@@ -212,7 +212,7 @@ func TestFlowLogsOfOthersStay(t *testing.T) {
 }
 
 func TestFlowLogErrorsSayWhatToDo(t *testing.T) {
-	const refused = `does not let delivery\.logs\.amazonaws\.com write arn:aws:s3:::closed/AWSLogs/123456789012/vpcflowlogs/eu-west-1/\*; set receive_flow_logs`
+	const refused = `does not let delivery\.logs\.amazonaws\.com read the bucket.s ACL and write arn:aws:s3:::closed/AWSLogs/123456789012/vpcflowlogs/eu-west-1/\*; set receive_flow_logs`
 	for name, tc := range map[string]struct{ config, says string }{
 		"no policy":    {`bucket = "closed"`, refused},
 		"no bucket":    {`bucket = "missing"`, `there is no bucket missing; create it before`},

@@ -152,6 +152,10 @@ func (r *vpcResource) endpointPolicy(ctx context.Context) (string, error) {
 
 // delete deletes the VPC and its parts. Missing parts are not an error.
 func (r *vpcResource) delete(ctx context.Context, id string, hasFirewall bool) error {
+	// What is in the subnets of others needs the endpoint and the gateway.
+	if err := awaitNone(ctx, "the VPC", subnetsIn(r.Client.EC2, id)); err != nil {
+		return err
+	}
 	err := base.ParallelAll(ctx,
 		func(ctx context.Context) error {
 			if err := r.deleteEndpoint(ctx, id); err != nil {

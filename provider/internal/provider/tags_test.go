@@ -97,7 +97,7 @@ func newTaggedAccount(t *testing.T) taggedAccount {
 	_, err := a.S3.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: name, CreateBucketConfiguration: &s3types.CreateBucketConfiguration{LocationConstraint: acctest.Region}})
 	a.must(err)
 	_, err = a.S3.PutBucketPolicy(t.Context(), &s3.PutBucketPolicyInput{Bucket: name, Policy: aws.String(`{"Version":"2012-10-17","Statement":[
-		{"Effect":"Allow","Principal":{"Service":"delivery.logs.amazonaws.com"},"Action":"s3:PutObject","Resource":"arn:aws:s3:::flow-logs/*"}]}`)})
+		{"Effect":"Allow","Principal":{"Service":"delivery.logs.amazonaws.com"},"Action":["s3:PutObject","s3:GetBucketAcl"],"Resource":["arn:aws:s3:::flow-logs","arn:aws:s3:::flow-logs/*"]}]}`)})
 	a.must(err)
 	a.KeepBaseline()
 	return a
