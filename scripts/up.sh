@@ -98,7 +98,7 @@ RC
 terraform_apply() {
   "$TF_ACC_TERRAFORM_PATH" -chdir="$example" get -no-color && # no init: the provider is overridden
     "$TF_ACC_TERRAFORM_PATH" -chdir="$example" apply -no-color -auto-approve -state="$state/terraform.tfstate" \
-    -var name=reference -var keep_data=false "$@"
+    -var name=reference -var owner=make-up -var keep_data=false "$@"
 }
 
 tools() {

@@ -72,7 +72,7 @@ func (b *Boot) fetchCertificate(ctx context.Context, use pki.Use, to configure.T
 
 // expiryWarning is how long before its end a certificate is reported as a problem: an apply renews
 // it half of its lifetime before.
-const expiryWarning = 14 * 24 * time.Hour
+const expiryWarning = 30 * 24 * time.Hour
 
 // expiring names the certificates of the node that end soon, or returns "".
 func (b *Boot) expiring(now time.Time) string {

@@ -116,7 +116,6 @@ func (op *operation) attachSteps(n clusterspec.Node, i instance) []base.Step {
 	add("set its termination protection", op.setProtection || op.actual.unprotected[i.id()], func(ctx context.Context) error { return op.protect(ctx, i, op.spec.TerminationProtection) })
 	add("set its detailed monitoring", i.isMonitored() != n.Monitoring, func(ctx context.Context) error { return op.setMonitoring(ctx, n, i) })
 	add("set its CPU credits", op.creditsDiffer(n, i), func(ctx context.Context) error { return op.setCredits(ctx, n, i) })
-	add("set the performance of its root volume", op.rootVolumeDiffers(n, i), func(ctx context.Context) error { return op.setRootVolume(ctx, n, i) })
 	add("associate "+n.EIPID, n.EIPID != "" && !op.hasAddress(n, i), func(ctx context.Context) error { return op.associate(ctx, n, i) })
 	address := op.actual.addressOf(i) // now: another step may give it to another node
 	add("disassociate its Elastic IP", n.EIPID == "" && address != nil, func(ctx context.Context) error { return op.disassociate(ctx, address) })

@@ -107,10 +107,11 @@ func TestBadInputIsRefusedBeforeAnythingIsChanged(t *testing.T) {
 				a.nodes[fmt.Sprintf("node%02d", n)], a.nodes[fmt.Sprintf("node%02d-db", n)] = app, db
 			}
 		}, `the policy of role app for its 82\s+nodes`},
-		"a name of every host":           {func(a *account) { a.nodes["localhost"] = a.nodes["app1"]; delete(a.nodes, "app1") }, `"localhost" is the node's host name, and every host takes it`},
-		"a name that is an address":      {func(a *account) { a.nodes["10"] = a.nodes["app1"]; delete(a.nodes, "app1") }, `"10" is the node's host name, and every host takes it`},
-		"the management node's name":     {func(a *account) { a.change("management", func(n *node) { n.role, n.image = "app", image("app") }) }, `Every node calls the node of role management by the\s+name\s+management`},
-		"credentials of an unknown role": {func(a *account) { a.extra = `credentials_wo = { web = { A = "b" } }` }, `unknown role "web"`},
+		"a name of every host":             {func(a *account) { a.nodes["localhost"] = a.nodes["app1"]; delete(a.nodes, "app1") }, `"localhost" is the node's host name, and every host takes it`},
+		"a name that is an address":        {func(a *account) { a.nodes["10"] = a.nodes["app1"]; delete(a.nodes, "app1") }, `"10" is the node's host name, and every host takes it`},
+		"the management node's name":       {func(a *account) { a.change("management", func(n *node) { n.role, n.image = "app", image("app") }) }, `Every node calls the node of role management by the\s+name\s+management`},
+		"credentials that no env file has": {func(a *account) { a.extra = `credentials_wo = { app = { "db-password" = "b" } }` }, `must be\s+letters, digits\s+and _`},
+		"credentials of an unknown role":   {func(a *account) { a.extra = `credentials_wo = { web = { A = "b" } }` }, `unknown role "web"`},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -297,13 +297,22 @@ func boolFromAWS(actual bool, before types.Bool) types.Bool {
 	return types.BoolValue(actual)
 }
 
-// configuredCredentials reads credentials_wo, which only the configuration has.
+// configuredCredentials reads credentials_wo, which only the configuration has. A secret
+// that is null is not set.
 func configuredCredentials(ctx context.Context, config tfsdk.Config, diags *diag.Diagnostics) map[model.Role]map[string]string {
-	var configured map[string]map[string]string
+	var configured map[string]map[string]types.String
 	diags.Append(config.GetAttribute(ctx, path.Root("credentials_wo"), &configured)...)
 	byRole := map[model.Role]map[string]string{}
 	for role, secrets := range configured {
-		byRole[model.Role(role)] = secrets
+		set := map[string]string{}
+		for name, secret := range secrets {
+			if !secret.IsNull() {
+				set[name] = secret.ValueString()
+			}
+		}
+		if len(set) > 0 {
+			byRole[model.Role(role)] = set
+		}
 	}
 	return byRole
 }

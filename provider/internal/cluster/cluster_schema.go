@@ -73,6 +73,7 @@ func (r *clusterResource) Schema(ctx context.Context, _ resource.SchemaRequest, 
 				Validators:          []validator.Map{mapvalidator.KeysAre(variableName())}},
 			"credentials_wo": schema.MapAttribute{Optional: true, WriteOnly: true, Sensitive: true,
 				ElementType: types.MapType{ElemType: types.StringType},
+				Validators:  []validator.Map{mapvalidator.ValueMapsAre(mapvalidator.KeysAre(variableName()))},
 				MarkdownDescription: "Secrets by role and name, such as `{ db = { POSTGRES_SUPERUSER_PASSWORD = var.password } }`. Write-only: they are stored in S3, where only nodes of that role can read them, " +
 					"and never in the plan or the state. Internal secrets that are not set are generated. If a secret is changed or deleted in S3, it is restored from the bucket's versions."},
 			"credentials_wo_version": schema.Int64Attribute{Optional: true, MarkdownDescription: "Increase it to write `credentials_wo` again."},

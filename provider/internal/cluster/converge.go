@@ -46,7 +46,7 @@ func (op *operation) converge(ctx context.Context) error {
 	if err := op.replaceChanged(ctx); err != nil {
 		return err
 	}
-	return base.ParallelAll(ctx, op.endpoint.Await, op.roles.DeleteUnused, func(ctx context.Context) error {
+	return base.ParallelAll(ctx, op.endpoint.Await, op.roles.DeleteUnused, op.setRootVolumes, func(ctx context.Context) error {
 		if err := op.endpoint.DeleteUnused(ctx); err != nil { // it uses its group
 			return err
 		}

@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -28,7 +29,7 @@ func (a *account) credentialsOf(role model.Role) map[string]string {
 func TestSecretsAreKeptUntilAVersionIsRaised(t *testing.T) {
 	a := newAccount(t)
 	step := func(given string, version, internal int) string {
-		a.extra = fmt.Sprintf("credentials_wo = { app = { API_KEY = %q } }\n  credentials_wo_version = %d\n  internal_credentials_version = %d", given, version, internal)
+		a.extra = fmt.Sprintf("credentials_wo = { app = { API_KEY = %q, ABSENT = null }, db = null }\n  credentials_wo_version = %d\n  internal_credentials_version = %d", given, version, internal)
 		return a.config()
 	}
 	var first map[string]string
@@ -38,7 +39,10 @@ func TestSecretsAreKeptUntilAVersionIsRaised(t *testing.T) {
 			if first == nil {
 				first = app
 			}
+			_, absent := app["ABSENT"]
 			switch {
+			case absent:
+				return errors.New("a secret that is null was set")
 			case app["API_KEY"] != apiKey:
 				return fmt.Errorf("API_KEY is %q, want %q", app["API_KEY"], apiKey)
 			case (app["REDIS_APP_PASSWORD"] == first["REDIS_APP_PASSWORD"]) != sameInternal:

@@ -146,7 +146,8 @@ func (op *operation) observePlacementGroups(ctx context.Context, nodes []cluster
 
 func (op *operation) checkTenancy(n clusterspec.Node) (string, error) {
 	if n.Tenancy == tenancyDefault && op.vpcTenancy() == tenancyDedicated {
-		return "tenancy", fmt.Errorf("VPC %s has tenancy dedicated, in which AWS launches no instance of tenancy default; remove tenancy, or change the VPC's with aws ec2 modify-vpc-tenancy", op.spec.VPCID)
+		return "tenancy", fmt.Errorf("VPC %s has tenancy dedicated, in which AWS launches no instance of tenancy default; remove tenancy, or change the VPC's with aws ec2 modify-vpc-tenancy. "+
+			"Set tenancy = \"dedicated\" before on nodes that are to stay: the next apply moves those without a tenancy, which restarts them", op.spec.VPCID)
 	}
 	return "", nil
 }

@@ -136,6 +136,23 @@ func (op *operation) checkRootVolumes() error {
 }
 
 // setRootVolume sets the performance of an instance's root volume.
+// setRootVolumes sets the performance of the root volumes. It is at the end, because EBS
+// refuses a change soon after another, which must not stop a rollout.
+func (op *operation) setRootVolumes(ctx context.Context) error {
+	var steps []base.Step
+	for _, n := range op.spec.SortedNodes() {
+		if i, lives := op.actual.live[n.Name]; lives && op.rootVolumeDiffers(n, i) {
+			steps = append(steps, func(ctx context.Context) error {
+				if err := op.setRootVolume(ctx, n, i); err != nil {
+					return fmt.Errorf("node %s (%s): set the performance of its root volume: %w", n.Name, i.id(), err)
+				}
+				return nil
+			})
+		}
+	}
+	return base.ParallelAll(ctx, steps...)
+}
+
 func (op *operation) setRootVolume(ctx context.Context, n clusterspec.Node, i instance) error {
 	op.actual.mu.Lock()
 	v := op.actual.roots[i.id()]

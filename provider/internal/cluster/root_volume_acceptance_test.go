@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
 
 	"github.com/xeroops/xeroops/internal/fakeaws"
+	"github.com/xeroops/xeroops/internal/fakeaws/moto"
 )
 
 // rootVolume returns the id of a node's root volume.
@@ -80,6 +81,27 @@ func TestPerformanceOfRootVolumesIsChangedInPlace(t *testing.T) {
 			}
 			return nil
 		})},
+	}})
+}
+
+// EBS refuses a second change for hours, in which a rollout may be urgent.
+func TestARefusedRootVolumeStopsNoRollout(t *testing.T) {
+	a := newAccount(t)
+	first := a.config()
+	a.nodeExtra["app1"] = "root_volume_iops = 4000"
+	a.change("app2", func(n *node) { n.image = moto.BaseImageID })
+	second := a.config()
+	var before map[string]string
+	a.Test(resource.TestCase{Steps: []resource.TestStep{
+		{Config: first, Check: a.remember(&before)},
+		{PreConfig: func() {
+			a.must(a.Front.Inject(fakeaws.Fault{Action: "ModifyVolume", Effect: fakeaws.Fail, Status: 400, Code: "IncorrectModificationState", Message: "no"}))
+		}, Config: second, ExpectError: regexp.MustCompile(`(?s)node app1.*performance of its root volume.*IncorrectModificationState`)},
+		{PreConfig: func() {
+			if a.ids()["app2"] == before["app2"] {
+				t.Error("app2 was not replaced")
+			}
+		}, Config: second, ConfigPlanChecks: inPlace(), Check: a.rootHas("app1", 4000, 125)},
 	}})
 }
 

@@ -86,7 +86,8 @@ func newSweep(t *testing.T) *Sweep {
 		t.Fatal(err)
 	}
 	return &Sweep{Module: module, Binary: binary, Example: "examples/complete", Variables: map[string]string{
-		"on_ready_timeout": "skip", // moto's instances do not boot
+		"owner":            "sweep", // without it, what was complete when the run died has to be imported
+		"on_ready_timeout": "skip",  // moto's instances do not boot
 		"keep_data":        "false",
 		"vpn_peers":        `{laptop = "mUFZxrQmL1bWcPnKkUX0f3sQEBfbTaRcP2pVwX9vNls="}`,
 	}}
