@@ -1,6 +1,7 @@
 package base
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -29,10 +30,7 @@ type Creation struct {
 // AdoptOrCreate adopts or creates a resource, and records its claim in the private
 // state. The caller saves the state, and ends with Settle of what is returned.
 func (p *ProviderData) AdoptOrCreate(ctx context.Context, c Creation, private PrivateState, diags *diag.Diagnostics) (*Created, error) {
-	key := c.Key
-	if key == "" {
-		key = c.Name
-	}
+	key := cmp.Or(c.Key, c.Name)
 	claim, err := p.Claims.Open(c.Kind, key)
 	if err != nil {
 		return nil, err
